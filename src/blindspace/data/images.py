@@ -1,0 +1,107 @@
+"""Reads what users hand in as images: pictures, arrays, and folders of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import FileError
+from .arrays import ARRAYS, read_array, write_images
+from .pictures import PICTURES, read_picture, write_png
+from .ranges import check_pixels
+
+__all__ = ["NamedImage", "check_pixels", "read_image", "read_images", "write_images", "write_png"]
+
+_PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")
+
+
+@dataclass(frozen=True, eq=False)
+class NamedImage:
+    """One image and the name it goes by.
+
+    Attributes:
+        name: the file's name without its suffix; no two of one `read_images` are alike.
+        pixels: float64 ``(C, H, W)``.
+    """
+
+    name: str
+    pixels: npt.NDArray[np.float64]
+
+
+def read_image(path: Path) -> npt.NDArray[np.float64]:
+    """Read one image.
+
+    Args:
+        path: a picture (PNG, JPEG, BMP, WebP, TIFF, GIF), or an array file with a single image.
+
+    Returns:
+        float64 ``(C, H, W)``: of pictures and uint8 arrays in [0, 1], of float arrays as they are.
+
+    Raises:
+        FileError: it is missing, damaged, no image, a pickle, or holds several images.
+    """
+    images = [pixels for _, pixels in _read(Path(path))]
+    if len(images) != 1:
+        raise FileError(f"{path} holds {len(images)} images where one is needed; save that one alone as (C, H, W)")
+    return images[0]
+
+
+def read_images(paths: Sequence[Path]) -> list[NamedImage]:
+    """Read images from files and folders, in the order given.
+
+    Args:
+        paths: pictures and array files; a folder stands for the pictures directly in it, sorted by name.
+
+    Returns:
+        The images. N images of one array file are called ``stem-0000`` and so on; a name that is taken
+        gets ``-2`` or the next free number behind it.
+
+    Raises:
+        FileError: as `read_image`, or a folder has no picture.
+    """
+    found: list[NamedImage] = []
+    taken: set[str] = set()
+    for given in map(Path, paths):
+        for path in _pictures_in(given) if given.is_dir() else [given]:
+            for stem, pixels in _read(path):
+                name, count = stem, 2
+                while name in taken:
+                    name, count = f"{stem}-{count}", count + 1
+                taken.add(name)
+                found.append(NamedImage(name, pixels))
+    return found
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    try:
+        # Hidden files are leftovers of some program, whatever their suffix.
+        names = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != "."]
+    except OSError as error:
+        raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+    if not names:
+        raise FileError(f"the folder {folder} has no picture in it; looked for {' '.join(PICTURES)}")
+    return sorted(names)
+
+
+def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise FileError(f"{path} does not exist; give a picture or a {', '.join(ARRAYS)} file")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder; give one picture or array file")
+    if suffix in PICTURES:
+        yield path.stem, read_picture(path)
+    elif suffix in ARRAYS:
+        array = read_array(path)
+        if array.ndim == 3:
+            yield path.stem, array
+        else:
+            yield from ((f"{path.stem}-{i:04d}", pixels) for i, pixels in enumerate(array))
+    elif suffix in _PICKLES:
+        raise FileError(f"{path} is a pickle, which can run code; save the images as .safetensors or .npz")
+    else:
+        raise FileError(f"{path} has no known suffix; accepted are {' '.join(PICTURES + ARRAYS)}")

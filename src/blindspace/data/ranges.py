@@ -1,0 +1,35 @@
+"""Whether pixels are finite and in range."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import ValueRangeError
+
+
+def check_pixels(pixels: npt.NDArray[np.floating], what: str, low: float = 0.0, high: float = 1.0) -> None:
+    """Refuse pixels that are not finite or lie outside ``[low, high]``.
+
+    Args:
+        pixels: an array of any shape.
+        what: names it in the message, such as ``cat.png``.
+        low: the least value allowed.
+        high: the greatest value allowed.
+
+    Raises:
+        ValueRangeError: with the least and greatest value found.
+    """
+    if not pixels.size:
+        raise ValueRangeError(f"{what} holds no pixels; its shape is {pixels.shape}")
+    least, greatest = float(pixels.min()), float(pixels.max())  # NaN shows in both, inf in one
+    if not np.isfinite(least) or not np.isfinite(greatest):
+        bad = int(pixels.size - np.isfinite(pixels).sum())
+        raise ValueRangeError(f"{what} holds {bad} pixels that are NaN or infinite; all must be finite")
+    if least < low or greatest > high:
+        advice = ""
+        if low >= 0 and high <= 1 and least >= 0 and 2 < greatest <= 255:
+            advice = "; if they are bytes from 0 to 255, divide them by 255"
+        raise ValueRangeError(
+            f"{what} has pixels from {least:.6g} to {greatest:.6g}; needed is {low:g} to {high:g}{advice}"
+        )

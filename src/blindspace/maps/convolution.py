@@ -1,0 +1,130 @@
+"""Convolutions in one, two and three dimensions, with every option torch has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ShapeError
+from .linear_map import LinearMap, Shape
+from .padding import Padding
+
+_CONV: list[Any] = [F.conv1d, F.conv2d, F.conv3d]
+_CONV_TRANSPOSE: list[Any] = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
+
+
+class Convolution(LinearMap):
+    """Cross-correlation with kernels, as torch's ``conv1d``, ``conv2d`` and ``conv3d``.
+
+    Args:
+        weight: kernels ``(C_out, C_in / groups, *kernel)``; kept in float64.
+        in_shape: ``(C_in, *spatial)``.
+        stride: one number an axis.
+        padding: (before, after) an axis.
+        dilation: one number an axis.
+        groups: channels are read in so many separate groups.
+        mode: what stands outside the image, one of ``padding.PADDING_MODES``.
+
+    Raises:
+        ShapeError: channels, groups or axes do not fit, or the kernel is larger than the padded image.
+    """
+
+    def __init__(
+        self,
+        weight: Tensor,
+        in_shape: Shape,
+        stride: Sequence[int],
+        padding: Sequence[tuple[int, int]],
+        dilation: Sequence[int],
+        groups: int = 1,
+        mode: str = "zeros",
+    ) -> None:
+        axes = weight.ndim - 2
+        if axes not in (1, 2, 3) or len(in_shape) != axes + 1:
+            raise ShapeError(
+                f"kernels {tuple(weight.shape)} need an input (C, {axes} spatial sizes), got {tuple(in_shape)}"
+            )
+        if in_shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
+            raise ShapeError(
+                f"kernels {tuple(weight.shape)} in {groups} groups read {weight.shape[1] * groups} channels, "
+                f"the input {tuple(in_shape)} has {in_shape[0]}"
+            )
+        self.weight = weight.detach().to("cpu", torch.float64)
+        self.kernel = tuple(weight.shape[2:])
+        self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
+        self.groups = groups
+        self.mode = mode
+        # What torch's convolution pads by itself needs no copy of the image.
+        self._native = mode == "zeros" and all(before == after >= 0 for before, after in self.padding)
+        self._pad = Padding(in_shape, self.padding, mode)
+        padded = self._pad.out_shape[1:]
+        reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+        if any(r > p for r, p in zip(reach, padded, strict=True)):
+            raise ShapeError(f"a kernel reaching over {tuple(reach)} pixels does not fit a padded image of {padded}")
+        out = [(p - r) // s + 1 for p, r, s in zip(padded, reach, self.stride, strict=True)]
+        super().__init__(in_shape, (weight.shape[0], *out))
+        # Pixels at the far end that no kernel position reaches.
+        self._unread = tuple((p - r) % s for p, r, s in zip(padded, reach, self.stride, strict=True))
+
+    def _forward(self, x: Tensor) -> Tensor:
+        weight = self._cast("weight", x)
+        padding: Any = [before for before, _ in self.padding] if self._native else 0
+        x = x if self._native else self._pad._forward(x)
+        y: Tensor = _CONV[len(self.kernel) - 1](x, weight, None, self.stride, padding, self.dilation, self.groups)
+        return y
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        weight = self._cast("weight", y)
+        padding: Any = [before for before, _ in self.padding] if self._native else 0
+        x: Tensor = _CONV_TRANSPOSE[len(self.kernel) - 1](
+            y, weight, None, self.stride, padding, self._unread, self.groups, self.dilation
+        )
+        return x if self._native else self._pad._adjoint(x)
+
+    @cached_property
+    def reads(self) -> list[Tensor]:
+        """For each axis, the input position read by kernel tap t at output position o; −1 for none; ``(out, kernel)``.
+
+        Raises:
+            Nothing.
+        """
+        tables = []
+        for axis, (k, s, d) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
+            at = s * torch.arange(self.out_shape[axis + 1])[:, None] + d * torch.arange(k)
+            tables.append(self._pad.reads[axis][at])
+        return tables
+
+    def _to_scipy(self) -> scipy.sparse.csr_array:
+        """Appendix E: one row an output value, holding the kernel at the pixels of its receptive field."""
+        axes = len(self.kernel)
+        c_out, c_in = self.weight.shape[:2]
+        # Position in the image, for (out_1…out_d, tap_1…tap_d); −1 where any axis reads outside.
+        position = np.zeros((1,) * (2 * axes), dtype=np.int64)
+        inside = np.ones((1,) * (2 * axes), dtype=bool)
+        for axis, table in enumerate(self.reads):
+            shape = [1] * (2 * axes)
+            shape[axis], shape[axes + axis] = table.shape
+            read = table.numpy().reshape(shape)
+            position = position * self.in_shape[axis + 1] + read
+            inside = inside & (read >= 0)
+        pixels = int(np.prod(self.in_shape[1:]))
+        taps = int(np.prod(self.kernel))
+        position, inside = position.reshape(-1, taps), inside.reshape(-1, taps)
+        site, tap = np.nonzero(inside)
+        pixel = position[site, tap]
+        sites = position.shape[0]
+        weight = self.weight.numpy().reshape(c_out, c_in, taps)
+        group = np.arange(c_out) // (c_out // self.groups)
+        rows = np.arange(c_out)[:, None, None] * sites + site
+        columns = (group[:, None, None] * c_in + np.arange(c_in)[None, :, None]) * pixels + pixel
+        values = weight[:, :, tap]
+        rows, columns = np.broadcast_to(rows, values.shape), np.broadcast_to(columns, values.shape)
+        entries = (values.ravel(), (rows.ravel(), columns.ravel()))
+        return scipy.sparse.csr_array(entries, shape=(self.out_dim, self.in_dim))

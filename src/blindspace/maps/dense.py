@@ -1,0 +1,41 @@
+"""A matrix applied to the last axis: fully-connected layers, over any leading shape (tokens, time steps)."""
+
+from __future__ import annotations
+
+from math import prod
+
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError
+from .linear_map import LinearMap, Shape
+
+
+class Dense(LinearMap):
+    """y = W x on the last axis.
+
+    Args:
+        matrix: ``(out_features, in_features)``; kept in float64.
+        leading: shape before the last axis, ``()`` for plain vectors.
+
+    Raises:
+        ShapeError: the matrix does not have two axes.
+    """
+
+    def __init__(self, matrix: Tensor, leading: Shape = ()) -> None:
+        if matrix.ndim != 2:
+            raise ShapeError(f"a dense map needs a matrix (out, in), got shape {tuple(matrix.shape)}")
+        super().__init__((*leading, matrix.shape[1]), (*leading, matrix.shape[0]))
+        self.matrix = matrix.detach().to("cpu", torch.float64)
+        self.leading = leading
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return x @ self._cast("matrix", x).T
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return y @ self._cast("matrix", y)
+
+    def _to_scipy(self) -> scipy.sparse.csr_array:
+        tokens = scipy.sparse.eye_array(prod(self.leading))
+        return scipy.sparse.csr_array(scipy.sparse.kron(tokens, scipy.sparse.csr_array(self.matrix.numpy())))

@@ -1,0 +1,106 @@
+"""Padding and cropping: along each spatial axis every output position reads one input position, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError, UnknownNameError
+from .linear_map import LinearMap, Shape
+
+_NUMPY_MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
+
+PADDING_MODES = ("zeros", *_NUMPY_MODES)
+"""torch's names of what stands outside an image."""
+
+
+def read_positions(size: int, before: int, after: int, mode: str = "zeros") -> Tensor:
+    """The input position that each position of a padded axis reads, −1 for none; int64 ``(before + size + after,)``.
+
+    Args:
+        size: of the axis, in pixels.
+        before: pixels added in front; negative crops.
+        after: pixels added behind; negative crops.
+        mode: one of ``PADDING_MODES``.
+
+    Raises:
+        ShapeError: nothing would be left, or the mode needs more pixels than there are.
+        UnknownNameError: no such mode.
+    """
+    if size + before + after < 1:
+        raise ShapeError(f"cropping {-before} and {-after} pixels leaves nothing of an axis of {size}")
+    kept = np.arange(max(0, -before), size - max(0, -after))
+    add = (max(0, before), max(0, after))
+    if mode == "zeros":
+        positions = np.pad(kept, add, constant_values=-1)
+    elif mode in _NUMPY_MODES:
+        longest = len(kept) - 1 if mode == "reflect" else len(kept) if mode == "circular" else max(add)
+        if max(add) > longest:
+            raise ShapeError(f"{mode} padding by {max(add)} needs more than the {len(kept)} pixels of the axis")
+        positions = np.pad(kept, add, mode=_NUMPY_MODES[mode])  # type: ignore[call-overload]
+    else:
+        raise UnknownNameError(f"no padding mode is called {mode!r}; there are {', '.join(PADDING_MODES)}")
+    return torch.from_numpy(positions)
+
+
+class Padding(LinearMap):
+    """Padding (or, by negative numbers, cropping) of the last axes of ``(C, *spatial)``.
+
+    Args:
+        in_shape: ``(C, *spatial)`` or any shape with at least as many axes as ``amounts``.
+        amounts: (before, after) for each of the last axes, first axis first.
+        mode: one of ``PADDING_MODES``.
+
+    Raises:
+        ShapeError: nothing would be left of an axis, or it is too short for the mode.
+    """
+
+    def __init__(self, in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> None:
+        self.axes = range(len(in_shape) - len(amounts), len(in_shape))
+        self.reads = [
+            read_positions(in_shape[axis], before, after, mode)
+            for axis, (before, after) in zip(self.axes, amounts, strict=True)
+        ]
+        out_shape = (*in_shape[: self.axes.start], *(len(read) for read in self.reads))
+        super().__init__(in_shape, out_shape)
+        self.amounts = tuple(amounts)
+        self.mode = mode
+
+    def _forward(self, x: Tensor) -> Tensor:
+        for axis, read in zip(self.axes, self.reads, strict=True):
+            x = _gather(x, axis + 1, read.to(x.device))
+        return x
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        for axis, read in zip(self.axes, self.reads, strict=True):
+            y = _scatter_add(y, axis + 1, read.to(y.device), self.in_shape[axis])
+        return y
+
+    def _to_scipy(self) -> scipy.sparse.csr_array:
+        factors = [scipy.sparse.eye_array(int(np.prod(self.in_shape[: self.axes.start])))]
+        for axis, read in zip(self.axes, self.reads, strict=True):
+            rows = np.flatnonzero(read.numpy() >= 0)
+            entries = (np.ones(len(rows)), (rows, read.numpy()[rows]))
+            factors.append(scipy.sparse.csr_array(entries, shape=(len(read), self.in_shape[axis])))
+        return scipy.sparse.csr_array(reduce(scipy.sparse.kron, factors))
+
+
+def _gather(x: Tensor, axis: int, read: Tensor) -> Tensor:
+    """Along ``axis``, position i of the result is position ``read[i]`` of x, or 0 where that is negative."""
+    y = x.index_select(axis, read.clamp(min=0))
+    outside = read < 0
+    if outside.any():
+        y = y.index_fill(axis, outside.nonzero().flatten(), 0)
+    return y
+
+
+def _scatter_add(y: Tensor, axis: int, read: Tensor, size: int) -> Tensor:
+    """The adjoint of ``_gather``."""
+    inside = (read >= 0).nonzero().flatten()
+    x = y.new_zeros(*y.shape[:axis], size, *y.shape[axis + 1 :])
+    return x.index_add(axis, read[inside], y.index_select(axis, inside))

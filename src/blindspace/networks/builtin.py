@@ -1,0 +1,130 @@
+"""The built-in reference networks: their definitions, training recipes and shipped weights.
+
+Both take images in [0, 1]; their normalisation is a layer of their own, so it belongs to the affine front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from ..errors import UnknownNameError
+from .modules import Normalise, ResidualBlock
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a built-in network is trained: SGD with Nesterov momentum, one-cycle learning rate.
+
+    Attributes:
+        dataset: name of the data set.
+        epochs: passes over the training set.
+        batch_size: samples a step.
+        learning_rate: the peak of the cycle.
+        momentum: of SGD.
+        weight_decay: L2 penalty on every parameter.
+        label_smoothing: of the cross-entropy loss.
+        crop_padding: pixels of random translation; 0 for none.
+        flip: whether images are mirrored at random.
+        seed: of initial weights, order of samples and augmentation.
+    """
+
+    dataset: str
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    label_smoothing: float = 0.0
+    crop_padding: int = 0
+    flip: bool = False
+    seed: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """A built-in network.
+
+    Attributes:
+        name: as given to ``load``.
+        input_shape: ``(C, H, W)`` of one image, values in [0, 1].
+        build: makes the untrained module.
+        recipe: how it is trained.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    build: Callable[[], nn.Module]
+    recipe: Recipe
+
+
+def cifar_resnet() -> nn.Sequential:
+    """A ResNet-14 for CIFAR-10 with the stem of appendix F.2: ten 7×7 kernels of stride 2, then 3×3.
+
+    The ten kernels read 3·32·32 = 3072 values and write 10·16·16 = 2560, so 512 dimensions at least are lost.
+    """
+    return nn.Sequential(
+        Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+        nn.Conv2d(3, 10, 7, 2, 3, bias=False),
+        nn.Conv2d(10, 32, 3, 1, 1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        ResidualBlock(32, 32),
+        ResidualBlock(32, 32),
+        ResidualBlock(32, 64, 2),
+        ResidualBlock(64, 64),
+        ResidualBlock(64, 128, 2),
+        ResidualBlock(128, 128),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    )
+
+
+def mnist_mlp() -> nn.Sequential:
+    """MLP-5 of the paper's figure 2: five fully-connected layers on 28×28 = 784 pixels."""
+    return nn.Sequential(
+        Normalise((0.1307,), (0.3081,)),
+        nn.Flatten(),
+        nn.Linear(784, 256),
+        nn.ReLU(),
+        nn.Linear(256, 256),
+        nn.ReLU(),
+        nn.Linear(256, 128),
+        nn.ReLU(),
+        nn.Linear(128, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
+
+
+BUILTIN: dict[str, Builtin] = {
+    network.name: network
+    for network in (
+        Builtin(
+            "cifar-resnet",
+            (3, 32, 32),
+            cifar_resnet,
+            Recipe("cifar10", epochs=30, learning_rate=0.2, crop_padding=3, flip=True),
+        ),
+        Builtin("mnist-mlp", (1, 28, 28), mnist_mlp, Recipe("mnist", epochs=12, learning_rate=0.1, crop_padding=2)),
+    )
+}
+
+
+def builtin(name: str) -> Builtin:
+    """The built-in network of that name.
+
+    Raises:
+        UnknownNameError: there is none; the message lists them.
+    """
+    if name not in BUILTIN:
+        raise UnknownNameError(f"no built-in network is called {name!r}; there are {', '.join(BUILTIN)}")
+    return BUILTIN[name]

@@ -1,0 +1,212 @@
+"""Training of the built-in networks: seeded, resumable after any interruption, with a card for the result.
+
+The order of samples and the augmentation depend on (seed, epoch) alone, so a resumed run takes the same steps as one
+that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..data.datasets import load as load_dataset
+from ..data.imageset import ImageSet
+from ..errors import FileError
+from ..files import home, sha256, writing
+from .builtin import Recipe, builtin
+
+Report = Callable[[int, int, float, str], None]
+"""Called after every step with (steps done, steps in all, loss, message)."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a trained network; kept beside its weights.
+
+    Attributes:
+        name: of the built-in network.
+        dataset: it was trained on (its training split).
+        test_accuracy: share of the test split classified correctly, in [0, 1].
+        test_images: size of the test split.
+        parameters: number of trained values.
+        recipe: the settings, as of ``Recipe.to_dict``.
+        sha256: of the weights file.
+        torch: version used.
+        machine: processor architecture used.
+        minutes: wall-clock time of the last uninterrupted stretch of training.
+    """
+
+    name: str
+    dataset: str
+    test_accuracy: float
+    test_images: int
+    parameters: int
+    recipe: dict[str, Any]
+    sha256: str
+    torch: str
+    machine: str
+    minutes: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Random translation by up to ``crop_padding`` pixels and mirroring, each image on its own.
+
+    Args:
+        images: ``(B, C, H, W)``.
+        recipe: says how much.
+        generator: of the random choices.
+    """
+    batch, channels, height, width = images.shape
+    if recipe.crop_padding:
+        p = recipe.crop_padding
+        padded = F.pad(images, (p, p, p, p))
+        top = torch.randint(2 * p + 1, (batch, 1), generator=generator) + torch.arange(height)
+        left = torch.randint(2 * p + 1, (batch, 1), generator=generator) + torch.arange(width)
+        padded = padded.gather(2, top[:, None, :, None].expand(-1, channels, -1, width + 2 * p))
+        images = padded.gather(3, left[:, None, None, :].expand(-1, channels, height, -1))
+    if recipe.flip:
+        mirrored = torch.rand(batch, generator=generator) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    return images
+
+
+@torch.no_grad()
+def accuracy(module: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
+    """Share of ``images`` ``(N, C, H, W)`` whose largest output is at ``labels`` ``(N,)``, in [0, 1]."""
+    right = sum(
+        int((module(x).argmax(1) == y).sum())
+        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    )
+    return right / len(labels)
+
+
+def train(
+    name: str,
+    out: Path | None = None,
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    train_set: ImageSet | None = None,
+    test_set: ImageSet | None = None,
+    report: Report | None = None,
+) -> Card:
+    """Train a built-in network and write ``NAME.safetensors`` and ``NAME.json`` (its card) into ``out``.
+
+    A checkpoint is kept after every epoch; a second call with the same recipe goes on from there.
+
+    Args:
+        name: of the built-in network.
+        out: folder; the cache folder's ``networks`` if None.
+        epochs: instead of the recipe's.
+        seed: instead of the recipe's.
+        train_set: instead of the recipe's training split.
+        test_set: instead of the recipe's test split.
+        report: called after every step.
+
+    Returns:
+        The card of the trained network.
+
+    Raises:
+        UnknownNameError: no such network.
+        FileError: the data set is not there, or ``out`` cannot be written.
+    """
+    network = builtin(name)
+    recipe = network.recipe
+    recipe = replace(recipe, epochs=epochs or recipe.epochs, seed=recipe.seed if seed is None else seed)
+    train_set = train_set or load_dataset(recipe.dataset, "train")
+    test_set = test_set or load_dataset(recipe.dataset, "test")
+    images, labels = train_set.tensor(), train_set.targets()
+    out = out or home() / "networks"
+
+    torch.manual_seed(recipe.seed)
+    module = network.build().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.SGD(
+        module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    steps = len(labels) // recipe.batch_size or 1
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps)
+
+    checkpoint = out / f".{name}.checkpoint.pt"
+    settings = json.dumps({**recipe.to_dict(), "samples": len(labels)})
+    first = _resume(checkpoint, settings, module, optimiser, schedule)
+    started = time.monotonic()
+    for epoch in range(first, recipe.epochs):
+        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        order = torch.randperm(len(labels), generator=generator)[: steps * recipe.batch_size]
+        module.train()
+        for step, chosen in enumerate(order.split(recipe.batch_size)):
+            x = augment(images[chosen], recipe, generator).to(memory_format=torch.channels_last)
+            loss = F.cross_entropy(module(x), labels[chosen], label_smoothing=recipe.label_smoothing)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            if report:
+                done = epoch * steps + step + 1
+                report(done, recipe.epochs * steps, loss.item(), f"epoch {epoch + 1} of {recipe.epochs}")
+        state = {
+            "settings": settings,
+            "epoch": epoch + 1,
+            "module": module.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "schedule": schedule.state_dict(),
+        }
+        with writing(checkpoint) as temporary:
+            torch.save(state, temporary)
+
+    module.eval()
+    weights = out / f"{name}.safetensors"
+    with writing(weights) as temporary:
+        save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)
+    card = Card(
+        name=name,
+        dataset=train_set.name,
+        test_accuracy=accuracy(module, test_set.tensor(), test_set.targets()),
+        test_images=len(test_set),
+        parameters=sum(p.numel() for p in module.parameters()),
+        recipe=recipe.to_dict(),
+        sha256=sha256(weights),
+        torch=torch.__version__,
+        machine=platform.machine(),
+        minutes=round((time.monotonic() - started) / 60, 1),
+    )
+    with writing(out / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
+    checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def _resume(
+    checkpoint: Path,
+    settings: str,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> int:
+    """Load a checkpoint of the same settings, if there is one; the number of epochs it has behind it."""
+    if not checkpoint.exists():
+        return 0
+    try:
+        state = torch.load(checkpoint, weights_only=True)
+    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+        raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error
+    if state.get("settings") != settings:
+        return 0
+    module.load_state_dict(state["module"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    return int(state["epoch"])

@@ -1,0 +1,115 @@
+"""Orthonormal bases of a matrix's nullspace or row space, and the projector they make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from .certificate import Certificate, judge
+from .spectrum import Spectrum, spectrum
+
+PASSES = 4
+"""Refinement steps at most; each takes the residual A N out of the basis N with the matrix itself."""
+
+
+@dataclass(frozen=True)
+class Projector:
+    """The orthogonal projector onto a nullspace, by whichever basis is the smaller.
+
+    Attributes:
+        size: n, the number of input values.
+        read: the input values that the matrix reads at all, int64 ``(r,)``; the others are free.
+        null: orthonormal basis of the nullspace among the values read, ``(r, dim)``; None where ``row`` is smaller.
+        row: orthonormal basis of the row space among them, ``(r, rank)``; None where ``null`` is smaller.
+        certificate: of the rank.
+    """
+
+    size: int
+    read: Tensor
+    null: Tensor | None
+    row: Tensor | None
+    certificate: Certificate
+    _casts: dict[tuple[torch.dtype, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def all_read(self) -> bool:
+        """Whether no input value is free."""
+        return len(self.read) == self.size
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the nullspace."""
+        return self.size - self.certificate.rank
+
+    def project(self, x: Tensor) -> Tensor:
+        """P x of rows ``(…, n)``, in their dtype."""
+        if self.all_read:
+            return self._project_read(x)
+        read = self.read.to(x.device)
+        y = x.clone()
+        y[..., read] = self._project_read(x[..., read])
+        return y
+
+    def _project_read(self, x: Tensor) -> Tensor:
+        basis = self._basis(x.dtype, x.device)
+        if basis.shape[1] == 0:
+            return torch.zeros_like(x) if self.null is not None else x
+        inside = (x @ basis) @ basis.T
+        return inside if self.null is not None else x - inside
+
+    def _basis(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        key = (dtype, device)
+        if key not in self._casts:
+            basis = self.null if self.null is not None else self.row
+            assert basis is not None
+            self._casts[key] = basis.to(device, dtype)
+        return self._casts[key]
+
+
+def projector(matrix: scipy.sparse.csr_array) -> Projector:
+    """The projector onto the nullspace of a matrix.
+
+    Zero rows say nothing and columns of zeros are free; both are set aside, exactly, before any rank is judged.
+
+    Args:
+        matrix: A, ``(m, n)``, float64.
+    """
+    matrix = scipy.sparse.csr_array(matrix)
+    size = int(matrix.shape[1])
+    pattern = matrix.astype(bool)
+    read = np.flatnonzero(np.asarray(pattern.sum(0)).ravel())
+    rows = np.flatnonzero(np.asarray(pattern.sum(1)).ravel())
+    if not len(read):
+        nothing = judge(np.empty(0), (0, 0), "no weight is non-zero")
+        empty = torch.empty(0, 0, dtype=torch.float64)
+        return Projector(size, torch.empty(0, dtype=torch.int64), empty, None, nothing)
+    a = matrix[rows][:, read].toarray()
+    known = spectrum(a)
+    rank = known.certificate.rank
+    null = row = None
+    if 2 * rank >= len(read):
+        null = torch.from_numpy(_null_basis(a, known))
+    else:
+        row = torch.from_numpy(np.linalg.qr(np.hstack([known.strong_rows(), known.weak]))[0])
+    return Projector(size, torch.from_numpy(read), null, row, known.certificate)
+
+
+def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
+    """An orthonormal basis of the nullspace: x ← x − A⁺ A x until ‖A x‖ no longer falls."""
+    x = known.null
+    if x is None:
+        x = np.random.default_rng(0).standard_normal((a.shape[1], a.shape[1] - known.certificate.rank))
+    best = np.inf
+    for _ in range(PASSES if x.size else 0):
+        x = x - known.weak @ (known.weak.T @ x)
+        x = np.linalg.qr(x - known.strong_pinv(a @ x))[0]
+        residual = float(np.abs(a @ x).max())
+        if residual > best / 2:
+            break
+        best = residual
+    return x

@@ -1,0 +1,98 @@
+"""What is known of a rank, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+Kind = Literal["exact", "numerical", "undecided"]
+
+GAP = 1e3
+"""A rank below full is ``numerical`` only where σ falls by this factor at least across the tolerance."""
+
+MARGIN = 10.0
+"""The smallest σ counted must stand this far above the tolerance."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """The rank of a map and the evidence for it.
+
+    Attributes:
+        rank: number of singular values above the tolerance.
+        kind: ``exact`` where the rank is proved (as many independent rows or columns as there are non-zero ones, every
+            σ clear of rounding), ``numerical`` where σ has a clear gap at the tolerance, ``undecided`` where it has not.
+        method: how the rank was found.
+        tolerance: max(m, n)·ε·σ_max, below which a singular value cannot be told from zero in float64.
+        sigma_max: the largest singular value.
+        sigma_above: the smallest singular value above the tolerance; None where the map is zero.
+        sigma_below: the largest singular value below it; None where there is none.
+    """
+
+    rank: int
+    kind: Kind
+    method: str
+    tolerance: float
+    sigma_max: float
+    sigma_above: float | None
+    sigma_below: float | None
+
+    @property
+    def condition(self) -> float:
+        """σ_max over the smallest σ above the tolerance; 1 for a zero map."""
+        return self.sigma_max / self.sigma_above if self.sigma_above else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        gap = f"σ {self.sigma_above:.3g}" if self.sigma_above is not None else "no σ"
+        below = f", then {self.sigma_below:.3g}" if self.sigma_below is not None else ""
+        return f"rank {self.rank}, {self.kind} by {self.method} ({gap}{below}; tolerance {self.tolerance:.1g})"
+
+
+def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate:
+    """The rank that singular values speak for.
+
+    Args:
+        sigma: all singular values of a matrix without zero rows and columns, descending, ``(min(m, n),)``.
+        shape: of that matrix.
+        method: how they were found.
+    """
+    largest = float(sigma[0]) if len(sigma) else 0.0
+    tolerance = max(shape) * float(np.finfo(np.float64).eps) * largest
+    rank = int((sigma > tolerance).sum())
+    above = float(sigma[rank - 1]) if rank else None
+    below = float(sigma[rank]) if rank < len(sigma) else None
+    kind: Kind = "numerical"
+    if above is None:
+        kind = "exact"  # nothing but zero rows or columns
+    elif above < MARGIN * tolerance or (below is not None and above < GAP * below):
+        kind = "undecided"
+    elif below is None:
+        kind = "exact"
+    return Certificate(rank, kind, method, tolerance, largest, above, below)
+
+
+def merge(certificates: Iterable[tuple[Certificate, int]], method: str) -> Certificate:
+    """The certificate of a block-diagonal map.
+
+    Args:
+        certificates: of the blocks, each with the number of times it stands there.
+        method: how they were found.
+    """
+    parts = [(certificate, count) for certificate, count in certificates if count]
+    worst: list[Kind] = ["exact", "numerical", "undecided"]
+    return Certificate(
+        rank=sum(part.rank * count for part, count in parts),
+        kind=max((part.kind for part, _ in parts), key=worst.index, default="exact"),
+        method=method,
+        tolerance=max((part.tolerance for part, _ in parts), default=0.0),
+        sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
+        sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),
+        sigma_below=max((part.sigma_below for part, _ in parts if part.sigma_below is not None), default=None),
+    )

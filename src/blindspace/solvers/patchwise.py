@@ -1,0 +1,132 @@
+"""One small factorisation for all patches: where no input value is read by two output positions.
+
+A convolution whose kernel reaches no further than its stride (1×1 convolutions, patch embeddings) and a fully-connected
+layer over tokens are block-diagonal: the same small matrix stands once for every patch or token. Patches that the zero
+padding cuts short have a matrix of their own, with the columns of the padding left out.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+import numpy as np
+import scipy.sparse
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import UnsupportedLayerError
+from ..maps import Convolution, Dense, LinearMap
+from .basis import Projector, projector
+from .certificate import merge
+from .solver import Solver
+
+
+def serves(map: LinearMap) -> bool:
+    """Whether the map is a set of patches or tokens, each read by itself."""
+    if isinstance(map, Dense):
+        return True
+    if not isinstance(map, Convolution):
+        return False
+    reach = [d * (k - 1) + 1 for d, k in zip(map.dilation, map.kernel, strict=True)]
+    unpadded = all(pair == (0, 0) for pair in map.padding)
+    return all(r <= s for r, s in zip(reach, map.stride, strict=True)) and (map.mode == "zeros" or unpadded)
+
+
+class TokenSolver(Solver):
+    """A matrix over the last axis, the same for every token.
+
+    Args:
+        map: a ``Dense``.
+    """
+
+    name = "patchwise"
+
+    def __init__(self, map: Dense) -> None:
+        super().__init__(map)
+        tokens = prod(map.leading)
+        self.token = projector(scipy.sparse.csr_array(map.matrix.numpy()))
+        self.certificate = merge([(self.token.certificate, tokens)], self.token.certificate.method)
+        self.reason = f"one matrix {tuple(map.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
+
+    def _project(self, x: Tensor) -> Tensor:
+        return self.token.project(x)
+
+
+class PatchwiseSolver(Solver):
+    """A convolution whose kernel reaches no further than its stride.
+
+    Args:
+        map: a ``Convolution`` for which ``serves`` holds.
+
+    Raises:
+        UnsupportedLayerError: it does not.
+    """
+
+    name = "patchwise"
+
+    def __init__(self, map: Convolution) -> None:
+        if not serves(map):
+            raise UnsupportedLayerError(f"{map} reads some values twice: its kernel reaches further than its stride")
+        super().__init__(map)
+        self.conv = map
+        self.out = map.out_shape[1:]
+        # Output positions along each axis whose taps fall inside the image alike.
+        alike = [np.unique(table.numpy() >= 0, axis=0, return_inverse=True) for table in map.reads]
+        self.patterns: list[tuple[Tensor, list[Projector]]] = []
+        counts = []
+        by_group = map.weight.reshape(map.groups, -1, map.weight.shape[1], *map.kernel)
+        for choice in product(*(range(len(masks)) for masks, _ in alike)):
+            masks = [torch.from_numpy(masks[c]) for (masks, _), c in zip(alike, choice, strict=True)]
+            inside = torch.ones((), dtype=torch.bool)
+            for mask in masks:
+                inside = inside[..., None] & mask
+            places = [np.flatnonzero(inverse.ravel() == c) for (_, inverse), c in zip(alike, choice, strict=True)]
+            sites = np.ravel_multi_index(np.meshgrid(*places, indexing="ij"), self.out).ravel()
+            blocks = [
+                projector(scipy.sparse.csr_array((kernels * inside).reshape(len(kernels), -1).numpy()))
+                for kernels in by_group
+            ]
+            self.patterns.append((torch.from_numpy(sites), blocks))
+            counts += [(block.certificate, len(sites)) for block in blocks]
+        self.certificate = merge(counts, counts[0][0].method)
+        self.reason = (
+            f"kernel {map.kernel} reaches no further than stride {map.stride}: "
+            f"{len(self.patterns) * map.groups} small factorisation{'s' * (len(self.patterns) * map.groups != 1)} "
+            f"for {prod(self.out)} patches"
+        )
+
+    def _project(self, x: Tensor) -> Tensor:
+        conv, axes = self.conv, len(self.out)
+        tiles = [o * s for o, s in zip(self.out, conv.stride, strict=True)]
+        before = [pair[0] for pair in conv.padding]
+        after = [t - b - n for t, b, n in zip(tiles, before, x.shape[2:], strict=True)]
+        amounts = [n for pair in zip(before, after, strict=True) for n in pair][::-1]
+        amounts = [n for pair in zip(amounts[1::2], amounts[::2], strict=True) for n in pair]
+        padded = F.pad(x, amounts) if any(amounts) else x.clone()
+        # (B, C, out_1, stride_1, out_2, stride_2, …) → (B, C, tap_1, …, out_1, …)
+        view = padded.view(*x.shape[:2], *(n for pair in zip(self.out, conv.stride, strict=True) for n in pair))
+        for axis, (k, d) in enumerate(zip(conv.kernel, conv.dilation, strict=True)):
+            view = view.narrow(3 + 2 * axis, 0, d * (k - 1) + 1)
+            view = view[(slice(None),) * (3 + 2 * axis) + (slice(None, None, d),)]
+        view = view.permute(0, 1, *(3 + 2 * a for a in range(axes)), *(2 + 2 * a for a in range(axes)))
+        patches = view.reshape(len(x), conv.groups, -1, prod(self.out)).transpose(2, 3)
+        view.copy_(self._project_patches(patches).transpose(2, 3).reshape(view.shape))
+        if not any(amounts):
+            return padded
+        result = x.clone()  # pixels beyond the last patch are free
+        covered = [slice(0, min(n, t - b)) for n, t, b in zip(x.shape[2:], tiles, before, strict=True)]
+        inner = [slice(b, b + c.stop) for b, c in zip(before, covered, strict=True)]
+        result[(..., *covered)] = padded[(..., *inner)]
+        return result
+
+    def _project_patches(self, patches: Tensor) -> Tensor:
+        """Patches ``(B, groups, sites, taps)`` to their projections."""
+        if len(self.patterns) == 1 and len(self.patterns[0][1]) == 1:
+            return self.patterns[0][1][0].project(patches)
+        result = torch.empty_like(patches)
+        for sites, blocks in self.patterns:
+            for group, block in enumerate(blocks):
+                result[:, group, sites] = block.project(patches[:, group, sites])
+        return result

@@ -1,0 +1,50 @@
+"""The contract of every solver on floor 2: it knows a map's rank and projects onto its nullspace."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ..maps import LinearMap
+from .certificate import Certificate
+
+
+class Solver(ABC):
+    """Applies P = I − A⁺A, the orthogonal projector onto the nullspace of a map.
+
+    Attributes:
+        map: A.
+        certificate: of its rank.
+        reason: why this solver serves it, one line for the audit.
+    """
+
+    name: str
+    map: LinearMap
+    certificate: Certificate
+    reason: str = ""
+
+    def __init__(self, map: LinearMap) -> None:
+        self.map = map
+
+    @abstractmethod
+    def _project(self, x: Tensor) -> Tensor: ...
+
+    def project(self, x: Tensor) -> Tensor:
+        """P x.
+
+        Args:
+            x: ``(B, *in_shape)``, floating point. Half precision is worked on in float32.
+
+        Returns:
+            The same shape, dtype and device.
+        """
+        if x.dtype in (torch.float16, torch.bfloat16):
+            return self._project(x.float()).to(x.dtype)
+        return self._project(x)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the nullspace."""
+        return self.map.in_dim - self.certificate.rank
