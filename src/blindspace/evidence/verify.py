@@ -1,0 +1,94 @@
+"""What can be claimed of pairs of images: how far the network's front and output move between them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError, ValueRangeError
+from ..networks import Network, front
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The measured difference between images x and x̂, the largest over all pairs.
+
+    Attributes:
+        pairs: number of pairs.
+        max_front_change: largest |A x̂ − A x| of any front value, in the model's own precision.
+        max_front_change_float64: the same in float64.
+        max_output_change: largest change of any output, in the model's own precision.
+        max_output_change_float64: the same in float64.
+        relative_residual: ‖A δ‖ / (‖A‖ ‖δ‖) with δ = x̂ − x, float64; 0 where δ = 0.
+        labels_changed: pairs whose largest output is at another place, in the model's own precision.
+        max_perturbation: largest |δ| of any pixel.
+        dtype: the model's own precision.
+    """
+
+    pairs: int
+    max_front_change: float
+    max_front_change_float64: float
+    max_output_change: float
+    max_output_change_float64: float
+    relative_residual: float
+    labels_changed: int
+    max_perturbation: float
+    dtype: str
+
+    def harmless(self, tolerance: float = 1e-3) -> bool:
+        """Whether no label changed and no output moved by more than ``tolerance`` in the model's own precision."""
+        return self.labels_changed == 0 and self.max_output_change <= tolerance
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+def verify(network: Network, images: Tensor, others: Tensor) -> Evidence:
+    """Measure what a network makes of the difference between two sets of images.
+
+    Args:
+        network: whose module can be traced.
+        images: x, ``(B, *input_shape)``, any floating dtype.
+        others: x̂, as x; may leave [0, 1].
+
+    Raises:
+        ShapeError: the two differ in shape or the network cannot read them.
+        ValueRangeError: a value is NaN or infinite.
+        UnsupportedLayerError: the network's code cannot be followed.
+    """
+    if images.shape != others.shape:
+        raise ShapeError(f"pairs must have one shape, got {tuple(images.shape)} and {tuple(others.shape)}")
+    for batch in (images, others):
+        if not bool(network.check(batch).isfinite().all()):
+            raise ValueRangeError("an image holds NaN or infinite values")
+    own = network.dtype
+    a = front(network)
+    delta = others.double() - images.double()
+    front_own = a.forward(others.to(own)) - a.forward(images.to(own))
+    # Exactly A x̂ − A x, not A (x̂ − x): the claim is about the images as the network reads them.
+    front_double = a.forward(others.double()) - a.forward(images.double())
+    out_own = [network.outputs(batch) for batch in (images, others)]
+    out_double = [network.outputs(batch, torch.float64) for batch in (images, others)]
+    size = delta.flatten(1).norm(dim=1) * a.norm()
+    error = a.forward(delta).flatten(1).norm(dim=1)
+    residual = torch.where(size > 0, error / size.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
+    first, second = (out.flatten(1).argmax(1) for out in out_own)
+    return Evidence(
+        pairs=len(images),
+        max_front_change=_largest(front_own),
+        max_front_change_float64=_largest(front_double),
+        max_output_change=_largest(out_own[1] - out_own[0]),
+        max_output_change_float64=_largest(out_double[1] - out_double[0]),
+        relative_residual=_largest(residual),
+        labels_changed=int((first != second).sum()),
+        max_perturbation=_largest(delta),
+        dtype=str(own).removeprefix("torch."),
+    )
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().max()) if values.numel() else 0.0

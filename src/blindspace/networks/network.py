@@ -1,0 +1,83 @@
+"""A network as the rest of the package sees it: a module in eval, its input shape and what is known of it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ShapeError
+from ..maps import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A trained network.
+
+    Attributes:
+        name: what it is called in reports.
+        module: in eval; takes ``(B, *input_shape)`` as a user has them, normalisation inside.
+        input_shape: of one input, without the batch.
+        classes: names of the outputs, where known.
+        card: accuracy, recipe and hash of a built-in network, where known.
+    """
+
+    name: str
+    module: nn.Module
+    input_shape: Shape
+    classes: tuple[str, ...] = ()
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The model's own precision: that of its parameters."""
+        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+
+    @cached_property
+    def double(self) -> nn.Module:
+        """A copy in float64, for the mathematics."""
+        return copy.deepcopy(self.module).double()
+
+    def check(self, images: Tensor) -> Tensor:
+        """``images`` if they are a batch the network can read.
+
+        Raises:
+            ShapeError: they are not; the message repeats both shapes.
+        """
+        if tuple(images.shape[1:]) != self.input_shape:
+            raise ShapeError(
+                f"{self.name} reads images of shape {self.input_shape}, got {tuple(images.shape[1:])}; "
+                "resize or convert them first"
+            )
+        return images
+
+    @torch.no_grad()
+    def outputs(self, images: Tensor, dtype: torch.dtype | None = None, batch_size: int = 256) -> Tensor:
+        """The network's outputs.
+
+        Args:
+            images: ``(B, *input_shape)``, any floating dtype.
+            dtype: precision to run in: float64, or the model's own if None.
+            batch_size: images at a time.
+
+        Returns:
+            ``(B, …)`` in that precision.
+
+        Raises:
+            ShapeError: the images have another shape.
+        """
+        dtype = dtype or self.dtype
+        module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
+        return torch.cat([module(part.to(dtype)) for part in self.check(images).split(batch_size)])
+
+    def labels(self, images: Tensor) -> Tensor:
+        """The class of the largest output in the model's own precision, int64 ``(B,)``. As ``outputs``."""
+        return self.outputs(images).flatten(1).argmax(1)
+
+    def class_name(self, label: int) -> str:
+        """A label in words where the names are known."""
+        return self.classes[label] if 0 <= label < len(self.classes) else str(label)

@@ -1,0 +1,120 @@
+"""Perturbations with one effect: the arbitrary decomposition, families, and how two perturbations are related."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError, ValueRangeError
+from ..subspaces import Subspace
+from ..subspaces.box import Norm
+from .sample import harmless_noise
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """δ = harmless + harmful, by any choice of the harmless part (theorem 2).
+
+    Attributes:
+        harmless: δ_a, in the subspace, ``(B, *shape)``.
+        harmful: δ_b = δ − δ_a, which has δ's whole effect, ``(B, *shape)``.
+    """
+
+    harmless: Tensor
+    harmful: Tensor
+
+
+def decompose(space: Subspace, delta: Tensor, harmless: Tensor) -> Decomposition:
+    """Take any harmless perturbation out of δ; the rest has the same effect (theorem 2).
+
+    Args:
+        space: of harmless perturbations.
+        delta: ``(B, *shape)``.
+        harmless: δ_a, as δ.
+
+    Raises:
+        ShapeError: the two differ in shape.
+        ValueRangeError: ``harmless`` does not lie in the space.
+    """
+    if delta.shape != harmless.shape:
+        raise ShapeError(f"perturbation {tuple(delta.shape)} and harmless part {tuple(harmless.shape)} differ in shape")
+    if not bool(space.contains(harmless).all()):
+        raise ValueRangeError("the part to take out is not harmless: it does not lie in the space; project it first")
+    return Decomposition(harmless, delta - harmless)
+
+
+def family(
+    space: Subspace,
+    delta: Tensor,
+    n: int,
+    size: float,
+    norm: Norm = "linf",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Perturbations with the effect of one, but as large as wanted (theorem 4): δ⊥ plus harmless noise.
+
+    Args:
+        space: of harmless perturbations.
+        delta: one perturbation, ``(1, *shape)``.
+        n: how many members.
+        size: of the harmless noise added to each.
+        norm: of that size.
+        generator: of the randomness.
+
+    Returns:
+        ``(n, *shape)``, of δ's dtype.
+
+    Raises:
+        ShapeError: more or fewer than one perturbation is given.
+    """
+    if len(delta) != 1:
+        raise ShapeError(f"a family is that of one perturbation (1, *shape), got {tuple(delta.shape)}")
+    return space.reject(delta) + harmless_noise(space, n, size, norm, generator, delta.dtype).to(delta.device)
+
+
+def smallest(space: Subspace, delta: Tensor) -> Tensor:
+    """Of all perturbations with δ's effect the one smallest in L2: δ⊥, and no other (appendix D).
+
+    Args:
+        space: of harmless perturbations.
+        delta: ``(B, *shape)``.
+    """
+    return space.reject(delta)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How the effects of two perturbations are related.
+
+    Attributes:
+        same: their orthogonal components are equal, so their effects are (theorem 4).
+        proportional: their orthogonal components have one direction, so the effects are proportional (lemma 5);
+            otherwise they differ (lemma 6).
+        factor: α with δ⊥ = α·δ̂⊥ and so effect(δ) = α·effect(δ̂); None where they are not proportional.
+    """
+
+    same: bool
+    proportional: bool
+    factor: float | None
+
+
+def relation(space: Subspace, delta: Tensor, other: Tensor, tol: float = 1e-9) -> Relation:
+    """Compare the effects of two perturbations by their orthogonal components alone (theorem 4, lemmas 5 and 6).
+
+    Args:
+        space: of harmless perturbations.
+        delta: one perturbation, ``(1, *shape)``.
+        other: another.
+        tol: relative to the larger orthogonal component.
+    """
+    a, b = (space.reject(v.double()).flatten() for v in (delta, other))
+    scale = tol * max(float(a.norm()), float(b.norm()))
+    if float((a - b).norm()) <= scale:
+        return Relation(True, True, 1.0)
+    if float(b.norm()) <= tol * float(other.double().norm()):
+        return Relation(False, False, None)  # the other has no effect; this one has
+    factor = float(a @ b) / float(b @ b)
+    proportional = float((a - factor * b).norm()) <= scale
+    return Relation(False, proportional, factor if proportional else None)

@@ -1,0 +1,85 @@
+"""The nullspace of a map: changes its output cannot show. Definition 1, theorem 1."""
+
+from __future__ import annotations
+
+import warnings
+
+from torch import Tensor, nn
+
+from ..errors import BlindspaceWarning, ShapeError
+from ..maps import LinearMap, Shape, from_module
+from ..solvers import Solver, choose
+from .subspace import Subspace
+
+
+class Nullspace(Subspace):
+    """N(A) = {v : A v = 0}.
+
+    Args:
+        map: A.
+        solver: applies the projector; chosen by structure and size if None.
+    """
+
+    def __init__(self, map: LinearMap, solver: Solver | None = None) -> None:
+        self.map = map
+        self._solver = solver or choose(map)
+        self.shape = map.in_shape
+        self.certificate = self._solver.certificate
+        self.solver = self._solver.name
+        self.reason = self._solver.reason
+        if self.certificate.kind == "undecided":
+            warnings.warn(
+                f"the rank of {map} is undecided: {self.certificate}; directions near the gap are harmless to "
+                "rounding only",
+                BlindspaceWarning,
+                stacklevel=3,
+            )
+
+    @property
+    def dim(self) -> int:
+        """n − rank(A) (theorem 1)."""
+        return self.ambient_dim - self.certificate.rank
+
+    def _project(self, v: Tensor) -> Tensor:
+        return self._solver.project(v)
+
+    def annihilator(self) -> LinearMap:
+        """A itself."""
+        return self.map
+
+
+def as_map(layer: LinearMap | nn.Module, in_shape: tuple[int, ...] | None) -> LinearMap:
+    """A layer as a map: a map as it is, a module at its input shape.
+
+    Raises:
+        ShapeError: a module without an input shape.
+        UnsupportedLayerError: a module that is not affine.
+    """
+    if isinstance(layer, LinearMap):
+        return layer
+    if in_shape is None:
+        raise ShapeError(f"a {type(layer).__name__} needs the shape of its input, as in nullspace(layer, (3, 32, 32))")
+    return from_module(layer, in_shape)
+
+
+def nullspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Subspace:
+    """The harmless perturbations of one layer: what it maps to zero (definition 1, theorem 1, corollaries 1 and 2).
+
+    Args:
+        layer: a linear map, or an affine module.
+        in_shape: of one input of the module, without the batch; not needed for a map.
+
+    Returns:
+        The subspace, of dimension n − rank(A).
+
+    Raises:
+        UnsupportedLayerError: the module is not affine.
+        ShapeError: it cannot read that shape.
+        TooLargeError: no solver here serves a layer of that size.
+    """
+    return Nullspace(as_map(layer, in_shape))
+
+
+def rowspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Subspace:
+    """The row space C(Aᵀ) of a layer, the orthogonal complement of its nullspace. As ``nullspace``."""
+    return nullspace(layer, in_shape).complement
