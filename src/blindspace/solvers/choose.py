@@ -63,6 +63,8 @@ class ReducedSolver(Solver):
 def _composed(map: Composed) -> Solver:
     whole = compose(map)
     factors = whole.factors if isinstance(whole, Composed) else [whole]
+    # One factor for every value changes no nullspace.
+    factors = [factor for factor in factors if not _uniform(factor)] or factors[:1]
     dropped = []
     while len(factors) > 1 and _loses_nothing(factors[-1]):
         dropped.append(repr(factors.pop()))
@@ -73,6 +75,11 @@ def _composed(map: Composed) -> Solver:
     inner = choose(factors[0]) if len(factors) == 1 else DenseSolver(compose(*factors))
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
     return ReducedSolver(map, inner, rearrangement, reason)
+
+
+def _uniform(map: LinearMap) -> bool:
+    """Whether the map multiplies every value by the same number, not 0."""
+    return isinstance(map, Scale) and bool((map.weight == map.weight.flatten()[0]).all() and map.weight.any())
 
 
 def _loses_nothing(map: LinearMap) -> bool:

@@ -40,11 +40,14 @@ class DenseSolver(Solver):
         self.reason = f"{map.out_dim} × {map.in_dim} is small enough for the whole matrix"
 
     def _project(self, x: Tensor) -> Tensor:
-        return self.projector.project(x.reshape(len(x), -1)).reshape(x.shape)
+        flat = self.projector.rows(x.reshape(len(x), -1))
+        if self.projector.row is not None:
+            flat = self.projector.rows(flat)  # takes out what rounding left of a large row space
+        return flat.reshape(x.shape)
 
 
 def memory(map: LinearMap) -> int:
-    """Bytes that the dense solver needs at its peak, estimated: three Gram matrices and two bases."""
-    small, large = sorted((map.in_dim, map.out_dim))
+    """Bytes that the dense solver needs at its peak, estimated: the matrix, three Gram matrices and two bases."""
+    small = min(map.in_dim, map.out_dim)
     basis = map.in_dim * min(small, max(map.in_dim - small, 1))
-    return 8 * (3 * small * small + 2 * basis)
+    return 8 * (map.in_dim * map.out_dim + 3 * small * small + 2 * basis)

@@ -51,7 +51,7 @@ class TokenSolver(Solver):
         self.reason = f"one matrix {tuple(map.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
 
     def _project(self, x: Tensor) -> Tensor:
-        return self.token.project(x)
+        return self.token.rows(x)
 
 
 class PatchwiseSolver(Solver):
@@ -98,35 +98,40 @@ class PatchwiseSolver(Solver):
         )
 
     def _project(self, x: Tensor) -> Tensor:
-        conv, axes = self.conv, len(self.out)
+        conv = self.conv
         tiles = [o * s for o, s in zip(self.out, conv.stride, strict=True)]
         before = [pair[0] for pair in conv.padding]
         after = [t - b - n for t, b, n in zip(tiles, before, x.shape[2:], strict=True)]
-        amounts = [n for pair in zip(before, after, strict=True) for n in pair][::-1]
-        amounts = [n for pair in zip(amounts[1::2], amounts[::2], strict=True) for n in pair]
-        padded = F.pad(x, amounts) if any(amounts) else x.clone()
-        # (B, C, out_1, stride_1, out_2, stride_2, …) → (B, C, tap_1, …, out_1, …)
-        view = padded.view(*x.shape[:2], *(n for pair in zip(self.out, conv.stride, strict=True) for n in pair))
-        for axis, (k, d) in enumerate(zip(conv.kernel, conv.dilation, strict=True)):
-            view = view.narrow(3 + 2 * axis, 0, d * (k - 1) + 1)
-            view = view[(slice(None),) * (3 + 2 * axis) + (slice(None, None, d),)]
-        view = view.permute(0, 1, *(3 + 2 * a for a in range(axes)), *(2 + 2 * a for a in range(axes)))
-        patches = view.reshape(len(x), conv.groups, -1, prod(self.out)).transpose(2, 3)
-        view.copy_(self._project_patches(patches).transpose(2, 3).reshape(view.shape))
-        if not any(amounts):
-            return padded
+        amounts = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]  # last axis first
+        padded = F.pad(x, amounts) if any(amounts) else x
+        patches = self._taps(padded).reshape(len(x), conv.groups, -1, prod(self.out))
+        projected = self._project_patches(patches)
+        filled = padded.clone() if conv.kernel != conv.stride or padded is not x else torch.empty_like(x)
+        taps = self._taps(filled)
+        taps.copy_(projected.reshape(taps.shape))
+        if padded is x:
+            return filled
         result = x.clone()  # pixels beyond the last patch are free
         covered = [slice(0, min(n, t - b)) for n, t, b in zip(x.shape[2:], tiles, before, strict=True)]
         inner = [slice(b, b + c.stop) for b, c in zip(before, covered, strict=True)]
-        result[(..., *covered)] = padded[(..., *inner)]
+        result[(..., *covered)] = filled[(..., *inner)]
         return result
 
+    def _taps(self, padded: Tensor) -> Tensor:
+        """A view of what the kernel reads: ``(B, C, *tiles)`` as ``(B, C, tap_1, …, out_1, …)``."""
+        axes = range(len(self.out))
+        pairs = [n for pair in zip(self.out, self.conv.stride, strict=True) for n in pair]
+        view = padded.view(*padded.shape[:2], *pairs)
+        for axis, (k, d) in enumerate(zip(self.conv.kernel, self.conv.dilation, strict=True)):
+            view = view[(slice(None),) * (3 + 2 * axis) + (slice(None, d * (k - 1) + 1, d),)]
+        return view.permute(0, 1, *(3 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes))
+
     def _project_patches(self, patches: Tensor) -> Tensor:
-        """Patches ``(B, groups, sites, taps)`` to their projections."""
-        if len(self.patterns) == 1 and len(self.patterns[0][1]) == 1:
-            return self.patterns[0][1][0].project(patches)
-        result = torch.empty_like(patches)
-        for sites, blocks in self.patterns:
+        """Patches ``(B, groups, taps, sites)`` to their projections."""
+        # Every patch first as if it were of the commonest pattern, then the few others again.
+        common, *others = sorted(self.patterns, key=lambda pattern: -len(pattern[0]))
+        groups = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
+        for sites, blocks in others:
             for group, block in enumerate(blocks):
-                result[:, group, sites] = block.project(patches[:, group, sites])
-        return result
+                groups[group][..., sites] = block.columns(patches[:, group][..., sites])
+        return torch.stack(groups, 1) if len(groups) > 1 else groups[0][:, None]

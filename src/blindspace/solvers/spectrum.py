@@ -8,10 +8,11 @@ So the singular values fall into three: strong, weak (counted in the rank, but t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 import scipy.sparse.linalg
 
 from .certificate import Certificate, judge
@@ -21,6 +22,9 @@ SVD_LIMIT = 640
 
 RESOLVED = 1e-9
 """Eigenvalues of a Gram matrix below this share of the largest are not trusted."""
+
+SPARSE = 0.1
+"""Below this share of non-zero entries the Gram matrix is formed by a sparse product."""
 
 Array = np.ndarray
 Apply = Callable[[Array], Array]
@@ -53,7 +57,9 @@ def spectrum(a: Array) -> Spectrum:
     """
     if min(a.shape) <= SVD_LIMIT:
         return _by_svd(a)
-    gram = a @ a.T if a.shape[0] <= a.shape[1] else a.T @ a
+    # Layers are sparse enough that the sparse product wins even when its result is not.
+    b = scipy.sparse.csr_array(a if a.shape[0] <= a.shape[1] else a.T)
+    gram = (b @ b.T).toarray() if b.nnz < SPARSE * a.size else b.toarray() @ b.toarray().T
     return _by_cholesky(a, gram) or _by_eigenvectors(a, gram)
 
 
@@ -80,24 +86,23 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
     start = np.random.default_rng(0).standard_normal(len(gram))
     ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
     largest = float(scipy.sparse.linalg.eigsh(gram, **ends)[0])
+    shift = RESOLVED * largest
+    diagonal = gram.ravel()[:: len(gram) + 1]
     try:
-        shifted = gram.copy()
-        shifted.flat[:: len(gram) + 1] -= RESOLVED * largest
-        scipy.linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
-        del shifted
-        factor = scipy.linalg.cho_factor(gram, lower=True, check_finite=False)
+        diagonal -= shift
+        shifted = scipy.linalg.cho_factor(gram, lower=True, check_finite=False)
     except np.linalg.LinAlgError:
         return None
-
-    def solve(y: Array) -> Array:
-        return np.asarray(scipy.linalg.cho_solve(factor, y, check_finite=False))
-
-    inverse = scipy.sparse.linalg.LinearOperator(gram.shape, matvec=solve, dtype=np.float64)
-    smallest = 1 / float(scipy.sparse.linalg.eigsh(inverse, **ends)[0])
+    finally:
+        diagonal += shift
+    inverse = scipy.sparse.linalg.LinearOperator(gram.shape, matvec=_solver(shifted), dtype=np.float64)
+    smallest = shift + 1 / float(scipy.sparse.linalg.eigsh(inverse, **ends)[0])
     sigma = np.sqrt(np.array([largest, smallest]))
     found = judge(sigma, a.shape, "Cholesky of the shifted Gram matrix")
-    certificate = Certificate(len(gram), found.kind, found.method, found.tolerance, sigma[0].item(), found.sigma_above, None)
-    wide = a.shape[0] <= a.shape[1]
+    certificate = replace(found, rank=len(gram), sigma_below=None)
+    wide = a.shape[0] < a.shape[1]
+    # Without a nullspace nobody asks for the pseudo-inverse, and the second factorisation can be spared.
+    solve = _solver(scipy.linalg.cho_factor(gram, lower=True, check_finite=False) if wide else shifted)
     return Spectrum(
         certificate,
         (lambda y: a.T @ solve(y)) if wide else (lambda y: solve(a.T @ y)),
@@ -105,6 +110,11 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
         np.empty((a.shape[1], 0)),
         None if wide else np.empty((a.shape[1], 0)),
     )
+
+
+def _solver(factor: tuple[Array, bool]) -> Apply:
+    """Applies the inverse of a factored matrix."""
+    return lambda y: np.asarray(scipy.linalg.cho_solve(factor, y, check_finite=False))
 
 
 def _by_eigenvectors(a: Array, gram: Array) -> Spectrum:

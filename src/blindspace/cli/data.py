@@ -1,0 +1,33 @@
+"""``blindspace data get NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..data import SOURCES, fetch
+from .output import JsonOption, console, progress, write_json
+
+data = typer.Typer(name="data", help="Data sets.", no_args_is_help=True)
+
+
+@data.callback()
+def _data() -> None:
+    """Data sets."""
+
+
+@data.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(SOURCES)}.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where to; the cache folder (BLINDSPACE_HOME) by default.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Fetch a complete data set and verify it by its hashes; what is there already is not fetched again."""
+    with progress(f"fetching {name}") as report:
+        path = fetch(name, folder, lambda _, done, total: report(done, total, ""))
+    console(json).print(f"{name} is in {path}")
+    write_json({"name": name, "folder": str(path)}, json)

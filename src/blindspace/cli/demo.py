@@ -1,0 +1,24 @@
+"""``blindspace demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .output import JsonOption, SeedOption, console, progress, write_json
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Audit cifar-resnet on real images and write one page that shows what it cannot see."""
+    from ..report.demo import run_demo  # needs the [report] extra
+
+    with progress("demo") as report:
+        result = run_demo(out, seed, report)
+    console(json).print(f"open [bold]{out / 'index.html'}[/bold] in a browser")
+    write_json(result.to_dict(), json)

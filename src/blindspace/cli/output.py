@@ -1,0 +1,113 @@
+"""What every command shares: JSON beside the tables, a progress bar on a terminal, arguments that stand for images."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..data import NamedImage, check_pixels, read_images, samples
+from ..errors import FileError
+from ..files import writing
+from ..networks import Network
+from ..networks.builtin import BUILTIN
+
+JsonOption = Annotated[
+    str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON there; - for standard output.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)]
+WeightsOption = Annotated[
+    Path | None, typer.Option("--weights", help="A .safetensors file for MODEL instead of the shipped one.")
+]
+QuietAfter = 2.0
+"""Seconds before a progress bar appears."""
+
+SAMPLES_WORD = "samples"
+"""Stands for the 200 embedded test images of the network's data set."""
+
+
+def console(json_path: str | None) -> Console:
+    """Where tables go: standard error where standard output carries JSON."""
+    return Console(stderr=json_path == "-", highlight=False)
+
+
+def write_json(result: dict[str, Any], json_path: str | None) -> None:
+    """The result as JSON, if wanted; a file is written whole or not at all.
+
+    Raises:
+        FileError: the file cannot be written.
+    """
+    if json_path is None:
+        return
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    if json_path == "-":
+        sys.stdout.write(text)
+        return
+    if Path(json_path).is_dir():
+        raise FileError(f"cannot write {json_path}: it is a folder; give the name of a file")
+    with writing(json_path) as temporary:
+        temporary.write_text(text)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar with the remaining time: on a terminal only, and only for what takes over two seconds."""
+    screen = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+    task = bar.add_task(title, total=None)
+    started = time.monotonic()
+    try:
+
+        def update(done: int, total: int, what: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{title}: {what}" if what else title)
+            if time.monotonic() - started > QuietAfter and not bar.live.is_started:
+                bar.start()
+
+        yield update
+    finally:
+        bar.stop()
+
+
+def load_images(given: Sequence[str], network: Network, pixel_range: bool = True) -> list[NamedImage]:
+    """The images that arguments stand for, each of the network's shape, float64.
+
+    Args:
+        given: pictures, array files, folders, or the word ``samples``.
+        network: that is to read them.
+        pixel_range: whether values must lie in [0, 1].
+
+    Raises:
+        FileError: a file is missing, damaged, a pickle or no picture.
+        ShapeError: an image has another shape than the network reads.
+        ValueRangeError: a value is NaN, infinite or out of range.
+    """
+    images: list[NamedImage] = []
+    for word in given:
+        if word == SAMPLES_WORD and not Path(word).exists():
+            if network.name not in BUILTIN:
+                raise FileError(f"no images are embedded for {network.name}; give files or folders")
+            pixels = samples(BUILTIN[network.name].recipe.dataset).tensor(torch.float64).numpy()
+            images += [NamedImage(f"sample-{index:03d}", image) for index, image in enumerate(pixels)]
+        else:
+            images += read_images([Path(word)])
+    limit = (0.0, 1.0) if pixel_range else (-np.inf, np.inf)
+    for image in images:
+        network.check(torch.from_numpy(image.pixels)[None])
+        check_pixels(image.pixels, image.name, *limit)
+    return images
+
+
+def stack(images: Sequence[NamedImage]) -> torch.Tensor:
+    """Images as one batch, float64 ``(B, C, H, W)``."""
+    return torch.from_numpy(np.stack([image.pixels for image in images]))

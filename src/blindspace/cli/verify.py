@@ -1,0 +1,58 @@
+"""``blindspace verify A B``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..data import NamedImage
+from ..errors import ShapeError
+from ..evidence import verify as measure
+from ..networks import load
+from .output import JsonOption, SeedOption, WeightsOption, console, load_images, stack, write_json
+
+
+def verify(
+    first: Annotated[str, typer.Argument(metavar="A", help="Picture, array file or folder; or the word samples.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same images, changed.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="The network that reads them.")] = "cifar-resnet",
+    weights: WeightsOption = None,
+    tolerance: Annotated[
+        float, typer.Option(help="Largest output change that passes, in the model's own precision.", min=0)
+    ] = 1e-3,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Whether a network reads two sets of images alike; exit code 1 if a label or an output changes."""
+    network = load(model, weights=weights)
+    before = load_images([first], network)
+    after = _paired(before, load_images([second], network, pixel_range=False))
+    evidence = measure(network, stack(before), stack(after))
+    same = evidence.harmless(tolerance)
+    screen = console(json)
+    screen.print(f"{evidence.pairs} pairs: " + ("[green]read alike[/green]" if same else "[red]read differently[/red]"))
+    screen.print(f"  largest pixel change   {evidence.max_perturbation:.3g} of the image range")
+    screen.print(f"  largest front change   {evidence.max_front_change_float64:.1e} in float64, ", end="")
+    screen.print(f"{evidence.max_front_change:.1e} in {evidence.dtype}")
+    screen.print(f"  largest output change  {evidence.max_output_change_float64:.1e} in float64, ", end="")
+    screen.print(f"{evidence.max_output_change:.1e} in {evidence.dtype} (tolerance {tolerance:.1e})")
+    screen.print(f"  relative residual      {evidence.relative_residual:.1e}")
+    screen.print(f"  labels changed         {evidence.labels_changed} of {evidence.pairs}")
+    write_json({"model": network.name, "tolerance": tolerance, "harmless": same, **evidence.to_dict()}, json)
+    if not same:
+        raise typer.Exit(1)
+
+
+def _paired(before: list[NamedImage], after: list[NamedImage]) -> list[NamedImage]:
+    """The second images in the order of the first: by name where the names are the same, else as they come.
+
+    Raises:
+        ShapeError: there are more of one than of the other.
+    """
+    if len(before) != len(after):
+        raise ShapeError(f"A holds {len(before)} images and B {len(after)}; give the same images twice")
+    by_name = {image.name: image for image in after}
+    if {image.name for image in before} == set(by_name):
+        return [by_name[image.name] for image in before]
+    return after

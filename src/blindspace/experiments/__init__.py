@@ -1,0 +1,1 @@
+"""Floor 8: measurements and the papers' experiments, one file each."""

@@ -1,0 +1,262 @@
+"""The figures of the demo: charts in the colours of the page, and images as the network reads them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..data import ImageSet
+from ..errors import MissingExtraError
+from ..networks import Network
+from .page import STAND_INS, inline_svg, number, picture, signed_picture, size
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .demo import Step
+
+_WIDTH, _HEIGHT = 5.6, 4.3  # inches of 72 units
+_OFFSETS = {"above": (0, 9), "below": (0, -9), "left": (-11, 0), "right": (11, 0)}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network reads in one picture, in its own precision.
+
+    Attributes:
+        label: in words.
+        confidence: softmax of its output.
+    """
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image at one size.
+
+    Attributes:
+        index: of the image in the set.
+        truth: its class.
+        size: L∞ of the harmless perturbation.
+        original: as the image is.
+        sum: with the harmless perturbation.
+        gaussian: with Gaussian noise of its L2 instead.
+        change: largest change of any output from original to sum, in the model's own precision.
+        change_float64: the same in float64.
+        gaussian_change: the same from original to Gaussian, in the model's own precision.
+        pictures: data URIs ``original``, ``harmless``, ``sum`` and ``gaussian``; not part of ``to_dict``.
+    """
+
+    index: int
+    truth: str
+    size: float
+    original: Reading
+    sum: Reading
+    gaussian: Reading
+    change: float
+    change_float64: float
+    gaussian_change: float
+    pictures: dict[str, str] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {key: value for key, value in asdict(self).items() if key != "pictures"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart.
+
+    Attributes:
+        label: written beside it.
+        values: one a size.
+        colour: a key of ``page.STAND_INS``.
+        at: index of the point the label stands at.
+        side: of that point the label stands on.
+        dashed: whether the line is.
+    """
+
+    label: str
+    values: Sequence[float]
+    colour: str
+    at: int = 0
+    side: Literal["above", "below", "left", "right"] = "above"
+    dashed: bool = False
+
+
+def require_matplotlib() -> None:
+    """Check that charts can be drawn.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "charts need matplotlib, which is not installed: pip install blindspace[report]"
+        ) from error
+
+
+def charts(steps: Sequence[Step]) -> dict[str, str]:
+    """The charts of the demo: ``change`` and ``kept``.
+
+    Args:
+        steps: without the one of size 0.
+    """
+    sizes = [step.size for step in steps]
+    own = steps[0].harmless.dtype
+    change = [
+        Line("Gaussian noise", [s.gaussian.max_output_change for s in steps], "gaussian", at=-1),
+        Line("shuffled δ", [s.shuffled.max_output_change for s in steps], "shuffled", -1, "below"),
+        Line(f"harmless δ, {own}", [s.harmless.max_output_change for s in steps], "own"),
+        Line(f"{own} rounding of the input", [s.floor for s in steps], "own", 0, "below", True),
+        Line("harmless δ, float64", [s.harmless.max_output_change_float64 for s in steps], "harmless"),
+        Line("float64 rounding of the input", [s.floor_float64 for s in steps], "harmless", 0, "below", True),
+    ]
+    kept = [
+        Line("harmless δ", [1 - s.harmless.labels_changed / s.harmless.pairs for s in steps], "harmless"),
+        Line(
+            "Gaussian noise", [1 - s.gaussian.labels_changed / s.gaussian.pairs for s in steps], "gaussian", 4, "left"
+        ),
+        Line("shuffled δ", [1 - s.shuffled.labels_changed / s.shuffled.pairs for s in steps], "shuffled", 5, "right"),
+    ]
+    last = steps[-1]
+    said = (
+        f"At size {size(last.size)} harmless perturbations move an output by at most "
+        f"{number(last.harmless.max_output_change_float64)} in float64 and "
+        f"{number(last.harmless.max_output_change)} in {own}, "
+        f"Gaussian noise of the same L2 size by {number(last.gaussian.max_output_change)}."
+    )
+    counted = (
+        f"At size {size(last.size)} harmless perturbations change {last.harmless.labels_changed} of "
+        f"{last.harmless.pairs} labels, Gaussian noise {last.gaussian.labels_changed}."
+    )
+    return {"change": chart("change", sizes, change, said), "kept": chart("kept", sizes, kept, counted, share=True)}
+
+
+def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description: str, share: bool = False) -> str:
+    """Something against the size of the perturbation, both logarithmic.
+
+    Args:
+        name: prefix of every id in the SVG, unique on the page.
+        sizes: of the perturbations, above 0, ascending.
+        lines: to draw.
+        description: what the chart shows, for who cannot see it.
+        share: whether the values are shares in [0, 1], for an upward axis that is not logarithmic.
+
+    Returns:
+        An ``<svg>`` element.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    import matplotlib
+
+    figure, axes = _axes(sizes)
+    if share:
+        axes.set_ylim(-0.02, 1.12)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
+    else:
+        values = [value for line in lines for value in line.values if value > 0]
+        low, high = min(values) / 300, max(values) * 100
+        ticks = [10.0**power for power in range(-20, 5, 4) if low <= 10.0**power <= high]
+        axes.set_yscale("log")
+        axes.set_ylim(low, high)
+        axes.set_yticks(
+            ticks, [number(tick, 1).removeprefix("1\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}") for tick in ticks]
+        )
+        axes.minorticks_off()
+    _draw(axes, sizes, lines)
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return inline_svg(buffer.getvalue(), name, description)
+
+
+def _axes(sizes: Sequence[float]) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(_WIDTH, _HEIGHT))
+    axes = figure.add_axes((0.105, 0.125, 0.875, 0.865))
+    axes.set_facecolor("none")
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
+    axes.set_xticks(sizes[::2], [size(value) for value in sizes[::2]])
+    axes.minorticks_off()
+    axes.set_xlabel(
+        "largest change of any pixel (black 0, white 1)", color=STAND_INS["muted"], fontsize=12.5, labelpad=7
+    )
+    axes.grid(axis="y", color=STAND_INS["rule"], linewidth=1)
+    axes.tick_params(colors=STAND_INS["muted"], labelsize=12.5, length=0, pad=7)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return figure, axes
+
+
+def _draw(axes: Axes, sizes: Sequence[float], lines: Sequence[Line]) -> None:
+    for line in lines:
+        colour = STAND_INS[line.colour]
+        drawn = axes.plot(sizes, line.values, color=colour, linewidth=2.5, marker="o", markersize=5, clip_on=False)[0]
+        if line.dashed:
+            drawn.set(linestyle=(0, (2, 3)), linewidth=1.5, marker="")
+        x, y = _OFFSETS[line.side]
+        end = {0: "left", -1: "right"}.get(line.at, "center")
+        axes.annotate(
+            line.label,
+            (sizes[line.at], line.values[line.at]),
+            (x, y),
+            textcoords="offset points",
+            color=colour,
+            fontsize=12.5,
+            ha={-1: "right", 0: end, 1: "left"}[(x > 0) - (x < 0)],
+            va={-1: "top", 0: "center", 1: "bottom"}[(y > 0) - (y < 0)],
+        )
+
+
+def example(
+    network: Network, images: ImageSet, index: int, size: float, x: Tensor, harmless: Tensor, gaussian: Tensor
+) -> Example:
+    """Show one image at one size.
+
+    Args:
+        network: that reads the pictures.
+        images: the set it is from.
+        index: of the image.
+        size: L∞ of the harmless perturbation.
+        x: the image, ``(C, H, W)``, float64.
+        harmless: its harmless perturbation.
+        gaussian: Gaussian noise for it.
+    """
+    batch = torch.stack([x, x + harmless, x + gaussian])
+    own, double = network.outputs(batch).flatten(1), network.outputs(batch, torch.float64).flatten(1)
+    readings = [
+        Reading(network.class_name(int(label)), float(confidence))
+        for confidence, label in zip(*own.double().softmax(1).max(1), strict=True)
+    ]
+    return Example(
+        index=index,
+        truth=images.classes[int(images.labels[index])],
+        size=size,
+        original=readings[0],
+        sum=readings[1],
+        gaussian=readings[2],
+        change=float((own[1] - own[0]).abs().max()),
+        change_float64=float((double[1] - double[0]).abs().max()),
+        gaussian_change=float((own[2] - own[0]).abs().max()),
+        pictures={
+            "original": picture(x),
+            "harmless": signed_picture(harmless),
+            "sum": picture(x + harmless),
+            "gaussian": picture(x + gaussian),
+        },
+    )

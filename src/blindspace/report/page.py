@@ -1,0 +1,140 @@
+"""HTML pages in one file: templates filled by jinja2, numbers, pictures and charts as they belong on a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..errors import MissingExtraError, ShapeError
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_COLOURS = ("ink", "muted", "rule", "harmless", "own", "gaussian", "shuffled")
+
+STAND_INS = {name: f"#0000{index + 1:02x}" for index, name in enumerate(_COLOURS)}
+"""Colours to draw a chart with, by the names of the page's CSS variables that ``inline_svg`` puts in their place."""
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def render(template: str, values: dict[str, Any]) -> str:
+    """A template of this package's ``report/templates``, filled; every value is escaped.
+
+    Args:
+        template: file name, such as ``demo.html``.
+        values: what the template names; one it names and does not get is an error.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    require_jinja2()
+    return _environment().get_template(template).render(values)
+
+
+def require_jinja2() -> None:
+    """Check that pages can be written.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    try:
+        import jinja2  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("pages need jinja2, which is not installed: pip install blindspace[report]") from error
+
+
+@cache
+def _environment() -> Environment:
+    """Where templates come from, with the filters ``number``, ``percent`` and ``size``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("blindspace.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters.update(number=number, percent=percent, size=size)
+    return made
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A measured figure with so many significant digits: 13.4, 0.067, 8.9 × 10⁻¹⁵; a dash for None."""
+    if value is None:
+        return "–"
+    if value == 0:
+        return "0"
+    if 0.01 <= abs(value) < 10_000:
+        whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
+        text = f"{value:.{max(digits - whole, 0)}f}" if whole else f"{value:.{digits}g}"
+        return text.replace("-", "−")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace(
+        "-", "−", 1
+    )
+
+
+def size(value: float) -> str:
+    """The size of a perturbation, to two decimals from 0.1 on and to three below: 0.063, 0.13, 8.03."""
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value else "0"
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of 1 in percent, never rounded up to a whole: 16.7 %, > 99.9 %."""
+    shown = f"{100 * share:.{digits}f}"
+    if share < 1 and float(shown) == 100:
+        return f">\N{NO-BREAK SPACE}{100 - 10.0**-digits:.{digits}f}\N{NO-BREAK SPACE}%"
+    return f"{shown}\N{NO-BREAK SPACE}%"
+
+
+def picture(pixels: Tensor) -> str:
+    """An image as a data URI, one pixel a value, for ``image-rendering: pixelated``.
+
+    Args:
+        pixels: ``(C, H, W)`` with C 1 or 3; what leaves [0, 1] is clipped, which the page must say.
+
+    Raises:
+        ShapeError: another shape.
+    """
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
+        raise ShapeError(f"a picture has shape (1 or 3, H, W), got {tuple(pixels.shape)}")
+    whole = (pixels.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    content = whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0))
+    buffer = io.BytesIO()
+    Image.fromarray(content).save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def signed_picture(delta: Tensor) -> str:
+    """A perturbation as a data URI: 0 is grey, ± its largest value is white and black. As ``picture``."""
+    largest = delta.abs().max()
+    return picture(0.5 + delta / (2 * largest) if largest > 0 else torch.full_like(delta, 0.5))
+
+
+def inline_svg(svg: str, name: str, description: str) -> str:
+    """A chart of matplotlib's as an element of the page, in its fonts and colours, so that it follows it into the dark.
+
+    Args:
+        svg: the whole file, text kept as text, drawn in the colours of ``STAND_INS``.
+        name: prefix of every id, unique on the page.
+        description: what the chart shows, for who cannot see it.
+    """
+    box = re.search(r'viewBox="[^"]*"', svg)
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :].strip()
+    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
+    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
+    for colour, stand_in in STAND_INS.items():
+        body = body.replace(stand_in, f"var(--{colour})")
+    return f'<svg {box[0] if box else ""} role="img" aria-label="{escape(description)}">{body}'
