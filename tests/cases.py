@@ -87,7 +87,8 @@ def falling(rows: int, columns: int, last: float) -> Tensor:
     left = torch.linalg.qr(torch.randn(rows, rows, dtype=torch.float64)).Q
     right = torch.linalg.qr(torch.randn(columns, rows, dtype=torch.float64)).Q
     sigma = last ** (torch.arange(rows, dtype=torch.float64) / (rows - 1))
-    return (left * sigma) @ right.T
+    matrix: Tensor = (left * sigma) @ right.T
+    return matrix
 
 
 def normed(module: Any) -> nn.Module:
@@ -115,6 +116,11 @@ def alive(module: Any) -> nn.Module:
 def unread(weight: Tensor) -> None:
     """Every third input feature is read by nothing."""
     weight[:, ::3] = 0
+
+
+def all_dead(weight: Tensor) -> None:
+    """No kernel is left."""
+    weight.zero_()
 
 
 def some_dead(weight: Tensor) -> None:
@@ -173,13 +179,34 @@ CONVOLUTIONS = [
     Case("conv2d-patches-grouped", lambda: nn.Conv2d(6, 9, 3, 3, groups=3), (6, 9, 9), 486 - 81, "exact", "patchwise"),
     Case("conv2d-patches-padded", lambda: nn.Conv2d(2, 6, 3, 3, 1), (2, 11, 13), None, "exact", "patchwise"),
     Case("conv2d-below-stride", lambda: nn.Conv2d(2, 3, 2, 3, 1), (2, 13, 10), None, "exact", "patchwise"),
-    Case("conv2d-below-stride-dilated", lambda: nn.Conv2d(2, 3, 2, 4, 0, 3), (2, 13, 17), 442 - 36, "exact", "patchwise"),
+    Case(
+        "conv2d-below-stride-dilated", lambda: nn.Conv2d(2, 3, 2, 4, 0, 3), (2, 13, 17), 442 - 36, "exact", "patchwise"
+    ),
     Case("conv2d-patches-circular", lambda: nn.Conv2d(2, 3, 3, 3, 1, padding_mode="circular"), (2, 10, 10)),
-    Case("conv2d-all-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), lambda w: w.mul_(0)), (3, 8, 8), 192, "exact"),
+    Case("conv2d-all-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_dead), (3, 8, 8), 192, "exact"),
     Case("conv2d-some-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), some_dead), (3, 10, 10), 250),
-    Case("conv2d-patches-dead", lambda: kernels_kept(nn.Conv2d(3, 6, 2, 2), some_dead), (3, 8, 8), 144, "exact", "patchwise"),
-    Case("conv2d-duplicates", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), duplicates), (3, 12, 12), 432 - 72, "numerical"),
-    Case("conv2d-luminance", lambda: weighted(nn.Conv2d(3, 5, 5, 2, 2), luminance(5, 5)), (3, 13, 13), 2 * 169, "numerical"),
+    Case(
+        "conv2d-patches-dead",
+        lambda: kernels_kept(nn.Conv2d(3, 6, 2, 2), some_dead),
+        (3, 8, 8),
+        144,
+        "exact",
+        "patchwise",
+    ),
+    Case(
+        "conv2d-duplicates",
+        lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), duplicates),
+        (3, 12, 12),
+        432 - 72,
+        "numerical",
+    ),
+    Case(
+        "conv2d-luminance",
+        lambda: weighted(nn.Conv2d(3, 5, 5, 2, 2), luminance(5, 5)),
+        (3, 13, 13),
+        2 * 169,
+        "numerical",
+    ),
     Case("conv2d-gabor", lambda: weighted(nn.Conv2d(3, 4, 7, 2, 3), gabors(4, 7)), (3, 14, 14)),
     Case("conv2d-box-blur", box_blur, (1, 32, 32), 63, "numerical"),
     Case("conv3d-strided", lambda: nn.Conv3d(2, 2, 3, (1, 2, 2), 1), (2, 4, 8, 8)),
@@ -230,7 +257,9 @@ SEQUENCES = [
         (3, 10, 10),
         250,
     ),
-    Case("flatten-linear", lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, 20)), (3, 6, 6), 88, "exact", "patchwise"),
+    Case(
+        "flatten-linear", lambda: nn.Sequential(nn.Flatten(), nn.Linear(108, 20)), (3, 6, 6), 88, "exact", "patchwise"
+    ),
     Case(
         "pad-patches-norm",
         lambda: nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 4, 4), alive(nn.BatchNorm2d(4))),
@@ -246,8 +275,16 @@ SEQUENCES = [
         "exact",
         "patchwise",
     ),
-    Case("conv-conv", lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Dropout(), nn.Conv2d(3, 1, 3, 2)), (2, 9, 9), 153, "exact"),
-    Case("pool-flatten-linear", lambda: nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, 10)), (3, 8, 8), 182),
+    Case(
+        "conv-conv",
+        lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Dropout(), nn.Conv2d(3, 1, 3, 2)),
+        (2, 9, 9),
+        153,
+        "exact",
+    ),
+    Case(
+        "pool-flatten-linear", lambda: nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, 10)), (3, 8, 8), 182
+    ),
 ]
 
 CASES = [*LINEAR, *CONVOLUTIONS, *TRANSPOSED, *POOLS, *MOVES, *SEQUENCES]

@@ -27,7 +27,7 @@ def matrix_of(module: nn.Module, in_shape: tuple[int, ...]) -> Array:
     units = torch.eye(size, dtype=torch.float64).reshape(size, *in_shape)
     with torch.no_grad():
         at_zero = module(torch.zeros(1, *in_shape, dtype=torch.float64))
-        images = torch.cat([module(chunk) - at_zero for chunk in units.split(256)])
+        images = torch.cat([module(chunk) - at_zero for chunk in torch.split(units, 256)])
     return np.ascontiguousarray(images.reshape(size, -1).numpy().T)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.errors import BlindspaceWarning, TooLargeError
-from blindspace.maps import Convolution, Dense, from_module
+from blindspace.maps import Convolution, Dense, LinearMap, from_module
 from blindspace.solvers import Certificate, Solver, choose, spectrum
 from blindspace.solvers.certificate import judge, merge
 from blindspace.solvers.dense import DenseSolver
@@ -37,14 +37,15 @@ def solver_of(case: Case) -> Solver:
 
 @cache
 def vectors_of(case: Case) -> Array:
-    """Gaussian noise, a constant, a flat image with some noise, and vectors of the row space; unit length, ``(B, n)``."""
+    """Gaussian noise, a constant, a flat image with noise, and vectors of the row space; of length 1, ``(B, n)``."""
     generator, map = np.random.default_rng(3), solver_of(case).map
     noise = generator.standard_normal((GAUSSIAN, map.in_dim))
     flat = np.stack([np.ones(map.in_dim), 0.5 + 0.1 * noise[0]])
     outputs = torch.from_numpy(generator.standard_normal((2, *map.out_shape)))
     rows = map.adjoint(outputs).reshape(2, -1).numpy()
-    vectors = np.concatenate([noise, flat, rows])
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-300))
+    vectors: Array = np.concatenate([noise, flat, rows])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-300)
+    return vectors
 
 
 def project(solver: Solver, vectors: Array, dtype: torch.dtype = torch.float64) -> Array:
@@ -58,7 +59,8 @@ def project(solver: Solver, vectors: Array, dtype: torch.dtype = torch.float64) 
 
 
 def lengths(vectors: LongArray | Array) -> Array:
-    return np.linalg.norm(vectors.astype(np.float64), axis=1)
+    lengths: Array = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    return lengths
 
 
 # --- every case -------------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ DENSE = ["conv1d-strided", "conv2d-wide-padding", "conv2d-overdetermined", "conv
 def test_both_routes_agree(case: Case, svd_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectrum, "SVD_LIMIT", svd_limit)
     solver, oracle, vectors = DenseSolver(from_module(*case.make())), reference(case), vectors_of(case)
-    assert ("SVD" == solver.certificate.method) == (svd_limit > 0)
+    assert (solver.certificate.method == "SVD") == (svd_limit > 0)
     assert solver.dim == oracle.dim
     assert np.abs(project(solver, vectors) - oracle.project(vectors)).max() <= 1e-13
 
@@ -296,6 +298,16 @@ def test_certificate_as_plain_values_and_one_line() -> None:
     assert re.match(r"rank 2, numerical by SVD \(σ 2, then 1e-17; tolerance \S+\)\Z", str(found))
 
 
+def test_an_outer_factor_is_dropped_only_where_it_is_proved_to_lose_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    inner = Dense(torch.randn(4, 9, generator=generator, dtype=torch.float64))
+    for smallest, dropped in ((1e-3, True), (3e-15, False), (0.0, False)):
+        outer = Dense(torch.diag(torch.tensor([1, 0.5, 0.1, smallest], dtype=torch.float64)))
+        solver = choose(outer @ inner)
+        assert ("loses nothing" in solver.reason) == dropped
+        assert solver.dim == (5 if dropped else 6)
+
+
 # --- refusals, layouts, autograd --------------------------------------------------------------------------
 
 
@@ -320,7 +332,7 @@ LAYOUTS: list[Any] = [nn.Conv2d(3, 2, 3, 2, 1), nn.Conv2d(3, 2, 2, 2), nn.Conv2d
 @pytest.mark.parametrize("module", LAYOUTS, ids=str)
 def test_memory_layout_and_batch_do_not_matter(module: nn.Module) -> None:
     solver = choose(from_module(module, (3, 8, 8)))
-    x = torch.randn(4, 3, 8, 8, dtype=torch.float64)
+    x = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     expected = solver.project(x)
     layouts: list[Tensor] = [
         x.contiguous(memory_format=torch.channels_last),
@@ -328,11 +340,11 @@ def test_memory_layout_and_batch_do_not_matter(module: nn.Module) -> None:
         torch.cat([x, x])[4:],
     ]
     for layout in layouts:
-        assert (solver.project(layout) - expected).abs().max() <= 1e-15
+        assert (solver.project(layout) - expected).abs().max() <= 4e-15
     one_by_one = torch.cat([solver.project(image[None]) for image in x])
-    assert (one_by_one - expected).abs().max() <= 2e-15
+    assert (one_by_one - expected).abs().max() <= 4e-15
     repeated = solver.project(x[:1].expand(3, -1, -1, -1))
-    assert (repeated - expected[:1]).abs().max() <= 2e-15
+    assert (repeated - expected[:1]).abs().max() <= 4e-15
 
 
 @pytest.mark.parametrize("module", LAYOUTS, ids=str)
@@ -341,6 +353,22 @@ def test_gradients_pass_through(module: nn.Module) -> None:
     x, y = torch.randn(2, 2, 3, 8, 8, dtype=torch.float64)
     (gradient,) = torch.autograd.grad((solver.project(x.requires_grad_()) * y).sum(), x)
     assert (gradient - solver.project(y)).abs().max() <= 1e-14
+
+
+DTYPES = pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-15), (torch.float32, 1e-6)])
+
+
+def left_of_a_constant(map: LinearMap, dtype: torch.dtype) -> float:
+    """‖A P x‖ / (‖A‖ ‖x‖) of an x with the same value everywhere."""
+    x = torch.full((1, *map.in_shape), 0.7, dtype=dtype)
+    left = map.forward(choose(map).project(x).double()).norm()
+    return float(left / map.norm() / x.double().norm())
+
+
+@DTYPES
+def test_constant_image_under_global_pooling(dtype: torch.dtype, bound: float) -> None:
+    """Long sums of equal numbers, whose rounding errors all have one sign."""
+    assert left_of_a_constant(from_module(nn.AdaptiveAvgPool2d(1), (3, 56, 56)), dtype) <= bound
 
 
 # --- known bugs -------------------------------------------------------------------------------------------
@@ -352,16 +380,13 @@ def test_empty_batch(module: nn.Module) -> None:
     assert choose(from_module(module, (3, 8, 8))).project(torch.zeros(0, 3, 8, 8)).shape == (0, 3, 8, 8)
 
 
-@pytest.mark.xfail(strict=True, reason="one pass: rounding of long sums over a row basis stays, 9e-15 and 3e-5 here")
-@pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 4e-15), (torch.float32, 4e-6)])
-def test_constant_image_under_global_pooling(dtype: torch.dtype, bound: float) -> None:
-    map = from_module(nn.AdaptiveAvgPool2d(1), (3, 56, 56))
-    x = torch.full((1, 3, 56, 56), 0.7, dtype=dtype)
-    left = map.forward(choose(map).project(x).double()).norm()
-    assert left <= bound * map.norm() * x.double().norm()
+@pytest.mark.xfail(strict=True, reason="one pass on a row basis leaves the rounding of long sums: 2e-13 and 5e-5 here")
+@DTYPES
+def test_constant_vector_under_a_mean_of_everything(dtype: torch.dtype, bound: float) -> None:
+    assert left_of_a_constant(Dense(torch.full((1, 9408), 1 / 9408)), dtype) <= bound
 
 
-@pytest.mark.xfail(strict=True, reason="the Gram route leaves null singular values at 4e-14: rank 68, undecided, not 60")
+@pytest.mark.xfail(strict=True, reason="the Gram route leaves null σ at 4e-14: rank 68, undecided, not 60")
 @pytest.mark.parametrize("last", [1e-6, 1e-9])
 def test_deficient_and_ill_conditioned_on_the_gram_route(last: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectrum, "SVD_LIMIT", 0)

@@ -19,8 +19,8 @@ from ..networks import Network, load
 from ..perturbations import harmless_noise
 from ..subspaces import norms
 from .audit import Audit, Progress, audit
-from .figures import Example, charts, example, require_matplotlib
-from .page import render, require_jinja2
+from .figures import Example, charts, example
+from .page import render, require
 
 ALPHAS = (0, *(2**power for power in range(9)))
 """Sizes of the perturbations, in units of ``UNIT``."""
@@ -129,8 +129,8 @@ def run_demo(
         MissingExtraError: jinja2 or matplotlib is not installed.
         ValueRangeError: the network has no harmless perturbations.
     """
-    require_jinja2()  # here, not after minutes of work
-    require_matplotlib()
+    for package in ("jinja2", "matplotlib"):  # here, not after minutes of work
+        require(package)
     network = network or load("cifar-resnet")
     images = samples("cifar10") if images is None else images
     x, truth = images.tensor(torch.float64), images.targets()

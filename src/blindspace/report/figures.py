@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..data import ImageSet
-from ..errors import MissingExtraError
 from ..networks import Network
 from .page import STAND_INS, inline_svg, number, picture, signed_picture, size
 
@@ -22,7 +21,12 @@ if TYPE_CHECKING:
     from .demo import Step
 
 _WIDTH, _HEIGHT = 5.6, 4.3  # inches of 72 units
-_OFFSETS = {"above": (0, 9), "below": (0, -9), "left": (-11, 0), "right": (11, 0)}
+_PLACES = {
+    "above": (0, 9, "center", "bottom"),
+    "below": (0, -9, "center", "top"),
+    "left": (-11, 0, "right", "center"),
+    "right": (11, 0, "left", "center"),
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Example:
         change: largest change of any output from original to sum, in the model's own precision.
         change_float64: the same in float64.
         gaussian_change: the same from original to Gaussian, in the model's own precision.
+        gaussian_change_float64: the same in float64.
         pictures: data URIs ``original``, ``harmless``, ``sum`` and ``gaussian``; not part of ``to_dict``.
     """
 
@@ -64,6 +69,7 @@ class Example:
     change: float
     change_float64: float
     gaussian_change: float
+    gaussian_change_float64: float
     pictures: dict[str, str] = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -77,7 +83,7 @@ class Line:
 
     Attributes:
         label: written beside it.
-        values: one a size.
+        values: one a size; on a logarithmic axis a 0 leaves a gap.
         colour: a key of ``page.STAND_INS``.
         at: index of the point the label stands at.
         side: of that point the label stands on.
@@ -92,20 +98,6 @@ class Line:
     dashed: bool = False
 
 
-def require_matplotlib() -> None:
-    """Check that charts can be drawn.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "charts need matplotlib, which is not installed: pip install blindspace[report]"
-        ) from error
-
-
 def charts(steps: Sequence[Step]) -> dict[str, str]:
     """The charts of the demo: ``change`` and ``kept``.
 
@@ -113,7 +105,7 @@ def charts(steps: Sequence[Step]) -> dict[str, str]:
         steps: without the one of size 0.
     """
     sizes = [step.size for step in steps]
-    own = steps[0].harmless.dtype
+    last, own = steps[-1], steps[-1].harmless.dtype
     change = [
         Line("Gaussian noise", [s.gaussian.max_output_change for s in steps], "gaussian", at=-1),
         Line("shuffled δ", [s.shuffled.max_output_change for s in steps], "shuffled", -1, "below"),
@@ -129,16 +121,15 @@ def charts(steps: Sequence[Step]) -> dict[str, str]:
         ),
         Line("shuffled δ", [1 - s.shuffled.labels_changed / s.shuffled.pairs for s in steps], "shuffled", 5, "right"),
     ]
-    last = steps[-1]
+    at = f"At size {size(last.size)}"
     said = (
-        f"At size {size(last.size)} harmless perturbations move an output by at most "
-        f"{number(last.harmless.max_output_change_float64)} in float64 and "
-        f"{number(last.harmless.max_output_change)} in {own}, "
-        f"Gaussian noise of the same L2 size by {number(last.gaussian.max_output_change)}."
+        f"{at} harmless perturbations move an output by at most {number(last.harmless.max_output_change_float64)} in "
+        f"float64 and {number(last.harmless.max_output_change)} in {own}, Gaussian noise of the same L2 size by "
+        f"{number(last.gaussian.max_output_change)}."
     )
     counted = (
-        f"At size {size(last.size)} harmless perturbations change {last.harmless.labels_changed} of "
-        f"{last.harmless.pairs} labels, Gaussian noise {last.gaussian.labels_changed}."
+        f"{at} harmless perturbations change {last.harmless.labels_changed} of {last.harmless.pairs} labels, "
+        f"Gaussian noise {last.gaussian.labels_changed}."
     )
     return {"change": chart("change", sizes, change, said), "kept": chart("kept", sizes, kept, counted, share=True)}
 
@@ -155,11 +146,7 @@ def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description:
 
     Returns:
         An ``<svg>`` element.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
     """
-    require_matplotlib()
     import matplotlib
 
     figure, axes = _axes(sizes)
@@ -172,9 +159,7 @@ def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description:
         ticks = [10.0**power for power in range(-20, 5, 4) if low <= 10.0**power <= high]
         axes.set_yscale("log")
         axes.set_ylim(low, high)
-        axes.set_yticks(
-            ticks, [number(tick, 1).removeprefix("1\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}") for tick in ticks]
-        )
+        axes.set_yticks(ticks, [number(tick, 1).split("×")[-1].strip() for tick in ticks])
         axes.minorticks_off()
     _draw(axes, sizes, lines)
     buffer = io.StringIO()
@@ -188,18 +173,14 @@ def _axes(sizes: Sequence[float]) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT))
     axes = figure.add_axes((0.105, 0.125, 0.875, 0.865))
-    axes.set_facecolor("none")
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
     axes.set_xticks(sizes[::2], [size(value) for value in sizes[::2]])
     axes.minorticks_off()
-    axes.set_xlabel(
-        "largest change of any pixel (black 0, white 1)", color=STAND_INS["muted"], fontsize=12.5, labelpad=7
-    )
+    axes.set_xlabel("largest change of any pixel (black 0, white 1)", color=STAND_INS["muted"], size=12.5, labelpad=7)
     axes.grid(axis="y", color=STAND_INS["rule"], linewidth=1)
     axes.tick_params(colors=STAND_INS["muted"], labelsize=12.5, length=0, pad=7)
-    for side in axes.spines.values():
-        side.set_visible(False)
+    axes.set_frame_on(False)
     return figure, axes
 
 
@@ -209,17 +190,21 @@ def _draw(axes: Axes, sizes: Sequence[float], lines: Sequence[Line]) -> None:
         drawn = axes.plot(sizes, line.values, color=colour, linewidth=2.5, marker="o", markersize=5, clip_on=False)[0]
         if line.dashed:
             drawn.set(linestyle=(0, (2, 3)), linewidth=1.5, marker="")
-        x, y = _OFFSETS[line.side]
-        end = {0: "left", -1: "right"}.get(line.at, "center")
+        height = line.values[line.at]
+        if height == 0 and axes.get_yscale() == "log":  # there is no such height
+            height = min(filter(None, line.values), default=1.0)
+        right, up, across, along = _PLACES[line.side]
+        if right == 0:  # a label at an end must not leave the chart
+            across = {0: "left", -1: "right"}.get(line.at, across)
         axes.annotate(
             line.label,
-            (sizes[line.at], line.values[line.at]),
-            (x, y),
+            (sizes[line.at], height),
+            (right, up),
             textcoords="offset points",
             color=colour,
-            fontsize=12.5,
-            ha={-1: "right", 0: end, 1: "left"}[(x > 0) - (x < 0)],
-            va={-1: "top", 0: "center", 1: "bottom"}[(y > 0) - (y < 0)],
+            size=12.5,
+            ha=across,
+            va=along,
         )
 
 
@@ -243,6 +228,7 @@ def example(
         Reading(network.class_name(int(label)), float(confidence))
         for confidence, label in zip(*own.double().softmax(1).max(1), strict=True)
     ]
+    moved, moved_double = ((out[1:] - out[0]).abs().amax(1).tolist() for out in (own, double))
     return Example(
         index=index,
         truth=images.classes[int(images.labels[index])],
@@ -250,9 +236,10 @@ def example(
         original=readings[0],
         sum=readings[1],
         gaussian=readings[2],
-        change=float((own[1] - own[0]).abs().max()),
-        change_float64=float((double[1] - double[0]).abs().max()),
-        gaussian_change=float((own[2] - own[0]).abs().max()),
+        change=moved[0],
+        change_float64=moved_double[0],
+        gaussian_change=moved[1],
+        gaussian_change_float64=moved_double[1],
         pictures={
             "original": picture(x),
             "harmless": signed_picture(harmless),

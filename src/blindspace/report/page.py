@@ -7,6 +7,7 @@ import io
 import re
 from functools import cache
 from html import escape
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,20 +38,22 @@ def render(template: str, values: dict[str, Any]) -> str:
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    require_jinja2()
+    require("jinja2")
     return _environment().get_template(template).render(values)
 
 
-def require_jinja2() -> None:
-    """Check that pages can be written.
+def require(package: str) -> None:
+    """Check that an optional package is there.
 
     Raises:
-        MissingExtraError: jinja2 is not installed.
+        MissingExtraError: it is not installed.
     """
     try:
-        import jinja2  # noqa: F401
+        import_module(package)
     except ImportError as error:
-        raise MissingExtraError("pages need jinja2, which is not installed: pip install blindspace[report]") from error
+        raise MissingExtraError(
+            f"pages need {package}, which is not installed: pip install blindspace[report]"
+        ) from error
 
 
 @cache
@@ -132,7 +135,7 @@ def inline_svg(svg: str, name: str, description: str) -> str:
     """
     box = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index(">", svg.index("<svg")) + 1 :].strip()
-    body = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", body)
     body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", body)
     for colour, stand_in in STAND_INS.items():

@@ -23,6 +23,9 @@ SVD_LIMIT = 640
 RESOLVED = 1e-9
 """Eigenvalues of a Gram matrix below this share of the largest are not trusted."""
 
+PROOF = 6.0
+"""How far, in units of its rounding error, the Gram matrix is shifted before Cholesky is to prove its full rank."""
+
 SPARSE = 0.1
 """Below this share of non-zero entries the Gram matrix is formed by a sparse product."""
 
@@ -79,14 +82,14 @@ def _by_svd(a: Array) -> Spectrum:
 
 
 def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
-    """Full rank, where Cholesky of the Gram matrix less RESOLVED·‖gram‖ goes through; else None.
+    """Full rank, where Cholesky of the Gram matrix less PROOF·p·ε·‖gram‖ goes through; else None.
 
-    Its rounding error is some p·ε·‖gram‖, a thousandth of the shift at p = 10,000: success is a proof.
+    Forming and factoring it are off by p·ε·‖gram‖ at most, so success proves every eigenvalue positive.
     """
     start = np.random.default_rng(0).standard_normal(len(gram))
     ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
     largest = float(scipy.sparse.linalg.eigsh(gram, **ends)[0])
-    shift = RESOLVED * largest
+    shift = PROOF * len(gram) * float(np.finfo(np.float64).eps) * largest
     diagonal = gram.ravel()[:: len(gram) + 1]
     try:
         diagonal -= shift

@@ -24,7 +24,8 @@ class Nearest:
     """The point found.
 
     Attributes:
-        value: inside the box and the ball to the last bit, ``(B, *shape)``.
+        value: inside the box and the ball to the last bit, ``(B, *shape)``; 0, which lies in all three sets, for
+            those that no point could be found for in the iterations allowed.
         residual: its distance from the subspace, ‖(I − P) value‖ / ‖value‖, the largest over the batch.
         iterations: of Douglas-Rachford.
     """
@@ -120,5 +121,12 @@ def nearest(
         state = state + parallel - inside
         if bool((norms(parallel - inside, "l2") <= tolerance * scale).all()):
             break
-    outside = norms(subspace.reject(inside), "l2") / norms(inside, "l2").clamp(min=torch.finfo(v.dtype).tiny)
-    return Nearest(inside, float(outside.max()), count)
+    outside = _outside(subspace, inside)
+    # Where the sets hardly meet but at 0 (an image that is all black and white), the two sides agree too slowly.
+    inside = torch.where(outside <= tolerance**0.5, inside, 0.0)
+    return Nearest(inside, float(_outside(subspace, inside).max()), count)
+
+
+def _outside(subspace: Subspace, v: Tensor) -> Tensor:
+    """‖(I − P) v‖ / ‖v‖ of each perturbation, shaped ``(B, 1, …, 1)``."""
+    return norms(subspace.reject(v), "l2") / norms(v, "l2").clamp(min=torch.finfo(v.dtype).tiny)
