@@ -1,0 +1,39 @@
+# Everything happens in .venv, which the first target that needs it makes.
+PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
+BIN := .venv/bin
+READY := .venv/.ready
+# Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+.PHONY: help demo test lint types bench clean
+
+help: ## Say what there is to make
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## Audit a trained network on real images and write demo/index.html
+	$(BIN)/blindspace demo --out demo
+
+test: lint types ## Lint, types and tests
+	$(PYTEST)
+
+lint: $(READY) ## Check style
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+
+types: $(READY) ## Check types
+	$(BIN)/mypy
+
+bench: $(READY) ## Measure what a projection costs, as a ratio to the least it could
+	$(BIN)/blindspace bench --json results/bench/result.json
+
+clean: ## Remove the environment and what the tools left behind
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo
+
+# torch goes first and pinned: a later step that asks for any torch then finds this one.
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.10 or newer is needed: apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "the venv module is needed: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report,dev]'
+	@touch $(READY)
