@@ -109,6 +109,6 @@ def test_gradients_follow_the_model() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2, bias=False)).double()
     images = torch.full((1, 3, 2, 2), 0.5, dtype=torch.float64)
     found = bs.fgsm(model, images, torch.tensor([0]), 0.1, "l2")
-    w = model[1].weight.detach()
+    w = next(model.parameters()).detach()
     expected = 0.1 * (w[1] - w[0]) / (w[1] - w[0]).norm()
     torch.testing.assert_close(found.perturbation.flatten(), expected, rtol=0, atol=1e-12)

@@ -132,9 +132,7 @@ def test_theorem_4_one_orthogonal_component_one_effect(layer: LinearMap, space: 
     assert relation(space, members[:1], delta).same
 
 
-def test_lemma_5_proportional_components_proportional_effects(
-    layer: LinearMap, space: Subspace, delta: Tensor
-) -> None:
+def test_lemma_5_proportional_components_proportional_effects(layer: LinearMap, space: Subspace, delta: Tensor) -> None:
     noise = bs.harmless_noise(space, 1, 3.0, generator=torch.Generator().manual_seed(4))
     scaled = -2.5 * space.reject(delta) + noise
     found = relation(space, scaled, delta)

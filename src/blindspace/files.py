@@ -29,7 +29,7 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise FileError(f"cannot write {target}: {error.strerror or error}; choose a folder you may write to") from error
+        raise _unwritable(target, error) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -38,9 +38,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files
         temporary.replace(target)
     except OSError as error:
-        raise FileError(f"cannot write {target}: {error.strerror or error}; choose a folder you may write to") from error
+        raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(f"cannot write {path}: {error.strerror or error}; choose a folder you may write to")
 
 
 def home() -> Path:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..subspaces import Subspace, nearest
+from ..subspaces import Subspace, nearest, norms
 from ..subspaces.box import Norm
 
 Model = Callable[[Tensor], Tensor]
@@ -76,8 +76,8 @@ class Constraint:
             hit = model(attacked).argmax(1) == labels
         residual = 0.0
         if self.subspace is not None:
-            size = perturbation.flatten(1).norm(dim=1).clamp(min=torch.finfo(perturbation.dtype).tiny)
-            residual = float((self.subspace.reject(perturbation).flatten(1).norm(dim=1) / size).max())
+            size = norms(perturbation, "l2").clamp(min=torch.finfo(perturbation.dtype).tiny)
+            residual = float((norms(self.subspace.reject(perturbation), "l2") / size).max())
         return Attacked(attacked, perturbation, hit if targeted else ~hit, residual)
 
 
@@ -106,4 +106,4 @@ def unit(v: Tensor, norm: Norm) -> Tensor:
     """The steepest step of size 1: the sign for L∞, the direction for L2."""
     if norm == "linf":
         return v.sign()
-    return v / v.flatten(1).norm(dim=1).clamp(min=torch.finfo(v.dtype).tiny).view(-1, *[1] * (v.ndim - 1))
+    return v / norms(v, "l2").clamp(min=torch.finfo(v.dtype).tiny)

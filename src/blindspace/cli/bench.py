@@ -15,7 +15,9 @@ from .output import JsonOption, SeedOption, console, progress, write_json
 
 
 def bench(
-    cases: Annotated[list[str] | None, typer.Argument(metavar="[CASES]", help="Parts of their names; all if none.")] = None,
+    cases: Annotated[
+        list[str] | None, typer.Argument(metavar="[CASES]", help="Parts of their names; all if none.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Turns of projector and lower bound.", min=3)] = 15,
     json: JsonOption = None,
     seed: SeedOption = 0,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ..data import SOURCES, fetch
 from .output import JsonOption, console, progress, write_json
@@ -29,5 +30,5 @@ def get(
     """Fetch a complete data set and verify it by its hashes; what is there already is not fetched again."""
     with progress(f"fetching {name}") as report:
         path = fetch(name, folder, lambda _, done, total: report(done, total, ""))
-    console(json).print(f"{name} is in {path}")
+    console(json).print(f"{name} is in {escape(str(path))}")
     write_json({"name": name, "folder": str(path)}, json)

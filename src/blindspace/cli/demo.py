@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from .output import JsonOption, SeedOption, console, progress, write_json
+from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.", callback=writable_folder)] = Path(
+        "demo"
+    ),
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
@@ -20,5 +23,5 @@ def demo(
 
     with progress("demo") as report:
         result = run_demo(out, seed, report)
-    console(json).print(f"open [bold]{out / 'index.html'}[/bold] in a browser")
+    console(json).print(f"open [bold]{escape(str(out / 'index.html'))}[/bold] in a browser")
     write_json(result.to_dict(), json)

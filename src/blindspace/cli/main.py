@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from .demo import demo
 from .perturb import perturb
 from .train import train
 from .verify import verify
+
+INTERRUPTED = 130
+"""The code by which Typer tells of Ctrl-C; no command here exits with it."""
 
 app = typer.Typer(
     add_completion=False,
@@ -38,7 +42,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which one.")
+    ] = False,
 ) -> None:
     """Find, prove and use what a neural network cannot see."""
 
@@ -52,22 +58,28 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 on success, 1 where the answer is no, 2 on bad input or an interruption.
     """
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment]
     try:
-        return int(app(arguments, standalone_mode=False) or 0)
+        code = int(app(arguments, standalone_mode=False) or 0)
     except typer.Exit as stop:
-        return int(stop.exit_code)
+        code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("interrupted; nothing is half-written, and what can be resumed resumes with the same command")
+        code = INTERRUPTED
     except BlindspaceError as error:
         return _say(str(error))
+    except OSError as error:
+        return _say(f"{error.filename or 'the system'}: {error.strerror or error}")
     except MemoryError:
         return _say("out of memory; take a smaller input or fewer images")
     except Exception as error:
         # Usage errors of the command-line parser, which is Typer's own copy of Click or Click itself.
         if not hasattr(error, "format_message"):
             raise
-        return _say(str(error.format_message()))
+        message = str(error.format_message())
+        return _say(message) if message else 0  # no arguments at all: the help has been shown
+    if code == INTERRUPTED:
+        return _say("interrupted; nothing is half-written, and what can be resumed resumes with the same command")
+    return code
 
 
 def _say(message: str) -> int:
@@ -82,6 +94,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object) -
 
 def main() -> None:
     """Entry point of the ``blindspace`` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without σ gets an escape, not a traceback
     sys.exit(run())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,15 +19,56 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..data import NamedImage, check_pixels, read_images, samples
-from ..errors import FileError
+from ..errors import FileError, ValueRangeError
+from ..evidence import Evidence
 from ..files import writing
 from ..networks import Network
 from ..networks.builtin import BUILTIN
 
+
+def writable_folder(path: Path | None) -> Path | None:
+    """Callback of options that name a folder to write to, so that a bad one is refused before the work.
+
+    Raises:
+        FileError: something that is no folder, or may not be written to, is in the way.
+    """
+    if path is None:
+        return None
+    there = next(part for part in (path.absolute(), *path.absolute().parents) if os.path.lexists(part))
+    if not there.is_dir():
+        raise FileError(f"cannot write to {path}: {there} is not a folder; choose a folder you may write to")
+    if not os.access(there, os.W_OK):
+        raise FileError(f"cannot write to {path}: you may not write to {there}; choose a folder you may write to")
+    return path
+
+
+def writable_file(path: Path | None) -> Path | None:
+    """The same for a file.
+
+    Raises:
+        FileError: its folder is none or may not be written to, or it is itself a folder.
+    """
+    if path is not None and path.is_dir():
+        raise FileError(f"cannot write {path}: it is a folder; give the name of a file")
+    if path is not None:
+        writable_folder(path.parent)
+    return path
+
+
+def _json_path(path: str | None) -> str | None:
+    if path not in (None, "-"):
+        writable_file(Path(str(path)))
+    return path
+
+
 JsonOption = Annotated[
-    str | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON there; - for standard output.")
+    str | None,
+    typer.Option(
+        "--json", metavar="PATH", help="Write the result as JSON there; - for standard output.", callback=_json_path
+    ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0)]
+LARGEST_SEED = 2**63 - 1
+SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0, max=LARGEST_SEED)]
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="A .safetensors file for MODEL instead of the shipped one.")
 ]
@@ -38,7 +81,7 @@ SAMPLES_WORD = "samples"
 
 def console(json_path: str | None) -> Console:
     """Where tables go: standard error where standard output carries JSON."""
-    return Console(stderr=json_path == "-", highlight=False)
+    return Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
 
 
 def write_json(result: dict[str, Any], json_path: str | None) -> None:
@@ -49,12 +92,10 @@ def write_json(result: dict[str, Any], json_path: str | None) -> None:
     """
     if json_path is None:
         return
-    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if json_path == "-":
         sys.stdout.write(text)
         return
-    if Path(json_path).is_dir():
-        raise FileError(f"cannot write {json_path}: it is a folder; give the name of a file")
     with writing(json_path) as temporary:
         temporary.write_text(text)
 
@@ -102,10 +143,33 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
         else:
             images += read_images([Path(word)])
     limit = (0.0, 1.0) if pixel_range else (-np.inf, np.inf)
+    images = _distinct(images)
     for image in images:
         network.check(torch.from_numpy(image.pixels)[None])
         check_pixels(image.pixels, image.name, *limit)
     return images
+
+
+def _distinct(images: Sequence[NamedImage]) -> list[NamedImage]:
+    """The same images; a name taken by an earlier argument gets the next free number behind it."""
+    taken: dict[str, NamedImage] = {}
+    for image in images:
+        name, count = image.name, 2
+        while name in taken:
+            name, count = f"{image.name}-{count}", count + 1
+        taken[name] = NamedImage(name, image.pixels)
+    return list(taken.values())
+
+
+def check_finite(evidence: Evidence, what: str) -> None:
+    """Refuse images so large that the network's own precision cannot hold what it makes of them.
+
+    Raises:
+        ValueRangeError: some output or front value is NaN or infinite.
+    """
+    measured = (value for value in evidence.to_dict().values() if isinstance(value, float))
+    if not all(map(math.isfinite, measured)):
+        raise ValueRangeError(f"{what} is too large: the network overflows in {evidence.dtype}; take a smaller one")
 
 
 def stack(images: Sequence[NamedImage]) -> torch.Tensor:

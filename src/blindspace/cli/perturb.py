@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from rich.markup import escape
 from torch import Tensor
 
 from ..attacks import pgd
@@ -17,7 +18,18 @@ from ..evidence import verify
 from ..networks import Network, front, load
 from ..perturbations import harmless_noise, least_harmful, rescale
 from ..subspaces import Subspace, nearest, nullspace
-from .output import JsonOption, SeedOption, WeightsOption, console, load_images, stack, write_json
+from .output import (
+    JsonOption,
+    SeedOption,
+    WeightsOption,
+    check_finite,
+    console,
+    load_images,
+    stack,
+    writable_file,
+    writable_folder,
+    write_json,
+)
 
 
 class Kind(str, Enum):
@@ -37,9 +49,17 @@ class NormName(str, Enum):
 
 def perturb(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."
+        ),
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File for the perturbed images: .npz or .safetensors.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", "-o", help="File for the perturbed images: .npz or .safetensors.", callback=writable_file
+        ),
+    ],
     model: Annotated[str, typer.Option("--model", "-m", help="The network that is not to notice.")] = "cifar-resnet",
     weights: WeightsOption = None,
     kind: Annotated[
@@ -47,8 +67,13 @@ def perturb(
     ] = Kind.noise,
     size: Annotated[float, typer.Option(help="Of each perturbation, in units of the image range.", min=0)] = 0.5,
     norm: Annotated[NormName, typer.Option(help="How the size is measured.")] = NormName.linf,
-    in_range: Annotated[bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; may come out smaller.")] = False,
-    preview: Annotated[Path | None, typer.Option(help="Folder for 8-bit PNGs to look at (rounded: no evidence).")] = None,
+    in_range: Annotated[
+        bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; may come out smaller.")
+    ] = False,
+    preview: Annotated[
+        Path | None,
+        typer.Option(help="Folder for 8-bit PNGs to look at (rounded: no evidence).", callback=writable_folder),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
@@ -62,9 +87,11 @@ def perturb(
     space = nullspace(front(network))
     delta = _perturbation(kind, network, space, x, size, norm.value, generator)
     if in_range:
-        delta = nearest(delta, space if kind != Kind.least_harmful else None, -x, 1 - x, size, norm.value).value
+        delta = nearest(delta, space if space.dim else None, -x, 1 - x, size, norm.value).value
     perturbed = (x + delta).clamp(0, 1) if in_range else x + delta
     evidence = verify(network, x, perturbed)
+    check_finite(evidence, f"a perturbation of size {size:g}")
+    unchanged = int((perturbed == x).flatten(1).all(1).sum())
     settings: dict[str, Any] = {
         "model": network.name,
         "kind": kind.value,
@@ -74,17 +101,23 @@ def perturb(
         "seed": seed,
     }
     names = [image.name for image in named]
-    write_images(out, perturbed.numpy(), metadata={**{k: str(v) for k, v in settings.items()}, "names": " ".join(names)})
+    write_images(
+        out, perturbed.numpy(), metadata={**{k: str(v) for k, v in settings.items()}, "names": " ".join(names)}
+    )
     if preview is not None:
         for name, image in zip(names, perturbed, strict=True):
             write_png(preview / f"{name}.png", image.clamp(0, 1).numpy())
     screen = console(json)
-    screen.print(f"{len(named)} perturbed image{'s' * (len(named) != 1)} in {out}")
+    screen.print(f"{len(named)} perturbed image{'s' * (len(named) != 1)} in {escape(str(out))}")
     screen.print(f"  largest pixel change   {evidence.max_perturbation:.3g} of the image range")
     screen.print(f"  largest output change  {evidence.max_output_change_float64:.1e} in float64, ", end="")
     screen.print(f"{evidence.max_output_change:.1e} in the model's own {evidence.dtype}")
     screen.print(f"  labels changed         {evidence.labels_changed} of {evidence.pairs}")
-    write_json({"out": str(out), "names": names, **settings, **evidence.to_dict()}, json)
+    if unchanged and size > 0:
+        screen.print(
+            f"  left as they were      {unchanged} of {evidence.pairs}: nothing harmless was found within [0, 1]"
+        )
+    write_json({"out": str(out), "names": names, **settings, "unchanged": unchanged, **evidence.to_dict()}, json)
 
 
 def _perturbation(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
 
 from ..data import NamedImage
-from ..errors import ShapeError
+from ..errors import ShapeError, ValueRangeError
 from ..evidence import verify as measure
 from ..networks import load
-from .output import JsonOption, SeedOption, WeightsOption, console, load_images, stack, write_json
+from .output import (
+    JsonOption,
+    SeedOption,
+    WeightsOption,
+    check_finite,
+    console,
+    load_images,
+    stack,
+    write_json,
+)
 
 
 def verify(
@@ -25,10 +35,13 @@ def verify(
     seed: SeedOption = 0,
 ) -> None:
     """Whether a network reads two sets of images alike; exit code 1 if a label or an output changes."""
+    if not math.isfinite(tolerance):
+        raise ValueRangeError(f"the tolerance must be a finite number of at least 0, got {tolerance}")
     network = load(model, weights=weights)
     before = load_images([first], network)
     after = _paired(before, load_images([second], network, pixel_range=False))
     evidence = measure(network, stack(before), stack(after))
+    check_finite(evidence, f"an image of {second}")
     same = evidence.harmless(tolerance)
     screen = console(json)
     screen.print(f"{evidence.pairs} pairs: " + ("[green]read alike[/green]" if same else "[red]read differently[/red]"))

@@ -133,7 +133,7 @@ def _conv_transpose(module: nn.ConvTranspose2d, shape: Shape) -> LinearMap:
 
 @register(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
 def _pool(module: nn.AvgPool2d, shape: Shape) -> LinearMap:
-    axes = 1 if isinstance(module, nn.AvgPool1d) else 2 if isinstance(module, nn.AvgPool2d) else 3
+    axes = len(shape) - 1
     return AveragePooling(
         shape,
         _tuple(module.kernel_size, axes),
@@ -147,7 +147,7 @@ def _pool(module: nn.AvgPool2d, shape: Shape) -> LinearMap:
 
 @register(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 def _adaptive_pool(module: nn.AdaptiveAvgPool2d, shape: Shape) -> LinearMap:
-    axes = 1 if isinstance(module, nn.AdaptiveAvgPool1d) else 2 if isinstance(module, nn.AdaptiveAvgPool2d) else 3
+    axes = len(shape) - 1
     size: Any = module.output_size
     return AdaptiveAveragePooling(shape, (size,) * axes if isinstance(size, int) else tuple(size))
 

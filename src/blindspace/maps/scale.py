@@ -26,7 +26,7 @@ class Scale(LinearMap):
         super().__init__(shape, shape)
         self.weight = weight.detach().to("cpu", torch.float64)
         try:
-            fits = torch.broadcast_shapes(self.weight.shape, shape) == torch.Size(shape)
+            fits = torch.broadcast_to(self.weight, shape).shape == torch.Size(shape)
         except RuntimeError:
             fits = False
         if not fits:

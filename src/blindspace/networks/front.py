@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import fx
 
-from ..maps import Identity, LinearMap, Rearrange, compose, from_module, is_affine
+from ..errors import ShapeError, UnsupportedLayerError
+from ..maps import Identity, LinearMap, Rearrange, compose, from_module
 from ..subspaces import Subspace, nullspace
-from .graph import module_of, shape_of, trace
+from .graph import has_map, module_of, shape_of, trace
 from .network import Network
 
 
@@ -32,7 +33,7 @@ def front(network: Network) -> LinearMap:
     parts: list[LinearMap] = [Identity(network.input_shape)]
     while len(node.users) == 1:
         reader = next(iter(node.users))
-        part = _affine(traced, reader, node)
+        part = affine(traced, reader, node)
         if part is None:
             break
         parts.append(part)
@@ -41,11 +42,14 @@ def front(network: Network) -> LinearMap:
     return compose(*(parts[1:] or parts))
 
 
-def _affine(traced: fx.GraphModule, reader: fx.Node, node: fx.Node) -> LinearMap | None:
-    """The map of a node that reads ``node`` and nothing else, where it is known to be affine."""
+def affine(traced: fx.GraphModule, reader: fx.Node, node: fx.Node) -> LinearMap | None:
+    """The map of a node that reads ``node`` and nothing else; None where it is not known to be affine."""
     module = module_of(traced, reader)
     if module is not None and list(reader.args) == [node] and not reader.kwargs:
-        return from_module(module, shape_of(node)) if is_affine(module) else None
+        try:
+            return from_module(module, shape_of(node)) if has_map(module) else None
+        except (UnsupportedLayerError, ShapeError):
+            return None  # a batch norm without statistics, or a flatten that goes across the batch
     keeps_batch = reader.target is torch.flatten and reader.args[1:] == (1,) and not reader.kwargs
     if reader.op == "call_function" and keeps_batch:
         return Rearrange(shape_of(node), shape_of(reader))

@@ -8,6 +8,7 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from ..errors import UnsupportedLayerError
 from ..maps import Shape, is_affine
+from ..maps.modules import RULES
 from .network import Network
 
 
@@ -15,7 +16,14 @@ class _Tracer(fx.Tracer):
     """Goes into everything but torch's own modules and those with a linear map."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return (not isinstance(m, nn.Sequential) and is_affine(m)) or super().is_leaf_module(m, module_qualified_name)
+        return has_map(m) or super().is_leaf_module(m, module_qualified_name)
+
+
+def has_map(module: nn.Module) -> bool:
+    """Whether a single module does what its kind's linear map says: no forward of its own, no hooks."""
+    if isinstance(module, nn.Sequential) or not is_affine(module) or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    return any(type(module).forward is kind.forward for kind in type(module).__mro__ if kind in RULES)
 
 
 def trace(network: Network) -> fx.GraphModule:
@@ -24,12 +32,14 @@ def trace(network: Network) -> fx.GraphModule:
     Raises:
         UnsupportedLayerError: its code cannot be followed, with the reason.
     """
+    # Tracing goes into the outermost module whatever it is; a lone layer gets one around it.
+    module = nn.Sequential(network.module) if has_map(network.module) else network.module
     try:
-        graph = _Tracer().trace(network.module)
+        graph = _Tracer().trace(module)
     except Exception as error:  # user code may raise anything when traced
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedLayerError(f"the code of {network.name} cannot be followed: {reason}") from error
-    traced = fx.GraphModule(network.module, graph)
+    traced = fx.GraphModule(module, graph)
     with torch.no_grad():
         ShapeProp(traced).propagate(torch.zeros(1, *network.input_shape, dtype=network.dtype))
     return traced
@@ -37,12 +47,10 @@ def trace(network: Network) -> fx.GraphModule:
 
 def shape_of(node: fx.Node) -> Shape:
     """Shape of a node's value, without the batch; ``()`` where it is no single tensor."""
-    meta = node.meta.get("tensor_meta")
-    return tuple(meta.shape[1:]) if hasattr(meta, "shape") else ()
+    shape = getattr(node.meta.get("tensor_meta"), "shape", ())
+    return tuple(int(n) for n in shape[1:])
 
 
 def module_of(traced: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     """The module that a node calls, if it calls one."""
     return traced.get_submodule(str(node.target)) if node.op == "call_module" else None
-
-

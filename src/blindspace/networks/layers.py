@@ -10,10 +10,11 @@ from typing import Any
 from torch import fx, nn
 
 from ..errors import BlindspaceWarning, TooLargeError
-from ..maps import LinearMap, from_module
+from ..maps import LinearMap, Rearrange, from_module
 from ..solvers import Certificate
 from ..subspaces import nullspace
-from .graph import module_of, shape_of, trace
+from .front import affine
+from .graph import has_map, module_of, shape_of, trace
 from .network import Network
 
 KINDS = (
@@ -92,11 +93,20 @@ def layers(network: Network) -> list[Layer]:
     found = []
     for node in traced.graph.nodes:
         module = module_of(traced, node)
-        if isinstance(module, KINDS) and isinstance(node.args[0], fx.Node):
-            source = node.args[0]
+        if isinstance(module, KINDS) and has_map(module):
+            source = node.all_input_nodes[0]
             map = from_module(module, shape_of(source))
-            found.append(Layer(str(node.target), type(module).__name__, map, len(source.users) == 1))
+            found.append(Layer(str(node.target), type(module).__name__, map, _read_once(traced, source)))
     return found
+
+
+def _read_once(traced: fx.GraphModule, node: fx.Node) -> bool:
+    """Whether a value is read once, and so is what it only passes on or reshapes (dropout, flatten)."""
+    if len(node.users) != 1:
+        return False
+    sources = node.all_input_nodes
+    passed_on = len(sources) == 1 and isinstance(affine(traced, node, sources[0]), Rearrange)
+    return _read_once(traced, sources[0]) if passed_on else True
 
 
 def measure(found: list[Layer]) -> Iterator[LayerReport]:

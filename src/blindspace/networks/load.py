@@ -62,12 +62,14 @@ def load(
 
 def _from_module(module: nn.Module, input_shape: Sequence[int] | None, name: str | None) -> Network:
     if input_shape is None:
-        raise ShapeError(f"a {type(module).__name__} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
+        raise ShapeError(
+            f"a {type(module).__name__} needs the shape of one input: load(module, input_shape=(3, 32, 32))"
+        )
     network = Network(name or type(module).__name__, module.eval(), tuple(int(n) for n in input_shape))
     try:
         network.outputs(torch.zeros(1, *network.input_shape))
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # user code may raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ShapeError(f"{network.name} cannot read an input of shape {network.input_shape}: {reason}") from error
     return network
 
@@ -87,9 +89,11 @@ def _read_weights(module: nn.Module, path: Path, name: str) -> dict[str, object]
     if not card_path.is_file():
         return {}
     try:
-        card: dict[str, object] = json.loads(card_path.read_text())
-    except ValueError as error:
+        card = json.loads(card_path.read_text())
+    except (ValueError, OSError) as error:
         raise FileError(f"the card {card_path} is damaged; delete it to go without") from error
+    if not isinstance(card, dict):
+        raise FileError(f"the card {card_path} is damaged; delete it to go without")
     if card.get("sha256") != sha256(path):
         raise FileError(f"{path} is not the file its card {card_path.name} describes: the hashes differ")
     return card

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
-from ..errors import FileError
+from ..errors import FileError, ValueRangeError
 from ..files import home, sha256, writing
 from .builtin import Recipe, builtin
 
@@ -87,10 +87,9 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 @torch.no_grad()
 def accuracy(module: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
     """Share of ``images`` ``(N, C, H, W)`` whose largest output is at ``labels`` ``(N,)``, in [0, 1]."""
-    right = sum(
-        int((module(x).argmax(1) == y).sum())
-        for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True)
-    )
+    right = 0
+    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        right += int((module(x).argmax(1) == y).sum())
     return right / len(labels)
 
 
@@ -122,18 +121,30 @@ def train(
 
     Raises:
         UnknownNameError: no such network.
-        FileError: the data set is not there, or ``out`` cannot be written.
+        ValueRangeError: less than one epoch.
+        FileError: the data set is not there, ``out`` cannot be written, or its checkpoint is damaged.
     """
     network = builtin(name)
     recipe = network.recipe
-    recipe = replace(recipe, epochs=epochs or recipe.epochs, seed=recipe.seed if seed is None else seed)
+    recipe = replace(
+        recipe, epochs=recipe.epochs if epochs is None else epochs, seed=recipe.seed if seed is None else seed
+    )
+    if recipe.epochs < 1:
+        raise ValueRangeError(f"training takes at least 1 epoch, got {recipe.epochs}")
     train_set = train_set or load_dataset(recipe.dataset, "train")
     test_set = test_set or load_dataset(recipe.dataset, "test")
     images, labels = train_set.tensor(), train_set.targets()
     out = out or home() / "networks"
+    try:
+        out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+    except OSError as error:
+        raise FileError(
+            f"cannot write to {out}: {error.strerror or error}; choose a folder you may write to"
+        ) from error
 
     torch.manual_seed(recipe.seed)
-    module = network.build().to(memory_format=torch.channels_last)
+    module = network.build()
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(
         module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
@@ -145,7 +156,7 @@ def train(
     first = _resume(checkpoint, settings, module, optimiser, schedule)
     started = time.monotonic()
     for epoch in range(first, recipe.epochs):
-        generator = torch.Generator().manual_seed(recipe.seed * 100_003 + epoch)
+        generator = torch.Generator().manual_seed((recipe.seed * 100_003 + epoch) % 2**63)
         order = torch.randperm(len(labels), generator=generator)[: steps * recipe.batch_size]
         module.train()
         for step, chosen in enumerate(order.split(recipe.batch_size)):
@@ -202,11 +213,13 @@ def _resume(
         return 0
     try:
         state = torch.load(checkpoint, weights_only=True)
+        if not isinstance(state, dict):
+            raise TypeError(f"holds a {type(state).__name__}")
+        if state["settings"] != settings:
+            return 0
+        module.load_state_dict(state["module"])
+        optimiser.load_state_dict(state["optimiser"])
+        schedule.load_state_dict(state["schedule"])
+        return int(state["epoch"])
     except Exception as error:  # torch raises half a dozen kinds for a damaged file
         raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error
-    if state.get("settings") != settings:
-        return 0
-    module.load_state_dict(state["module"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
-    return int(state["epoch"])

@@ -1,4 +1,4 @@
-"""Floor 2: how the projector onto a map's nullspace is applied, one algorithm a file, and how well its rank is known."""
+"""Floor 2: how the projector onto a nullspace is applied, one algorithm a file, and how well the rank is known."""
 
 from .certificate import Certificate
 from .choose import choose

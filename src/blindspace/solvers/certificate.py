@@ -23,8 +23,9 @@ class Certificate:
 
     Attributes:
         rank: number of singular values above the tolerance.
-        kind: ``exact`` where the rank is proved (as many independent rows or columns as there are non-zero ones, every
-            σ clear of rounding), ``numerical`` where σ has a clear gap at the tolerance, ``undecided`` where it has not.
+        kind: ``exact`` where the rank is proved (as many independent rows or columns as there are non-zero ones,
+            every σ clear of rounding), ``numerical`` where σ has a clear gap at the tolerance, ``undecided`` where
+            it has not.
         method: how the rank was found.
         tolerance: max(m, n)·ε·σ_max, below which a singular value cannot be told from zero in float64.
         sigma_max: the largest singular value.

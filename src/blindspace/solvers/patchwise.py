@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -123,7 +124,8 @@ class PatchwiseSolver(Solver):
         pairs = [n for pair in zip(self.out, self.conv.stride, strict=True) for n in pair]
         view = padded.view(*padded.shape[:2], *pairs)
         for axis, (k, d) in enumerate(zip(self.conv.kernel, self.conv.dilation, strict=True)):
-            view = view[(slice(None),) * (3 + 2 * axis) + (slice(None, d * (k - 1) + 1, d),)]
+            read: Any = (slice(None),) * (3 + 2 * axis) + (slice(None, d * (k - 1) + 1, d),)
+            view = view[read]
         return view.permute(0, 1, *(3 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes))
 
     def _project_patches(self, patches: Tensor) -> Tensor:

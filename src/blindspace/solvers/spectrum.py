@@ -1,7 +1,7 @@
 """The singular value decomposition of a whole matrix, as far as its nullspace and row space need it.
 
-Small matrices take LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times cheaper. What a Gram
-matrix cannot resolve (σ below 3e-5 σ_max, since its eigenvalues carry errors of ε σ_max²) is worked out again on A.
+Small matrices take LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times cheaper. What a
+Gram matrix cannot resolve (σ below 3e-5 σ_max, since its eigenvalues carry errors of ε σ_max²) is worked out again on A.
 So the singular values fall into three: strong, weak (counted in the rank, but too small for a Gram matrix) and null.
 """
 
@@ -134,9 +134,7 @@ def _by_eigenvectors(a: Array, gram: Array) -> Spectrum:
         weak, _ = np.linalg.qr(weak - strong @ (strong.T @ weak))
     turn, small, right = scipy.linalg.svd(weak.T @ b, full_matrices=False, check_finite=False)
     weak = weak @ turn
-    certificate = judge(
-        np.concatenate([np.sqrt(values), small]), a.shape, "Gram eigenvectors, the weakest by SVD"
-    )
+    certificate = judge(np.concatenate([np.sqrt(values), small]), a.shape, "Gram eigenvectors, the weakest by SVD")
     counted = certificate.rank - count
     scaled = strong / values
     if wide:

@@ -57,4 +57,5 @@ class ProjectorMap(LinearMap):
     def _forward(self, x: Tensor) -> Tensor:
         return self.subspace._project(x)
 
-    _adjoint = _forward
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.subspace._project(y)
