@@ -339,16 +339,11 @@ def test_any_module(drawn: Module) -> None:
     assert np.allclose(map.to_scipy().toarray(), matrix_of(module, shape), rtol=0, atol=1e-14)
 
 
-# --- known bugs -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.xfail(strict=True, raises=ShapeError, reason="output_padding ≥ stride, which torch allows below dilation")
 def test_transpose_with_output_padding_above_the_stride() -> None:
     module = nn.ConvTranspose1d(2, 4, 3, stride=1, padding=1, output_padding=2, dilation=3)
     assert np.array_equal(from_module(module, (2, 4)).to_dense(), matrix_of(module, (2, 4)))
 
 
-@pytest.mark.xfail(strict=True, raises=(ValueError, TypeError), reason="an error of torch's or Python's comes through")
 @pytest.mark.parametrize(("module", "shape"), [(nn.LazyLinear(3), (5,)), (nn.Linear(3, 2), 3)])
 def test_unfit_module_or_shape_is_an_error_of_ours(module: nn.Module, shape: Any) -> None:
     with pytest.raises(BlindspaceError):
@@ -356,7 +351,6 @@ def test_unfit_module_or_shape_is_an_error_of_ours(module: nn.Module, shape: Any
 
 
 @pytest.mark.filterwarnings("ignore:Casting complex values")
-@pytest.mark.xfail(strict=True, reason="accepted silently")
 @pytest.mark.parametrize(
     ("module", "shape"),
     [

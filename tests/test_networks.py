@@ -1,4 +1,4 @@
-"""From a model to its maps: loading, the affine front, the list of layers; harmless is measured on the network itself."""
+"""From a model to its maps: loading, the affine front and the layers; harmless is measured on the network itself."""
 
 from __future__ import annotations
 

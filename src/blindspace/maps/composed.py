@@ -45,7 +45,7 @@ class Composed(LinearMap):
         return self.inner._adjoint(self.outer._adjoint(y))
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array(self.outer.to_scipy(limit=None) @ self.inner.to_scipy(limit=None))
+        return scipy.sparse.csr_array(self.outer.to_scipy() @ self.inner.to_scipy())
 
 
 def compose(*factors: LinearMap) -> LinearMap:

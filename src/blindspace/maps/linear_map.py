@@ -201,7 +201,7 @@ class Adjoint(LinearMap):
         return self.of._forward(y)
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array(self.of.to_scipy(limit=None).T)
+        return scipy.sparse.csr_array(self.of.to_scipy().T)
 
     @property
     def T(self) -> LinearMap:  # noqa: N802

@@ -55,10 +55,16 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         ShapeError: the module cannot read that shape.
         ValueRangeError: a parameter is not finite.
     """
-    shape = tuple(int(n) for n in in_shape)
+    kind = type(module).__name__
+    if isinstance(in_shape, int) or not all(isinstance(n, int) and n > 0 for n in in_shape):
+        raise ShapeError(f"the input of {kind} needs a shape of whole numbers such as (3, 32, 32), got {in_shape}")
+    shape = tuple(in_shape)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
+        if nn.parameter.is_lazy(value) or value.is_meta or value.is_complex():
+            what = "complex" if value.is_complex() else "not there yet"
+            raise UnsupportedLayerError(f"{kind}.{name} is {what}; its values must be real and loaded")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise ValueRangeError(f"{type(module).__name__}.{name} holds NaN or infinite values")
+            raise ValueRangeError(f"{kind}.{name} holds NaN or infinite values")
     if isinstance(module, nn.Sequential):
         parts: list[LinearMap] = []
         for part in module:
@@ -68,13 +74,28 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
     rule = _rule(module)
     if rule is None:
         known = ", ".join(sorted(kind.__name__ for kind in RULES))
-        raise UnsupportedLayerError(f"{type(module).__name__} is not known to be affine; known are {known}")
+        raise UnsupportedLayerError(f"{kind} is not known to be affine; known are {known}")
     try:
-        return rule(module, shape)
+        map = rule(module, shape)
+        written = _torch_out_shape(module, shape)
     except BlindspaceError:
         raise
-    except (RuntimeError, ValueError, IndexError, TypeError) as error:
-        raise ShapeError(f"{type(module).__name__} cannot read an input of shape {shape}: {error}") from error
+    except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
+        raise ShapeError(f"{kind} cannot read an input of shape {shape}: {error}") from error
+    if map.out_shape != written:
+        raise UnsupportedLayerError(f"{module} writes {written}, its map {map.out_shape}: an option not served here")
+    return map
+
+
+def _torch_out_shape(module: nn.Module, shape: Shape) -> Shape:
+    """The shape torch itself says the module writes; so torch checks every option, on tensors without values."""
+    values = {
+        name: torch.empty_like(value, device="meta")
+        for name, value in [*module.named_parameters(), *module.named_buffers()]
+    }
+    dtype = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
+    out = torch.func.functional_call(module, values, (torch.empty(1, *shape, dtype=dtype, device="meta"),))
+    return tuple(int(n) for n in out.shape[1:])
 
 
 def _rule(module: nn.Module) -> Rule | None:
@@ -126,9 +147,11 @@ def _conv_transpose(module: nn.ConvTranspose2d, shape: Shape) -> LinearMap:
         module.dilation,
         module.groups,
     )
-    if reader.out_shape != shape:
+    if reader.out_shape[0] != shape[0]:
         raise ShapeError(f"{type(module).__name__} reads {reader.out_shape[0]} channels, the input is {shape}")
-    return reader.T
+    # Where output_padding exceeds the stride, the reader has positions that the input does not fill.
+    beyond = [(0, there - here) for there, here in zip(reader.out_shape[1:], shape[1:], strict=True)]
+    return reader.T if reader.out_shape == shape else compose(Padding(shape, beyond), reader.T)
 
 
 @register(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)

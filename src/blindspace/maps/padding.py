@@ -61,6 +61,8 @@ class Padding(LinearMap):
     """
 
     def __init__(self, in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> None:
+        if len(in_shape) <= len(amounts):
+            raise ShapeError(f"padding {len(amounts)} axes needs an input (C, *spatial), got {tuple(in_shape)}")
         self.axes = range(len(in_shape) - len(amounts), len(in_shape))
         self.reads = [
             read_positions(in_shape[axis], before, after, mode)

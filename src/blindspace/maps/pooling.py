@@ -58,7 +58,11 @@ class AdaptiveAveragePooling(Separable):
 
     def __init__(self, in_shape: Shape, out: Sequence[int | None]) -> None:
         super().__init__(
-            [_adaptive(size, wanted or size) for size, wanted in zip(in_shape[-len(out) :], out, strict=True)], in_shape
+            [
+                _adaptive(size, size if wanted is None else wanted)
+                for size, wanted in zip(in_shape[-len(out) :], out, strict=True)
+            ],
+            in_shape,
         )
 
 

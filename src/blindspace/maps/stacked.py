@@ -40,4 +40,4 @@ class Stacked(LinearMap):
         return total
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
-        return scipy.sparse.csr_array(scipy.sparse.vstack([part.to_scipy(limit=None) for part in self.parts]))
+        return scipy.sparse.csr_array(scipy.sparse.vstack([part.to_scipy() for part in self.parts]))

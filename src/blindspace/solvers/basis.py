@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +14,9 @@ from torch import Tensor
 
 from .certificate import Certificate, judge
 from .spectrum import Spectrum, spectrum
+
+CANCELLED = 0.1
+"""Where less than this share of a vector is left, rounding of the lost part shows and is taken out again."""
 
 PASSES = 4
 """Refinement steps at most; each takes the residual A N out of the basis N with the matrix itself."""
@@ -67,14 +71,14 @@ class Projector:
         basis = self._basis(x.dtype, x.device)
         if self.null is not None:
             return (x @ basis) @ basis.T
-        flat = x.reshape(-1, x.shape[-1])
-        return torch.addmm(flat, flat @ basis, basis.T, alpha=-1).reshape(x.shape)
+        flat = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+        return _twice_if_needed(lambda v: torch.addmm(v, v @ basis, basis.T, alpha=-1), flat, 1).reshape(x.shape)
 
     def _columns(self, x: Tensor) -> Tensor:
         basis = self._basis(x.dtype, x.device).expand(len(x), -1, -1)
         if self.null is not None:
             return basis @ (basis.mT @ x)
-        return torch.baddbmm(x, basis, basis.mT @ x, alpha=-1)
+        return _twice_if_needed(lambda v: torch.baddbmm(v, basis, basis.mT @ v, alpha=-1), x, (1, 2))
 
     def _basis(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         key = (dtype, device)
@@ -103,6 +107,8 @@ def projector(matrix: scipy.sparse.csr_array) -> Projector:
         empty = torch.empty(0, 0, dtype=torch.float64)
         return Projector(size, torch.empty(0, dtype=torch.int64), empty, None, nothing)
     a = matrix[rows][:, read].toarray()
+    scale = 2.0 ** np.floor(np.log2(np.abs(a).max()))  # exact, and keeps squares of tiny or huge weights in range
+    a = a / scale
     known = spectrum(a)
     rank = known.certificate.rank
     null = row = None
@@ -110,7 +116,7 @@ def projector(matrix: scipy.sparse.csr_array) -> Projector:
         null = torch.from_numpy(_null_basis(a, known))
     else:
         row = torch.from_numpy(_orthonormal(np.hstack([known.strong_rows(), known.weak])))
-    return Projector(size, torch.from_numpy(read), null, row, known.certificate)
+    return Projector(size, torch.from_numpy(read), null, row, known.certificate.scaled(float(scale)))
 
 
 def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
@@ -127,6 +133,17 @@ def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
             break
         best = residual
     return x
+
+
+def _twice_if_needed(reject: Callable[[Tensor], Tensor], x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
+    """x less its part in the row space; once more where that was nearly all of x and its rounding is left.
+
+    "Twice is enough" (Kahan; Parlett, The Symmetric Eigenvalue Problem, section 6.9).
+    """
+    y = reject(x)
+    if bool((torch.linalg.vector_norm(y, dim=axes) < CANCELLED * torch.linalg.vector_norm(x, dim=axes)).any()):
+        y = reject(y)
+    return y
 
 
 def _orthonormal(x: np.ndarray) -> np.ndarray:

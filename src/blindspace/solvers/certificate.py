@@ -46,6 +46,11 @@ class Certificate:
         """σ_max over the smallest σ above the tolerance; 1 for a zero map."""
         return self.sigma_max / self.sigma_above if self.sigma_above else 1.0
 
+    def scaled(self, factor: float) -> Certificate:
+        """The certificate of the map times a positive factor."""
+        sigmas = (None if sigma is None else sigma * factor for sigma in (self.sigma_above, self.sigma_below))
+        return Certificate(self.rank, self.kind, self.method, self.tolerance * factor, self.sigma_max * factor, *sigmas)
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)
@@ -79,19 +84,18 @@ def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate
     return Certificate(rank, kind, method, tolerance, largest, above, below)
 
 
-def merge(certificates: Iterable[tuple[Certificate, int]], method: str) -> Certificate:
+def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
     """The certificate of a block-diagonal map.
 
     Args:
         certificates: of the blocks, each with the number of times it stands there.
-        method: how they were found.
     """
     parts = [(certificate, count) for certificate, count in certificates if count]
     worst: list[Kind] = ["exact", "numerical", "undecided"]
     return Certificate(
         rank=sum(part.rank * count for part, count in parts),
         kind=max((part.kind for part, _ in parts), key=worst.index, default="exact"),
-        method=method,
+        method=max((part for part, _ in parts), key=lambda part: part.rank).method if parts else "no block",
         tolerance=max((part.tolerance for part, _ in parts), default=0.0),
         sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
         sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),

@@ -40,7 +40,7 @@ class DenseSolver(Solver):
         self.reason = f"{map.out_dim} × {map.in_dim} is small enough for the whole matrix"
 
     def _project(self, x: Tensor) -> Tensor:
-        flat = self.projector.rows(x.reshape(len(x), -1))
+        flat = self.projector.rows(x.reshape(len(x), self.map.in_dim))
         if self.projector.row is not None:
             flat = self.projector.rows(flat)  # takes out what rounding left of a large row space
         return flat.reshape(x.shape)

@@ -48,7 +48,7 @@ class TokenSolver(Solver):
         super().__init__(map)
         tokens = prod(map.leading)
         self.token = projector(scipy.sparse.csr_array(map.matrix.numpy()))
-        self.certificate = merge([(self.token.certificate, tokens)], self.token.certificate.method)
+        self.certificate = merge([(self.token.certificate, tokens)])
         self.reason = f"one matrix {tuple(map.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
 
     def _project(self, x: Tensor) -> Tensor:
@@ -91,7 +91,7 @@ class PatchwiseSolver(Solver):
             ]
             self.patterns.append((torch.from_numpy(sites), blocks))
             counts += [(block.certificate, len(sites)) for block in blocks]
-        self.certificate = merge(counts, counts[0][0].method)
+        self.certificate = merge(counts)
         self.reason = (
             f"kernel {map.kernel} reaches no further than stride {map.stride}: "
             f"{len(self.patterns) * map.groups} small factorisation{'s' * (len(self.patterns) * map.groups != 1)} "
@@ -105,11 +105,12 @@ class PatchwiseSolver(Solver):
         after = [t - b - n for t, b, n in zip(tiles, before, x.shape[2:], strict=True)]
         amounts = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]  # last axis first
         padded = F.pad(x, amounts) if any(amounts) else x
-        patches = self._taps(padded).reshape(len(x), conv.groups, -1, prod(self.out))
+        taps = x.shape[1] // conv.groups * prod(conv.kernel)
+        patches = self._taps(padded).reshape(len(x), conv.groups, taps, prod(self.out))
         projected = self._project_patches(patches)
         filled = padded.clone() if conv.kernel != conv.stride or padded is not x else torch.empty_like(x)
-        taps = self._taps(filled)
-        taps.copy_(projected.reshape(taps.shape))
+        written = self._taps(filled)
+        written.copy_(projected.reshape(written.shape))
         if padded is x:
             return filled
         result = x.clone()  # pixels beyond the last patch are free

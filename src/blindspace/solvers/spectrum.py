@@ -1,7 +1,7 @@
 """The singular value decomposition of a whole matrix, as far as its nullspace and row space need it.
 
 Small matrices take LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times cheaper. What a
-Gram matrix cannot resolve (σ below 3e-5 σ_max, since its eigenvalues carry errors of ε σ_max²) is worked out again on A.
+Gram matrix cannot resolve (σ below 3e-5 σ_max: its eigenvalues carry errors of ε σ_max²) is worked out again on A.
 So the singular values fall into three: strong, weak (counted in the rank, but too small for a Gram matrix) and null.
 """
 
@@ -131,7 +131,7 @@ def _by_eigenvectors(a: Array, gram: Array) -> Spectrum:
     for _ in range(2):
         # The weak vectors still hold traces of the strong ones, measured here on A itself and taken out.
         weak = weak - strong @ ((image.T @ (b.T @ weak)) / values[:, None])
-        weak, _ = np.linalg.qr(weak - strong @ (strong.T @ weak))
+        weak, _ = np.linalg.qr(weak)
     turn, small, right = scipy.linalg.svd(weak.T @ b, full_matrices=False, check_finite=False)
     weak = weak @ turn
     certificate = judge(np.concatenate([np.sqrt(values), small]), a.shape, "Gram eigenvectors, the weakest by SVD")

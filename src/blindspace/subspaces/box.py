@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError
+from ..errors import ShapeError, UnknownNameError, ValueRangeError
 from .subspace import Subspace
 
 Norm = Literal["linf", "l2"]
@@ -43,7 +43,7 @@ def norms(v: Tensor, norm: Norm) -> Tensor:
     """
     flat = v.flatten(1)
     if norm == "linf":
-        size = flat.abs().amax(1)
+        size = flat.abs().amax(1) if flat.numel() else flat.sum(1)
     elif norm == "l2":
         size = flat.norm(dim=1)
     else:
@@ -63,18 +63,27 @@ def into_box_and_ball(v: Tensor, low: Tensor, high: Tensor, radius: float = inf,
     """
     if norm == "linf" or radius == inf:
         return v.clamp(low.clamp(min=-radius), high.clamp(max=radius))
-    inside = v.clamp(low, high)
-    if bool((norms(inside, "l2") <= radius).all()):
-        return inside
-    # The nearest point is clamp(v / (1 + λ)) with the λ ≥ 0 at which its norm is the radius; found by bisection.
-    shrink_low = torch.zeros_like(norms(v, "l2"))
-    shrink_high = torch.ones_like(shrink_low)
-    for _ in range(60):
-        middle = (shrink_low + shrink_high) / 2
-        fits = norms((middle * v).clamp(low, high), "l2") <= radius
-        shrink_low, shrink_high = torch.where(fits, middle, shrink_low), torch.where(fits, shrink_high, middle)
-    fits = norms(inside, "l2") <= radius
-    return torch.where(fits, inside, (shrink_low * v).clamp(low, high))
+    clamped = v.clamp(low, high)
+    outside = norms(clamped, "l2") > radius
+    if not bool(outside.any()):
+        return clamped
+    # The nearest point is clamp(t v) with the t < 1 at which its norm is the radius. From t = radius / ‖v‖ up: with the
+    # values clamped at t held fixed, t is given in closed form, and no value clamped once is ever freed again.
+    tiny = torch.finfo(v.dtype).tiny
+    t = radius / norms(v, "l2").clamp(min=tiny)
+    for _ in range(64):
+        point = (t * v).clamp(low, high)
+        free = point == t * v
+        fixed = torch.where(free, 0.0, point).flatten(1).square().sum(1).view(t.shape)
+        moving = torch.where(free, v, 0.0).flatten(1).square().sum(1).view(t.shape)
+        new = torch.maximum(t, ((radius**2 - fixed).clamp(min=0) / moving.clamp(min=tiny)).sqrt().clamp(max=1))
+        if bool((new <= t * (1 + 4 * torch.finfo(v.dtype).eps)).all()):
+            break
+        t = new
+    point = (t * v).clamp(low, high)
+    # Scaling down keeps the box, which holds 0, and takes off what rounding put outside the ball.
+    point = point * (radius / norms(point, "l2").clamp(min=tiny)).clamp(max=1)
+    return torch.where(outside, point, clamped)
 
 
 def nearest(
@@ -98,18 +107,26 @@ def nearest(
         high: largest change, not below 0.
         radius: of the ball around 0.
         norm: of the ball, ``linf`` or ``l2``.
-        tolerance: stop when the two sides agree to this share of ‖v‖; raised to what v's dtype can hold.
+        tolerance: stop when the two sides agree to this share of ‖v‖.
         iterations: at most.
 
     Raises:
-        ShapeError: 0 does not lie in the box.
+        ShapeError: v, low and high differ in shape.
+        ValueRangeError: 0 does not lie in the box, or v is not finite.
         UnknownNameError: the norm is neither.
     """
+    norms(v[:0], norm)  # refuses a norm that is neither
+    if v.shape != low.shape or v.shape != high.shape:
+        raise ShapeError(f"v {tuple(v.shape)}, low {tuple(low.shape)} and high {tuple(high.shape)} differ in shape")
+    if not bool(v.isfinite().all()):
+        raise ValueRangeError("a perturbation holds NaN or infinite values")
     if bool((low > 0).any()) or bool((high < 0).any()):
-        raise ShapeError("the box must hold 0: the unperturbed image is not inside the pixel range")
-    if subspace is None:
+        raise ValueRangeError("the box must hold 0: the unperturbed image is not inside the pixel range")
+    if subspace is None or not len(v):
         return Nearest(into_box_and_ball(v, low, high, radius, norm), 0.0, 0)
-    tolerance = max(tolerance, 4 * torch.finfo(v.dtype).eps)
+    # In float64 whatever v is: in float32 the two sides never quite agree.
+    given, bounds = v.dtype, (low, high)
+    v, low, high = v.double(), low.double(), high.double()
     scale = norms(v, "l2").clamp(min=torch.finfo(v.dtype).tiny)
     state = v
     inside = v
@@ -124,6 +141,8 @@ def nearest(
     outside = _outside(subspace, inside)
     # Where the sets hardly meet but at 0 (an image that is all black and white), the two sides agree too slowly.
     inside = torch.where(outside <= tolerance**0.5, inside, 0.0)
+    if given != inside.dtype:
+        inside = into_box_and_ball(inside.to(given), *bounds, radius, norm)
     return Nearest(inside, float(_outside(subspace, inside).max()), count)
 
 

@@ -100,9 +100,10 @@ class Subspace(ABC):
 
     def energy(self, v: Tensor) -> Tensor:
         """‖P v‖² / ‖v‖² of each perturbation, in [0, 1]; ``(B,)``; 0 for a zero perturbation."""
-        inside = self.project(v).flatten(1).square().sum(1)
-        whole = v.flatten(1).square().sum(1)
-        return torch.where(whole > 0, inside / whole.clamp(min=torch.finfo(v.dtype).tiny), 0.0).clamp(0, 1)
+        # Squares of half precision or of tiny float32 values leave their range.
+        inside = self.project(v).double().flatten(1).square().sum(1)
+        whole = v.double().flatten(1).square().sum(1)
+        return torch.where(whole > 0, inside / whole, 0.0).clamp(0, 1).to(v.dtype)
 
     def contains(self, v: Tensor, tol: float | None = None) -> Tensor:
         """Whether each perturbation lies in the subspace: ‖A v‖ ≤ tol·‖A‖·‖v‖, as absolute values; bool ``(B,)``.
