@@ -466,8 +466,8 @@ def truncated_npz() -> None:
     Path("bad.npz").write_bytes(Path("bad.npz").read_bytes()[:-100])
 
 
-def written(name: str, content: bytes = b"no image") -> Callable[[], None]:
-    return lambda: Path(name).write_bytes(content) and None
+def written(name: str, content: bytes = b"no image") -> Callable[[], object]:
+    return lambda: Path(name).write_bytes(content)
 
 
 def wrong_weights() -> None:
@@ -478,7 +478,7 @@ def nothing() -> None:
     pass
 
 
-BAD: dict[str, tuple[Callable[[], None], tuple[object, ...], str]] = {
+BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     # images
     "wrong shape": (saved(images=np.zeros((1, 3, 8, 8))), ("perturb", "bad.npz", *PERTURB[2:]), r"(3, 8, 8)"),
     "wrong axes": (saved(images=np.zeros((8, 8))), ("perturb", "bad.npz", *PERTURB[2:]), "(8, 8)"),

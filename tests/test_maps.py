@@ -363,3 +363,24 @@ def test_unfit_module_or_shape_is_an_error_of_ours(module: nn.Module, shape: Any
 def test_what_torch_refuses_or_is_not_real_is_refused(module: nn.Module, shape: tuple[int, ...]) -> None:
     with pytest.raises(BlindspaceError):
         from_module(module, shape)
+
+
+class _Centred(nn.Conv2d):
+    """A convolution that does something else before it convolves."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.abs())
+
+
+class _Loud(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()  # type: ignore[no-any-return, no-untyped-call]
+
+
+def test_a_subclass_with_its_own_forward_is_not_its_base_class() -> None:
+    hooked = nn.Conv2d(3, 2, 3)
+    hooked.register_forward_hook(lambda module, args, out: out.relu())
+    for module in (_Centred(3, 2, 3), _Loud(nn.Conv2d(3, 2, 3)), hooked):
+        assert not is_affine(module)
+        with pytest.raises(UnsupportedLayerError, match=type(module).__name__):
+            from_module(module, (3, 8, 8))

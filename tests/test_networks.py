@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,10 +30,13 @@ CERTIFICATE_KEYS = {"rank", "kind", "method", "tolerance", "sigma_max", "sigma_a
 # --- modules made by hand ---------------------------------------------------------------------------------
 
 
+Together = Callable[[Any, Tensor], Tensor]
+
+
 class Built(nn.Module):
     """Parts under their own names, put together by a function."""
 
-    def __init__(self, together: Callable[[Built, Tensor], Tensor], **parts: nn.Module) -> None:
+    def __init__(self, together: Together, **parts: nn.Module) -> None:
         super().__init__()
         self.together = together
         for name, part in parts.items():
@@ -99,9 +103,9 @@ FRONTS = [
     Front(
         "branches",
         lambda: Built(
-            lambda m, x: (lambda y: F.relu(m.left(y)) + torch.sigmoid(y))(m.stem(x)),
+            lambda m, x: (lambda y: torch.cat([F.relu(m.left(y)), torch.sigmoid(y)], 1))(m.stem(x)),
             stem=nn.Conv2d(3, 5, 4, 4),
-            left=nn.Conv2d(5, 5, 1),
+            left=nn.Conv2d(5, 2, 1),  # would lose more
         ),
         IMAGE,
         172,
@@ -249,8 +253,8 @@ def missing(path: Path) -> None:
     path.unlink()
 
 
-def with_card(text: str) -> Callable[[Path], None]:
-    return lambda path: path.with_suffix(".json").write_text(text) and None
+def with_card(text: str) -> Callable[[Path], object]:
+    return lambda path: path.with_suffix(".json").write_text(text)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +270,7 @@ def with_card(text: str) -> Callable[[Path], None]:
         (with_card("[]"), "card .* is damaged"),
     ],
 )
-def test_bad_weights_are_told_in_one_line(tmp_path: Path, change: Callable[[Path], None], message: str) -> None:
+def test_bad_weights_are_told_in_one_line(tmp_path: Path, change: Callable[[Path], object], message: str) -> None:
     path = tmp_path / "weights.safetensors"
     shutil.copy(WEIGHTS / "mnist-mlp.safetensors", path)
     change(path)
@@ -276,7 +280,7 @@ def test_bad_weights_are_told_in_one_line(tmp_path: Path, change: Callable[[Path
     assert str(path.stem) in str(caught.value)
 
 
-def failing(error: Exception) -> Callable[[Built, Tensor], Tensor]:
+def failing(error: Exception) -> Together:
     def together(module: Built, x: Tensor) -> Tensor:
         raise error
 
@@ -378,7 +382,7 @@ def test_layers_in_training_do_not_belong_to_the_front() -> None:
         (failing(KeyError("first\nsecond")), "first"),
     ],
 )
-def test_code_that_cannot_be_followed(together: Callable[[Built, Tensor], Tensor], reason: str) -> None:
+def test_code_that_cannot_be_followed(together: Together, reason: str) -> None:
     network = Network("winding", Built(together, a=nn.Linear(4, 4)).eval(), (4,))
     for follow in (bs.front, bs.harmless, layers):
         with pytest.raises(UnsupportedLayerError, match="the code of winding cannot be followed: ") as caught:
@@ -402,7 +406,7 @@ def test_layers_of_cifar_resnet(cifar: Cifar) -> None:
     assert found["7.skip.0"].map.in_shape == (32, 16, 16)
 
 
-def names(together: Callable[[Built, Tensor], Tensor], **parts: nn.Module) -> list[tuple[str, bool]]:
+def names(together: Together, **parts: nn.Module) -> list[tuple[str, bool]]:
     network = bs.load(Built(together, **parts), (6,))
     return [(layer.name, layer.harmless_for_network) for layer in layers(network)]
 

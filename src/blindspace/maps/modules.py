@@ -35,8 +35,8 @@ def register(*kinds: type[nn.Module]) -> Callable[[Rule], Rule]:
 
 def is_affine(module: nn.Module) -> bool:
     """Whether ``from_module`` knows the module's kind (a Sequential: all of its parts)."""
-    if isinstance(module, nn.Sequential):
-        return all(is_affine(part) for part in module)
+    if _is_sequence(module):
+        return all(is_affine(part) for part in module.children())
     return _rule(module) is not None
 
 
@@ -65,9 +65,9 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
             raise UnsupportedLayerError(f"{kind}.{name} is {what}; its values must be real and loaded")
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ValueRangeError(f"{kind}.{name} holds NaN or infinite values")
-    if isinstance(module, nn.Sequential):
+    if _is_sequence(module):
         parts: list[LinearMap] = []
-        for part in module:
+        for part in module.children():
             parts.append(from_module(part, shape))
             shape = parts[-1].out_shape
         return compose(*parts) if parts else Identity(shape)
@@ -98,8 +98,18 @@ def _torch_out_shape(module: nn.Module, shape: Shape) -> Shape:
     return tuple(int(n) for n in out.shape[1:])
 
 
+def _is_sequence(module: nn.Module) -> bool:
+    """Whether a module does nothing but call its parts in order."""
+    hooked = module._forward_hooks or module._forward_pre_hooks
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not hooked
+
+
 def _rule(module: nn.Module) -> Rule | None:
-    return next((RULES[kind] for kind in type(module).__mro__ if kind in RULES), None)
+    """How a module of that kind becomes a map; None where its own forward or a hook may do something else."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        return None
+    kinds = (kind for kind in type(module).__mro__ if kind in RULES)
+    return next((RULES[kind] for kind in kinds if type(module).forward is kind.forward), None)
 
 
 def _tuple(value: Any, axes: int) -> tuple[int, ...]:

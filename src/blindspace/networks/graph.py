@@ -8,7 +8,6 @@ from torch.fx.passes.shape_prop import ShapeProp
 
 from ..errors import UnsupportedLayerError
 from ..maps import Shape, is_affine
-from ..maps.modules import RULES
 from .network import Network
 
 
@@ -20,10 +19,8 @@ class _Tracer(fx.Tracer):
 
 
 def has_map(module: nn.Module) -> bool:
-    """Whether a single module does what its kind's linear map says: no forward of its own, no hooks."""
-    if isinstance(module, nn.Sequential) or not is_affine(module) or module._forward_hooks or module._forward_pre_hooks:
-        return False
-    return any(type(module).forward is kind.forward for kind in type(module).__mro__ if kind in RULES)
+    """Whether a single module has a linear map; a Sequential is followed part by part instead."""
+    return is_affine(module) and not isinstance(module, nn.Sequential)
 
 
 def trace(network: Network) -> fx.GraphModule:

@@ -152,7 +152,7 @@ def train(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps)
 
     checkpoint = out / f".{name}.checkpoint.pt"
-    settings = json.dumps({**recipe.to_dict(), "samples": len(labels)})
+    settings = json.dumps({**recipe.to_dict(), "samples": len(labels), "set": train_set.name})
     first = _resume(checkpoint, settings, module, optimiser, schedule)
     started = time.monotonic()
     for epoch in range(first, recipe.epochs):
@@ -163,7 +163,7 @@ def train(
             x = augment(images[chosen], recipe, generator).to(memory_format=torch.channels_last)
             loss = F.cross_entropy(module(x), labels[chosen], label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             if report:

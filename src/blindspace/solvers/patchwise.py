@@ -91,6 +91,7 @@ class PatchwiseSolver(Solver):
             ]
             self.patterns.append((torch.from_numpy(sites), blocks))
             counts += [(block.certificate, len(sites)) for block in blocks]
+        self.patterns.sort(key=lambda pattern: -len(pattern[0]))
         self.certificate = merge(counts)
         self.reason = (
             f"kernel {map.kernel} reaches no further than stride {map.stride}: "
@@ -105,18 +106,19 @@ class PatchwiseSolver(Solver):
         after = [t - b - n for t, b, n in zip(tiles, before, x.shape[2:], strict=True)]
         amounts = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]  # last axis first
         padded = F.pad(x, amounts) if any(amounts) else x
-        taps = x.shape[1] // conv.groups * prod(conv.kernel)
-        patches = self._taps(padded).reshape(len(x), conv.groups, taps, prod(self.out))
-        projected = self._project_patches(patches)
-        filled = padded.clone() if conv.kernel != conv.stride or padded is not x else torch.empty_like(x)
-        written = self._taps(filled)
-        written.copy_(projected.reshape(written.shape))
+        projected = self._project_patches(self._taps(padded))
+        # What the taps do not cover keeps its value; a padded copy is ours to write into.
+        filled = padded if padded is not x else torch.empty_like(x) if conv.kernel == conv.stride else x.clone()
+        self._taps(filled).copy_(projected)
         if padded is x:
             return filled
-        result = x.clone()  # pixels beyond the last patch are free
         covered = [slice(0, min(n, t - b)) for n, t, b in zip(x.shape[2:], tiles, before, strict=True)]
-        inner = [slice(b, b + c.stop) for b, c in zip(before, covered, strict=True)]
-        result[(..., *covered)] = filled[(..., *inner)]
+        inner: Any = (..., *(slice(b, b + c.stop) for b, c in zip(before, covered, strict=True)))
+        if all(c.stop == n for c, n in zip(covered, x.shape[2:], strict=True)):
+            return filled[inner].contiguous()
+        outer: Any = (..., *covered)
+        result = x.clone()  # pixels beyond the last patch are free
+        result[outer] = filled[inner]
         return result
 
     def _taps(self, padded: Tensor) -> Tensor:
@@ -129,12 +131,23 @@ class PatchwiseSolver(Solver):
             view = view[read]
         return view.permute(0, 1, *(3 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes))
 
-    def _project_patches(self, patches: Tensor) -> Tensor:
-        """Patches ``(B, groups, taps, sites)`` to their projections."""
+    def _project_patches(self, taps: Tensor) -> Tensor:
+        """Taps ``(B, C, tap_1, …, out_1, …)`` to their projections, in the same shape."""
+        batch, groups, sites = len(taps), self.conv.groups, prod(self.out)
+        size = taps.shape[1] // groups * prod(self.conv.kernel)
+        # One product for all images, but where the values already lie pixel by pixel: then one an image, uncopied.
+        merge = prod(self.conv.kernel) > 1 and batch > 1
+        patches = taps.movedim(0, -len(self.out) - 1) if merge else taps
+        patches = patches.reshape(1 if merge else batch, groups, size, sites * (batch if merge else 1))
         # Every patch first as if it were of the commonest pattern, then the few others again.
-        common, *others = sorted(self.patterns, key=lambda pattern: -len(pattern[0]))
-        groups = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
-        for sites, blocks in others:
+        common, *others = self.patterns
+        results = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
+        for places, blocks in others:
+            columns = (torch.arange(batch)[:, None] * sites + places).flatten() if merge else places
+            columns = columns.to(taps.device)
             for group, block in enumerate(blocks):
-                groups[group][..., sites] = block.columns(patches[:, group][..., sites])
-        return torch.stack(groups, 1) if len(groups) > 1 else groups[0][:, None]
+                results[group][..., columns] = block.columns(patches[:, group][..., columns])
+        projected = torch.stack(results, 1) if groups > 1 else results[0]
+        if merge:
+            return projected.reshape(*taps.shape[1 : -len(self.out)], batch, *self.out).movedim(-len(self.out) - 1, 0)
+        return projected.reshape(taps.shape)

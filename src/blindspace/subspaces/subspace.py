@@ -117,8 +117,8 @@ class Subspace(ABC):
             tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps
         a = self.annihilator()
         error = a.forward(v.double()).flatten(1).norm(dim=1)
-        allowed: Tensor = tol * a.norm() * v.double().flatten(1).norm(dim=1)
-        return error <= allowed
+        within: Tensor = error <= tol * a.norm() * v.double().flatten(1).norm(dim=1)
+        return within
 
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
         """Random perturbations inside the subspace, of no preferred direction: the projections of Gaussian noise.
