@@ -141,9 +141,10 @@ def test_progress_shows_on_a_terminal_and_late(
     capsys: Capture, monkeypatch: pytest.MonkeyPatch, terminal: bool, after: float, shown: bool
 ) -> None:
     monkeypatch.setattr("blindspace.cli.output.Console", partial(Console, force_terminal=terminal))
-    monkeypatch.setattr("blindspace.cli.output.QuietAfter", after)
+    monkeypatch.setattr("blindspace.cli.output.QUIET_AFTER", after)
     with progress("working") as report:
         report(1, 2, "half")
+        time.sleep(0.3)  # the bar is drawn by a thread of its own
     out, err = capsys.readouterr()
     assert out == ""
     assert ("working: half" in err) == shown

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,7 +72,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.",
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="A .safetensors file for MODEL instead of the shipped one.")
 ]
-QuietAfter = 2.0
+QUIET_AFTER = 2.0
 """Seconds before a progress bar appears."""
 
 SAMPLES_WORD = "samples"
@@ -107,16 +107,17 @@ def progress(title: str) -> Iterator[Callable[[int, int, str], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
     task = bar.add_task(title, total=None)
-    started = time.monotonic()
+    patience = threading.Timer(QUIET_AFTER, bar.start)
+    patience.daemon = True
+    patience.start()
     try:
 
         def update(done: int, total: int, what: str) -> None:
             bar.update(task, completed=done, total=total, description=f"{title}: {what}" if what else title)
-            if time.monotonic() - started > QuietAfter and not bar.live.is_started:
-                bar.start()
 
         yield update
     finally:
+        patience.cancel()
         bar.stop()
 
 
@@ -145,7 +146,7 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
     limit = (0.0, 1.0) if pixel_range else (-np.inf, np.inf)
     images = _distinct(images)
     for image in images:
-        network.check(torch.from_numpy(image.pixels)[None])
+        network.check(torch.from_numpy(image.pixels)[None], image.name)
         check_pixels(image.pixels, image.name, *limit)
     return images
 

@@ -25,6 +25,7 @@ from .output import (
     check_finite,
     console,
     load_images,
+    progress,
     stack,
     writable_file,
     writable_folder,
@@ -84,12 +85,16 @@ def perturb(
     named = load_images(images, network)
     x = stack(named)
     generator = torch.Generator().manual_seed(seed)
-    space = nullspace(front(network))
-    delta = _perturbation(kind, network, space, x, size, norm.value, generator)
-    if in_range:
-        delta = nearest(delta, space if space.dim else None, -x, 1 - x, size, norm.value).value
-    perturbed = (x + delta).clamp(0, 1) if in_range else x + delta
-    evidence = verify(network, x, perturbed)
+    with progress("perturb") as report:
+        report(0, 3, "what the network cannot see")
+        space = nullspace(front(network))
+        report(1, 3, "perturbations")
+        delta = _perturbation(kind, network, space, x, size, norm.value, generator)
+        if in_range:
+            delta = nearest(delta, space if space.dim else None, -x, 1 - x, size, norm.value).value
+        perturbed = (x + delta).clamp(0, 1) if in_range else x + delta
+        report(2, 3, "measuring what they change")
+        evidence = verify(network, x, perturbed)
     check_finite(evidence, f"a perturbation of size {size:g}")
     unchanged = int((perturbed == x).flatten(1).all(1).sum())
     settings: dict[str, Any] = {

@@ -18,6 +18,7 @@ from .output import (
     check_finite,
     console,
     load_images,
+    progress,
     stack,
     write_json,
 )
@@ -40,7 +41,8 @@ def verify(
     network = load(model, weights=weights)
     before = load_images([first], network)
     after = _paired(before, load_images([second], network, pixel_range=False))
-    evidence = measure(network, stack(before), stack(after))
+    with progress(f"verifying {len(before)} pairs"):
+        evidence = measure(network, stack(before), stack(after))
     check_finite(evidence, f"an image of {second}")
     same = evidence.harmless(tolerance)
     screen = console(json)

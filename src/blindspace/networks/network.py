@@ -42,15 +42,16 @@ class Network:
         """A copy in float64, for the mathematics."""
         return copy.deepcopy(self.module).double()
 
-    def check(self, images: Tensor) -> Tensor:
-        """``images`` if they are a batch the network can read.
+    def check(self, images: Tensor, name: str = "") -> Tensor:
+        """``images`` if they are a batch the network can read; ``name`` says which ones in the message.
 
         Raises:
             ShapeError: they are not; the message repeats both shapes.
         """
         if tuple(images.shape[1:]) != self.input_shape:
             raise ShapeError(
-                f"{self.name} reads images of shape {self.input_shape}, got {tuple(images.shape[1:])}; "
+                f"{self.name} reads images of shape {self.input_shape}, got {tuple(images.shape[1:])}"
+                f"{f' in {name}' if name else ''}; "
                 "resize or convert them first"
             )
         return images
