@@ -81,7 +81,10 @@ SAMPLES_WORD = "samples"
 
 def console(json_path: str | None) -> Console:
     """Where tables go: standard error where standard output carries JSON."""
-    return Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    screen = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    if not screen.is_terminal:
+        screen.width = 120  # a file or a pipe has no width of its own
+    return screen
 
 
 def write_json(result: dict[str, Any], json_path: str | None) -> None:
