@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -163,3 +167,25 @@ def test_relative_imports_are_followed() -> None:
     names = set(imported(ROOT / "subspaces" / "subspace.py"))
     assert {"blindspace.errors.ShapeError", "blindspace.maps.linear_map.checked"} <= names
     assert "blindspace.subspaces.complement.Complement" in names  # inside a function
+
+
+def test_the_face_is_complete_and_light() -> None:
+    """Every name promised is there, and none costs anything before it is used."""
+    code = "import sys, blindspace as bs; assert 'torch' not in sys.modules; [getattr(bs, name) for name in bs.__all__]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    with pytest.raises(AttributeError, match="no attribute 'nullspaces'"):
+        blindspace.nullspaces  # noqa: B018
+    assert set(blindspace.__all__) <= set(dir(blindspace))
+
+
+def test_ctrl_c_while_torch_is_being_imported_is_one_line() -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "blindspace", "audit", "mnist-mlp"], stderr=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    while "libtorch" not in Path(f"/proc/{program.pid}/maps").read_text():
+        time.sleep(0.01)
+    program.send_signal(signal.SIGINT)
+    _, err = program.communicate(timeout=60)
+    assert program.returncode == 2
+    assert len(err.decode().strip().splitlines()) == 1
+    assert err.startswith(b"blindspace: interrupted")

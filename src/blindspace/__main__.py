@@ -1,0 +1,5 @@
+"""``python -m blindspace``."""
+
+from .cli.entry import main
+
+main()
