@@ -45,6 +45,8 @@ CASES = {
         BenchCase("patch 8×8, 3→48 at 32×32", lambda: nn.Conv2d(3, 48, 8, 8), (3, 32, 32)),
         BenchCase("patch 4×4 padded, 3→32 at 64×64", lambda: nn.Conv2d(3, 32, 4, 4, 1), (3, 64, 64)),
         BenchCase("Linear 1536→384 over 128 tokens", lambda: nn.Linear(1536, 384), (128, 1536)),
+        BenchCase("stride-2 layer 3×3, 64→128 at 32×32", lambda: nn.Conv2d(64, 128, 3, 2, 1), (64, 32, 32)),
+        BenchCase("ImageNet stem 7×7 stride 2, 3→10 at 224×224", lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224)),
         BenchCase("CIFAR stem 7×7 stride 2, 3→10 at 32×32", lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 32, 32)),
     )
 }

@@ -165,7 +165,7 @@ class LinearMap(ABC):
         start = np.random.default_rng(0).standard_normal(min(self.in_dim, self.out_dim))
         if not apply_adjoint(apply(np.random.default_rng(1).standard_normal(self.in_dim))).any():
             return 0.0  # the Lanczos iteration cannot start on a zero map
-        values = scipy.sparse.linalg.svds(operator, k=1, v0=start, tol=1e-8, return_singular_vectors=False)
+        values = scipy.sparse.linalg.svds(operator, k=1, v0=start, tol=1e-4, return_singular_vectors=False)
         return float(values[0])
 
     def _unit_vectors(self, chunk: int = 512) -> Iterator[tuple[int, Tensor]]:

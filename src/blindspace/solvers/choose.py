@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import TooLargeError
+from ..errors import TooLargeError, UnsupportedLayerError
 from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, compose
-from . import patchwise
+from . import fourier, patchwise
 from .dense import DenseSolver, memory
 from .diagonal import DiagonalSolver
 from .solver import Solver
+
+FOURIER_FROM = 3000
+"""Outputs from which a convolution goes to Fourier space; below, the whole matrix is as quick and cheaper to apply."""
 
 PROOF_LIMIT = 2 << 30
 """Bytes that proving an outer factor injective may take."""
@@ -32,6 +35,11 @@ def choose(map: LinearMap) -> Solver:
         return patchwise.TokenSolver(map)
     if isinstance(map, Convolution) and patchwise.serves(map):
         return patchwise.PatchwiseSolver(map)
+    if isinstance(map, Convolution) and fourier.serves(map) and map.out_dim > FOURIER_FROM:
+        try:
+            return fourier.FourierSolver(map)
+        except (UnsupportedLayerError, TooLargeError):
+            return DenseSolver(map)
     return DenseSolver(map)
 
 

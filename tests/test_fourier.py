@@ -1,0 +1,150 @@
+"""The Fourier solver against the dense one, and on layers that no dense matrix could hold."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+import torch
+from torch import nn
+
+from blindspace.errors import TooLargeError, UnsupportedLayerError
+from blindspace.maps import Convolution, LinearMap, from_module
+from blindspace.solvers import choose, fourier
+from blindspace.solvers.dense import DenseSolver
+from blindspace.solvers.fourier import FourierSolver
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "stem": (lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 16, 12)),
+    "stride 1": (lambda: nn.Conv2d(3, 2, 3, 1, 1), (3, 9, 8)),
+    "square": (lambda: nn.Conv2d(4, 4, 3, 1, 1), (4, 8, 8)),
+    "dilated, stride 3": (lambda: nn.Conv2d(3, 4, 5, 3, 2, dilation=2), (3, 17, 14)),
+    "unpadded": (lambda: nn.Conv2d(3, 2, 3, 2, 0), (3, 9, 8)),
+    "no edge at all": (lambda: nn.Conv2d(3, 2, 1, 1, 0), (3, 5, 4)),
+    "kernel above the image": (lambda: nn.Conv2d(3, 4, 11, 2, 5), (3, 8, 9)),
+    "even kernel, same": (lambda: nn.Conv2d(3, 2, 4, 1, padding="same"), (3, 6, 7)),
+    "two strides": (lambda: nn.Conv2d(2, 5, (3, 5), (2, 3), (1, 2)), (2, 9, 14)),
+    "one row": (lambda: nn.Conv2d(2, 3, (1, 3), (1, 2), (0, 1)), (2, 1, 12)),
+    "1-D": (lambda: nn.Conv1d(2, 3, 4, 2, 1), (2, 13)),
+    "3-D": (lambda: nn.Conv3d(2, 3, 3, 2, 1), (2, 5, 4, 6)),
+}
+
+
+def layer(name: str) -> Convolution:
+    torch.manual_seed(sorted(LAYERS).index(name))
+    build, shape = LAYERS[name]
+    map = from_module(build(), shape)
+    assert isinstance(map, Convolution)
+    return map
+
+
+def noise(map: LinearMap, batch: int = 3) -> torch.Tensor:
+    return torch.randn(batch, *map.in_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def residual(map: LinearMap, p: torch.Tensor, x: torch.Tensor) -> float:
+    return float((map.forward(p).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).max()) / map.norm()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_agrees_with_the_dense_solver(name: str) -> None:
+    map = layer(name)
+    solver, dense, x = FourierSolver(map), DenseSolver(map), noise(map)
+    assert solver.dim == dense.dim == map.in_dim - map.out_dim
+    assert solver.certificate.kind == "exact"
+    assert solver.certificate.sigma_above == pytest.approx(dense.certificate.sigma_above, rel=1e-6)
+    assert solver.certificate.sigma_max >= dense.certificate.sigma_max * (1 - 1e-12)
+    p = solver.project(x)
+    assert float((p - dense.project(x)).abs().max()) <= 1e-13 * float(x.abs().max()) * 4
+    assert residual(map, p, x) <= 1e-15
+    assert float((solver.project(p) - p).abs().max()) <= 1e-13
+    assert residual(map, solver.project(x.float()).double(), x) <= 1e-6
+    assert solver.project(x.float()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["stem", "3-D"])
+def test_gram_inverse_inverts_the_gram_matrix(name: str) -> None:
+    map = layer(name)
+    b = torch.randn(4, *map.out_shape, dtype=torch.float64)
+    back = map.forward(map.adjoint(FourierSolver(map)._gram_inverse(b)))
+    torch.testing.assert_close(back, b, rtol=0, atol=1e-10)
+
+
+def test_a_stem_too_large_for_any_dense_matrix() -> None:
+    """At 96×96 the projector's matrix would take 5.7 GB; at 224×224, 181 GB."""
+    torch.manual_seed(0)
+    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 96, 96))
+    solver = choose(map)
+    assert solver.name == "fourier"
+    assert solver.dim == 3 * 96 * 96 - 10 * 48 * 48
+    x = noise(map, 2)
+    p = solver.project(x)
+    assert residual(map, p, x) <= 1e-15
+    # x − P x lies in the row space: orthogonal to every harmless perturbation, another one's projection above all.
+    other = solver.project(torch.randn(2, *map.in_shape, dtype=torch.float64))
+    assert float(((x - p) * other).sum().abs()) <= 1e-12 * float(x.norm() * other.norm())
+
+
+def test_empty_batches_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    map = layer("stem")
+    solver, x = FourierSolver(map), noise(map, 5)
+    whole = solver.project(x)
+    monkeypatch.setattr(fourier, "CHUNK", 2)
+    torch.testing.assert_close(solver.project(x), whole, rtol=0, atol=1e-14)
+    assert solver.project(x[:0]).shape == x[:0].shape
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(4, 4, 3, 1, 1, groups=2),
+        nn.Conv2d(4, 4, 3, 1, 1, padding_mode="circular"),
+        nn.Conv2d(4, 8, 3, 1, 1),
+    ],
+)
+def test_what_it_does_not_serve(module: nn.Module) -> None:
+    map = from_module(module, (4, 8, 8))
+    assert not fourier.serves(map)
+    with pytest.raises(UnsupportedLayerError, match="no zero-padded convolution"):
+        FourierSolver(map)  # type: ignore[arg-type]
+
+
+def box_blur() -> Convolution:
+    """Rank-deficient by its zeros in Fourier space, where the side is 2 more than a multiple of 3."""
+    return Convolution(torch.full((1, 1, 3, 3), 1 / 9), (1, 11, 11), (1, 1), ((1, 1), (1, 1)), (1, 1))
+
+
+def duplicates() -> Convolution:
+    weight = torch.randn(1, 3, 5, 5, dtype=torch.float64).expand(4, -1, -1, -1)
+    return Convolution(weight, (3, 12, 12), (2, 2), ((2, 2), (2, 2)), (1, 1))
+
+
+def border_loss() -> Convolution:
+    """Independent kernels whose rank is lost at the border alone (random 3→11 at 31×31 is another)."""
+    torch.manual_seed(0)
+    map = from_module(nn.Conv2d(3, 5, 2, 4, 1), (3, 11, 13))
+    assert isinstance(map, Convolution)
+    return map
+
+
+def far_padding() -> Convolution:
+    """Outputs that read nothing but padding."""
+    map = from_module(nn.Conv1d(4, 3, 3, 1, 4), (4, 60))
+    assert isinstance(map, Convolution)
+    return map
+
+
+@pytest.mark.parametrize("deficient", [box_blur, duplicates, border_loss, far_padding])
+def test_deficient_layers_are_refused_and_go_to_the_dense_solver(
+    deficient: Callable[[], Convolution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    map = deficient()
+    with pytest.raises(UnsupportedLayerError, match=r"rank|frequency"):
+        FourierSolver(map)
+    monkeypatch.setattr(import_module("blindspace.solvers.choose"), "FOURIER_FROM", 0)
+    assert choose(map).name in ("dense", "patchwise")
+
+
+def test_memory_is_estimated_before_it_is_taken() -> None:
+    map = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
+    with pytest.raises(TooLargeError, match=r"GiB.*edge system of \d+ unknowns"):
+        FourierSolver(map)  # type: ignore[arg-type]
