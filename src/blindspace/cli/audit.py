@@ -53,10 +53,12 @@ def _table(result: Audit) -> Table:
 def _row(report: LayerReport) -> list[str]:
     row = report.to_dict()
     kind = report.certificate.kind if report.certificate else report.reason
-    if not report.layer.harmless_for_network:
+    if report.dim == 0:
+        verdict = "nothing to hide in"
+    elif not report.layer.harmless_for_network:
         verdict = "no: something else reads its input too"
     else:
-        verdict = "yes" if report.dim else "nothing to hide" if report.dim == 0 else ""
+        verdict = "yes" if report.dim else ""
     return [
         report.layer.name,
         report.layer.kind,

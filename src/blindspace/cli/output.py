@@ -72,6 +72,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.",
 WeightsOption = Annotated[
     Path | None, typer.Option("--weights", help="A .safetensors file for MODEL instead of the shipped one.")
 ]
+ModelOption = Annotated[str, typer.Option("--model", "-m", help="The network that reads the images.")]
 QUIET_AFTER = 2.0
 """Seconds before a progress bar appears."""
 

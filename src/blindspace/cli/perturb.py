@@ -20,6 +20,7 @@ from ..perturbations import harmless_noise, least_harmful, rescale
 from ..subspaces import Subspace, nearest, nullspace
 from .output import (
     JsonOption,
+    ModelOption,
     SeedOption,
     WeightsOption,
     check_finite,
@@ -61,7 +62,7 @@ def perturb(
             "--out", "-o", help="File for the perturbed images: .npz or .safetensors.", callback=writable_file
         ),
     ],
-    model: Annotated[str, typer.Option("--model", "-m", help="The network that is not to notice.")] = "cifar-resnet",
+    model: ModelOption = "cifar-resnet",
     weights: WeightsOption = None,
     kind: Annotated[
         Kind, typer.Option(help="Random harmless noise, the harmless part of a PGD attack, or the least harmful one.")

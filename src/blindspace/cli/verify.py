@@ -13,6 +13,7 @@ from ..evidence import verify as measure
 from ..networks import load
 from .output import (
     JsonOption,
+    ModelOption,
     SeedOption,
     WeightsOption,
     check_finite,
@@ -27,7 +28,7 @@ from .output import (
 def verify(
     first: Annotated[str, typer.Argument(metavar="A", help="Picture, array file or folder; or the word samples.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The same images, changed.")],
-    model: Annotated[str, typer.Option("--model", "-m", help="The network that reads them.")] = "cifar-resnet",
+    model: ModelOption = "cifar-resnet",
     weights: WeightsOption = None,
     tolerance: Annotated[
         float, typer.Option(help="Largest output change that passes, in the model's own precision.", min=0)
