@@ -148,3 +148,11 @@ def test_memory_is_estimated_before_it_is_taken() -> None:
     map = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
     with pytest.raises(TooLargeError, match=r"GiB.*edge system of \d+ unknowns"):
         FourierSolver(map)  # type: ignore[arg-type]
+
+
+def test_where_both_solvers_refuse_both_reasons_are_given() -> None:
+    torch.manual_seed(0)
+    twice = torch.randn(1, 3, 7, 7, dtype=torch.float64).expand(8, -1, -1, -1)
+    map = Convolution(twice, (3, 224, 224), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    with pytest.raises(TooLargeError, match=r"not independent.*and the dense solver needs"):
+        choose(map)

@@ -144,7 +144,7 @@ def test_damaged_checkpoints(begun: Path, damage: str) -> None:
 def test_bad_calls_are_refused_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope")):
-        with pytest.raises(FileError, match="cannot write to"):
+        with pytest.raises(FileError, match="cannot write"):
             trained(folder, report=stopped(after=0))
     for epochs in (0, -1):
         with pytest.raises(ValueRangeError, match="at least 1 epoch"):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import FileError, UnknownNameError
-from ..files import home, sha256
+from ..files import home, sha256, unwritable
 from .clients import download_with_client
 from .download import download
 from .sources import SOURCES, Source
@@ -45,9 +45,7 @@ def fetch(name: str, root: Path | None = None, progress: Progress | None = None,
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
             _fetch(name, source, target, Path(temporary), progress, address)
     except OSError as error:
-        raise FileError(
-            f"cannot write {target}: {error.strerror or error}; choose a folder you may write to"
-        ) from error
+        raise unwritable(target, error) from error
     return target
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
 from ..errors import FileError, ValueRangeError
-from ..files import home, sha256, writing
+from ..files import home, sha256, unwritable, writing
 from .builtin import Recipe, builtin
 
 Report = Callable[[int, int, float, str], None]
@@ -138,9 +138,7 @@ def train(
     try:
         out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
     except OSError as error:
-        raise FileError(
-            f"cannot write to {out}: {error.strerror or error}; choose a folder you may write to"
-        ) from error
+        raise unwritable(out, error) from error
 
     torch.manual_seed(recipe.seed)
     module = network.build()

@@ -36,11 +36,20 @@ def choose(map: LinearMap) -> Solver:
     if isinstance(map, Convolution) and patchwise.serves(map):
         return patchwise.PatchwiseSolver(map)
     if isinstance(map, Convolution) and fourier.serves(map) and map.out_dim > FOURIER_FROM:
-        try:
-            return fourier.FourierSolver(map)
-        except (UnsupportedLayerError, TooLargeError):
-            return DenseSolver(map)
+        return _fourier_or_dense(map)
     return DenseSolver(map)
+
+
+def _fourier_or_dense(map: Convolution) -> Solver:
+    """The Fourier solver, or the dense one where that refuses; where both do, the error says why each did."""
+    try:
+        return fourier.FourierSolver(map)
+    except (UnsupportedLayerError, TooLargeError) as error:
+        refusal = error
+    try:
+        return DenseSolver(map)
+    except TooLargeError as error:
+        raise TooLargeError(f"{refusal}; and {error}") from error
 
 
 class ReducedSolver(Solver):
