@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +31,8 @@ class Certificate:
         sigma_max: the largest singular value.
         sigma_above: the smallest singular value above the tolerance; None where the map is zero.
         sigma_below: the largest singular value below it; None where there is none.
+        exact_rank: the rank over the rational numbers of the weights as they are stored, where elimination modulo
+            primes found it; None where nobody looked. Above ``rank`` the map is deficient to rounding only.
     """
 
     rank: int
@@ -40,6 +42,7 @@ class Certificate:
     sigma_max: float
     sigma_above: float | None
     sigma_below: float | None
+    exact_rank: int | None = None
 
     @property
     def condition(self) -> float:
@@ -48,8 +51,14 @@ class Certificate:
 
     def scaled(self, factor: float) -> Certificate:
         """The certificate of the map times a positive factor."""
-        sigmas = (None if sigma is None else sigma * factor for sigma in (self.sigma_above, self.sigma_below))
-        return Certificate(self.rank, self.kind, self.method, self.tolerance * factor, self.sigma_max * factor, *sigmas)
+        above, below = (None if sigma is None else sigma * factor for sigma in (self.sigma_above, self.sigma_below))
+        return replace(
+            self,
+            tolerance=self.tolerance * factor,
+            sigma_max=self.sigma_max * factor,
+            sigma_above=above,
+            sigma_below=below,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -100,4 +109,15 @@ def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
         sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
         sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),
         sigma_below=max((part.sigma_below for part, _ in parts if part.sigma_below is not None), default=None),
+        exact_rank=_sum_if_known((part.exact_rank, count) for part, count in parts),
     )
+
+
+def _sum_if_known(ranks: Iterable[tuple[int | None, int]]) -> int | None:
+    """The rank of all blocks, where that of each is known."""
+    total = 0
+    for rank, count in ranks:
+        if rank is None:
+            return None
+        total += rank * count
+    return total

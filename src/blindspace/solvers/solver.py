@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedLayerError
 from ..maps import LinearMap
 from .certificate import Certificate
 
@@ -43,6 +44,20 @@ class Solver(ABC):
         if x.dtype in (torch.float16, torch.bfloat16):
             return self._project(x.float()).to(x.dtype)
         return self._project(x)
+
+    def gram_inverse(self, b: Tensor) -> Tensor:
+        """(A Aᵀ)⁻¹ b, where A has full row rank and the solver can say so; a preconditioner may approximate it.
+
+        Args:
+            b: ``(B, *out_shape)``, float64.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            UnsupportedLayerError: the solver has no such inverse to offer.
+        """
+        raise UnsupportedLayerError(f"the {self.name} solver of {self.map} has no inverse of A Aᵀ to offer")
 
     @property
     def dim(self) -> int:
