@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import pi
 from typing import Any, Literal
 from zlib import crc32
 
 import torch
 from torch import Tensor, nn
+
+from blindspace.networks import CentreCrop, Normalise, Resize
 
 Shape = tuple[int, ...]
 Kind = Literal["exact", "numerical"]
@@ -232,6 +235,52 @@ POOLS = [
     Case("adaptive-uneven", lambda: nn.AdaptiveAvgPool2d((3, None)), (2, 10, 7), 2 * 7 * 7, "exact"),
 ]
 
+RESIZES = [
+    Case("resize-bilinear-down", lambda: nn.Upsample((5, 7), mode="bilinear"), (2, 12, 13), 242, "exact", "separable"),
+    Case("resize-bilinear-up", lambda: nn.Upsample((11, 8), mode="bilinear"), (2, 7, 5), 0, "exact", "separable"),
+    # One axis grows and loses nothing, the other shrinks.
+    Case("resize-bicubic-both", lambda: nn.Upsample((14, 6), mode="bicubic"), (2, 9, 11), 90, "exact", "separable"),
+    Case("resize-bicubic-factor", lambda: nn.Upsample(scale_factor=(0.6, 0.7), mode="bicubic"), (2, 11, 12)),
+    Case("resize-bilinear-corners", lambda: nn.UpsamplingBilinear2d(scale_factor=2), (2, 5, 6), 0, "exact"),
+    Case("resize-nearest-down", lambda: nn.UpsamplingNearest2d((4, 5)), (2, 9, 7), 126 - 40, "exact", "separable"),
+    Case("resize-nearest-exact", lambda: nn.Upsample(scale_factor=0.45, mode="nearest-exact"), (2, 11, 9)),
+    Case("resize-area", lambda: nn.Upsample((4, 3), mode="area"), (2, 10, 7), 140 - 24, "exact", "separable"),
+    Case("resize-linear-1d", lambda: nn.Upsample(17, mode="linear"), (2, 40), 46, "exact", "separable"),
+    Case("resize-trilinear", lambda: nn.Upsample((3, 5, 2), mode="trilinear"), (1, 5, 4, 6), 96, "exact", "separable"),
+    Case("resize-antialiased", lambda: Resize((5, 6)), (2, 13, 16), 416 - 60, "exact", "separable"),
+    Case("resize-antialiased-bicubic", lambda: Resize((5, 9), "bicubic"), (2, 14, 11), 308 - 90, "exact", "separable"),
+    # All but a few rows and columns stay: the nullspace of an axis is the smaller.
+    Case("resize-slightly", lambda: Resize((13, 14)), (2, 15, 16), 480 - 364, "exact", "separable"),
+    *(
+        Case(
+            f"resize-pil-{mode}",
+            partial(Resize, (6, 7), mode, convention="pil"),
+            (2, 15, 11),
+            246,
+            "exact",
+            "separable",
+        )
+        for mode in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+    ),
+    Case("resize-pil-up", lambda: Resize((13, 12), "lanczos", convention="pil"), (2, 8, 11), 0, "exact", "separable"),
+    Case(
+        "resize-crop-normalise",
+        lambda: nn.Sequential(Resize(8, "bicubic", convention="pil"), CentreCrop(7), Normalise([0.5] * 3, [0.2, 1, 3])),
+        (3, 12, 15),
+        540 - 147,
+        "exact",
+        "separable",
+    ),
+    Case("resize-pool", lambda: nn.Sequential(Resize((9, 8)), nn.AvgPool2d(2)), (2, 13, 14), 332, "exact", "separable"),
+    Case("resize-down-up", lambda: nn.Sequential(Resize((4, 5)), Resize((9, 9))), (2, 9, 9), 122, "exact", "separable"),
+    Case(
+        "resize-conv",
+        lambda: nn.Sequential(Resize((9, 10)), Normalise([0.5] * 3, [0.2, 0.3, 0.4]), nn.Conv2d(3, 4, 3, 2, 1)),
+        (3, 14, 13),
+        546 - 100,
+    ),
+]
+
 MOVES = [
     Case("batchnorm-dead-channel", lambda: normed(nn.BatchNorm2d(3)), (3, 5, 6), 30, "exact", "diagonal"),
     Case("pad-zeros", lambda: nn.ZeroPad2d((1, 2, 0, 3)), (2, 5, 6), 0, "exact", "diagonal"),
@@ -287,7 +336,7 @@ SEQUENCES = [
     ),
 ]
 
-CASES = [*LINEAR, *CONVOLUTIONS, *TRANSPOSED, *POOLS, *MOVES, *SEQUENCES]
+CASES = [*LINEAR, *CONVOLUTIONS, *TRANSPOSED, *POOLS, *RESIZES, *MOVES, *SEQUENCES]
 
 BIG_CASES = [
     Case("stem-f2", lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 32, 32), 512, "exact"),

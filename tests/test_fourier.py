@@ -5,13 +5,17 @@ from importlib import import_module
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from blindspace.errors import TooLargeError, UnsupportedLayerError
 from blindspace.maps import Convolution, LinearMap, from_module
-from blindspace.solvers import choose, fourier
+from blindspace.solvers import choose, edges, fourier
 from blindspace.solvers.dense import DenseSolver
 from blindspace.solvers.fourier import FourierSolver
+from blindspace.solvers.gmres import gmres
+from blindspace.solvers.torus import Torus, multiply
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "stem": (lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 16, 12)),
@@ -45,13 +49,10 @@ def residual(map: LinearMap, p: torch.Tensor, x: torch.Tensor) -> float:
     return float((map.forward(p).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).max()) / map.norm()
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_agrees_with_the_dense_solver(name: str) -> None:
-    map = layer(name)
-    solver, dense, x = FourierSolver(map), DenseSolver(map), noise(map)
+def agrees(map: LinearMap, solver: FourierSolver) -> None:
+    dense, x = DenseSolver(map), noise(map)
     assert solver.dim == dense.dim == map.in_dim - map.out_dim
-    assert solver.certificate.kind == "exact"
-    assert solver.certificate.sigma_above == pytest.approx(dense.certificate.sigma_above, rel=1e-6)
+    assert solver.certificate.sigma_above == pytest.approx(dense.certificate.sigma_above, rel=0.03)
     assert solver.certificate.sigma_max >= dense.certificate.sigma_max * (1 - 1e-12)
     p = solver.project(x)
     assert float((p - dense.project(x)).abs().max()) <= 1e-13 * float(x.abs().max()) * 4
@@ -61,12 +62,95 @@ def test_agrees_with_the_dense_solver(name: str) -> None:
     assert solver.project(x.float()).dtype == torch.float32
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_agrees_with_the_dense_solver(name: str) -> None:
+    solver = FourierSolver(layer(name), edges="direct")
+    agrees(layer(name), solver)
+    assert solver.certificate.kind == "exact"
+
+
+@pytest.mark.parametrize("window", [0, 60, 3000])
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_iterated_edge_system_agrees_too(name: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(edges, "WINDOW", window)
+    monkeypatch.setattr(edges, "ITERATIONS", 400)
+    solver = FourierSolver(layer(name), edges="loops")
+    agrees(layer(name), solver)
+    assert solver.certificate.kind == "numerical"
+
+
+@pytest.mark.parametrize("kind", ["direct", "loops"])
+def test_single_precision_inside_reaches_the_same_residual(kind: str) -> None:
+    map = layer("stem")
+    solver = FourierSolver(map, edges=kind, inner=torch.float32)
+    agrees(map, solver)
+    whole = FourierSolver(map, edges=kind)
+    assert solver.inverse.nbytes * 2 == whole.inverse.nbytes
+
+
+@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [(nn.Conv2d(3, 16, 5, 2, 2), (3, 12, 10)), (nn.Conv2d(2, 4, 3, 1, 1), (2, 7, 8)), (nn.Conv1d(1, 4, 5, 2), (1, 31))],
+)
+def test_the_adjoint_of_a_layer_that_loses_nothing(module: nn.Module, shape: tuple[int, ...], kind: str) -> None:
+    """What a layer with more outputs than inputs cannot write; full rank of its adjoint proves it injective."""
+    agrees(from_module(module, shape).T, FourierSolver(from_module(module, shape).T, edges=kind))
+
+
+@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize("seed", range(8))
+def test_an_unread_pixel_is_never_taken_for_a_seen_one(seed: int, kind: str) -> None:
+    torch.manual_seed(seed)
+    map = from_module(nn.Conv1d(1, 4, 5, 2), (1, 30)).T  # no kernel reaches the last pixel
+    with pytest.raises(UnsupportedLayerError, match=r"rank|edges|frequency"):
+        FourierSolver(map, edges=kind)
+
+
+@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "3-D"])
+def test_the_edge_system_is_what_is_applied(name: str, kind: str) -> None:
+    map = layer(name)
+    solver = FourierSolver(map, edges=kind)
+    system, surplus = solver.edges, len(solver.torus.rows.missing.position)
+    sites = torch.arange(surplus + len(solver.torus.columns.missing.position))
+    matrix = torch.from_numpy(system.block(sites, sites))
+    applied = system.apply(torch.eye(system.z + system.f, dtype=torch.float64))
+    torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
+    r = torch.randn(system.z + system.f, 3, dtype=torch.float64)
+    torch.testing.assert_close(matrix @ system.solve(r, 1e-13 * r.norm(dim=0)), r, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["stem", "3-D"])
 def test_gram_inverse_inverts_the_gram_matrix(name: str) -> None:
     map = layer(name)
     b = torch.randn(4, *map.out_shape, dtype=torch.float64)
-    back = map.forward(map.adjoint(FourierSolver(map)._gram_inverse(b)))
+    back = map.forward(map.adjoint(FourierSolver(map).gram_inverse(b)))
     torch.testing.assert_close(back, b, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "one row", "3-D"])
+def test_lattices_embed_and_extract(name: str) -> None:
+    """The circular map between the embedded image and the selected outputs is the layer itself."""
+    map = layer(name)
+    torus, x = Torus(map), noise(map)
+    assert torch.equal(torus.columns.extract(torus.columns.embed(x)), x)
+    y = torus.rows.extract(torus.back(multiply(torus.symbol, torus.transform(torus.columns.embed(x)))))
+    torch.testing.assert_close(y, map.forward(x), rtol=0, atol=1e-12)
+    values = torch.randn(len(torus.columns.missing.position) * map.in_shape[0], 2, dtype=torch.float64)
+    assert torch.equal(torus.columns.read(torus.columns.write(values)), values)
+    assert not torus.columns.extract(torus.columns.write(values)).any()
+
+
+@given(size=st.integers(1, 12), batch=st.integers(1, 4), seed=st.integers(0, 99))
+def test_gmres_solves_what_is_regular(size: int, batch: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.randn(size, size, generator=generator, dtype=torch.float64) + 4 * torch.eye(size)
+    b = torch.randn(size, batch, generator=generator, dtype=torch.float64)
+    b[:, 0] = 0
+    x, steps = gmres(lambda v: matrix @ v, lambda v: v / 4, b, torch.full((batch,), 1e-12), 3 * size)
+    assert steps <= size + 1
+    torch.testing.assert_close(matrix @ x, b, rtol=0, atol=1e-10)
 
 
 def test_a_stem_too_large_for_any_dense_matrix() -> None:
@@ -146,8 +230,8 @@ def test_deficient_layers_are_refused_and_go_to_the_dense_solver(
 
 def test_memory_is_estimated_before_it_is_taken() -> None:
     map = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
-    with pytest.raises(TooLargeError, match=r"GiB.*edge system of \d+ unknowns"):
-        FourierSolver(map)  # type: ignore[arg-type]
+    with pytest.raises(TooLargeError, match=r"needs about \d+\.\d GiB for .* above the limit of 2\.0 GiB"):
+        FourierSolver(map, limit=2 << 30)
 
 
 def test_where_both_solvers_refuse_both_reasons_are_given() -> None:

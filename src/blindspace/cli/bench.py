@@ -3,46 +3,155 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 from typing import Annotated
 
+import scipy
 import torch
 import typer
 from rich.table import Table
 
+from ..errors import ValueRangeError
+from ..experiments.bench import PATIENCE, BenchRow, Refused, RivalRow, select
 from ..experiments.bench import bench as measure
-from ..experiments.bench import select
-from .output import JsonOption, SeedOption, console, progress, write_json
+from ..experiments.rivals import RIVALS
+from ..report.bench import check, draw
+from .output import JsonOption, SeedOption, console, progress, writable_file, write_json
 
 
 def bench(
     cases: Annotated[
         list[str] | None, typer.Argument(metavar="[CASES]", help="Parts of their names; all if none.")
     ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="32,64,…", help="Image sides to measure a 7×7 stem at, instead or besides.")
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Turns of projector and lower bound.", min=3)] = 15,
+    patience: Annotated[float, typer.Option(help="Seconds that one measurement may take, about.", min=0.1)] = PATIENCE,
+    rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="What people use today beside ours.")] = True,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw cost against image size there: .png, .svg or .pdf.", callback=writable_file),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What a projection costs, as a ratio to one forward and one adjoint of the layer (LB), float64."""
-    chosen = select(cases)
-    rows = []
+    chosen = select(cases, _sides(sizes))
+    if picture is not None:
+        check(picture)
+        if not any(case.side for case in chosen):
+            raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
+    rows: list[BenchRow] = []
+    others: list[RivalRow] = []
+    refused: list[Refused] = []
     with progress("bench") as report:
-        for index, row in enumerate(measure(cases, repeats, seed)):
-            rows.append(row)
-            report(index + 1, len(chosen), row.name)
-    table = Table("case", "solver", box=None, header_style="bold")
-    for heading in ("n", "dim", "set-up s", "batch 1 / LB", "batch 64 / LB", "residual"):
+        total = len(chosen) * (1 + len(RIVALS) * rivals)
+        for index, row in enumerate(measure(chosen, repeats, seed, rivals, patience)):
+            match row:
+                case BenchRow():
+                    rows.append(row)
+                case RivalRow():
+                    others.append(row)
+                case Refused():
+                    refused.append(row)
+            report(index + 1, total, row.name)
+    screen = console(json)
+    if rows:
+        screen.print(_ours(rows))
+    for no in refused:
+        screen.print(f"{no.name}: not measured; {no.reason}", markup=False)
+    begun = [row for row in others if not _never_begun(row, others)]
+    if begun:
+        screen.print("\nwhat people use today, each in a process of its own")
+        screen.print(_theirs(begun, {row.name: row for row in rows}))
+    for rival, reason in {row.rival: row.skipped for row in others if row not in begun}.items():
+        screen.print(f"{rival}: on no case; {reason}", markup=False)
+    if picture is not None and any(row.side for row in rows):
+        draw(picture, rows, others)
+    versions = {"torch": torch.__version__, "scipy": scipy.__version__}
+    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
+    settings = {"seed": seed, "repeats": repeats, "patience": patience}
+    measured = {
+        "rows": [row.to_dict() for row in rows],
+        "rivals": [row.to_dict() for row in others],
+        "refused": [no.to_dict() for no in refused],
+    }
+    write_json({**machine, **settings, **measured}, json)
+
+
+def _sides(sizes: str | None) -> list[int] | None:
+    if sizes is None:
+        return None
+    words = [word.strip() for word in sizes.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise ValueRangeError(f"--sizes takes image sides with commas between them, such as 32,64; got {sizes!r}")
+    return [int(word) for word in words]
+
+
+def _table(left: list[str], right: list[str], last: str | None = None) -> Table:
+    table = Table(*left, box=None, header_style="bold")
+    for heading in right:
         table.add_column(heading, justify="right")
+    if last:
+        table.add_column(last)
+    return table
+
+
+def _ours(rows: list[BenchRow]) -> Table:
+    headings = ["n", "dim", "set-up s", "kept MB", "peak MB", "one / LB", "64 / LB", "passes", "residual"]
+    table = _table(["case", "solver"], headings)
     for row in rows:
+        passes = row.iterations if row.iterations is not None else row.passes
         table.add_row(
             row.name,
             row.solver,
             str(row.in_dim),
             str(row.dim),
             f"{row.setup:.2f}",
+            f"{row.kept / 1e6:.1f}",
+            f"{row.peak_setup / 1e6:.0f}",
             f"{row.ratio_1:.2f}",
-            f"{row.ratio_64:.2f}",
+            f"{row.ratio_64:.2f}" + (f" ({row.batch})" if row.batch < 64 else ""),
+            "" if passes is None else str(passes),
             f"{row.residual:.1e}",
         )
-    console(json).print(table)
-    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    write_json({**machine, "seed": seed, "repeats": repeats, "rows": [row.to_dict() for row in rows]}, json)
+    return table
+
+
+def _never_begun(row: RivalRow, others: list[RivalRow]) -> bool:
+    """Whether the same reason kept the row's rival from every case."""
+    return row.skipped is not None and {other.skipped for other in others if other.rival == row.rival} == {row.skipped}
+
+
+def _theirs(others: list[RivalRow], ours: dict[str, BenchRow]) -> Table:
+    headings = ["set-up s", "kept MB", "one s", "64 s", "64 / ours", "residual"]
+    table = _table(["case", "method"], headings, "note")
+    before = ""
+    for row in others:
+        name, before = row.name if row.name != before else "", row.name
+        notes = [row.skipped] if row.skipped else []
+        if not row.finished:
+            notes.append(f"stopped after {row.iterations} iterations, so at least")
+        elif row.iterations is not None:
+            notes.append(f"{row.iterations} iterations")
+        if row.extrapolated:
+            notes.append("64 times one")
+        mine = ours.get(row.name)
+        times = row.seconds_64 / mine.seconds_64 if row.seconds_64 is not None and mine else None
+        table.add_row(
+            name,
+            row.rival,
+            _number(row.setup, "{:.2f}"),
+            _number(row.kept and row.kept / 1e6, "{:.1f}"),
+            _number(row.seconds_1, "{:.3g}"),
+            _number(row.seconds_64, "{:.3g}"),
+            _number(times, "{:.3g}×"),
+            _number(row.residual, "{:.1e}"),
+            "; ".join(notes),
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)

@@ -1,143 +1,125 @@
 """What a projection costs, as a ratio to the least it could cost: one forward and one adjoint of the layer itself.
 
-Times of one machine and one hour compare badly with another's; so each case measures its projector and its lower bound
-in turns, in one process, and reports their ratio.
+Every case and every rival has a process of its own, so that its peak memory is its own and what it does to the machine
+ends with it. They tell of themselves in JSON.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
+import numpy as np
 
-from ..errors import UnknownNameError
-from ..maps import LinearMap, Shape, from_module
-from ..solvers import choose
+from ..errors import BlindspaceError
+from .bench_cases import BenchCase, find, select
+from .measure import BenchRow, measure
+from .memory import limit
+from .rivals import MEMORY, RIVALS, RivalRow, measure_rival, refusal
 
+__all__ = ["BenchRow", "Refused", "RivalRow", "bench", "select"]
 
-@dataclass(frozen=True)
-class BenchCase:
-    """A layer to measure.
+PATIENCE = 10.0
+"""Seconds that one kind of measurement, or LSMR in all, may take."""
 
-    Attributes:
-        name: of the case.
-        build: makes the layer, random weights.
-        in_shape: of one input.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    in_shape: Shape
-
-
-CASES = {
-    case.name: case
-    for case in (
-        BenchCase("1×1, 256→64 at 56×56", lambda: nn.Conv2d(256, 64, 1), (256, 56, 56)),
-        BenchCase("1×1, 64→48 at 32×32", lambda: nn.Conv2d(64, 48, 1), (64, 32, 32)),
-        BenchCase("patch 16×16, 3→384 at 224×224", lambda: nn.Conv2d(3, 384, 16, 16), (3, 224, 224)),
-        BenchCase("patch 32×32, 3→768 at 224×224", lambda: nn.Conv2d(3, 768, 32, 32), (3, 224, 224)),
-        BenchCase("patch 8×8, 3→48 at 32×32", lambda: nn.Conv2d(3, 48, 8, 8), (3, 32, 32)),
-        BenchCase("patch 4×4 padded, 3→32 at 64×64", lambda: nn.Conv2d(3, 32, 4, 4, 1), (3, 64, 64)),
-        BenchCase("Linear 1536→384 over 128 tokens", lambda: nn.Linear(1536, 384), (128, 1536)),
-        BenchCase("stride-2 layer 3×3, 64→128 at 32×32", lambda: nn.Conv2d(64, 128, 3, 2, 1), (64, 32, 32)),
-        BenchCase("ImageNet stem 7×7 stride 2, 3→10 at 224×224", lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224)),
-        BenchCase("CIFAR stem 7×7 stride 2, 3→10 at 32×32", lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 32, 32)),
-    )
-}
+LONGEST = 300.0
+"""Seconds after which a process is ended, whatever it is at."""
 
 
 @dataclass(frozen=True)
-class BenchRow:
-    """One case, measured. Times are medians in seconds; ratios are to the lower bound of the same batch and dtype.
+class Refused:
+    """A case that could not be measured.
 
     Attributes:
         name: of the case.
-        solver: that served it.
-        in_dim: n.
-        dim: of the nullspace.
-        setup: seconds to factor.
-        seconds_1: of a projection of one perturbation.
-        ratio_1: the same over the lower bound.
-        seconds_64: of a projection of 64.
-        ratio_64: the same over the lower bound.
-        residual: ‖A P v‖ / (‖A‖ ‖v‖), float64.
+        reason: in words.
     """
 
     name: str
-    solver: str
-    in_dim: int
-    dim: int
-    setup: float
-    seconds_1: float
-    ratio_1: float
-    seconds_64: float
-    ratio_64: float
-    residual: float
+    reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
         return asdict(self)
 
 
-def bench(names: list[str] | None = None, repeats: int = 15, seed: int = 0) -> Iterator[BenchRow]:
-    """Measure cases one after the other, float64.
+def bench(
+    cases: Sequence[BenchCase],
+    repeats: int = 15,
+    seed: int = 0,
+    rivals: bool = True,
+    patience: float = PATIENCE,
+) -> Iterator[BenchRow | RivalRow | Refused]:
+    """Measure cases one after the other, float64, nothing being taken from the cache.
 
     Args:
-        names: of the cases; all if None. A part of a name stands for every case that holds it.
-        repeats: turns of projector and lower bound.
+        cases: as ``select`` chose them.
+        repeats: turns of projector and lower bound, fewer where they take longer than ``patience``.
         seed: of weights and perturbations.
+        rivals: whether what people use today is measured beside ours.
+        patience: seconds that one kind of measurement, or LSMR in all, may take.
 
-    Raises:
-        UnknownNameError: no case holds one of the names.
+    Yields:
+        A ``BenchRow``, or ``Refused``, for each case, and after it a ``RivalRow`` for each rival.
     """
-    for case in select(names):
-        torch.manual_seed(seed)
-        map = from_module(case.build(), case.in_shape)
-        started = time.perf_counter()
-        solver = choose(map)
-        setup = time.perf_counter() - started
-        one, many = (_turns(map, solver.project, batch, repeats) for batch in (1, 64))
-        x = torch.randn(4, *map.in_shape, dtype=torch.float64)
-        error = map.forward(solver.project(x)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1) / map.norm()
-        yield BenchRow(
-            case.name, solver.name, map.in_dim, solver.dim, setup, one[0], one[1], many[0], many[1], float(error.max())
+    for case in cases:
+        task = {"case": case.name, "side": case.side, "repeats": repeats, "seed": seed, "patience": patience}
+        found = _in_a_process(task)
+        yield Refused(case.name, found["refused"]) if "refused" in found else BenchRow(**found)
+        map = case.map(seed) if rivals else None
+        for rival in RIVALS if map else ():
+            reason = refusal(rival, map, patience) if map else None
+            found = {"refused": reason} if reason else _in_a_process({**task, "rival": rival})
+            if "refused" in found:
+                yield RivalRow(case.name, case.side, rival, skipped=found["refused"])
+            else:
+                yield RivalRow(**found)
+
+
+def _in_a_process(task: dict[str, Any]) -> dict[str, Any]:
+    """What a process of its own makes of a task: a row, or ``refused`` with the reason."""
+    package = Path(__file__).parents[2]
+    path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "BLINDSPACE_CACHE_LIMIT": "0"}
+    command = [sys.executable, "-m", __spec__.name if __name__ == "__main__" else __name__]
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(task), capture_output=True, text=True, timeout=LONGEST, env=environment
         )
+    except subprocess.TimeoutExpired:
+        return {"refused": f"ended after {LONGEST:.0f} s"}
+    if done.returncode < 0:
+        return {"refused": f"ended by signal {-done.returncode}, as the system does where memory runs out"}
+    if done.returncode:
+        return {"refused": (done.stderr.strip().splitlines() or ["failed without a word"])[-1]}
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
 
 
-def select(names: list[str] | None) -> list[BenchCase]:
-    """The cases whose names hold one of the words given; all for None.
-
-    Raises:
-        UnknownNameError: a word is in no name.
-    """
-    for name in names or []:
-        if not any(name in known for known in CASES):
-            raise UnknownNameError(f"no case of the bench holds {name!r}; there are: {'; '.join(CASES)}")
-    return [case for key, case in CASES.items() if not names or any(name in key for name in names)]
-
-
-def _turns(
-    map: LinearMap, project: Callable[[torch.Tensor], torch.Tensor], batch: int, repeats: int
-) -> tuple[float, float]:
-    """Median seconds of a projection, and the median of its ratios to the lower bound measured right beside it."""
-    x = torch.randn(batch, *map.in_shape, dtype=torch.float64)
-    seconds, ratios = [], []
-    for turn in range(repeats + 2):
-        bound = _seconds(lambda: map.adjoint(map.forward(x)))
-        own = _seconds(lambda: project(x))
-        if turn >= 2:  # the first turns fill caches
-            seconds.append(own)
-            ratios.append(own / bound)
-    return statistics.median(seconds), statistics.median(ratios)
+def _work(task: dict[str, Any]) -> dict[str, Any]:
+    """What the process does: the row as plain values, or ``refused``."""
+    case = find(task["case"], task["side"])
+    settings = task["repeats"], task["seed"], task["patience"]
+    warnings.simplefilter("ignore")
+    try:
+        if "rival" not in task:
+            return measure(case, *settings).to_dict()
+        limit(MEMORY)
+        return measure_rival(case, task["rival"], *settings).to_dict()
+    except BlindspaceError as error:
+        return {"refused": str(error)}
+    except MemoryError:
+        return {"refused": f"took more than the {MEMORY / 2**30:.0f} GiB it was allowed"}
+    except (RuntimeError, np.linalg.LinAlgError) as error:
+        return {"refused": f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"}
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+if __name__ == "__main__":
+    print(json.dumps(_work(json.load(sys.stdin))))

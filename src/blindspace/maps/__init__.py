@@ -8,6 +8,7 @@ from .modules import from_module, is_affine, register
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
 from .rearrange import Identity, Rearrange
+from .resize import Resize
 from .scale import Scale
 from .separable import Separable
 from .stacked import Stacked
@@ -22,6 +23,7 @@ __all__ = [
     "LinearMap",
     "Padding",
     "Rearrange",
+    "Resize",
     "Scale",
     "Separable",
     "Shape",

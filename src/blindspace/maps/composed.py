@@ -10,7 +10,9 @@ from ..errors import ShapeError
 from .convolution import Convolution
 from .dense import Dense
 from .linear_map import LinearMap
+from .padding import Padding
 from .scale import Scale
+from .separable import Separable
 
 
 class Composed(LinearMap):
@@ -25,8 +27,7 @@ class Composed(LinearMap):
     """
 
     def __init__(self, outer: LinearMap, inner: LinearMap) -> None:
-        if inner.out_shape != outer.in_shape:
-            raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
+        _check_fit(outer, inner)
         super().__init__(inner.in_shape, outer.out_shape)
         self.outer, self.inner = outer, inner
 
@@ -49,9 +50,11 @@ class Composed(LinearMap):
 
 
 def compose(*factors: LinearMap) -> LinearMap:
-    """The factors applied in the order given, with scalings folded into the convolution or matrix that reads them.
+    """The factors applied in the order given, folded into as few as structure allows.
 
-    Folding keeps the structure that the fast solvers look for.
+    Scalings go into the convolution or matrix that reads or writes them, crops and other axis-wise maps into a
+    separable one, and a scaling of channels moves outwards past a resize, crop or padding: resize, crop, normalise and
+    convolution become one resize and one convolution. This keeps the structure that the fast solvers look for.
 
     Args:
         factors: first applied first; at least one.
@@ -62,19 +65,56 @@ def compose(*factors: LinearMap) -> LinearMap:
     whole: list[LinearMap] = []
     for factor in factors:
         for part in factor.factors if isinstance(factor, Composed) else [factor]:
-            folded = fold(part, whole[-1]) if whole else None
-            if folded is not None:
-                whole[-1] = folded
-            else:
-                whole.append(part)
+            _append(whole, part)
     result = whole[0]
     for part in whole[1:]:
         result = Composed(part, result)
     return result
 
 
+def _append(whole: list[LinearMap], outer: LinearMap) -> None:
+    """Puts a map after the others, in normal form."""
+    if not whole:
+        whole.append(outer)
+        return
+    inner = whole[-1]
+    _check_fit(outer, inner)
+    moved = _moved_outwards(inner, outer) if isinstance(inner, Scale) else None
+    folded = fold(outer, inner)
+    if moved is not None:
+        whole.pop()
+        _append(whole, outer)
+        _append(whole, moved)
+    elif folded is not None:
+        whole.pop()
+        _append(whole, folded)
+    else:
+        whole.append(outer)
+
+
+def _check_fit(outer: LinearMap, inner: LinearMap) -> None:
+    if inner.out_shape != outer.in_shape:
+        raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
+
+
+def _moved_outwards(scale: Scale, outer: LinearMap) -> Scale | None:
+    """The scaling that after ``outer`` does what ``scale`` does before it; None where they do not commute."""
+    if not isinstance(outer, Separable | Padding):
+        return None
+    missing = len(scale.in_shape) - scale.weight.ndim
+    weight = scale.weight.reshape(*(1,) * missing, *scale.weight.shape)
+    even = weight
+    for axis in outer.axes:
+        even = even.narrow(axis, 0, 1)
+    return Scale(even, outer.out_shape) if bool((even == weight).all()) else None
+
+
 def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
-    """``outer ∘ inner`` as one structured map, where a scaling can be taken into the kernels; else None."""
+    """``outer ∘ inner`` as one structured map, where one can be taken into the other; else None."""
+    if isinstance(outer, Separable) and isinstance(inner, Separable | Padding):
+        return _separable(outer, inner)
+    if isinstance(outer, Padding) and isinstance(inner, Separable) and _only_crops(outer):
+        return _separable(outer, inner)
     if isinstance(inner, Scale) and isinstance(outer, Scale):
         return Scale(outer.weight * inner.weight, outer.in_shape)
     if isinstance(inner, Scale) and isinstance(outer, Convolution):
@@ -110,3 +150,34 @@ def _per_channel(scale: Scale) -> Tensor | None:
 def _last_axis_only(scale: Scale) -> bool:
     """Whether the weight is one number or varies along the last axis alone."""
     return scale.weight.numel() in (1, scale.weight.shape[-1] if scale.weight.ndim else 1)
+
+
+def _separable(outer: Separable | Padding, inner: Separable | Padding) -> Separable | None:
+    """The products of the matrices of each axis.
+
+    None where two true products meet in fewer values, along an axis, than stand before and after: there the factors
+    show the rank, and rounding would hide it in their product.
+    """
+    axes = range(min(outer.axes.start, inner.axes.start), len(inner.in_shape))
+    sizes = [(inner.in_shape[axis], inner.out_shape[axis], outer.out_shape[axis]) for axis in axes]
+    rounds = isinstance(outer, Separable) and isinstance(inner, Separable)
+    if rounds and any(between < min(before, after) for before, between, after in sizes):
+        return None
+    return Separable([_matrix_along(outer, axis) @ _matrix_along(inner, axis) for axis in axes], inner.in_shape)
+
+
+def _matrix_along(map: Separable | Padding, axis: int) -> Tensor:
+    """What the map does along one axis, as a matrix."""
+    if axis not in map.axes:
+        return torch.eye(map.in_shape[axis], dtype=torch.float64)
+    if isinstance(map, Separable):
+        return map.matrices[axis - map.axes.start]
+    read = map.reads[axis - map.axes.start]
+    matrix = torch.zeros(len(read), map.in_shape[axis], dtype=torch.float64)
+    inside = (read >= 0).nonzero().flatten()
+    matrix[inside, read[inside]] = 1
+    return matrix
+
+
+def _only_crops(padding: Padding) -> bool:
+    return all(before <= 0 and after <= 0 for before, after in padding.amounts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import floor
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from .linear_map import LinearMap, Shape
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
 from .rearrange import Identity, Rearrange
+from .resize import Resize
 from .scale import Scale
 
 Rule = Callable[[Any, Shape], LinearMap]
@@ -183,6 +185,19 @@ def _adaptive_pool(module: nn.AdaptiveAvgPool2d, shape: Shape) -> LinearMap:
     axes = len(shape) - 1
     size: Any = module.output_size
     return AdaptiveAveragePooling(shape, (size,) * axes if isinstance(size, int) else tuple(size))
+
+
+@register(nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d)
+def _upsample(module: nn.Upsample, shape: Shape) -> LinearMap:
+    axes = len(shape) - 1
+    if module.size is not None:
+        return Resize(shape, _tuple(module.size, axes), module.mode, align_corners=bool(module.align_corners))
+    factors: Any = module.scale_factor
+    scale = factors if isinstance(factors, tuple) else (factors,) * axes
+    size = [floor(n * factor) for n, factor in zip(shape[1:], scale, strict=True)]
+    # Positions come from the factors as they were given, unless torch is to work them out again from the sizes.
+    kept = None if module.recompute_scale_factor else scale
+    return Resize(shape, size, module.mode, align_corners=bool(module.align_corners), scale=kept)
 
 
 @register(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

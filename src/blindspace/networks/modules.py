@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..maps import LinearMap, Scale, Shape, register
+from ..errors import ShapeError
+from ..maps import LinearMap, Padding, Scale, Shape, register
+from ..maps import Resize as ResizeMap
 
 
 class Normalise(nn.Module):
@@ -30,6 +33,87 @@ class Normalise(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1] to the same shape, of about zero mean and unit variance."""
         return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+
+class Resize(nn.Module):
+    """Images to another size, as torch or as Pillow (the preprocessing of most published networks) resizes them.
+
+    Args:
+        size: (height, width), or one number for the shorter side; the aspect ratio then stays, the longer side rounded
+            down, as in torchvision, timm and transformers.
+        mode: torch's modes for images, or Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
+        antialias: torch's, of bilinear and bicubic; its other modes have none, and Pillow always does so.
+        convention: "torch", or "pil" for Pillow's own weights, in float arithmetic and differentiable.
+
+    Raises:
+        UnknownNameError: no such mode or convention.
+        ShapeError: the mode is not for images.
+    """
+
+    def __init__(
+        self, size: int | Sequence[int], mode: str = "bilinear", antialias: bool = True, convention: str = "torch"
+    ) -> None:
+        super().__init__()
+        self.size = size if isinstance(size, int) else tuple(size)
+        self.mode, self.convention = mode, convention
+        self.antialias = antialias and mode in ("bilinear", "bicubic")
+        _resize((1, 1, 1), (1, 1), mode, self.antialias, convention)  # says at once what does not exist
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, C, *size)``."""
+        size = self.size_of(x.shape[-2:])
+        # Of one column torch 2.13 antialiases the wrong axis; there the map's own matrices serve.
+        if self.convention == "torch" and not (self.antialias and size[1] == 1):
+            return F.interpolate(x, size, mode=self.mode, antialias=self.antialias)
+        return _resize(tuple(x.shape[1:]), size, self.mode, self.antialias, self.convention).forward(x)
+
+    def size_of(self, image: Sequence[int]) -> tuple[int, int]:
+        """(height, width) after the resize of an image of that height and width."""
+        if not isinstance(self.size, int):
+            return self.size[0], self.size[1]
+        height, width = image
+        short = min(height, width)
+        return int(self.size * height / short), int(self.size * width / short)
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.size}, {self.mode}, antialias={self.antialias}, convention={self.convention}"
+
+
+class CentreCrop(nn.Module):
+    """The middle of an image; of an odd margin the smaller half above or the larger, as torchvision rounds it.
+
+    Args:
+        size: (height, width), or one number for both.
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        super().__init__()
+        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, C, *size)``.
+
+        Raises:
+            ShapeError: the image is smaller.
+        """
+        (top, _), (left, _) = self.margins(x.shape[-2:])
+        return x[..., top : top + self.size[0], left : left + self.size[1]]
+
+    def margins(self, image: Sequence[int]) -> list[tuple[int, int]]:
+        """Pixels cut off before and after, an axis, of an image of that height and width.
+
+        Raises:
+            ShapeError: the image is smaller.
+        """
+        if any(n < wanted for n, wanted in zip(image, self.size, strict=True)):
+            raise ShapeError(f"an image of {tuple(image)} pixels has no middle of {self.size}; resize it to more first")
+        before = [round((n - wanted) / 2) for n, wanted in zip(image, self.size, strict=True)]
+        return [(cut, n - wanted - cut) for n, wanted, cut in zip(image, self.size, before, strict=True)]
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.size}"
 
 
 class ResidualBlock(nn.Module):
@@ -63,3 +147,18 @@ class ResidualBlock(nn.Module):
 @register(Normalise)
 def _normalise(module: Normalise, shape: Shape) -> LinearMap:
     return Scale(1 / module.std.double().view(-1, 1, 1), shape)
+
+
+@lru_cache(maxsize=8)
+def _resize(shape: Shape, size: tuple[int, int], mode: str, antialias: bool, convention: str) -> ResizeMap:
+    return ResizeMap(shape, size, mode, antialias and convention == "torch", convention)
+
+
+@register(Resize)
+def _resized(module: Resize, shape: Shape) -> LinearMap:
+    return _resize(shape, module.size_of(shape[-2:]), module.mode, module.antialias, module.convention)
+
+
+@register(CentreCrop)
+def _cropped(module: CentreCrop, shape: Shape) -> LinearMap:
+    return Padding(shape, [(-before, -after) for before, after in module.margins(shape[-2:])])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,7 +13,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from .certificate import Certificate, judge
+from ..errors import TooLargeError
+from .certificate import Certificate, confirmed, judge
+from .modular import exact_rank
 from .spectrum import Spectrum, spectrum
 
 CANCELLED = 0.1
@@ -20,6 +23,9 @@ CANCELLED = 0.1
 
 PASSES = 4
 """Refinement steps at most; each takes the residual A N out of the basis N with the matrix itself."""
+
+
+Factors = Callable[[], Sequence[scipy.sparse.csr_array]]
 
 
 @dataclass(frozen=True)
@@ -89,13 +95,16 @@ class Projector:
         return self._casts[key]
 
 
-def projector(matrix: scipy.sparse.csr_array) -> Projector:
+def projector(matrix: scipy.sparse.csr_array, factors: Factors | None = None) -> Projector:
     """The projector onto the nullspace of a matrix.
 
     Zero rows say nothing and columns of zeros are free; both are set aside, exactly, before any rank is judged.
+    A rank that σ alone cannot prove is worked out over the rationals too, where that is within its limits.
 
     Args:
         matrix: A, ``(m, n)``, float64.
+        factors: gives matrices of which A is the product to rounding, first applied first; the rank over the
+            rationals is theirs. A's own if None.
     """
     matrix = scipy.sparse.csr_array(matrix)
     size = int(matrix.shape[1])
@@ -110,13 +119,17 @@ def projector(matrix: scipy.sparse.csr_array) -> Projector:
     scale = 2.0 ** np.floor(np.log2(np.abs(a).max()))  # exact, and keeps squares of tiny or huge weights in range
     a = a / scale
     known = spectrum(a)
-    rank = known.certificate.rank
+    certificate = known.certificate.scaled(float(scale))
+    if certificate.kind != "exact":
+        with suppress(TooLargeError):
+            certificate = confirmed(certificate, exact_rank(*(factors() if factors else [matrix])))
+    rank = certificate.rank
     null = row = None
     if 2 * (len(read) - rank) <= rank:  # the row space takes no refinement, so null must be clearly smaller
         null = torch.from_numpy(_null_basis(a, known))
     else:
         row = torch.from_numpy(_orthonormal(np.hstack([known.strong_rows(), known.weak])))
-    return Projector(size, torch.from_numpy(read), null, row, known.certificate.scaled(float(scale)))
+    return Projector(size, torch.from_numpy(read), null, row, certificate)
 
 
 def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:

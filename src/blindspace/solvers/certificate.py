@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .modular import ModularRank
+
 Kind = Literal["exact", "numerical", "undecided"]
 
 GAP = 1e3
@@ -24,13 +26,16 @@ class Certificate:
     Attributes:
         rank: number of singular values above the tolerance.
         kind: ``exact`` where the rank is proved (as many independent rows or columns as there are non-zero ones,
-            every σ clear of rounding), ``numerical`` where σ has a clear gap at the tolerance, ``undecided`` where
-            it has not.
+            every σ clear of rounding; or a clear gap in σ, and elimination modulo primes agrees), ``numerical`` where
+            σ has a clear gap at the tolerance and no more is known, or the rank over the rationals is a higher one,
+            ``undecided`` where σ has no gap.
         method: how the rank was found.
-        tolerance: max(m, n)·ε·σ_max, below which a singular value cannot be told from zero in float64.
+        tolerance: max(m, n)·ε·σ_max, below which a singular value cannot be told from zero in float64; where
+            inertia found the rank, what A Aᵀ resolves.
         sigma_max: the largest singular value.
-        sigma_above: the smallest singular value above the tolerance; None where the map is zero.
-        sigma_below: the largest singular value below it; None where there is none.
+        sigma_above: the smallest singular value above the tolerance, or a lower bound on it; None where the map is
+            zero.
+        sigma_below: the largest singular value below it, or an upper bound on it; None where there is none.
         exact_rank: the rank over the rational numbers of the weights as they are stored, where elimination modulo
             primes found it; None where nobody looked. Above ``rank`` the map is deficient to rounding only.
     """
@@ -48,6 +53,11 @@ class Certificate:
     def condition(self) -> float:
         """σ_max over the smallest σ above the tolerance; 1 for a zero map."""
         return self.sigma_max / self.sigma_above if self.sigma_above else 1.0
+
+    @property
+    def proved_rank(self) -> int | None:
+        """The rank over the rationals, where anything tells it."""
+        return self.rank if self.kind == "exact" else self.exact_rank
 
     def scaled(self, factor: float) -> Certificate:
         """The certificate of the map times a positive factor."""
@@ -67,7 +77,11 @@ class Certificate:
     def __str__(self) -> str:
         gap = f"σ {self.sigma_above:.3g}" if self.sigma_above is not None else "no σ"
         below = f", then {self.sigma_below:.3g}" if self.sigma_below is not None else ""
-        return f"rank {self.rank}, {self.kind} by {self.method} ({gap}{below}; tolerance {self.tolerance:.1g})"
+        line = f"rank {self.rank}, {self.kind} by {self.method} ({gap}{below}; tolerance {self.tolerance:.1g})"
+        if self.exact_rank is None or self.exact_rank == self.rank:
+            return line
+        meaning = "deficient to rounding only" if self.exact_rank > self.rank else "σ and elimination contradict"
+        return f"{line}; {meaning}: rank {self.exact_rank} over the rationals"
 
 
 def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate:
@@ -93,6 +107,27 @@ def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate
     return Certificate(rank, kind, method, tolerance, largest, above, below)
 
 
+def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
+    """What singular values and elimination modulo primes say together.
+
+    The rank stays the numerical one, which is what a projector in float64 is made with. Where both agree and σ has a
+    gap it is exact. A higher rank over the rationals shows that the layer is deficient to rounding only. A lower one
+    cannot be true of both: a σ above the tolerance is noise, or every prime divided a minor.
+
+    Args:
+        certificate: from singular values.
+        exact: from elimination, of the same matrix.
+    """
+    kind = certificate.kind
+    if exact.rank < certificate.rank:
+        kind = "undecided"
+    elif exact.rank == certificate.rank and kind == "numerical":
+        kind = "exact"
+    primes = f"{len(exact.primes)} primes" if len(exact.primes) > 1 else "a prime"
+    method = f"{certificate.method}, and elimination modulo {primes}"
+    return replace(certificate, kind=kind, method=method, exact_rank=exact.rank)
+
+
 def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
     """The certificate of a block-diagonal map.
 
@@ -109,7 +144,7 @@ def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
         sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
         sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),
         sigma_below=max((part.sigma_below for part, _ in parts if part.sigma_below is not None), default=None),
-        exact_rank=_sum_if_known((part.exact_rank, count) for part, count in parts),
+        exact_rank=_sum_if_known((part.proved_rank, count) for part, count in parts),
     )
 
 
