@@ -189,7 +189,7 @@ def test_what_it_does_not_serve(module: nn.Module) -> None:
     map = from_module(module, (4, 8, 8))
     assert not fourier.serves(map)
     with pytest.raises(UnsupportedLayerError, match="no zero-padded convolution"):
-        FourierSolver(map)  # type: ignore[arg-type]
+        FourierSolver(map)
 
 
 def box_blur() -> Convolution:

@@ -379,6 +379,12 @@ def test_resizes_multiply_unless_the_rank_is_in_the_middle() -> None:
     assert [type(part) for part in parts_of(compose(down, up))] == [Resize, Resize]
 
 
+def test_what_a_pad_adds_is_no_row_of_a_resize() -> None:
+    chain = [Resize((2, 8, 8), (4, 4)), Padding((2, 4, 4), [(1, 1), (0, -1)])]
+    assert [type(part) for part in parts_of(compose(*chain))] == [Resize, Padding]
+    assert isinstance(compose(Padding((2, 8, 8), [(1, 1), (2, -1)], "reflect"), Resize((2, 10, 9), (4, 4))), Separable)
+
+
 def test_a_scaling_that_varies_along_the_axis_stays_where_it_is() -> None:
     chain = [Scale(noise(8, 1), (2, 8, 8)), Resize((2, 8, 8), (4, 4))]
     assert [type(part) for part in parts_of(compose(*chain))] == [Scale, Resize]

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import __version__
+from importlib.metadata import version
 from ..data import ImageSet, samples
 from ..evidence import Evidence, verify
 from ..files import writing
@@ -164,7 +164,7 @@ def run_demo(
             gallery=tuple(gallery),
             strip=tuple(strip),
             versions={
-                "blindspace": __version__,
+                "blindspace": version("blindspace"),
                 "python": platform.python_version(),
                 "torch": torch.__version__,
                 "machine": platform.machine(),

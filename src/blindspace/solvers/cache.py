@@ -18,12 +18,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import prod
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .. import __version__
 from ..errors import BlindspaceWarning, FileError, ValueRangeError
 from ..files import home, writing
 from .identity import identity, map_key
@@ -31,6 +31,8 @@ from .identity import identity, map_key
 __all__ = ["Arrays", "Usage", "clear", "folder", "kept", "map_key", "packed", "unpacked", "usage"]
 
 Arrays = dict[str, np.ndarray]
+
+VERSION = version("blindspace")
 
 FORMAT = "1"
 """Of the files; another one is made anew."""
@@ -175,7 +177,7 @@ def _header(digest: str, arrays: Arrays) -> tuple[dict[str, Any], list[np.ndarra
         header[name] = {"dtype": NAMES[part.dtype], "shape": list(part.shape), "data_offsets": [position, end]}
         parts.append(part)
         position = end
-    header["__metadata__"] = {"format": FORMAT, "blindspace": __version__, "key": digest, "layout": json.dumps(layout)}
+    header["__metadata__"] = {"format": FORMAT, "blindspace": VERSION, "key": digest, "layout": json.dumps(layout)}
     return header, parts
 
 
@@ -269,7 +271,7 @@ def _parsed(stream: BinaryIO, digest: str) -> Arrays:
     header = json.loads(stream.read(length))
     about = header["__metadata__"]
     stated = about.pop("sha256")
-    _demand((about["format"], about["blindspace"], about["key"]) == (FORMAT, __version__, digest))
+    _demand((about["format"], about["blindspace"], about["key"]) == (FORMAT, VERSION, digest))
     layout = json.loads(about["layout"])
     check = hashlib.sha256(_hash_of(header).encode())
     arrays, position = {}, 0

@@ -1,83 +1,160 @@
-"""Which solver serves a map: by structure first, by size second, with the reason in words."""
+"""Which solver serves a map: by structure first, by size and memory second, with the reason in words."""
 
 from __future__ import annotations
 
-from torch import Tensor
+import warnings
+from contextlib import suppress
+from dataclasses import replace
 
-from ..errors import TooLargeError, UnsupportedLayerError
-from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, compose
-from . import fourier, patchwise
-from .dense import DenseSolver, memory
+import torch
+
+from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
+from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, Separable, compose
+from . import dense, fourier, grouped, patchwise, separable, structure, torus
+from .certificate import Certificate
+from .dense import DenseSolver
 from .diagonal import DiagonalSolver
+from .fourier import FourierSolver
+from .grouped import GroupedSolver
+from .inertia import certify
+from .krylov import KrylovSolver
+from .precondition import FactorPreconditioner
+from .probe import inverts
+from .reduced import InjectiveSolver, ReducedSolver, StructuredSolver
+from .separable import SeparableSolver
 from .solver import Solver
 
-FOURIER_FROM = 3000
-"""Outputs from which a convolution goes to Fourier space; below, the whole matrix is as quick and cheaper to apply."""
+NAMES = ("dense", "diagonal", "patchwise", "separable", "grouped", "fourier", "krylov")
+"""What can be asked for by name."""
+
+LARGE = 3000
+"""Outputs, or inputs of a layer with more outputs, from which a convolution goes to Fourier space; below, the whole
+matrix is as quick to factor and cheaper to apply."""
 
 PROOF_LIMIT = 2 << 30
 """Bytes that proving an outer factor injective may take."""
 
+WHOLE_LIMIT = 1 << 30
+"""Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
 
-def choose(map: LinearMap) -> Solver:
+
+def choose(map: LinearMap, solver: str | None = None) -> Solver:
     """The solver for the nullspace of a map.
 
     Args:
         map: any; of a composed one, factors that lose nothing are taken off the outer end first.
+        solver: one of ``NAMES``, to have that one; by structure and size if None.
 
     Raises:
-        TooLargeError: no structure is known and the matrix is too large for the dense solver.
+        UnknownNameError: no solver has that name.
+        UnsupportedLayerError: the solver asked for does not serve the map.
+        TooLargeError: the solver asked for would take too much memory.
     """
+    if solver is not None and solver not in NAMES:
+        raise UnknownNameError(f"no solver is called {solver!r}; there are: {', '.join(NAMES)}")
     if isinstance(map, Composed):
-        return _composed(map)
-    if isinstance(map, DiagonalSolver.kinds):
-        return DiagonalSolver(map)
-    if isinstance(map, Dense):
-        return patchwise.TokenSolver(map)
-    if isinstance(map, Convolution) and patchwise.serves(map):
-        return patchwise.PatchwiseSolver(map)
-    if isinstance(map, Convolution) and fourier.serves(map) and map.out_dim > FOURIER_FROM:
-        return _fourier_or_dense(map)
-    return DenseSolver(map)
+        return _composed(map, solver)
+    return _single(map) if solver is None else _asked(map, solver)
 
 
-def _fourier_or_dense(map: Convolution) -> Solver:
-    """The Fourier solver, or the dense one where that refuses; where both do, the error says why each did."""
-    try:
-        return fourier.FourierSolver(map)
-    except (UnsupportedLayerError, TooLargeError) as error:
-        refusal = error
+def _single(map: LinearMap) -> Solver:
+    for name in ("diagonal", "patchwise", "separable", "grouped"):
+        if _serves(map, name):
+            return _asked(map, name)
+    refusals: list[BlindspaceError] = []
+    if torus.serves(map) and max(map.out_dim, map.in_dim) > LARGE and min(map.out_dim, map.in_dim) > LARGE // 4:
+        found = structure.reduce(map) if isinstance(map, Convolution) else None
+        if found is not None:
+            return StructuredSolver(map, found, choose(found.conv))
+        try:
+            return FourierSolver(map) if fourier.serves(map) else _injective(map)
+        except (UnsupportedLayerError, TooLargeError) as error:
+            refusals.append(error)
     try:
         return DenseSolver(map)
     except TooLargeError as error:
-        raise TooLargeError(f"{refusal}; and {error}") from error
+        refusals.append(error)
+    return _iterated(map, refusals)
 
 
-class ReducedSolver(Solver):
-    """The solver of a simpler map with the same nullspace, up to a rearrangement R of the input: P = Rᵀ P' R.
-
-    Args:
-        map: A = B ∘ A' ∘ R, B injective.
-        inner: solver of A'.
-        rearrangement: R, or None.
-        reason: what was taken off.
-    """
-
-    def __init__(self, map: LinearMap, inner: Solver, rearrangement: Rearrange | None, reason: str) -> None:
-        super().__init__(map)
-        self.inner = inner
-        self.rearrangement = rearrangement
-        self.name = inner.name
-        # The rank is that of A'; so are the singular values, which B changes. N(A) is N(A')'s alone.
-        self.certificate = inner.certificate
-        self.reason = "; ".join(part for part in (reason, inner.reason) if part)
-
-    def _project(self, x: Tensor) -> Tensor:
-        if self.rearrangement is None:
-            return self.inner._project(x)
-        return self.rearrangement._adjoint(self.inner._project(self.rearrangement._forward(x)))
+def _injective(map: LinearMap) -> Solver:
+    return InjectiveSolver(map, FourierSolver(map.T))
 
 
-def _composed(map: Composed) -> Solver:
+def _serves(map: LinearMap, name: str) -> bool:
+    match name:
+        case "diagonal":
+            return isinstance(map, DiagonalSolver.kinds)
+        case "patchwise":
+            return patchwise.serves(map)
+        case "separable":
+            return separable.serves(map)
+        case "grouped":
+            return grouped.serves(map)
+        case "fourier":
+            return torus.serves(map) and (fourier.serves(map) or fourier.serves(map.T))
+    return True
+
+
+def _asked(map: LinearMap, name: str) -> Solver:
+    """The solver of that name."""
+    if not _serves(map, name):
+        served = ", ".join(other for other in NAMES if _serves(map, other))
+        raise UnsupportedLayerError(f"the {name} solver does not serve {map}; these do: {served}")
+    match map, name:
+        case _, "diagonal":
+            return DiagonalSolver(map)
+        case Dense(), "patchwise":
+            return patchwise.TokenSolver(map)
+        case Convolution(), "patchwise":
+            return patchwise.PatchwiseSolver(map)
+        case Separable(), "separable":
+            return SeparableSolver(map)
+        case Convolution(), "grouped":
+            return GroupedSolver(map, choose)
+        case _, "fourier":
+            return FourierSolver(map) if fourier.serves(map) else _injective(map)
+        case _, "krylov":
+            return _iterated(map, [])
+    return DenseSolver(map)
+
+
+# --- conjugate gradients, where nothing else serves ------------------------------------------------------
+
+
+def _iterated(map: LinearMap, refusals: list[BlindspaceError]) -> Solver:
+    """Conjugate gradients, preconditioned by the circular inverse where the map is a part of one that contracts."""
+    preconditioner = None
+    reason = "conjugate gradients"
+    if torus.serves(map) and fourier.contracts(map):
+        preconditioner = torus.EmbeddedInverse(map)
+        reason = "conjugate gradients, preconditioned by the inverse on a torus"
+    if refusals:
+        reason += f", as {'; and '.join(str(error) for error in refusals)}"
+    certificate = None
+    with suppress(TooLargeError, UnsupportedLayerError):
+        certificate = certify(map)
+    solver = KrylovSolver(map, preconditioner, certificate=certificate, reason=reason)
+    if certificate is None and solver.certificate.rank == map.out_dim and _inverts(solver):
+        method = "the iteration inverts A Aᵀ; smallest σ by inverse iteration"
+        solver.certificate = replace(solver.certificate, kind="numerical", method=method)
+    return solver
+
+
+def _inverts(solver: KrylovSolver) -> bool:
+    """Whether every row of the map is independent, as far as an iteration can tell."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", BlindspaceWarning)
+        try:
+            return inverts(solver.map, solver.gram_inverse)
+        except (BlindspaceError, BlindspaceWarning):
+            return False
+
+
+# --- composed maps ---------------------------------------------------------------------------------------
+
+
+def _composed(map: Composed, name: str | None) -> Solver:
     whole = compose(map)
     factors = whole.factors if isinstance(whole, Composed) else [whole]
     # One factor for every value changes no nullspace.
@@ -89,9 +166,39 @@ def _composed(map: Composed) -> Solver:
     rearrangement = first if isinstance(first, Rearrange) and len(factors) > 1 else None
     if rearrangement is not None:
         factors = factors[1:]
-    inner = choose(factors[0]) if len(factors) == 1 else DenseSolver(compose(*factors))
+    inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
     return ReducedSolver(map, inner, rearrangement, reason)
+
+
+def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
+    whole = compose(*factors)
+    if name not in (None, "krylov", "dense"):
+        raise UnsupportedLayerError(f"the {name} solver does not serve {whole}, of {len(factors)} factors")
+    if name == "dense" or (name is None and dense.memory(whole) <= WHOLE_LIMIT):
+        return DenseSolver(whole)
+    solvers = [choose(factor) for factor in factors]
+    onto = all(solver.certificate.rank == solver.map.out_dim for solver in solvers)
+    kinds = [solver.certificate.kind for solver in solvers]
+    if onto and "undecided" not in kinds:
+        # Maps that reach everything reach everything together.
+        sigmas = [solver.certificate for solver in solvers]
+        certificate = Certificate(
+            rank=whole.out_dim,
+            kind="exact" if set(kinds) == {"exact"} else "numerical",
+            method=f"every factor has full row rank: {' and '.join(solver.certificate.method for solver in solvers)}",
+            tolerance=max(whole.in_dim, whole.out_dim) * torch.finfo(torch.float64).eps * whole.norm(),
+            sigma_max=whole.norm(),
+            sigma_above=float(torch.tensor([sigma.sigma_above or 0.0 for sigma in sigmas]).prod()),
+            sigma_below=None,
+        )
+        names = " and ".join(solver.name for solver in solvers)
+        reason = f"conjugate gradients, preconditioned by the solvers of {len(factors)} factors: {names}"
+        return KrylovSolver(whole, FactorPreconditioner(*solvers), certificate=certificate, reason=reason)
+    if name is None:
+        with suppress(TooLargeError):
+            return DenseSolver(whole)
+    return _iterated(whole, [])
 
 
 def _uniform(map: LinearMap) -> bool:
@@ -105,7 +212,8 @@ def _loses_nothing(map: LinearMap) -> bool:
         return False
     if isinstance(map, Scale | Padding | Rearrange):
         return DiagonalSolver(map).dim == 0
-    if not patchwise.serves(map) and memory(map) > PROOF_LIMIT:
+    structured = patchwise.serves(map) or separable.serves(map) or torus.serves(map)
+    if not structured and dense.memory(map) > PROOF_LIMIT:
         return False
     try:
         solver = choose(map)

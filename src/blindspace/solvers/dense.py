@@ -15,12 +15,13 @@ from ..maps import LinearMap
 from .basis import Projector, projector
 from .cache import Arrays, kept, packed, unpacked
 from .certificate import Certificate
+from .modular import rational_factors
 from .solver import Solver
 
 MEMORY_LIMIT = 8 << 30
 """Bytes above which the dense solver refuses."""
 
-VERSION = 1
+VERSION = 2
 """Of what is kept on disk; a change of basis.py or spectrum.py that changes their results makes it one more."""
 
 
@@ -52,7 +53,9 @@ class DenseSolver(Solver):
             "certificate": [field.name for field in fields(Certificate)],
             "map": map,
         }
-        self.projector = _restored(map, kept(made_from, lambda: _arrays(projector(map.to_scipy()))))
+        self.projector = _restored(
+            map, kept(made_from, lambda: _arrays(projector(map.to_scipy(), lambda: rational_factors(map))))
+        )
         self.certificate = self.projector.certificate
         self.reason = f"{map.out_dim} × {map.in_dim} is small enough for the whole matrix"
         self._limit = limit

@@ -18,8 +18,12 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedLayerError
+from .cache import kept
 from .gmres import gmres
 from .torus import WORST, Lattice, Sites, Torus, multiply
+
+VERSION = 1
+"""Of the factors; one more whenever they change."""
 
 WINDOW = 3000
 """Unknowns at most in the window around a corner."""
@@ -83,9 +87,7 @@ class Edges:
         split = [[s[s < surplus], s[s >= surplus] - surplus] for s in (rows, columns)]
         parts = [
             [
-                torus.entries(
-                    operators[i][j], _some(a, split[0][i]), _some(b, split[1][j]), (_phases(a), _phases(b))
-                )
+                torus.entries(operators[i][j], _some(a, split[0][i]), _some(b, split[1][j]), (_phases(a), _phases(b)))
                 for j, b in enumerate(lattices)
             ]
             for i, a in enumerate(lattices)
@@ -98,13 +100,13 @@ class Edges:
 
 
 class DirectEdges(Edges):
-    """M factored whole. It splits into two positive definite systems, the second one just where A Aᵀ is: its Cholesky
-    proves full row rank.
+    """M factored whole, once: the factors are kept on disk where that took long.
+
+    It splits into two positive definite systems, the second one just where A Aᵀ is: its Cholesky proves full row rank.
 
     Args:
         torus: of A.
         inverse: K̂⁻¹.
-        factors: of an earlier factorisation; None to factor.
 
     Raises:
         UnsupportedLayerError: A has not full row rank to working precision.
@@ -112,9 +114,10 @@ class DirectEdges(Edges):
 
     proof = "Cholesky of the edge system in Fourier space"
 
-    def __init__(self, torus: Torus, inverse: Tensor, factors: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(self, torus: Torus, inverse: Tensor) -> None:
         super().__init__(torus, inverse)
-        self.factors = factors or self._factor()
+        made_from = {"solver": "fourier", "version": VERSION, "map": torus.map, "grid": torus.grid}
+        self.factors = kept(made_from, self._factor)
 
     @staticmethod
     def memory(torus: Torus) -> int:
@@ -173,10 +176,10 @@ class DirectEdges(Edges):
 
 
 class LoopEdges(Edges):
-    """M solved by iteration. The edges across one axis run in loops around the others, where M is circulant and inverts
-    frequency by frequency; only where two of them cross, at the corner, a window is factored.
+    """M solved by iteration.
 
-    Memory and time grow as the image's side, its cube nowhere. No Cholesky proves the rank, though.
+    The edges across one axis run in loops around the others, where M is circulant and inverts frequency by frequency;
+    only where two of them cross, at the corner, a window is factored. Memory and time grow as the image's side, its cube nowhere. No Cholesky proves the rank, though.
 
     Args:
         torus: of A.
@@ -194,6 +197,7 @@ class LoopEdges(Edges):
         self._outside = [torch.cat([lattice.outside(axis) for lattice in lattices]) for axis in range(len(torus.grid))]
         self.loops = [self._loop(axis) for axis in range(len(torus.grid)) if bool(self._outside[axis].any())]
         self.iterations, self.solved = 0, True
+        self.window_inverse: Tensor
         self._set_window()
 
     def to(self, dtype: torch.dtype) -> None:
@@ -222,8 +226,11 @@ class LoopEdges(Edges):
         return torch.cat(parts)
 
     def _loop(self, axis: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-        """The loop of sites outside along an axis: its unknowns, cell by cell, ``(cells, d)``; M⁻¹ at its
-        frequencies, ``(frequencies, d, d)``; and its grid."""
+        """The loop of sites outside along an axis.
+
+        Returns:
+            Its unknowns, cell by cell, ``(cells, d)``; M⁻¹ at its frequencies, ``(frequencies, d, d)``; its grid.
+        """
         sites = self._outside[axis].nonzero().flatten()
         others = [a for a in range(len(self.torus.grid)) if a != axis]
         around = tuple(self.torus.grid[a] for a in others)
@@ -256,7 +263,9 @@ class LoopEdges(Edges):
         channels = torch.where(
             torch.arange(len(crossing)) < surplus, self.torus.rows.shape[0], self.torus.columns.shape[0]
         )
-        reach = max((w for w in range(max(self.torus.grid)) if int(channels[crossing <= w].sum()) <= WINDOW), default=-1)
+        reach = max(
+            (w for w in range(max(self.torus.grid)) if int(channels[crossing <= w].sum()) <= WINDOW), default=-1
+        )
         window = (crossing <= reach).nonzero().flatten()
         self.window = self._unknowns(window)
         inner = (crossing <= reach * CORE).nonzero().flatten()

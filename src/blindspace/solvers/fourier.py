@@ -9,9 +9,10 @@ from torch import Tensor
 from ..errors import TooLargeError, UnsupportedLayerError
 from ..maps import LinearMap
 from . import torus
-from .certificate import MARGIN, Certificate
+from .certificate import MARGIN, Certificate, Kind
 from .dense import MEMORY_LIMIT
 from .edges import DirectEdges, LoopEdges
+from .probe import inverts, smallest_sigma
 from .solver import Solver
 from .torus import Torus, multiply
 
@@ -30,14 +31,8 @@ AMPLIFIED = 1e3
 RESOLVED = 1e-6
 """Least share of ‖C‖ that the smallest σ must have: A Aᵀ, with its rounding, tells no smaller ones from 0."""
 
-INVERTED = 1e-5
-"""How near A Aᵀ (A Aᵀ)⁻¹ b must come to b. One lost row among a million would leave a thousandth."""
-
 CHUNK = 20 << 20
 """Bytes of perturbations worked on at a time: enough for the edge systems, few enough for the caches."""
-
-LANCZOS = 40
-"""Steps at most to find the smallest singular value."""
 
 TRIES = 3
 """Sizes of the torus tried, where rows are lost at some frequency of the first one."""
@@ -45,10 +40,11 @@ TRIES = 3
 
 def serves(map: LinearMap) -> bool:
     """Whether the map is a convolution of one group, padded with zeros, or the adjoint of one, and contracts."""
-    return torus.serves(map) and map.out_dim <= map.in_dim and _contracts(map)
+    return torus.serves(map) and map.out_dim <= map.in_dim and contracts(map)
 
 
-def _contracts(map: LinearMap) -> bool:
+def contracts(map: LinearMap) -> bool:
+    """Whether the map has no more outputs than inputs at every frequency."""
     shape = Torus.sides(map)
     return shape[0] <= shape[1]
 
@@ -117,44 +113,28 @@ class FourierSolver(Solver):
     def _certify(self) -> Certificate:
         """Full row rank, by the Cholesky factors; the smallest σ by Lanczos on (A Aᵀ)⁻¹."""
         size = self.map.out_dim
-        smallest = self._largest_of_inverse() ** -0.5
+        smallest = smallest_sigma(self.map, self._roughly)
         tolerance = max(size, self.map.in_dim) * ENOUGH * self.norm_bound
         if smallest <= max(MARGIN * tolerance, RESOLVED * self.norm_bound):
             raise UnsupportedLayerError(f"{self.map} has not full row rank to working precision")
-        kind = "exact" if isinstance(self.edges, DirectEdges) else "numerical"
+        kind: Kind = "exact" if isinstance(self.edges, DirectEdges) else "numerical"
         return Certificate(size, kind, self.edges.proof, tolerance, self.norm_bound, smallest, None)
 
-    def _largest_of_inverse(self) -> float:
-        """The largest eigenvalue of (A Aᵀ)⁻¹ by Lanczos, to about a hundredth, always a little too small."""
-        generator = torch.Generator().manual_seed(0)
-        v = torch.randn(1, *self.map.out_shape, generator=generator, dtype=torch.float64)
-        basis = [v / v.norm()]
-        band = torch.zeros(LANCZOS + 1, LANCZOS + 1, dtype=torch.float64)
-        ritz = 0.0
-        for step in range(LANCZOS):
-            w = self.gram_inverse(basis[-1], 1e-6)
-            if isinstance(self.edges, LoopEdges) and not self.edges.solved:
-                raise UnsupportedLayerError(f"the edges of {self.map} take over {self.edges.iterations} iterations")
-            for j, u in enumerate(basis):
-                band[j, step] = float((u * w).sum())
-                w = w - band[j, step] * u
-            size = float(w.norm())
-            known = (band + band.T)[: step + 1, : step + 1] / 2
-            before, ritz = ritz, float(torch.linalg.eigvalsh(known)[-1])
-            if ritz - before < 0.002 * ritz or size <= ENOUGH * ritz:
-                break
-            band[step + 1, step] = band[step, step + 1] = size
-            basis.append(w / size)
-        return max(ritz, torch.finfo(v.dtype).tiny)
+    def _roughly(self, b: Tensor) -> Tensor:
+        """(A Aᵀ)⁻¹ b to a few digits."""
+        u = self.gram_inverse(b, 1e-6)
+        if isinstance(self.edges, LoopEdges) and not self.edges.solved:
+            raise UnsupportedLayerError(f"the edges of {self.map} take over {self.edges.iterations} iterations")
+        return u
 
     def _check(self) -> None:
-        """Measure it: where rows depend on one another, no inverse of A Aᵀ brings random values back; and what a
-        projection takes off lies in the row space, so a small residual proves it right."""
-        generator = torch.Generator().manual_seed(0)
-        b = torch.randn(1, *self.map.out_shape, generator=generator, dtype=torch.float64)
-        back = self.map._forward(self.map._adjoint(self.gram_inverse(b)))
-        if not float((back - b).norm()) <= INVERTED * float(b.norm()):
+        """Measure it.
+
+        It must invert; and, as what a projection takes off lies in the row space, a small residual proves that right.
+        """
+        if not inverts(self.map, self.gram_inverse):
             raise UnsupportedLayerError(f"{self.map} has not full row rank to working precision")
+        generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, *self.map.in_shape, generator=generator, dtype=torch.float64)
         residual = float(self.map._forward(self._project(x)).norm()) / self.norm_bound / float(x.norm())
         if residual > 2 * ENOUGH:
@@ -168,7 +148,8 @@ class FourierSolver(Solver):
         r = -self.edges.collect(v)
         e = self.edges.solve(r, max(share, float(torch.finfo(self.inner).eps)) * r.norm(dim=0))
         v = v + multiply(self.inverse, self.edges.spread(e))
-        return self.torus.rows.extract(self.torus.back(v)).double() * size
+        u: Tensor = self.torus.rows.extract(self.torus.back(v)).double() * size
+        return u
 
     def _cast(self, dtype: torch.dtype) -> None:
         """Keep what is applied in that precision."""

@@ -52,5 +52,6 @@ def gmres(apply: Apply, precondition: Apply, b: Tensor, tolerance: Tensor, limit
 
 def _left(hessenberg: Tensor, first: Tensor, weights: Tensor, steps: int) -> Tensor:
     """‖b − A x‖ of each column."""
-    rest: Tensor = first[:, : steps + 1] - hessenberg[:, : steps + 1, :steps] @ weights
-    return rest[..., 0].norm(dim=1)
+    rest = first[:, : steps + 1] - hessenberg[:, : steps + 1, :steps] @ weights
+    norms: Tensor = torch.linalg.vector_norm(rest[..., 0], dim=1)
+    return norms

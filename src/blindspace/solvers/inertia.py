@@ -22,7 +22,8 @@ import scipy.linalg
 import scipy.sparse
 
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
-from ..maps import LinearMap
+from ..maps import Composed, Convolution, Dense, LinearMap, Stacked
+from ..maps.linear_map import Adjoint
 from .certificate import GAP, Certificate, Kind, confirmed
 from .modular import exact_rank, live, ordered, rational_factors
 
@@ -67,6 +68,12 @@ class Inertia:
     """
 
     def __init__(self, map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT) -> None:
+        entries = _entries(map)
+        if 24 * entries > limit:
+            raise TooLargeError(
+                f"the sparse matrix of {map} has {entries:.1e} entries and takes {24 * entries / 2**30:.1f} GiB, above "
+                f"the limit of {limit / 2**30:.1f} GiB; take a smaller input shape, or raise it"
+            )
         matrix = map.to_scipy()
         self.size = min(matrix.shape)
         matrix = live(matrix)
@@ -180,6 +187,20 @@ def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT)
             # Every σ counted stands clear of rounding: where the others are 0 exactly, no gap is needed.
             found = confirmed(replace(found, kind="numerical") if exact.rank == found.rank else found, exact)
     return found
+
+
+def _entries(map: LinearMap) -> int:
+    """Non-zero entries of a map's matrix at most, as far as its parts tell; the products of parts may have more."""
+    match map:
+        case Convolution():
+            return map.out_dim * int(np.prod(map.weight.shape[1:]))
+        case Adjoint():
+            return _entries(map.of)
+        case Composed(factors=parts) | Stacked(parts=parts):
+            return sum(_entries(part) for part in parts)
+        case Dense():
+            return map.matrix.numel() * int(np.prod(map.leading))
+    return 0
 
 
 class _Factored:

@@ -92,7 +92,7 @@ class Lattice:
 
     def outside(self, axis: int) -> Tensor:
         """At which of the missing sites it is along this axis that there is no image, bool ``(sites,)``."""
-        s, m = self.stride[axis], self.grid[axis]
+        s = self.stride[axis]
         phase = torch.unravel_index(self.missing.phase, self.stride)[axis]
         at = phase + s * torch.unravel_index(self.missing.position, self.grid)[axis]
         return (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
@@ -110,7 +110,9 @@ class Lattice:
         """``(B, C, *torus)`` as ``(B, C, *stride, *grid)``."""
         axes = range(len(self.grid))
         pairs = [n for pair in zip(self.grid, self.stride, strict=True) for n in pair]
-        return torus.reshape(*torus.shape[:2], *pairs).permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
+        return torus.reshape(*torus.shape[:2], *pairs).permute(
+            0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes)
+        )
 
 
 class Torus:
@@ -121,6 +123,7 @@ class Torus:
         larger: by how many positions an axis the grid exceeds the smallest one.
 
     Attributes:
+        map: A.
         rows: where A's outputs lie.
         columns: where its inputs lie.
         symbol: Ĉ, ``(frequencies, p, q)``, complex.
@@ -132,6 +135,7 @@ class Torus:
 
     def __init__(self, map: LinearMap, larger: int = 0) -> None:
         conv = _convolution(map)
+        self.map = map
         ones = (1,) * len(conv.kernel)
         self.grid = _grid(conv, larger)
         outputs = Lattice(conv.out_shape, ones, (0,) * len(ones), self.grid)
@@ -171,12 +175,13 @@ class Torus:
     @cached_property
     def gram_values(self) -> Tensor:
         """Eigenvalues of K̂ = Ĉ Ĉᴴ, ascending, ``(frequencies, p)``."""
-        return torch.linalg.eigvalsh(self.symbol @ self.symbol_adjoint)
+        values: Tensor = torch.linalg.eigvalsh(self.symbol @ self.symbol_adjoint)
+        return values
 
     @property
     def norm_bound(self) -> float:
         """‖C‖, at least ‖A‖, which is a part of it."""
-        return float(self.gram_values.max()) ** 0.5
+        return float(self.gram_values.max().sqrt())
 
     def gram_inverse(self) -> Tensor:
         """K̂⁻¹, ``(frequencies, p, p)``.
@@ -187,7 +192,7 @@ class Torus:
         values = self.gram_values
         if float(values[:, 0].min()) <= WORST * float(values.max()):
             raise UnsupportedLayerError("outputs are lost at some frequency; the rows are not independent there")
-        inverse = torch.linalg.inv(self.symbol @ self.symbol_adjoint)
+        inverse: Tensor = torch.linalg.inv(self.symbol @ self.symbol_adjoint)
         return (inverse + inverse.mH) / 2
 
     def to(self, dtype: torch.dtype) -> None:
@@ -289,8 +294,10 @@ class EmbeddedInverse:
 
 
 def _grid(conv: Convolution, larger: int) -> tuple[int, ...]:
-    """The smallest torus on which taps that leave it come back among padding pixels, which hold 0 like those they
-    stand for; a little larger if asked for."""
+    """The smallest torus, or a little larger one.
+
+    Taps that leave it come back among padding pixels, which hold 0 like those they stand for.
+    """
     ends = [
         max((o - 1) * s + d * (k - 1) + 1 - before, before + n, o * s)
         for o, s, d, k, (before, _), n in zip(

@@ -22,7 +22,9 @@ class Complement(Subspace):
         self.shape = of.shape
         self.solver, self.reason = of.solver, of.reason
         # The projector's singular values are 1 and 0; its rank is the dimension it keeps.
-        self.certificate = replace(of.certificate, rank=of.dim)
+        exact = of.certificate.exact_rank
+        exact = None if exact is None else self.ambient_dim - exact
+        self.certificate = replace(of.certificate, rank=of.dim, exact_rank=exact)
 
     @property
     def dim(self) -> int:
