@@ -218,14 +218,16 @@ def far_padding() -> Convolution:
 
 
 @pytest.mark.parametrize("deficient", [box_blur, duplicates, border_loss, far_padding])
-def test_deficient_layers_are_refused_and_go_to_the_dense_solver(
+def test_deficient_layers_are_refused_and_served_by_others(
     deficient: Callable[[], Convolution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     map = deficient()
     with pytest.raises(UnsupportedLayerError, match=r"rank|frequency"):
         FourierSolver(map)
-    monkeypatch.setattr(import_module("blindspace.solvers.choose"), "FOURIER_FROM", 0)
-    assert choose(map).name in ("dense", "patchwise")
+    monkeypatch.setattr(import_module("blindspace.solvers.choose"), "LARGE", 0)
+    solver, x = choose(map), noise(map)
+    assert solver.dim == DenseSolver(map).dim
+    assert residual(map, solver.project(x), x) <= 1e-15
 
 
 def test_memory_is_estimated_before_it_is_taken() -> None:
@@ -234,9 +236,28 @@ def test_memory_is_estimated_before_it_is_taken() -> None:
         FourierSolver(map, limit=2 << 30)
 
 
-def test_where_both_solvers_refuse_both_reasons_are_given() -> None:
+def test_duplicate_and_colourless_kernels_go_to_fourier_space_reduced() -> None:
     torch.manual_seed(0)
-    twice = torch.randn(1, 3, 7, 7, dtype=torch.float64).expand(8, -1, -1, -1)
-    map = Convolution(twice, (3, 224, 224), (2, 2), ((3, 3), (3, 3)), (1, 1))
-    with pytest.raises(TooLargeError, match=r"not independent.*and the dense solver needs"):
-        choose(map)
+    twice = torch.randn(1, 1, 7, 7, dtype=torch.float64).expand(8, 3, -1, -1)
+    map = Convolution(twice, (3, 96, 96), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    solver, x = choose(map), noise(map)
+    assert solver.name == "fourier"
+    assert solver.dim == 3 * 96 * 96 - 48 * 48
+    assert "1 of the 8 kernels" in solver.reason
+    assert "1 of 3 directions" in solver.reason
+    assert residual(map, solver.project(x), x) <= 1e-15
+
+
+def test_a_large_layer_that_loses_nothing_is_proved_to() -> None:
+    map = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 64, 64))
+    solver = choose(map)
+    assert (solver.name, solver.dim, solver.certificate.kind) == ("fourier", 0, "exact")
+    assert not solver.project(noise(map)).any()
+
+
+def test_the_factors_are_kept_and_a_second_run_starts_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindspace.solvers.cache.SLOW", 0.0)
+    map, x = layer("stem"), noise(layer("stem"))
+    first = FourierSolver(map).project(x)
+    monkeypatch.setattr(edges.DirectEdges, "_factor", lambda self: pytest.fail("factored again"))
+    assert torch.equal(FourierSolver(map).project(x), first)

@@ -195,7 +195,7 @@ DENSE = ["conv1d-strided", "conv2d-wide-padding", "conv2d-overdetermined", "conv
 def test_both_routes_agree(case: Case, svd_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spectrum, "SVD_LIMIT", svd_limit)
     solver, oracle, vectors = DenseSolver(from_module(*case.make())), reference(case), vectors_of(case)
-    assert (solver.certificate.method == "SVD") == (svd_limit > 0)
+    assert (solver.certificate.method.startswith("SVD")) == (svd_limit > 0)
     assert solver.dim == oracle.dim
     assert np.abs(project(solver, vectors) - oracle.project(vectors)).max() <= 1e-13
 
@@ -258,7 +258,7 @@ def test_undecided_rank_warns_with_the_figures() -> None:
 def test_decided_rank_does_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert nullspace(nn.Conv2d(1, 2, 3), (1, 6, 6)).certificate.kind == "numerical"
+        assert nullspace(nn.Conv2d(1, 2, 3), (1, 6, 6)).certificate.kind == "exact"
 
 
 SHAPE = (100, 50)

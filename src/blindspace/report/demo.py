@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import platform
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from importlib.metadata import version
 from ..data import ImageSet, samples
 from ..evidence import Evidence, verify
 from ..files import writing

@@ -17,8 +17,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from math import prod
 from importlib.metadata import version
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 

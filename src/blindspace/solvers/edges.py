@@ -179,7 +179,8 @@ class LoopEdges(Edges):
     """M solved by iteration.
 
     The edges across one axis run in loops around the others, where M is circulant and inverts frequency by frequency;
-    only where two of them cross, at the corner, a window is factored. Memory and time grow as the image's side, its cube nowhere. No Cholesky proves the rank, though.
+    only where two of them cross, at the corner, a window is factored. Memory and time grow as the image's side, its
+    cube nowhere. No Cholesky proves the rank, though.
 
     Args:
         torus: of A.

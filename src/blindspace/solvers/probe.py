@@ -18,6 +18,9 @@ STEPS = 40
 SETTLED = 0.002
 """Share by which its estimate may still grow at the last step."""
 
+EXHAUSTED = 1e-10
+"""Share of the largest eigenvalue below which a new direction is rounding: there are no others."""
+
 
 def inverts(map: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
     """Whether A Aᵀ brings back random values from its inverse.
@@ -53,7 +56,7 @@ def smallest_sigma(map: LinearMap, inverse: Callable[[Tensor], Tensor], steps: i
         size = float(w.norm())
         symmetric = (projected + projected.T)[: step + 1, : step + 1] / 2
         before, largest = largest, float(torch.linalg.eigvalsh(symmetric)[-1])
-        if largest - before < SETTLED * largest or size <= torch.finfo(w.dtype).eps * largest:
+        if largest - before < SETTLED * largest or size <= EXHAUSTED * largest:
             break
         projected[step + 1, step] = size
         basis.append(w / size)

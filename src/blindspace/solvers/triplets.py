@@ -1,0 +1,176 @@
+"""The smallest singular values of a map and their directions, by preconditioned eigen-iteration on AᵀA.
+
+Generalised Davidson (Morgan and Scott, 1986): the Ritz vectors of a growing basis, x with AᵀA x ≈ θ x, and what a
+preconditioner near (AᵀA)⁻¹ makes of their residuals AᵀA x − θ x, which joins the basis. With the exact inverse this is
+shift-invert Lanczos; with a poorer one it is slower and no less exact, since only the residual, worked out on A
+itself, says when to stop. The residual bounds the error too: some eigenvalue of AᵀA lies within it of θ (Weyl).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import TooLargeError
+from ..maps import LinearMap
+from .dense import MEMORY_LIMIT
+from .krylov import NotConvergedError
+
+Apply = Callable[[Tensor], Tensor]
+
+TOLERANCE = 1e-11
+"""‖AᵀA v − σ² v‖ / σ² to be reached …"""
+
+ROUNDING = 32.0
+"""… or, where that is below what AᵀA resolves, ‖AᵀA v − σ² v‖ / ‖A‖² in units of ε."""
+
+GUARDS = 3
+"""Vectors at the start beyond the k wanted, so that no one of a cluster is left out."""
+
+ROOM = 20
+"""Vectors that the basis has room for beyond twice those at the start; half are kept when it is full."""
+
+AT_ONCE = 8
+"""Residuals at most that a step works on."""
+
+NEW = 1e-10
+"""Share of a vector that must lie outside the basis for it to join."""
+
+LIMIT = 2000
+"""Steps after which the iteration is given up; nothing else ever stops at a count."""
+
+
+class Triplets(NamedTuple):
+    """Right singular vectors and singular values, smallest first.
+
+    Attributes:
+        vectors: orthonormal, float64 ``(k, *in_shape)``.
+        sigma: ``(k,)``.
+        residual: ‖AᵀA v − σ² v‖ of each, ``(k,)``.
+        steps: taken.
+    """
+
+    vectors: Tensor
+    sigma: Tensor
+    residual: Tensor
+    steps: int
+
+
+def smallest_triplets(
+    map: LinearMap,
+    k: int,
+    inverse: Apply,
+    without: Tensor | None = None,
+    tolerance: float = TOLERANCE,
+    limit: int = LIMIT,
+) -> Triplets:
+    """The k smallest singular values of a map among directions orthogonal to given ones.
+
+    Args:
+        map: A.
+        k: how many, at most n less the number of those given.
+        inverse: near (AᵀA)⁻¹, positive definite; takes and returns ``(B, *in_shape)``, float64.
+        without: orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
+        tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, where AᵀA resolves as much.
+        limit: steps after which the iteration is given up.
+
+    Raises:
+        TooLargeError: the basis would take too much memory.
+        NotConvergedError: the residual is not reached; the message holds the figures.
+    """
+    needed = memory(map, k)
+    if needed > MEMORY_LIMIT:
+        raise TooLargeError(
+            f"the {k} smallest singular values of {map} take about {needed / 2**30:.1f} GiB, above the limit of "
+            f"{MEMORY_LIMIT / 2**30:.1f} GiB; take fewer, or a smaller input shape"
+        )
+    left_out = torch.empty(0, map.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
+    start = min(k + GUARDS, map.in_dim - len(left_out))
+    floor = ROUNDING * torch.finfo(torch.float64).eps * map.norm() ** 2
+    basis = _Basis(map, 2 * start + ROOM, left_out)
+    generator = torch.Generator().manual_seed(0)
+    basis.extend(inverse(torch.randn(start, *map.in_shape, generator=generator, dtype=torch.float64)).flatten(1))
+    for step in range(limit):
+        theta, vectors, rest = basis.ritz(k)
+        size = rest.norm(dim=1)
+        far = (size > (tolerance * theta).clamp_min(floor)).nonzero().flatten()[:AT_ONCE]
+        if not len(far):
+            break
+        scaled = rest[far] / size[far, None]
+        if not basis.extend(inverse(scaled.reshape(-1, *map.in_shape)).flatten(1)):
+            basis.extend(scaled)  # the preconditioner says nothing new
+    else:
+        worst = int((size / theta.clamp_min(floor / tolerance)).argmax())
+        raise NotConvergedError(
+            f"after {limit} steps the residual of σ = {float(theta[worst]) ** 0.5:.4g} of {map} is "
+            f"{float(size[worst] / theta[worst]):.1e} σ², above {tolerance:.0e}; give a better preconditioner or a "
+            "larger tolerance"
+        )
+    return Triplets(vectors.reshape(k, *map.in_shape), theta.clamp_min(0).sqrt(), size, step)
+
+
+def memory(map: LinearMap, k: int) -> int:
+    """Bytes that the basis and its images take at the peak, estimated, and one step's forward."""
+    return 8 * (map.in_dim * 3 * (2 * (k + GUARDS) + ROOM) + 2 * AT_ONCE * map.out_dim)
+
+
+class _Basis:
+    """Orthonormal rows V in a fixed room, their images V AᵀA and V AᵀA Vᵀ.
+
+    Args:
+        map: A.
+        room: rows at most.
+        left_out: orthonormal rows, to which V is kept orthogonal.
+    """
+
+    def __init__(self, map: LinearMap, room: int, left_out: Tensor) -> None:
+        self.map, self.left_out, self.size = map, left_out, 0
+        self.rows, self.images = torch.empty(2, min(room, map.in_dim - len(left_out)), map.in_dim, dtype=torch.float64)
+        self.gram = torch.empty(len(self.rows), len(self.rows), dtype=torch.float64)
+
+    def extend(self, rows: Tensor) -> int:
+        """Adds what is new in rows ``(B, n)``; how many that were."""
+        if self.size + len(rows) > len(self.rows):
+            self._shrink(min(max(self.size // 2, 1), len(self.rows) - len(rows)))
+        rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+        new = self._orthonormal(rows)
+        end = self.size + len(new)
+        self.rows[self.size : end] = new
+        batch = new.reshape(-1, *self.map.in_shape)
+        self.images[self.size : end] = self.map._adjoint(self.map._forward(batch)).flatten(1)
+        products = self.rows[:end] @ self.images[self.size : end].T
+        self.gram[:end, self.size : end] = products
+        self.gram[self.size : end, :end] = products.T
+        self.size = end
+        return len(new)
+
+    def ritz(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The k smallest Ritz values θ, ``(k,)``, their vectors x and AᵀA x − θ x, ``(k, n)`` both."""
+        theta, turned = self._eigen(k)
+        vectors = turned @ self.rows[: self.size]
+        return theta, vectors, turned @ self.images[: self.size] - theta[:, None] * vectors
+
+    def _eigen(self, k: int) -> tuple[Tensor, Tensor]:
+        theta, vectors = torch.linalg.eigh(self.gram[: self.size, : self.size])
+        return theta[:k], vectors[:, :k].T
+
+    def _shrink(self, k: int) -> None:
+        """To the k lowest Ritz vectors."""
+        theta, turned = self._eigen(k)
+        for rows in (self.rows, self.images):
+            rows[:k] = turned @ rows[: self.size]
+        self.gram[:k, :k] = theta.diag()
+        self.size = k
+
+    def _orthonormal(self, rows: Tensor) -> Tensor:
+        """Orthonormal rows that span what unit rows add to the basis. The second pass takes out the rounding that the
+        first one left, where little remained."""
+        for _ in range(2):
+            for known in (self.left_out, self.rows[: self.size]):
+                rows = rows - (rows @ known.T) @ known
+            q, r = torch.linalg.qr(rows.T)
+            rows = q.T[r.diagonal().abs() > NEW]
+        return rows
