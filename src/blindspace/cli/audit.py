@@ -10,6 +10,7 @@ from rich.table import Table
 from ..networks import LayerReport, load
 from ..report.audit import Audit
 from ..report.audit import audit as run_audit
+from ..solvers import NAMES
 from .output import JsonOption, SeedOption, WeightsOption, console, progress, write_json
 
 
@@ -17,13 +18,16 @@ def audit(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A built-in network: cifar-resnet or mnist-mlp.")],
     weights: WeightsOption = None,
     layers: Annotated[bool, typer.Option(help="Measure every linear layer by itself too.")] = True,
+    solver: Annotated[
+        str | None, typer.Option(help=f"Of the front: {', '.join(NAMES)}; by structure and size if none.")
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What a network cannot see: the nullspace of its affine front and of each linear layer, certified."""
     network = load(model, weights=weights)
     with progress(f"auditing {model}") as report:
-        result = run_audit(network, layers, seed, report)
+        result = run_audit(network, layers, seed, report, solver)
     screen = console(json)
     front = result.space
     screen.print(

@@ -167,7 +167,13 @@ class LinearMap(ABC):
             return 0.0  # the Lanczos iteration cannot start on a zero map
         operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=gram, dtype=np.float64)
         # The eigenvalue is off by the square of what the vector is; large maps, whose σ lie close, get fewer digits.
-        options = {"k": 1, "v0": start, "tol": 1e-6 if size < 20_000 else 1e-3, "ncv": min(40, size - 1), "return_eigenvectors": False}
+        options = {
+            "k": 1,
+            "v0": start,
+            "tol": 1e-6 if size < 20_000 else 1e-3,
+            "ncv": min(40, size - 1),
+            "return_eigenvectors": False,
+        }
         return float(scipy.sparse.linalg.eigsh(operator, **options)[0]) ** 0.5
 
     def _unit_vectors(self, chunk: int = 512) -> Iterator[tuple[int, Tensor]]:

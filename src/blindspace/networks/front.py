@@ -56,11 +56,12 @@ def affine(traced: fx.GraphModule, reader: fx.Node, node: fx.Node) -> LinearMap 
     return None
 
 
-def harmless(network: Network) -> Subspace:
+def harmless(network: Network, solver: str | None = None) -> Subspace:
     """Every change of the input that the whole network cannot notice through its front (definition 1).
 
     Args:
         network: whose module can be traced.
+        solver: one of ``solvers.NAMES``; by structure, size and memory if None.
 
     Returns:
         The nullspace of the affine front.
@@ -69,4 +70,4 @@ def harmless(network: Network) -> Subspace:
         UnsupportedLayerError: the network's code cannot be followed.
         TooLargeError: no solver here serves a front of that size.
     """
-    return nullspace(front(network))
+    return nullspace(front(network), solver=solver)

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse.linalg
 import torch
 from torch import Tensor, nn
 
-from ..errors import TooLargeError, ValueRangeError
+from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..maps import LinearMap, Shape
+from ..solvers import Solver, choose, torus
 from ..solvers.dense import MEMORY_LIMIT
+from ..solvers.krylov import NotConvergedError, pcg
+from ..solvers.triplets import Apply, smallest_triplets
 from ..subspaces.nullspace import as_map
 
 SVD_LIMIT = 1024
 """Up to so many input values LAPACK's SVD of the whole matrix is used."""
+
+MANY = 8
+"""Where more than one direction in so many is wanted, it is quicker, too."""
+
+NEARLY_HARMLESS = 1e-6
+"""Share of ‖A‖ below which a smallest σ is reason to ask for the nullspace."""
+
+PATIENCE = 400
+"""Steps that an inverse gets to bring the iteration to its end, before the next one is tried."""
+
+INNER = 100
+"""Conjugate gradients at most for an inverse where no structure gives one, …"""
+
+FALLEN = 0.1
+"""… and the share of its residual at which they stop: it is a preconditioner only."""
 
 
 @dataclass(frozen=True)
@@ -28,21 +46,31 @@ class LeastHarmful:
         directions: orthonormal right singular vectors, smallest σ first, float64 ``(k, *in_shape)``.
         sigma: ‖A v‖ of each, float64 ``(k,)``; 0 to rounding where v is harmless.
         residual: ‖AᵀA v − σ² v‖ / ‖A‖² of each, ``(k,)``.
+        bound: a singular value of A lies within it of σ (Weyl's theorem on the residual), ``(k,)``. It falls as the
+            residual; the error of σ falls as its square.
     """
 
     directions: Tensor
     sigma: Tensor
     residual: Tensor
+    bound: Tensor
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.directions
         yield self.sigma
 
+    @property
+    def relative_residual(self) -> Tensor:
+        """‖AᵀA v − σ² v‖ / σ² of each, ``(k,)``; without meaning where v is harmless."""
+        return self.bound / self.sigma
+
 
 def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k: int = 1) -> LeastHarmful:
     """argmin ‖A δ‖ over ‖δ‖ = 1 and the k − 1 next: eigenvectors of AᵀA to its smallest eigenvalues (lemma 2).
 
-    Where the nullspace is not {0} the first ones are harmless, σ = 0.
+    Where the nullspace is not {0} the first ones are harmless, σ = 0: random members of it, from a fixed seed. The
+    others come from the whole matrix where it is small, else from an iteration that stops by its residual
+    (``solvers/triplets.py``).
 
     Args:
         layer: a linear map, or an affine module.
@@ -51,41 +79,131 @@ def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k
 
     Raises:
         ValueRangeError: k is below 1 or above the input dimension.
-        TooLargeError: AᵀA would take too much memory.
+        TooLargeError: it would take too much memory.
+        NotConvergedError: the residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
         UnsupportedLayerError: the module is not affine.
     """
     map = as_map(layer, in_shape)
     n = map.in_dim
     if not 1 <= k <= n:
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
-    if 8 * n * (3 * n + map.out_dim) > MEMORY_LIMIT:
-        raise TooLargeError(
-            f"AᵀA of {map} takes {8 * n * n / 2**30:.1f} GiB and as much again to factor, above the limit of "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB; take a smaller input shape"
-        )
-    a = map.to_scipy().toarray()
-    vectors = _by_svd(a, k) if n <= SVD_LIMIT or 4 * k > n else _by_inverse_iteration(a, k)
-    directions = torch.from_numpy(np.ascontiguousarray(vectors.T)).reshape(k, *map.in_shape)
+    vectors = _by_svd(map, k) if n <= SVD_LIMIT or MANY * k > n else _by_structure(map, k)
+    return _measured(map, vectors)
+
+
+def _measured(map: LinearMap, directions: Tensor) -> LeastHarmful:
     image = map.forward(directions)
     sigma = image.flatten(1).norm(dim=1)
-    error = map.adjoint(image).flatten(1) - sigma[:, None] ** 2 * directions.flatten(1)
-    return LeastHarmful(directions, sigma, error.norm(dim=1) / max(map.norm() ** 2, np.finfo(float).tiny))
+    error = (map.adjoint(image).flatten(1) - sigma[:, None] ** 2 * directions.flatten(1)).norm(dim=1)
+    tiny = np.finfo(float).tiny
+    # The smallest singular values are no larger than these σ, whatever the residual (Courant and Fischer).
+    bound = torch.minimum(error / sigma.clamp_min(tiny), sigma)
+    return LeastHarmful(directions, sigma, error / max(map.norm() ** 2, tiny), bound)
 
 
-def _by_svd(a: np.ndarray, k: int) -> np.ndarray:
-    wide = a.shape[0] < a.shape[1]
-    _, _, vt = scipy.linalg.svd(a, full_matrices=wide, check_finite=False)
-    return np.asarray(vt[::-1][:k].T)
+# --- at any size --------------------------------------------------------------------------------------------
 
 
-def _by_inverse_iteration(a: np.ndarray, k: int) -> np.ndarray:
-    """Shift-invert Lanczos on AᵀA, shifted by a trifle so that harmless directions do not stop the Cholesky."""
+def _by_structure(map: LinearMap, k: int) -> Tensor:
+    """Harmless directions first, ``(k, *in_shape)``. A layer with as many outputs as inputs need have none: whether it
+    has is asked only where the iteration finds a σ next to 0."""
+    solver = None
+    if map.out_dim >= map.in_dim and map.norm() > 0:
+        found = _smallest(map, k, None, None)
+        if float(map.forward(found[:1]).norm()) > NEARLY_HARMLESS * map.norm():
+            return found
+        with suppress(TooLargeError, UnsupportedLayerError):
+            solver = choose(map)
+        if solver is None or solver.dim == 0:
+            return found
+    solver = solver or choose(map)
+    harmless = _harmless(solver, min(k, solver.dim))
+    if len(harmless) == k:
+        return harmless
+    return torch.cat([harmless, _smallest(map, k - len(harmless), harmless, solver)])
+
+
+def _harmless(solver: Solver, count: int) -> Tensor:
+    """Orthonormal members of the nullspace, ``(count, *in_shape)``."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(count, *solver.map.in_shape, generator=generator, dtype=torch.float64)
+    for _ in range(2):  # the second time takes out what rounding left, where few directions remain to the last ones
+        q, _ = torch.linalg.qr(solver.project(v).flatten(1).T)
+        v = q.T.reshape(v.shape).contiguous()
+    return v
+
+
+def _smallest(map: LinearMap, k: int, harmless: Tensor | None, solver: Solver | None) -> Tensor:
+    """The k next to the harmless ones, which are given; ``(k, *in_shape)``."""
+    for inverse in _inverses(map, solver):
+        with suppress(NotConvergedError, UnsupportedLayerError, TooLargeError):
+            return smallest_triplets(map, k, inverse, harmless, limit=PATIENCE).vectors
+    return smallest_triplets(map, k, lambda b: _conjugate_gradients(map, b), harmless, limit=PATIENCE).vectors
+
+
+def _inverses(map: LinearMap, solver: Solver | None) -> Iterator[Apply]:
+    """What is near (AᵀA)⁻¹, the cheapest to make first.
+
+    Args:
+        map: A.
+        solver: of A, where it has a nullspace; orthogonal to that Aᵀ(A Aᵀ)⁻²A is (AᵀA)⁻¹.
+    """
+    if solver is not None:
+        yield lambda b: map._adjoint(solver.gram_inverse(solver.gram_inverse(map._forward(b))))
+    elif torus.serves(map.T):
+        outputs, inputs = torus.Torus.sides(map.T)
+        if outputs <= inputs:
+            yield torus.EmbeddedInverse(map.T)
+    with suppress(TooLargeError, UnsupportedLayerError):
+        yield choose(map.T).gram_inverse
+    with suppress(TooLargeError):
+        yield _by_cholesky(map)
+
+
+def _conjugate_gradients(map: LinearMap, b: Tensor) -> Tensor:
+    size = b.flatten(1).norm(dim=1)
+    return pcg(lambda x: map._adjoint(map._forward(x)), b, None, FALLEN * size, INNER)[0]
+
+
+# --- of the whole matrix ------------------------------------------------------------------------------------
+
+
+def _by_svd(map: LinearMap, k: int) -> Tensor:
+    """``(k, *in_shape)``.
+
+    Raises:
+        TooLargeError: A and its singular vectors do not fit.
+    """
+    m, n = map.out_dim, map.in_dim
+    side = n if m < n else min(m, n)
+    _refuse_above(map, 8 * (2 * m * n + m * min(m, n) + 2 * n * side), f"the SVD for {k} directions")
+    _, _, vt = scipy.linalg.svd(map.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
+    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *map.in_shape)
+
+
+def _by_cholesky(map: LinearMap) -> Apply:
+    """(AᵀA)⁻¹, shifted by a trifle so that harmless directions do not stop the Cholesky.
+
+    Raises:
+        TooLargeError: AᵀA does not fit.
+    """
+    n = map.in_dim
+    _refuse_above(map, 8 * n * (3 * n + map.out_dim), "Cholesky of AᵀA")
+    a = map.to_scipy().toarray()
     gram = a.T @ a
-    shift = 1e-13 * float(np.trace(gram))
-    factor = scipy.linalg.cho_factor(gram + shift * np.eye(len(gram)), lower=True, overwrite_a=True, check_finite=False)
-    inverse = scipy.sparse.linalg.LinearOperator(
-        gram.shape, matvec=lambda y: scipy.linalg.cho_solve(factor, y, check_finite=False), dtype=np.float64
-    )
-    start = np.random.default_rng(0).standard_normal(len(gram))
-    values, vectors = scipy.sparse.linalg.eigsh(inverse, k=k, v0=start, tol=0)
-    return np.asarray(vectors[:, np.argsort(values)[::-1]])
+    gram.flat[:: n + 1] += 1e-13 * float(np.trace(gram))
+    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+
+    def inverse(b: Tensor) -> Tensor:
+        solved = scipy.linalg.cho_solve(factor, b.flatten(1).numpy().T, check_finite=False)
+        return torch.from_numpy(solved.T).reshape(b.shape)
+
+    return inverse
+
+
+def _refuse_above(map: LinearMap, needed: int, what: str) -> None:
+    if needed > MEMORY_LIMIT:
+        raise TooLargeError(
+            f"{what} of {map} ({map.out_dim} × {map.in_dim}) takes {needed / 2**30:.1f} GiB, above the limit of "
+            f"{MEMORY_LIMIT / 2**30:.0f} GiB; take a smaller input shape, or fewer directions"
+        )

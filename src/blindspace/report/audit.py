@@ -63,7 +63,13 @@ class Audit:
         }
 
 
-def audit(network: Network, with_layers: bool = True, seed: int = 0, progress: Progress | None = None) -> Audit:
+def audit(
+    network: Network,
+    with_layers: bool = True,
+    seed: int = 0,
+    progress: Progress | None = None,
+    solver: str | None = None,
+) -> Audit:
     """Find and certify what a network cannot see.
 
     Args:
@@ -71,6 +77,7 @@ def audit(network: Network, with_layers: bool = True, seed: int = 0, progress: P
         with_layers: whether every linear layer is measured by itself too.
         seed: of the noise the residual is measured on.
         progress: called before each step.
+        solver: of the front, one of ``solvers.NAMES``; by structure, size and memory if None.
 
     Raises:
         UnsupportedLayerError: the network's code cannot be followed.
@@ -80,7 +87,7 @@ def audit(network: Network, with_layers: bool = True, seed: int = 0, progress: P
     tell = progress or (lambda done, total, what: None)
     tell(0, len(found) + 1, "affine front")
     map = front(network)
-    space = nullspace(map)
+    space = nullspace(map, solver=solver)
     noise = torch.randn(8, *map.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     residual = space.residual(noise)
     reports = []

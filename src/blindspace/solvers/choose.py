@@ -31,6 +31,9 @@ LARGE = 3000
 """Outputs, or inputs of a layer with more outputs, from which a convolution goes to Fourier space; below, the whole
 matrix is as quick to factor and cheaper to apply."""
 
+FOURIER_LIMIT = 4 << 30
+"""Bytes that a solver in Fourier space may take; above, conjugate gradients need next to none."""
+
 PROOF_LIMIT = 2 << 30
 """Bytes that proving an outer factor injective may take."""
 
@@ -67,7 +70,7 @@ def _single(map: LinearMap) -> Solver:
         if found is not None:
             return StructuredSolver(map, found, choose(found.conv))
         try:
-            return FourierSolver(map) if fourier.serves(map) else _injective(map)
+            return FourierSolver(map, FOURIER_LIMIT) if fourier.serves(map) else _injective(map)
         except (UnsupportedLayerError, TooLargeError) as error:
             refusals.append(error)
     try:
@@ -78,7 +81,7 @@ def _single(map: LinearMap) -> Solver:
 
 
 def _injective(map: LinearMap) -> Solver:
-    return InjectiveSolver(map, FourierSolver(map.T))
+    return InjectiveSolver(map, FourierSolver(map.T, FOURIER_LIMIT))
 
 
 def _serves(map: LinearMap, name: str) -> bool:

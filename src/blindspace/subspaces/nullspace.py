@@ -17,12 +17,12 @@ class Nullspace(Subspace):
 
     Args:
         map: A.
-        solver: applies the projector; chosen by structure and size if None.
+        solver: applies the projector: one made before, or the name of one; chosen by structure and size if None.
     """
 
-    def __init__(self, map: LinearMap, solver: Solver | None = None) -> None:
+    def __init__(self, map: LinearMap, solver: Solver | str | None = None) -> None:
         self.map = map
-        self._solver = solver or choose(map)
+        self._solver = solver if isinstance(solver, Solver) else choose(map, solver)
         self.shape = map.in_shape
         self.certificate = self._solver.certificate
         self.solver = self._solver.name
@@ -62,12 +62,13 @@ def as_map(layer: LinearMap | nn.Module, in_shape: tuple[int, ...] | None) -> Li
     return from_module(layer, in_shape)
 
 
-def nullspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Subspace:
+def nullspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None, solver: str | None = None) -> Subspace:
     """The harmless perturbations of one layer: what it maps to zero (definition 1, theorem 1, corollaries 1 and 2).
 
     Args:
         layer: a linear map, or an affine module.
         in_shape: of one input of the module, without the batch; not needed for a map.
+        solver: one of ``solvers.NAMES``; by structure, size and memory if None.
 
     Returns:
         The subspace, of dimension n − rank(A).
@@ -75,9 +76,10 @@ def nullspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Su
     Raises:
         UnsupportedLayerError: the module is not affine.
         ShapeError: it cannot read that shape.
-        TooLargeError: no solver here serves a layer of that size.
+        TooLargeError: the solver would take too much memory.
+        UnknownNameError: no solver has that name.
     """
-    return Nullspace(as_map(layer, in_shape))
+    return Nullspace(as_map(layer, in_shape), solver)
 
 
 def rowspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Subspace:
