@@ -11,10 +11,13 @@ from torch import nn
 
 from blindspace.errors import TooLargeError, UnsupportedLayerError
 from blindspace.maps import Convolution, LinearMap, from_module
-from blindspace.solvers import choose, edges, fourier
+from blindspace.solvers import choose, edges, fourier, loops
 from blindspace.solvers.dense import DenseSolver
+from blindspace.solvers.edges import DirectEdges
 from blindspace.solvers.fourier import FourierSolver
 from blindspace.solvers.gmres import gmres
+from blindspace.solvers.loops import LoopEdges
+from blindspace.solvers.on_demand import OnDemandSolver
 from blindspace.solvers.torus import Torus, multiply
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -72,8 +75,8 @@ def test_agrees_with_the_dense_solver(name: str) -> None:
 @pytest.mark.parametrize("window", [60, 3000])
 @pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"square"}))
 def test_an_iterated_edge_system_agrees_too(name: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edges, "WINDOW", window)
-    monkeypatch.setattr(edges, "ITERATIONS", 400)
+    monkeypatch.setattr(loops, "WINDOW", window)
+    monkeypatch.setattr(loops, "ITERATIONS", 400)
     solver = FourierSolver(layer(name), edges="loops")
     agrees(layer(name), solver)
     assert solver.certificate.kind == "numerical"
@@ -85,7 +88,41 @@ def test_single_precision_inside_reaches_the_same_residual(kind: str) -> None:
     solver = FourierSolver(map, edges=kind, inner=torch.float32)
     agrees(map, solver)
     whole = FourierSolver(map, edges=kind)
-    assert solver.inverse.nbytes * 2 == whole.inverse.nbytes
+    assert solver.edges.inverse.nbytes * 2 == whole.edges.inverse.nbytes
+
+
+def test_factors_that_fit_in_single_precision_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    map = layer("stem")
+    torus = Torus(map)
+    double, single = (DirectEdges.memory(torus, each) for each in (torch.float64, torch.float32))
+    monkeypatch.setattr(fourier, "DIRECT", (double + single) // 2)
+    solver = FourierSolver(map)
+    assert isinstance(solver.edges, DirectEdges)
+    assert solver.inner == torch.float32
+    assert "single precision" in solver.reason
+    agrees(map, solver)
+    b = torch.randn(2, *map.out_shape, dtype=torch.float64)
+    torch.testing.assert_close(map.forward(map.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
+    monkeypatch.setattr(fourier, "DIRECT", 0)
+    assert isinstance(FourierSolver(map).edges, LoopEdges)
+
+
+def test_a_basis_for_large_batches_is_made_for_the_first() -> None:
+    torch.manual_seed(0)
+    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 34, 34))
+    solver = choose(map)
+    assert isinstance(solver, OnDemandSolver)
+    assert "_basis" not in vars(solver)
+    x = torch.randn(solver.dim // 16 + 1, *map.in_shape, dtype=torch.float64)
+    few = solver.project(x[:1])
+    assert "_basis" not in vars(solver)
+    many = solver.project(x)
+    assert "_basis" in vars(solver)
+    assert float((few - many[:1]).abs().max()) <= 1e-14 * float(x.abs().max()) * 10
+    assert torch.equal(solver.project(x[:1]), few), "what was projected before changes nothing"
+    assert residual(map, many, x) <= 1e-15
+    assert solver.project(x.float()).dtype == torch.float32
+    torch.testing.assert_close(solver.project(many), many, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])
@@ -120,9 +157,9 @@ def test_an_unread_pixel_is_never_taken_for_a_seen_one(seed: int, kind: str) -> 
 def test_the_edge_system_is_what_is_applied(name: str, kind: str) -> None:
     map = layer(name)
     solver = FourierSolver(map, edges=kind)
-    system, surplus = solver.edges, len(solver.torus.rows.missing.position)
-    sites = torch.arange(surplus + len(solver.torus.columns.missing.position))
-    matrix = torch.from_numpy(system.block(sites, sites))
+    system, torus = solver.edges, solver.edges.torus
+    sites = torch.arange(len(torus.rows.missing.position) + len(torus.columns.missing.position))
+    matrix = system.block(sites, sites)
     applied = system.apply(torch.eye(system.z + system.f, dtype=torch.float64))
     torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
     r = torch.randn(system.z + system.f, 3, dtype=torch.float64)

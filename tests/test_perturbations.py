@@ -3,8 +3,7 @@ import torch
 from torch import nn
 
 import blindspace as bs
-from blindspace.errors import ShapeError, TooLargeError, UnknownNameError, ValueRangeError
-from blindspace.maps import from_module
+from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
 from blindspace.perturbations import rescale
 from blindspace.subspaces import Subspace, norms
 
@@ -52,38 +51,3 @@ def test_rescale_keeps_zero() -> None:
 def test_family_needs_one_perturbation(space: Subspace) -> None:
     with pytest.raises(ShapeError, match="one perturbation"):
         bs.family(space, torch.zeros(2, 3, 12, 12), 3, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("module", "shape"),
-    [
-        (nn.Linear(64, 128), (64,)),
-        (nn.Conv2d(3, 16, 3, 1, 1), (3, 8, 8)),
-        (nn.Conv2d(3, 64, 7, 2, 3), (3, 20, 20)),  # above the limit of the SVD
-    ],
-)
-@pytest.mark.parametrize("k", [1, 4])
-def test_least_harmful_against_dense_svd(module: nn.Module, shape: tuple[int, ...], k: int) -> None:
-    map = from_module(module, shape)
-    found = bs.least_harmful(module, shape, k)
-    _, sigma, vt = torch.linalg.svd(map.to_dense(), full_matrices=False)
-    torch.testing.assert_close(found.sigma, sigma.flip(0)[:k], rtol=1e-9, atol=1e-12)
-    gram = found.directions.flatten(1) @ found.directions.flatten(1).T
-    torch.testing.assert_close(gram, torch.eye(k, dtype=torch.float64), rtol=0, atol=1e-10)
-    assert float(found.residual.max()) <= 1e-12
-    overlap = (found.directions.flatten(1) @ vt.flip(0)[:k].T).abs()
-    torch.testing.assert_close(overlap.diagonal(), torch.ones(k, dtype=torch.float64), rtol=0, atol=1e-6)
-
-
-def test_least_harmful_of_a_layer_with_a_nullspace_is_harmless() -> None:
-    module = nn.Conv2d(3, 2, 3, 2, 1)
-    found = bs.least_harmful(module, (3, 10, 10), 3)
-    assert bool(bs.nullspace(module, (3, 10, 10)).contains(found.directions, 1e-12).all())
-    assert float(found.sigma.max()) <= 1e-12
-
-
-def test_least_harmful_refuses() -> None:
-    with pytest.raises(ValueRangeError, match="between 1 and"):
-        bs.least_harmful(nn.Linear(4, 9), (4,), 5)
-    with pytest.raises(TooLargeError, match="GiB"):
-        bs.least_harmful(nn.Conv2d(3, 64, 7, 2, 3), (3, 224, 224))

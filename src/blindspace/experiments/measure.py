@@ -47,6 +47,7 @@ class BenchRow:
         bound_1: of one forward and one adjoint of the layer.
         ratio_1: of the two, each pair measured side by side.
         batch: perturbations at once in what follows: 64, or fewer where these would take too long or too much memory.
+        first_64: of the first projection of ``batch`` perturbations, with what the solver makes only then.
         seconds_64: of a projection of ``batch`` perturbations, times 64 over ``batch``.
         bound_64: the same of the lower bound.
         ratio_64: of the two.
@@ -71,6 +72,7 @@ class BenchRow:
     bound_1: float
     ratio_1: float
     batch: int
+    first_64: float
     seconds_64: float
     bound_64: float
     ratio_64: float
@@ -117,7 +119,9 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
     batch = affordable(map, solver.project, patience)
     x = noise(map, batch)
     with peak() as projecting:
+        started = time.perf_counter()
         solver.project(x)
+        first = time.perf_counter() - started
     many = turns(map, solver.project, x, repeats, patience)
     del x
     single = noise(map, 1).float()
@@ -139,6 +143,7 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
         bound_1=one.bound,
         ratio_1=one.ratio,
         batch=batch,
+        first_64=first,
         seconds_64=many.seconds * scale,
         bound_64=many.bound * scale,
         ratio_64=many.ratio,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from math import prod
+from math import prod, sqrt
 
 import numpy as np
 import scipy.sparse
@@ -174,7 +174,7 @@ class LinearMap(ABC):
             "ncv": min(40, size - 1),
             "return_eigenvectors": False,
         }
-        return float(scipy.sparse.linalg.eigsh(operator, **options)[0]) ** 0.5
+        return sqrt(scipy.sparse.linalg.eigsh(operator, **options)[0])
 
     def _unit_vectors(self, chunk: int = 512) -> Iterator[tuple[int, Tensor]]:
         """The standard basis of the input space in batches, each with the index of its first vector."""

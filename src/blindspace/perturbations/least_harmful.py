@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import scipy.linalg
@@ -12,11 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
-from ..maps import LinearMap, Shape
-from ..solvers import Solver, choose, torus
+from ..maps import Dense, LinearMap, Shape
+from ..solvers import Solver, choose
 from ..solvers.dense import MEMORY_LIMIT
-from ..solvers.krylov import NotConvergedError, pcg
-from ..solvers.triplets import Apply, smallest_triplets
+from ..solvers.triplets import smallest_triplets
 from ..subspaces.nullspace import as_map
 
 SVD_LIMIT = 1024
@@ -27,15 +27,6 @@ MANY = 8
 
 NEARLY_HARMLESS = 1e-6
 """Share of ‖A‖ below which a smallest σ is reason to ask for the nullspace."""
-
-PATIENCE = 400
-"""Steps that an inverse gets to bring the iteration to its end, before the next one is tried."""
-
-INNER = 100
-"""Conjugate gradients at most for an inverse where no structure gives one, …"""
-
-FALLEN = 0.1
-"""… and the share of its residual at which they stop: it is a preconditioner only."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,12 @@ def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k
     n = map.in_dim
     if not 1 <= k <= n:
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
-    vectors = _by_svd(map, k) if n <= SVD_LIMIT or MANY * k > n else _by_structure(map, k)
+    if isinstance(map, Dense):
+        vectors = _by_token(map, k)
+    elif n <= SVD_LIMIT or MANY * k > n:
+        vectors = _by_svd(map, k)
+    else:
+        vectors = _at_any_size(map, k)
     return _measured(map, vectors)
 
 
@@ -101,15 +97,15 @@ def _measured(map: LinearMap, directions: Tensor) -> LeastHarmful:
     return LeastHarmful(directions, sigma, error / max(map.norm() ** 2, tiny), bound)
 
 
-# --- at any size --------------------------------------------------------------------------------------------
+def _at_any_size(map: LinearMap, k: int) -> Tensor:
+    """Harmless directions first, ``(k, *in_shape)``.
 
-
-def _by_structure(map: LinearMap, k: int) -> Tensor:
-    """Harmless directions first, ``(k, *in_shape)``. A layer with as many outputs as inputs need have none: whether it
-    has is asked only where the iteration finds a σ next to 0."""
+    A layer with as many outputs as inputs need have none: whether it has is asked only where the iteration finds a σ
+    next to 0.
+    """
     solver = None
     if map.out_dim >= map.in_dim and map.norm() > 0:
-        found = _smallest(map, k, None, None)
+        found = smallest_triplets(map, k).vectors
         if float(map.forward(found[:1]).norm()) > NEARLY_HARMLESS * map.norm():
             return found
         with suppress(TooLargeError, UnsupportedLayerError):
@@ -120,7 +116,7 @@ def _by_structure(map: LinearMap, k: int) -> Tensor:
     harmless = _harmless(solver, min(k, solver.dim))
     if len(harmless) == k:
         return harmless
-    return torch.cat([harmless, _smallest(map, k - len(harmless), harmless, solver)])
+    return torch.cat([harmless, smallest_triplets(map, k - len(harmless), harmless).vectors])
 
 
 def _harmless(solver: Solver, count: int) -> Tensor:
@@ -133,39 +129,14 @@ def _harmless(solver: Solver, count: int) -> Tensor:
     return v
 
 
-def _smallest(map: LinearMap, k: int, harmless: Tensor | None, solver: Solver | None) -> Tensor:
-    """The k next to the harmless ones, which are given; ``(k, *in_shape)``."""
-    for inverse in _inverses(map, solver):
-        with suppress(NotConvergedError, UnsupportedLayerError, TooLargeError):
-            return smallest_triplets(map, k, inverse, harmless, limit=PATIENCE).vectors
-    return smallest_triplets(map, k, lambda b: _conjugate_gradients(map, b), harmless, limit=PATIENCE).vectors
-
-
-def _inverses(map: LinearMap, solver: Solver | None) -> Iterator[Apply]:
-    """What is near (AᵀA)⁻¹, the cheapest to make first.
-
-    Args:
-        map: A.
-        solver: of A, where it has a nullspace; orthogonal to that Aᵀ(A Aᵀ)⁻²A is (AᵀA)⁻¹.
-    """
-    if solver is not None:
-        yield lambda b: map._adjoint(solver.gram_inverse(solver.gram_inverse(map._forward(b))))
-    elif torus.serves(map.T):
-        outputs, inputs = torus.Torus.sides(map.T)
-        if outputs <= inputs:
-            yield torus.EmbeddedInverse(map.T)
-    with suppress(TooLargeError, UnsupportedLayerError):
-        yield choose(map.T).gram_inverse
-    with suppress(TooLargeError):
-        yield _by_cholesky(map)
-
-
-def _conjugate_gradients(map: LinearMap, b: Tensor) -> Tensor:
-    size = b.flatten(1).norm(dim=1)
-    return pcg(lambda x: map._adjoint(map._forward(x)), b, None, FALLEN * size, INNER)[0]
-
-
-# --- of the whole matrix ------------------------------------------------------------------------------------
+def _by_token(map: Dense, k: int) -> Tensor:
+    """Those of its matrix, each at one token after the other."""
+    tokens = prod(map.leading)
+    vectors = _by_svd(Dense(map.matrix), -(-k // tokens))
+    index = torch.arange(k)
+    directions = torch.zeros(k, tokens, map.matrix.shape[1], dtype=torch.float64)
+    directions[index, index % tokens] = vectors[index // tokens]
+    return directions.reshape(k, *map.in_shape)
 
 
 def _by_svd(map: LinearMap, k: int) -> Tensor:
@@ -176,34 +147,11 @@ def _by_svd(map: LinearMap, k: int) -> Tensor:
     """
     m, n = map.out_dim, map.in_dim
     side = n if m < n else min(m, n)
-    _refuse_above(map, 8 * (2 * m * n + m * min(m, n) + 2 * n * side), f"the SVD for {k} directions")
-    _, _, vt = scipy.linalg.svd(map.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
-    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *map.in_shape)
-
-
-def _by_cholesky(map: LinearMap) -> Apply:
-    """(AᵀA)⁻¹, shifted by a trifle so that harmless directions do not stop the Cholesky.
-
-    Raises:
-        TooLargeError: AᵀA does not fit.
-    """
-    n = map.in_dim
-    _refuse_above(map, 8 * n * (3 * n + map.out_dim), "Cholesky of AᵀA")
-    a = map.to_scipy().toarray()
-    gram = a.T @ a
-    gram.flat[:: n + 1] += 1e-13 * float(np.trace(gram))
-    factor = scipy.linalg.cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
-
-    def inverse(b: Tensor) -> Tensor:
-        solved = scipy.linalg.cho_solve(factor, b.flatten(1).numpy().T, check_finite=False)
-        return torch.from_numpy(solved.T).reshape(b.shape)
-
-    return inverse
-
-
-def _refuse_above(map: LinearMap, needed: int, what: str) -> None:
+    needed = 8 * (2 * m * n + m * min(m, n) + 2 * n * side)
     if needed > MEMORY_LIMIT:
         raise TooLargeError(
-            f"{what} of {map} ({map.out_dim} × {map.in_dim}) takes {needed / 2**30:.1f} GiB, above the limit of "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB; take a smaller input shape, or fewer directions"
+            f"the SVD for the {k} least harmful directions of {map} ({m} × {n}) takes {needed / 2**30:.1f} GiB, above "
+            f"the limit of {MEMORY_LIMIT / 2**30:.0f} GiB; take fewer of them, or a smaller input shape"
         )
+    _, _, vt = scipy.linalg.svd(map.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
+    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *map.in_shape)

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
 from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, Separable, compose
-from . import dense, fourier, grouped, patchwise, separable, structure, torus
+from . import dense, fourier, grouped, on_demand, patchwise, separable, structure, torus
 from .certificate import Certificate
 from .dense import DenseSolver
 from .diagonal import DiagonalSolver
@@ -18,6 +18,7 @@ from .fourier import FourierSolver
 from .grouped import GroupedSolver
 from .inertia import certify
 from .krylov import KrylovSolver
+from .on_demand import OnDemandSolver
 from .precondition import FactorPreconditioner
 from .probe import inverts
 from .reduced import InjectiveSolver, ReducedSolver, StructuredSolver
@@ -70,7 +71,10 @@ def _single(map: LinearMap) -> Solver:
         if found is not None:
             return StructuredSolver(map, found, choose(found.conv))
         try:
-            return FourierSolver(map, FOURIER_LIMIT) if fourier.serves(map) else _injective(map)
+            if not fourier.serves(map):
+                return _injective(map)
+            solver = FourierSolver(map, FOURIER_LIMIT)
+            return OnDemandSolver(solver) if on_demand.pays(solver) else solver
         except (UnsupportedLayerError, TooLargeError) as error:
             refusals.append(error)
     try:

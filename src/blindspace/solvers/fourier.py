@@ -11,13 +11,17 @@ from ..maps import LinearMap
 from . import torus
 from .certificate import MARGIN, Certificate, Kind
 from .dense import MEMORY_LIMIT
-from .edges import DirectEdges, LoopEdges
+from .edges import DirectEdges
+from .loops import LoopEdges
 from .probe import inverts, smallest_sigma
 from .solver import Solver
-from .torus import Torus, multiply
+from .torus import Torus
 
 DIRECT = 1 << 30
 """Bytes up to which the edge system is factored whole."""
+
+LANCZOS = "Lanczos on the inverse of A Aᵀ, in Fourier space"
+"""What tells the smallest σ where nothing proves the rank."""
 
 PASSES = 6
 """Refinement steps at most."""
@@ -30,6 +34,15 @@ AMPLIFIED = 1e3
 
 RESOLVED = 1e-6
 """Least share of ‖C‖ that the smallest σ must have: A Aᵀ, with its rounding, tells no smaller ones from 0."""
+
+FEW_DIGITS = 1e-3
+"""Share left over after which a pass is done in single precision."""
+
+SINGLE = 1e-4
+"""What is expected of such a pass, at most."""
+
+SINGLE_PASSES = 2
+"""Refinements by which an inverse in single precision is one in double."""
 
 CHUNK = 20 << 20
 """Bytes of perturbations worked on at a time: enough for the edge systems, few enough for the caches."""
@@ -56,7 +69,8 @@ class FourierSolver(Solver):
         map: for which ``serves`` holds.
         limit: bytes it may take.
         edges: "direct" or "loops"; by size if None.
-        inner: torch.float32 to solve in single precision and keep half the bytes; residuals stay in float64.
+        inner: torch.float32 to solve in single precision and keep half the bytes, by size if None; residuals stay in
+            float64.
 
     Raises:
         UnsupportedLayerError: it does not serve that map, or A has not full row rank to working precision.
@@ -70,27 +84,35 @@ class FourierSolver(Solver):
         map: LinearMap,
         limit: int = MEMORY_LIMIT,
         edges: str | None = None,
-        inner: torch.dtype = torch.float64,
+        inner: torch.dtype | None = None,
     ) -> None:
         if not serves(map):
             raise UnsupportedLayerError(f"{map} is no zero-padded convolution of one group that contracts")
         super().__init__(map)
         self._refuse_above(limit)
-        self.torus, self.inverse = self._frequencies()
-        direct = edges == "direct" if edges else DirectEdges.memory(self.torus) <= DIRECT
-        try:
-            self.edges: DirectEdges | LoopEdges = (DirectEdges if direct else LoopEdges)(self.torus, self.inverse)
-        except UnsupportedLayerError as error:
-            raise UnsupportedLayerError(f"{map}: {error}") from error
-        self.norm_bound = self.torus.norm_bound
-        self.inner = torch.float64
+        torus, inverse = self._frequencies()
+        self.norm_bound, self.passes = torus.norm_bound, 0
+        self._single: DirectEdges | LoopEdges | None = None
+        plans = [(edges, inner or torch.float64)] if edges else _by_size(torus, inner)
+        for direct, precision in plans:
+            try:
+                self._set_edges(torus, inverse, direct == "direct", precision)
+                break
+            except UnsupportedLayerError as error:
+                refusal = error
+        else:
+            raise UnsupportedLayerError(f"{map}: {refusal}") from refusal
+        unknowns = self.edges.z + self.edges.f
+        how = "an edge system" if isinstance(self.edges, DirectEdges) else "an iterated edge system"
+        single = " in single precision, refined in double" if self.inner == torch.float32 else ""
+        self.reason = f"a torus of {torus.grid} positions and {how} of {unknowns} unknowns{single}"
+
+    def _set_edges(self, torus: Torus, inverse: Tensor, direct: bool, precision: torch.dtype) -> None:
+        edges = DirectEdges(torus, inverse, precision) if direct else LoopEdges(torus, inverse)
+        self.edges: DirectEdges | LoopEdges = edges if precision == torch.float64 else edges.to(precision)
+        self.inner = precision
         self.certificate = self._certify()
         self._check()
-        self.inner = inner
-        self._cast(inner)
-        unknowns = self.edges.z + self.edges.f
-        how = "an edge system" if direct else "an iterated edge system"
-        self.reason = f"a torus of {self.torus.grid} positions and {how} of {unknowns} unknowns"
 
     def _refuse_above(self, limit: int) -> None:
         needed = memory(self.map)
@@ -117,12 +139,12 @@ class FourierSolver(Solver):
         tolerance = max(size, self.map.in_dim) * ENOUGH * self.norm_bound
         if smallest <= max(MARGIN * tolerance, RESOLVED * self.norm_bound):
             raise UnsupportedLayerError(f"{self.map} has not full row rank to working precision")
-        kind: Kind = "exact" if isinstance(self.edges, DirectEdges) else "numerical"
-        return Certificate(size, kind, self.edges.proof, tolerance, self.norm_bound, smallest, None)
+        kind: Kind = "exact" if self.edges.proof else "numerical"
+        return Certificate(size, kind, self.edges.proof or LANCZOS, tolerance, self.norm_bound, smallest, None)
 
     def _roughly(self, b: Tensor) -> Tensor:
         """(A Aᵀ)⁻¹ b to a few digits."""
-        u = self.gram_inverse(b, 1e-6)
+        u = self._inverse(b, 1e-6, self.inner)
         if isinstance(self.edges, LoopEdges) and not self.edges.solved:
             raise UnsupportedLayerError(f"the edges of {self.map} take over {self.edges.iterations} iterations")
         return u
@@ -140,22 +162,37 @@ class FourierSolver(Solver):
         if residual > 2 * ENOUGH:
             raise UnsupportedLayerError(f"{self.map} is too ill-conditioned: the residual stays at {residual:.1e}")
 
+    @property
+    def iterations(self) -> int | None:
+        """Of the last solution of an edge system that is not factored."""
+        return self.edges.iterations if isinstance(self.edges, LoopEdges) else None
+
     def gram_inverse(self, b: Tensor, share: float = 1e-13) -> Tensor:
-        """(A Aᵀ)⁻¹ b, ``(B, *out_shape)``, float64; an iterated edge system to a residual of that share."""
-        size = b.flatten(1).norm(dim=1).clamp_min(torch.finfo(b.dtype).tiny).reshape(-1, *[1] * (b.ndim - 1))
-        b = (b / size).to(self.inner)  # of norm 1, which single precision can hold
-        v = multiply(self.inverse, self.torus.transform(self.torus.rows.embed(b)))
-        r = -self.edges.collect(v)
-        e = self.edges.solve(r, max(share, float(torch.finfo(self.inner).eps)) * r.norm(dim=0))
-        v = v + multiply(self.inverse, self.edges.spread(e))
-        u: Tensor = self.torus.rows.extract(self.torus.back(v)).double() * size
+        """(A Aᵀ)⁻¹ b, ``(B, *out_shape)``, float64.
+
+        Args:
+            b: the same shape.
+            share: of its residual that an iterated edge system may leave.
+        """
+        u = self._inverse(b, share, self.inner)
+        if self.inner == torch.float32:
+            for _ in range(SINGLE_PASSES):
+                u = u + self._inverse(b - self.map._forward(self.map._adjoint(u)), share, self.inner)
         return u
 
-    def _cast(self, dtype: torch.dtype) -> None:
-        """Keep what is applied in that precision."""
-        self.torus.to(dtype)
-        self.edges.to(dtype)
-        self.inverse = self.edges.inverse
+    def _inverse(self, b: Tensor, share: float, precision: torch.dtype) -> Tensor:
+        """The same in that precision, unrefined."""
+        size = b.flatten(1).norm(dim=1).clamp_min(torch.finfo(b.dtype).tiny).reshape(-1, *[1] * (b.ndim - 1))
+        # Of norm 1, which single precision can hold.
+        u: Tensor = self._edges_in(precision).gram_inverse((b / size).to(precision), share).double() * size
+        return u
+
+    def _edges_in(self, precision: torch.dtype) -> DirectEdges | LoopEdges:
+        if precision == self.inner:
+            return self.edges
+        if self._single is None:
+            self._single = self.edges.to(precision)
+        return self._single
 
     def _project(self, x: Tensor) -> Tensor:
         if self.dim == 0:
@@ -169,17 +206,30 @@ class FourierSolver(Solver):
         """x ← x − Aᵀ(A Aᵀ)⁻¹ A x until ‖A x‖ is, or must by its last fall be, at the rounding error."""
         enough = ENOUGH * self.norm_bound * x.flatten(1).norm(dim=1)
         before = torch.full_like(enough, float("inf"))
+        self.passes = 0
         for _ in range(PASSES):
             b = self.map._forward(x)
             size = b.flatten(1).norm(dim=1)
             if bool(((size <= enough) | (size > before / 4)).all()):
                 break
-            share = float((enough / size.clamp_min(torch.finfo(size.dtype).tiny)).min()) / AMPLIFIED
-            x = x - self.map._adjoint(self.gram_inverse(b, max(share, 1e-13)))
-            if bool((size * (size / before) <= enough / 100).all() & before.isfinite().all()):
+            share = float((enough / size.clamp_min(torch.finfo(size.dtype).tiny)).min())
+            # What little is left of an accurate pass needs few digits.
+            precision = torch.float32 if share >= FEW_DIGITS and bool(before.isfinite().all()) else self.inner
+            u = self._inverse(b, max(share / AMPLIFIED, 1e-13), precision)
+            x = x - self.map._adjoint(u.to(precision)).double()
+            self.passes += 1
+            falls = (size / before).clamp_min(0.0 if precision == self.inner else SINGLE)
+            if bool((size * falls <= enough / 100).all() & before.isfinite().all()):
                 break  # falling as before it is far below already, and need not be measured again
             before = size
         return x
+
+
+def _by_size(torus: Torus, inner: torch.dtype | None) -> list[tuple[str, torch.dtype]]:
+    """What to try: factors where they fit, in double precision or else in single; then the iteration."""
+    precisions = [inner] if inner else [torch.float64, torch.float32]
+    direct = [("direct", each) for each in precisions if DirectEdges.memory(torus, each) <= DIRECT]
+    return [*direct[:1], ("loops", precisions[0])] if not direct or direct[0][1] != precisions[0] else direct[:1]
 
 
 def memory(map: LinearMap) -> int:

@@ -8,12 +8,12 @@ swaps them. What stands in neither image nor output, the missing sites, is what 
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -195,9 +195,11 @@ class Torus:
         inverse: Tensor = torch.linalg.inv(self.symbol @ self.symbol_adjoint)
         return (inverse + inverse.mH) / 2
 
-    def to(self, dtype: torch.dtype) -> None:
-        """Keep the symbols in that precision."""
-        self.symbol, self.symbol_adjoint = (x.to(dtype.to_complex()) for x in (self.symbol, self.symbol_adjoint))
+    def to(self, dtype: torch.dtype) -> Torus:
+        """The same with symbols in that precision."""
+        other = copy(self)
+        other.symbol, other.symbol_adjoint = (x.to(dtype.to_complex()) for x in (self.symbol, self.symbol_adjoint))
+        return other
 
     # --- fields in Fourier space are (B, channels, frequencies) ------------------------------------------
 
@@ -213,7 +215,7 @@ class Torus:
         field: Tensor = torch.fft.irfftn(spectrum.reshape(*spectrum.shape[:2], *half), s=self.grid, dim=axes)
         return field
 
-    def entries(self, operator: Tensor, rows: Sites, columns: Sites, phases: tuple[int, int]) -> np.ndarray:
+    def entries(self, operator: Tensor, rows: Sites, columns: Sites, phases: tuple[int, int]) -> Tensor:
         """Entries, between two lists of sites, of an operator given by a matrix a frequency.
 
         They depend on the difference of two positions alone: one inverse transform holds them all.
@@ -225,13 +227,13 @@ class Torus:
             phases: of the lattices they lie on.
 
         Returns:
-            ``(m · p / phases, n · q / phases)``, channels fastest.
+            ``(m · p / phases, n · q / phases)``, channels fastest, in the operator's precision.
         """
         by_difference = self.back(operator.permute(1, 2, 0)).flatten(2)
         high, wide = operator.shape[1] // phases[0], operator.shape[2] // phases[1]
         blocks = by_difference.reshape(high, phases[0], wide, phases[1], -1).permute(4, 1, 3, 0, 2).contiguous()
         del by_difference
-        result = np.empty((len(rows.position) * high, len(columns.position) * wide))
+        result = torch.empty(len(rows.position), high, len(columns.position), wide, dtype=blocks.dtype)
         theirs = torch.unravel_index(columns.position, self.grid)
         step = max((4 << 20) // max(8 * high * len(columns.position) * wide, 1), 1)
         for start in range(0, len(rows.position), step):
@@ -240,10 +242,8 @@ class Torus:
             ours = torch.unravel_index(rows.position[some], self.grid)
             for here, there, m in zip(ours, theirs, self.grid, strict=True):
                 difference = difference * m + (here[:, None] - there) % m
-            block = blocks[difference, rows.phase[some][:, None], columns.phase]
-            part = block.transpose(1, 2).reshape(len(difference) * high, -1)
-            result[start * high : start * high + len(part)] = part.numpy()
-        return result
+            result[some] = blocks[difference, rows.phase[some][:, None], columns.phase].transpose(1, 2)
+        return result.reshape(len(rows.position) * high, len(columns.position) * wide)
 
 
 def serves(map: LinearMap) -> bool:
