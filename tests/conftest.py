@@ -1,9 +1,14 @@
-"""Tests never touch the cache of whoever runs them."""
+"""Tests never touch the cache of whoever runs them, and none depends on how fast the machine is."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)
+settings.load_profile("any machine")
 
 if "BLINDSPACE_HOME" not in os.environ:
     # Before anything is imported, and for the processes that tests start; deleted when this one ends.

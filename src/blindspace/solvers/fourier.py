@@ -213,10 +213,11 @@ class FourierSolver(Solver):
             if bool(((size <= enough) | (size > before / 4)).all()):
                 break
             share = float((enough / size.clamp_min(torch.finfo(size.dtype).tiny)).min())
-            # What little is left of an accurate pass needs few digits.
-            precision = torch.float32 if share >= FEW_DIGITS and bool(before.isfinite().all()) else self.inner
+            # What little is left of an accurate pass needs few digits; what is taken off must lie in the row space.
+            little = share >= FEW_DIGITS and bool(before.isfinite().all())
+            precision = torch.float32 if little else self.inner
             u = self._inverse(b, max(share / AMPLIFIED, 1e-13), precision)
-            x = x - self.map._adjoint(u.to(precision)).double()
+            x = x - self.map._adjoint(u.float() if little else u).double()
             self.passes += 1
             falls = (size / before).clamp_min(0.0 if precision == self.inner else SINGLE)
             if bool((size * falls <= enough / 100).all() & before.isfinite().all()):
