@@ -29,7 +29,7 @@ __all__ = ["BenchRow", "Refused", "RivalRow", "bench", "select"]
 PATIENCE = 10.0
 """Seconds that one kind of measurement, or LSMR in all, may take."""
 
-LONGEST = 300.0
+LONGEST = 900.0
 """Seconds after which a process is ended, whatever it is at."""
 
 

@@ -54,13 +54,17 @@ def _with(weight: Tensor) -> nn.Conv2d:
 
 
 def _gabor() -> nn.Conv2d:
-    """Smooth, oriented and strongly correlated kernels, as training makes them: the realistic hard case."""
+    """Smooth, oriented and strongly correlated kernels, as training makes them: the realistic hard case.
+
+    Each has its own orientation and wavelength, and each colour its own contrast and phase.
+    """
     at = torch.linspace(-1, 1, 7, dtype=torch.float64)
     y, x = torch.meshgrid(at, at, indexing="ij")
-    angles = torch.arange(10, dtype=torch.float64)[:, None, None] * pi / 10
-    wave = torch.exp(-2 * (x**2 + y**2)) * torch.cos(3 * (x * angles.cos() + y * angles.sin()) + 2 * angles)
-    shades = 0.5 + 0.1 * torch.arange(10, dtype=torch.float64)[:, None, None]
-    return _with(torch.stack([wave, wave * shades, wave / 4 + (shades - 0.5) / 2], 1))
+    angle = torch.arange(10, dtype=torch.float64)[:, None, None, None] * pi / 10
+    frequency = 2 + 4 * torch.rand(10, 1, 1, 1, dtype=torch.float64)
+    contrast, phase = torch.rand(2, 10, 3, 1, 1, dtype=torch.float64)
+    wave = torch.cos(frequency * (x * angle.cos() + y * angle.sin()) + 2 * pi * phase)
+    return _with(contrast * torch.exp(-2 * (x**2 + y**2)) * wave)
 
 
 def _trained() -> nn.Conv2d:

@@ -3,6 +3,7 @@
 from .composed import Composed, compose
 from .convolution import Convolution
 from .dense import Dense
+from .jacobian import Jacobian
 from .linear_map import LinearMap, Shape
 from .modules import from_module, is_affine, register
 from .padding import Padding
@@ -10,8 +11,10 @@ from .pooling import AdaptiveAveragePooling, AveragePooling
 from .rearrange import Identity, Rearrange
 from .resize import Resize
 from .scale import Scale
+from .selection import Selection, selection
 from .separable import Separable
-from .stacked import Stacked
+from .stacked import Stacked, stacked
+from .summed import Summed, summed
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -20,16 +23,22 @@ __all__ = [
     "Convolution",
     "Dense",
     "Identity",
+    "Jacobian",
     "LinearMap",
     "Padding",
     "Rearrange",
     "Resize",
     "Scale",
+    "Selection",
     "Separable",
     "Shape",
     "Stacked",
+    "Summed",
     "compose",
     "from_module",
     "is_affine",
     "register",
+    "selection",
+    "stacked",
+    "summed",
 ]

@@ -11,7 +11,9 @@ from .convolution import Convolution
 from .dense import Dense
 from .linear_map import LinearMap
 from .padding import Padding
+from .rearrange import Rearrange
 from .scale import Scale
+from .selection import Selection, positions, selection
 from .separable import Separable
 
 
@@ -65,8 +67,9 @@ def compose(*factors: LinearMap) -> LinearMap:
     whole: list[LinearMap] = []
     for factor in factors:
         for part in factor.factors if isinstance(factor, Composed) else [factor]:
-            _append(whole, part)
-    result = whole[0]
+            if not _nothing(part):
+                _append(whole, part)
+    result = whole[0] if whole else factors[0]
     for part in whole[1:]:
         result = Composed(part, result)
     return result
@@ -92,6 +95,10 @@ def _append(whole: list[LinearMap], outer: LinearMap) -> None:
         whole.append(outer)
 
 
+def _nothing(map: LinearMap) -> bool:
+    return isinstance(map, Rearrange) and map.in_shape == map.out_shape and map.still
+
+
 def _check_fit(outer: LinearMap, inner: LinearMap) -> None:
     if inner.out_shape != outer.in_shape:
         raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
@@ -115,8 +122,16 @@ def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
         return _separable(outer, inner)
     if isinstance(outer, Padding) and isinstance(inner, Separable) and _only_crops(outer):
         return _separable(outer, inner)
+    if isinstance(inner, Rearrange) and isinstance(outer, Rearrange) and inner.still and outer.still:
+        return Rearrange(inner.in_shape, outer.out_shape)
+    if isinstance(inner, Selection) or isinstance(outer, Selection):
+        return _moved(outer, inner)
     if isinstance(inner, Scale) and isinstance(outer, Scale):
         return Scale(outer.weight * inner.weight, outer.in_shape)
+    if isinstance(inner, Padding) and isinstance(outer, Padding):
+        return _padded_twice(outer, inner)
+    if isinstance(inner, Padding) and isinstance(outer, Convolution):
+        return _padded(outer, inner)
     if isinstance(inner, Scale) and isinstance(outer, Convolution):
         channels = _per_channel(inner)
         if channels is None:
@@ -135,6 +150,37 @@ def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
     if isinstance(inner, Dense) and isinstance(outer, Scale) and _last_axis_only(outer):
         return Dense(outer.weight.reshape(-1, 1) * inner.matrix, inner.leading)
     return None
+
+
+def _moved(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
+    """One selection for two maps that only move values."""
+    first, second = positions(inner), positions(outer)
+    if first is None or second is None:
+        return None
+    read = torch.cat([first, first.new_full((1,), -1)])[second]  # −1 of the outer one stays −1
+    return selection(inner.in_shape, outer.out_shape, read)
+
+
+def _padded_twice(outer: Padding, inner: Padding) -> Padding | None:
+    """One padding for two that both crop or both add zeros."""
+    amounts = [n for padding in (outer, inner) for pair in padding.amounts for n in pair]
+    crops, adds = max(amounts) <= 0, min(amounts) >= 0 and outer.mode == inner.mode == "zeros"
+    if not crops and not adds:
+        return None
+    axes = max(len(outer.axes), len(inner.axes))
+    pairs = [[(0, 0)] * (axes - len(padding.axes)) + list(padding.amounts) for padding in (outer, inner)]
+    return Padding(inner.in_shape, [(a + c, b + d) for (a, b), (c, d) in zip(*pairs, strict=True)])
+
+
+def _padded(conv: Convolution, padding: Padding) -> Convolution | None:
+    """A convolution that pads zeros by itself."""
+    axes = len(conv.kernel)
+    spatial = len(padding.axes) <= axes and padding.mode == conv.mode == "zeros"
+    if not spatial or min(n for pair in padding.amounts for n in pair) < 0:
+        return None
+    more = [(0, 0)] * (axes - len(padding.axes)) + list(padding.amounts)
+    both = [(a + c, b + d) for (a, b), (c, d) in zip(conv.padding, more, strict=True)]
+    return Convolution(conv.weight, padding.in_shape, conv.stride, both, conv.dilation, conv.groups)
 
 
 def _with_weight(like: Convolution, weight: Tensor) -> Convolution:

@@ -37,6 +37,11 @@ class Rearrange(LinearMap):
         if sorted(self.order) != list(range(len(self.view))):
             raise ShapeError(f"{self.order} is no permutation of {len(self.view)} axes")
 
+    @property
+    def still(self) -> bool:
+        """Whether no value moves: it only reshapes."""
+        return self.order == tuple(range(len(self.order)))
+
     def _forward(self, x: Tensor) -> Tensor:
         x = x.reshape(-1, *self.view).permute(0, *(axis + 1 for axis in self.order))
         return x.reshape(-1, *self.out_shape)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from .convolution import Convolution
+from .dense import Dense
 from .linear_map import LinearMap
 
 
@@ -41,3 +43,38 @@ class Stacked(LinearMap):
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
         return scipy.sparse.csr_array(scipy.sparse.vstack([part.to_scipy() for part in self.parts]))
+
+
+def stacked(parts: Sequence[LinearMap]) -> LinearMap:
+    """Maps side by side, those of one geometry as one map of all their kernels or rows; in some order.
+
+    Args:
+        parts: as of ``Stacked``.
+
+    Raises:
+        ShapeError: as of ``Stacked``.
+    """
+    groups: dict[object, list[LinearMap]] = {}
+    for part in parts:
+        groups.setdefault(_geometry(part), []).append(part)
+    whole = [_one_of(group) for group in groups.values()]
+    return whole[0] if len(whole) == 1 else Stacked(whole)
+
+
+def _geometry(map: LinearMap) -> object:
+    match map:
+        case Convolution(groups=1):
+            return (map.in_shape, map.kernel, map.stride, map.padding, map.dilation, map.mode)
+        case Dense():
+            return map.in_shape
+    return id(map)
+
+
+def _one_of(group: list[LinearMap]) -> LinearMap:
+    match group:
+        case [Convolution() as first, _, *_]:
+            weight = torch.cat([each.weight for each in group if isinstance(each, Convolution)])
+            return Convolution(weight, first.in_shape, first.stride, first.padding, first.dilation, 1, first.mode)
+        case [Dense() as first, _, *_]:
+            return Dense(torch.cat([each.matrix for each in group if isinstance(each, Dense)]), first.leading)
+    return group[0]

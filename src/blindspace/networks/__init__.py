@@ -1,11 +1,12 @@
 """Floor 4: from a model to its maps."""
 
 from .builtin import BUILTIN, Recipe
-from .front import front, harmless
-from .layers import Layer, LayerReport, layers, measure
+from .front import ends, front, harmless, record
+from .layers import LayerReport, layers, measure
 from .load import load
 from .modules import CentreCrop, Normalise, Resize
 from .network import Network
+from .recording import Layer, Recording
 from .training import Card, train
 
 __all__ = [
@@ -17,11 +18,14 @@ __all__ = [
     "Network",
     "Normalise",
     "Recipe",
+    "Recording",
     "Resize",
+    "ends",
     "front",
     "harmless",
     "layers",
     "load",
     "measure",
+    "record",
     "train",
 ]

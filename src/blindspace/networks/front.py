@@ -1,73 +1,71 @@
 """The affine front of a network: everything it does to an input before the first non-linear operation.
 
-Its nullspace is harmless for the whole network. Here the front is followed along a chain of modules and ends, correct
-but no larger than it need be, at the first operation that is not known to be affine or at the first branch.
+Its nullspace is harmless for the whole network. Where branches leave, the front is all that they read, and its
+nullspace the intersection of theirs.
 """
 
 from __future__ import annotations
 
-import torch
-from torch import fx
+from weakref import WeakKeyDictionary
 
-from ..errors import ShapeError, UnsupportedLayerError
-from ..maps import Identity, LinearMap, Rearrange, compose, from_module
+from ..maps import LinearMap
 from ..subspaces import Subspace, nullspace
-from .graph import has_map, module_of, shape_of, trace
+from .affine import front_map, front_values
 from .network import Network
+from .recorder import record_module
+from .recording import Recording
+
+_recorded: WeakKeyDictionary[Network, Recording] = WeakKeyDictionary()
+
+
+def record(network: Network) -> Recording:
+    """A network followed from its input; once, however often it is asked for.
+
+    Raises:
+        UnsupportedLayerError: it cannot be followed, with the operation and the reason.
+    """
+    if network not in _recorded:
+        _recorded[network] = record_module(network)
+    return _recorded[network]
 
 
 def front(network: Network) -> LinearMap:
     """The linear part of the affine front.
 
     Args:
-        network: whose module can be traced.
+        network: of any code, as long as it runs.
 
     Returns:
         One map from the input, the identity where the network begins with something non-linear.
 
     Raises:
-        UnsupportedLayerError: the network's code cannot be followed.
+        UnsupportedLayerError: the network cannot be followed.
     """
-    traced = trace(network)
-    node = next(n for n in traced.graph.nodes if n.op == "placeholder")
-    parts: list[LinearMap] = [Identity(network.input_shape)]
-    while len(node.users) == 1:
-        reader = next(iter(node.users))
-        part = affine(traced, reader, node)
-        if part is None:
-            break
-        parts.append(part)
-        node = reader
-    # The identity the chain starts with says nothing once something follows.
-    return compose(*(parts[1:] or parts))
+    return front_map(record(network).graph)
 
 
-def affine(traced: fx.GraphModule, reader: fx.Node, node: fx.Node) -> LinearMap | None:
-    """The map of a node that reads ``node`` and nothing else; None where it is not known to be affine."""
-    module = module_of(traced, reader)
-    if module is not None and list(reader.args) == [node] and not reader.kwargs:
-        try:
-            return from_module(module, shape_of(node)) if has_map(module) else None
-        except (UnsupportedLayerError, ShapeError):
-            return None  # a batch norm without statistics, or a flatten that goes across the batch
-    keeps_batch = reader.target is torch.flatten and reader.args[1:] == (1,) and not reader.kwargs
-    if reader.op == "call_function" and keeps_batch:
-        return Rearrange(shape_of(node), shape_of(reader))
-    return None
+def ends(network: Network) -> dict[str, list[str]]:
+    """Where the front ends: the values that stand for it, and the operations that read them and are not affine.
+
+    Raises:
+        UnsupportedLayerError: the network cannot be followed.
+    """
+    values = front_values(record(network).graph)
+    return {value.name: list(dict.fromkeys(readers)) for value, readers in values.items()}
 
 
 def harmless(network: Network, solver: str | None = None) -> Subspace:
     """Every change of the input that the whole network cannot notice through its front (definition 1).
 
     Args:
-        network: whose module can be traced.
+        network: of any code, as long as it runs.
         solver: one of ``solvers.NAMES``; by structure, size and memory if None.
 
     Returns:
         The nullspace of the affine front.
 
     Raises:
-        UnsupportedLayerError: the network's code cannot be followed.
+        UnsupportedLayerError: the network cannot be followed.
         TooLargeError: no solver here serves a front of that size.
     """
     return nullspace(front(network), solver=solver)

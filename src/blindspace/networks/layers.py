@@ -3,47 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import fx, nn
-
 from ..errors import BlindspaceWarning, TooLargeError
-from ..maps import LinearMap, Rearrange, from_module
 from ..solvers import Certificate
 from ..subspaces import nullspace
-from .front import affine
-from .graph import has_map, module_of, shape_of, trace
+from .front import record
 from .network import Network
-
-KINDS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One linear layer at its place in a network.
-
-    Attributes:
-        name: of the module, such as ``5.conv1``.
-        kind: class name of the module.
-        map: what it does to a perturbation of its input.
-        harmless_for_network: whether nothing else reads its input; where a skip connection carries the input past the
-            layer, a perturbation it cannot see still reaches the output.
-    """
-
-    name: str
-    kind: str
-    map: LinearMap
-    harmless_for_network: bool
+from .recording import Layer
 
 
 @dataclass(frozen=True)
@@ -87,29 +56,12 @@ def layers(network: Network) -> list[Layer]:
     """The linear layers in the order they are called; one called twice stands there twice.
 
     Raises:
-        UnsupportedLayerError: the network's code cannot be followed.
+        UnsupportedLayerError: the network cannot be followed.
     """
-    traced = trace(network)
-    found = []
-    for node in traced.graph.nodes:
-        module = module_of(traced, node)
-        if isinstance(module, KINDS) and has_map(module):
-            source = node.all_input_nodes[0]
-            map = from_module(module, shape_of(source))
-            found.append(Layer(str(node.target), type(module).__name__, map, _read_once(traced, source)))
-    return found
+    return list(record(network).layers)
 
 
-def _read_once(traced: fx.GraphModule, node: fx.Node) -> bool:
-    """Whether a value is read once, and so is what it only passes on or reshapes (dropout, flatten)."""
-    if len(node.users) != 1:
-        return False
-    sources = node.all_input_nodes
-    passed_on = len(sources) == 1 and isinstance(affine(traced, node, sources[0]), Rearrange)
-    return _read_once(traced, sources[0]) if passed_on else True
-
-
-def measure(found: list[Layer]) -> Iterator[LayerReport]:
+def measure(found: Iterable[Layer]) -> Iterator[LayerReport]:
     """The dimension of each layer's nullspace, one after the other, so that progress can be shown."""
     for layer in found:
         try:

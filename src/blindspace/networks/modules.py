@@ -1,7 +1,8 @@
-"""Building blocks of the built-in networks."""
+"""Building blocks of the built-in networks, and of the preprocessing in front of others."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ShapeError
-from ..maps import LinearMap, Padding, Scale, Shape, register
+from ..maps import LinearMap, Padding, Rearrange, Scale, Shape, register, selection
 from ..maps import Resize as ResizeMap
 
 
@@ -85,11 +86,13 @@ class CentreCrop(nn.Module):
 
     Args:
         size: (height, width), or one number for both.
+        smaller_first: of an odd margin always the smaller half above and to the left, as transformers has it.
     """
 
-    def __init__(self, size: int | Sequence[int]) -> None:
+    def __init__(self, size: int | Sequence[int], smaller_first: bool = False) -> None:
         super().__init__()
         self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.smaller_first = smaller_first
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to ``(B, C, *size)``.
@@ -108,12 +111,49 @@ class CentreCrop(nn.Module):
         """
         if any(n < wanted for n, wanted in zip(image, self.size, strict=True)):
             raise ShapeError(f"an image of {tuple(image)} pixels has no middle of {self.size}; resize it to more first")
-        before = [round((n - wanted) / 2) for n, wanted in zip(image, self.size, strict=True)]
+        cut_before = math.floor if self.smaller_first else round
+        before = [cut_before((n - wanted) / 2) for n, wanted in zip(image, self.size, strict=True)]
         return [(cut, n - wanted - cut) for n, wanted, cut in zip(image, self.size, before, strict=True)]
 
     def extra_repr(self) -> str:
         """What it was made with."""
         return f"{self.size}"
+
+
+class Multiply(nn.Module):
+    """Every value times one factor, such as 255 for networks that read pixels from 0 to 255.
+
+    Args:
+        factor: not 0.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any batch to one of the same shape."""
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.factor:g}"
+
+
+class FlipChannels(nn.Module):
+    """Channels in reverse order: RGB to BGR."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to the same shape."""
+        return x.flip(1)
+
+
+class ChannelsLast(nn.Module):
+    """The channels behind the pixels, as networks of TensorFlow read them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, H, W, C)``."""
+        return x.permute(0, 2, 3, 1)
 
 
 class ResidualBlock(nn.Module):
@@ -162,3 +202,18 @@ def _resized(module: Resize, shape: Shape) -> LinearMap:
 @register(CentreCrop)
 def _cropped(module: CentreCrop, shape: Shape) -> LinearMap:
     return Padding(shape, [(-before, -after) for before, after in module.margins(shape[-2:])])
+
+
+@register(Multiply)
+def _multiplied(module: Multiply, shape: Shape) -> LinearMap:
+    return Scale(torch.tensor(module.factor, dtype=torch.float64), shape)
+
+
+@register(FlipChannels)
+def _flipped(module: FlipChannels, shape: Shape) -> LinearMap:
+    return selection(shape, shape, torch.arange(math.prod(shape)).reshape(shape).flip(0))
+
+
+@register(ChannelsLast)
+def _channels_last(module: ChannelsLast, shape: Shape) -> LinearMap:
+    return Rearrange(shape, (*shape[1:], shape[0]), order=(1, 2, 0))

@@ -24,6 +24,8 @@ class Network:
         input_shape: of one input, without the batch.
         classes: names of the outputs, where known.
         card: accuracy, recipe and hash of a built-in network, where known.
+        space: what the input is, such as "pixels", "samples", "token embeddings" or "features"; told from the input
+            shape if empty.
     """
 
     name: str
@@ -31,6 +33,12 @@ class Network:
     input_shape: Shape
     classes: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
+    space: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.space:
+            image = len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
+            object.__setattr__(self, "space", "pixels" if image else "features")
 
     @cached_property
     def dtype(self) -> torch.dtype:

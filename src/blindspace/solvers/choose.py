@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
-from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, Separable, compose
+from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, Selection, Separable, compose
 from . import dense, fourier, grouped, on_demand, patchwise, separable, structure, torus
 from .certificate import Certificate
 from .dense import DenseSolver
@@ -37,6 +37,12 @@ FOURIER_LIMIT = 4 << 30
 
 PROOF_LIMIT = 2 << 30
 """Bytes that proving an outer factor injective may take."""
+
+PROBED = 1e-7
+"""Residual of an inverse that is to tell a full rank, …"""
+
+PROBES = 500
+"""… and the iterations it gets for that."""
 
 WHOLE_LIMIT = 1 << 30
 """Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
@@ -149,11 +155,14 @@ def _iterated(map: LinearMap, refusals: list[BlindspaceError]) -> Solver:
 
 
 def _inverts(solver: KrylovSolver) -> bool:
-    """Whether every row of the map is independent, as far as an iteration can tell."""
+    """Whether every row of the map is independent, as far as an iteration of bearable length can tell."""
+    probe = KrylovSolver(
+        solver.map, solver.preconditioner, tolerance=PROBED, certificate=solver.certificate, limit=PROBES
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error", BlindspaceWarning)
         try:
-            return inverts(solver.map, solver.gram_inverse)
+            return inverts(solver.map, probe.gram_inverse)
         except (BlindspaceError, BlindspaceWarning):
             return False
 
@@ -169,13 +178,10 @@ def _composed(map: Composed, name: str | None) -> Solver:
     dropped = []
     while len(factors) > 1 and _loses_nothing(factors[-1]):
         dropped.append(repr(factors.pop()))
-    first = factors[0]
-    rearrangement = first if isinstance(first, Rearrange) and len(factors) > 1 else None
-    if rearrangement is not None:
-        factors = factors[1:]
+    first = factors.pop(0) if len(factors) > 1 and _only_moves(factors[0]) else None
     inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
-    return ReducedSolver(map, inner, rearrangement, reason)
+    return ReducedSolver(map, inner, first, reason)
 
 
 def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
@@ -213,11 +219,23 @@ def _uniform(map: LinearMap) -> bool:
     return isinstance(map, Scale) and bool((map.weight == map.weight.flatten()[0]).all() and map.weight.any())
 
 
+def _only_moves(map: LinearMap) -> bool:
+    """Whether every output is one input value, and no two the same one: A Aᵀ = 1."""
+    match map:
+        case Rearrange():
+            return True
+        case Selection():
+            return map.once
+        case Padding():
+            return all(before <= 0 and after <= 0 for before, after in map.amounts)
+    return False
+
+
 def _loses_nothing(map: LinearMap) -> bool:
     """Whether the map is proved injective."""
     if map.out_dim < map.in_dim:
         return False
-    if isinstance(map, Scale | Padding | Rearrange):
+    if isinstance(map, Scale | Padding | Rearrange | Selection):
         return DiagonalSolver(map).dim == 0
     structured = patchwise.serves(map) or separable.serves(map) or torus.serves(map)
     if not structured and dense.memory(map) > PROOF_LIMIT:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..maps import LinearMap, Padding, Rearrange, Scale
+from ..maps import LinearMap, Padding, Rearrange, Scale, Selection
 from .certificate import Certificate
 from .solver import Solver
 
 
 class DiagonalSolver(Solver):
-    """For maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging.
+    """For maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
 
     Args:
-        map: a ``Scale``, ``Padding`` or ``Rearrange``.
+        map: a ``Scale``, ``Padding``, ``Rearrange`` or ``Selection``.
     """
 
     name = "diagonal"
-    kinds = (Scale, Padding, Rearrange)
+    kinds = (Scale, Padding, Rearrange, Selection)
 
     def __init__(self, map: LinearMap) -> None:
         super().__init__(map)

@@ -1,4 +1,4 @@
-"""Solvers that hand the work to the solver of a simpler map with the same nullspace."""
+"""Solvers that hand the work to the solver of a simpler map."""
 
 from __future__ import annotations
 
@@ -7,34 +7,35 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..maps import LinearMap, Rearrange
+from ..maps import LinearMap
 from .solver import Solver
 from .structure import Reduced
 
 
 class ReducedSolver(Solver):
-    """The solver of a simpler map with the same nullspace, up to a rearrangement R of the input: P = Rᵀ P' R.
+    """The solver of a simpler map: N(B A' S) = N(S) + Sᵀ N(A') for an injective B and S Sᵀ = 1.
 
     Args:
-        map: A = B ∘ A' ∘ R, B injective.
+        map: A = B ∘ A' ∘ S.
         inner: solver of A'.
-        rearrangement: R, or None.
+        selection: S, which moves values or leaves some out; None for the identity.
         reason: what was taken off.
     """
 
-    def __init__(self, map: LinearMap, inner: Solver, rearrangement: Rearrange | None, reason: str) -> None:
+    def __init__(self, map: LinearMap, inner: Solver, selection: LinearMap | None, reason: str) -> None:
         super().__init__(map)
         self.inner = inner
-        self.rearrangement = rearrangement
+        self.selection = selection
         self.name = inner.name
-        # The rank is that of A'; so are the singular values, which B changes. N(A) is N(A')'s alone.
+        # The rank is that of A'; so are the singular values, which B changes.
         self.certificate = inner.certificate
         self.reason = "; ".join(part for part in (reason, inner.reason) if part)
 
     def _project(self, x: Tensor) -> Tensor:
-        if self.rearrangement is None:
+        if self.selection is None:
             return self.inner._project(x)
-        return self.rearrangement._adjoint(self.inner._project(self.rearrangement._forward(x)))
+        read = self.selection._forward(x)
+        return x - self.selection._adjoint(read - self.inner._project(read))
 
 
 class StructuredSolver(Solver):

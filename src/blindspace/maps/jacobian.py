@@ -1,0 +1,43 @@
+"""The derivative of a function at a point, forward and adjoint by automatic differentiation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .linear_map import LinearMap, Shape
+
+
+class Jacobian(LinearMap):
+    """``δ ↦ J(x) δ``. Of an affine function it is the linear part, whatever the point.
+
+    Args:
+        function: of one input ``in_shape`` to one output, made of torch's differentiable operations; no batch.
+        in_shape: of its input.
+        at: the point, of that shape; zero if None.
+        name: of the function, for messages.
+    """
+
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], in_shape: Shape, at: Tensor | None = None, name: str = "function"
+    ) -> None:
+        self.at = torch.zeros(in_shape, dtype=torch.float64) if at is None else at.double()
+        with torch.no_grad():
+            super().__init__(in_shape, tuple(function(self.at).shape))
+        self.function = function
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Jacobian of {self.name}({self.in_shape} → {self.out_shape})"
+
+    def _forward(self, x: Tensor) -> Tensor:
+        at = self.at.to(x)
+        rows = [torch.func.jvp(self.function, (at,), (row,))[1] for row in x]
+        return torch.stack(rows) if rows else x.new_zeros(0, *self.out_shape)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        pull = torch.func.vjp(self.function, self.at.to(y))[1]
+        rows = [pull(row)[0] for row in y]
+        return torch.stack(rows) if rows else y.new_zeros(0, *self.in_shape)

@@ -1,0 +1,265 @@
+"""A PyTorch network followed as it runs: what each operation makes of values that depend on the input.
+
+The module runs once, eagerly, on one input; whatever Python it is made of, its operations pass by here one after the
+other. Modules with a linear map of their own are taken whole, everything else operation by operation (``aten.py``).
+What is not known to be affine ends the front: that can only make the space reported too small, never too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..errors import BlindspaceError, UnsupportedLayerError
+from ..maps import LinearMap, Shape, from_module, is_affine
+from .affine import AffineGraph, Value
+from .aten import PASSED_ON, linear_part
+from .aten_call import Call, value_shape
+from .held import Held
+from .network import Network
+from .readers import Readers
+from .recording import Layer, Recording
+
+KINDS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+)
+"""Modules that count as linear layers."""
+
+WEIGHED = ("convolution", "addmm", "mm")
+"""What these are made of."""
+
+SHAPED = (
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided",
+)  # fmt: skip
+"""Operations that read the shape of a tensor alone."""
+
+HARMLESS = ("is_same_size",)
+"""Operations that write no tensor and say nothing of values."""
+
+
+def record_module(network: Network) -> Recording:
+    """Run a PyTorch network once and record it.
+
+    Args:
+        network: whose module takes ``(1, *input_shape)``.
+
+    Raises:
+        UnsupportedLayerError: it cannot be run so, with the operation and the reason.
+    """
+    try:
+        # Weights that the code works out as it runs are then as exact as the others.
+        return _run(network, network.double, torch.float64)
+    except Exception:
+        return _run(network, network.module, network.dtype)  # code that insists on its own precision
+
+
+def _run(network: Network, module: nn.Module, dtype: torch.dtype) -> Recording:
+    graph = AffineGraph(Value("input", network.input_shape))
+    start = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    # With gradients no value leaves torch unseen: NumPy refuses such a tensor. In-place work refuses a leaf.
+    x = start.requires_grad_() * 1
+    recorder = Recorder(graph, module)
+    recorder.held.keep(x, graph.input)
+    try:
+        with torch.enable_grad(), recorder.watching():
+            outputs = module(x)
+    except Exception as error:  # the network's own code may raise anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        where = f" beyond {recorder.last}" if recorder.last else ""
+        raise UnsupportedLayerError(f"the code of {network.name} cannot be followed{where}: {reason}") from error
+    recorder.ended(outputs)
+    return Recording(graph, tuple(recorder.layers()))
+
+
+@dataclass(eq=False)
+class _Called:
+    """A module while it runs.
+
+    Attributes:
+        name: of the module.
+        module: itself.
+        value: what it read, where it is taken whole or is a linear layer.
+        map: of a module taken whole.
+        layer: shape of its input, of a linear layer.
+    """
+
+    name: str
+    module: nn.Module
+    value: Value | None = None
+    map: LinearMap | None = None
+    layer: Shape | None = None
+
+
+class Recorder(TorchDispatchMode):
+    """Watches operations and modules.
+
+    Args:
+        graph: to be filled.
+        module: whose parts give the names.
+    """
+
+    def __init__(self, graph: AffineGraph, module: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.graph = graph
+        self.held = Held(graph)
+        self.last = ""
+        self._names = {id(part): name for name, part in module.named_modules()}
+        self._calls: list[_Called] = []
+        self._layers: list[_Called] = []
+        self._readers = Readers()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """While a network runs."""
+        hooks = [register_module_forward_pre_hook(self._before), register_module_forward_hook(self._after)]
+        try:
+            with self:
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def ended(self, outputs: Any) -> None:
+        """The network has run, and these are its outputs."""
+        for tensor in tree_leaves(outputs):
+            if isinstance(tensor, Tensor) and (value := self.held.at(tensor)) is not None:
+                self.graph.reads(value, "output")
+                self._count(value)
+
+    def layers(self) -> Iterator[Layer]:
+        """The linear layers, in the order they were called."""
+        for called in self._layers:
+            assert called.layer is not None
+            assert called.value is not None
+            map = called.map or from_module(called.module, called.layer)
+            alone = self._readers.alone(called.value, called)
+            yield Layer(called.name, type(called.module).__name__, map, alone)
+
+    def _count(self, value: Value) -> None:
+        self._readers.add(value, list(self._calls))
+
+    # --- modules -----------------------------------------------------------------------------------------
+
+    def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        called = _Called(self._names.get(id(module), type(module).__name__), module)
+        value = self.held.at(args[0]) if len(args) == 1 and isinstance(args[0], Tensor) else None
+        if value is not None and _has_map(module) and not self._inside_whole():
+            called.value = value
+            if isinstance(module, KINDS):
+                self._is_layer(called, value, args[0])
+            if value.affine and value.shape == tuple(args[0].shape[1:]) and args[0].shape[0] == 1:
+                try:
+                    called.map = from_module(module, value.shape)
+                except BlindspaceError:
+                    called.map = None  # a batch norm without statistics; operation by operation then
+        self._calls.append(called)
+        self.last = called.name
+
+    def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        called = self._calls.pop()
+        if called.map is not None and called.value is not None and isinstance(output, Tensor):
+            self._calls.append(called)
+            self._count(called.value)
+            self._calls.pop()
+            made = self.graph.affine(called.name, called.map.out_shape, [(called.value, called.map)])
+            self.held.keep(output, made)
+
+    def _is_layer(self, called: _Called, value: Value, tensor: Tensor) -> None:
+        called.value, called.layer = value, _layer_shape(called.module, tensor)
+        self._layers.append(called)
+
+    def _given_by_keyword(self, call: Call) -> None:
+        """A layer whose input no hook sees is known by its operation."""
+        called = self._calls[-1] if self._calls else None
+        tensor = next((call.given[name] for name in ("input", "mat1", "self") if call.only(name)), None)
+        if called is None or called.layer is not None or tensor is None or call.name not in WEIGHED:
+            return
+        if isinstance(called.module, KINDS) and _has_map(called.module):
+            self._is_layer(called, call.values[id(tensor)], tensor)
+
+    def _inside_whole(self) -> bool:
+        return any(called.map is not None for called in self._calls)
+
+    # --- operations --------------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        before = {id(tensor): value for tensor in tensors if (value := self.held.at(tensor)) is not None}
+        call = Call(func, args, kwargs, before)
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            return self._random(call)
+        if not before or self._inside_whole() or call.name in SHAPED:
+            return func(*args, **kwargs)
+        # An in-place operation changes what it reads, so the maps are made before it runs.
+        made = linear_part(call)
+        result = func(*args, **kwargs)
+        self._record(call, made, result)
+        return result
+
+    def _random(self, call: Call) -> Any:
+        """What is drawn anew each time is no constant."""
+        result = call.func(*call.args, **call.kwargs)
+        for tensor in [*tree_leaves(result), *call.written()]:
+            if isinstance(tensor, Tensor):
+                self.held.keep(tensor, self.graph.other(call.name, value_shape(tensor), call.values.values()))
+        return result
+
+    def _record(self, call: Call, made: list[Any] | None, result: Any) -> None:
+        name = f"{call.name} in {self.last}" if self.last else call.name
+        values = list(dict.fromkeys(call.values.values()))
+        self._given_by_keyword(call)
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        written = call.written()
+        if call.name in PASSED_ON and len(values) == 1:
+            pass  # whoever reads the result reads the value; this does not
+        else:
+            for value in values:
+                self._count(value)
+        for index, output in enumerate(outputs or written):
+            reads = made[index] if made is not None and index < len(made) else None
+            shape = value_shape(output)
+            if not output.numel():
+                continue  # statistics that batch norm in eval has none of
+            if reads is not None:
+                value = self.graph.affine(name, shape, reads)
+            else:
+                value = self.graph.other(name, shape, values)
+            if call.name in PASSED_ON and len(values) == 1:
+                self._readers.same(value, values[0])
+            self.held.keep(output, value)
+        if not outputs and not written and call.name not in HARMLESS:
+            raise UnsupportedLayerError(
+                f"{name} takes a number out of a value that depends on the input, and control flow may depend on it"
+            )
+        for tensor in written:
+            self.held.write(tensor, values, name)
+
+
+def _layer_shape(module: nn.Module, tensor: Tensor) -> Shape:
+    """Shape of one input of a layer. A fully-connected one reads every leading axis but the batch."""
+    if isinstance(module, nn.Linear):
+        return value_shape(tensor) if tensor.ndim > 1 else tuple(tensor.shape)
+    axes = module.weight.ndim - 1  # type: ignore[operator]
+    return tuple(int(n) for n in tensor.shape[-axes:])
+
+
+def _has_map(module: nn.Module) -> bool:
+    return is_affine(module) and not isinstance(module, nn.Sequential)
