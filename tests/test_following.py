@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.maps import Composed, Convolution, LinearMap, Padding, Selection
 from blindspace.networks import Network, ends, record
-from blindspace.networks.affine import front_values
+from blindspace.networks.following.affine import front_values
 
 Function = Callable[[Tensor], Tensor]
 IMAGE = (3, 8, 6)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .attacks import fgsm, pgd
     from .errors import BlindspaceError
-    from .evidence import Evidence, verify
+    from .evidence import Evidence, blind_energy, verify
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load
     from .perturbations import family, harmless_noise, least_harmful
-    from .subspaces import Split, Subspace, nullspace, rowspace, span
+    from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "Network",
     "Split",
     "Subspace",
+    "blind_energy",
     "family",
     "fgsm",
     "from_module",
@@ -40,6 +41,7 @@ __all__ = [
     "nullspace",
     "pgd",
     "rowspace",
+    "soft_dimension",
     "span",
     "verify",
 ]

@@ -35,5 +35,9 @@ class UnknownNameError(BlindspaceError):
     """A name (of a network, a data set, an attack) is not known; the message lists those that are."""
 
 
+class PrecisionError(BlindspaceError):
+    """A network cannot run in the precision that is asked for."""
+
+
 class BlindspaceWarning(UserWarning):
     """A result that cannot be met as promised, such as an undecided rank; the message holds the figures."""

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..data import NamedImage, check_pixels, read_images, samples
-from ..errors import FileError, ValueRangeError
+from ..errors import FileError, ShapeError, ValueRangeError
 from ..evidence import Evidence
 from ..files import writing
 from ..networks import Network
@@ -69,15 +69,54 @@ JsonOption = Annotated[
 ]
 LARGEST_SEED = 2**63 - 1
 SeedOption = Annotated[int, typer.Option("--seed", help="Of everything random.", min=0, max=LARGEST_SEED)]
-WeightsOption = Annotated[
-    Path | None, typer.Option("--weights", help="A .safetensors file for MODEL instead of the shipped one.")
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
 ]
-ModelOption = Annotated[str, typer.Option("--model", "-m", help="The network that reads the images.")]
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="A .safetensors file for MODEL; of a built-in network instead of the shipped one."),
+]
+RandomWeightsOption = Annotated[
+    bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
+]
+PreprocessOption = Annotated[
+    str | None,
+    typer.Option(
+        "--preprocess",
+        metavar="SPEC",
+        help="What is done to a photograph before MODEL reads it: timm, torchvision or hf for what MODEL came with, a "
+        "preprocessor_config.json, or such as 'resize 256 bicubic, center-crop 224, normalise imagenet'.",
+    ),
+]
+InputShapeOption = Annotated[
+    Any,
+    typer.Option(
+        "--input-shape", metavar="SHAPE", help="Of one input, such as 3x480x640.", parser=lambda text: read_shape(text)
+    ),
+]
 QUIET_AFTER = 2.0
 """Seconds before a progress bar appears."""
 
+LARGEST_INPUT = 2**31
+"""Values that one input may have at most."""
+
 SAMPLES_WORD = "samples"
 """Stands for the 200 embedded test images of the network's data set."""
+
+
+def read_shape(text: str) -> tuple[int, ...]:
+    """A shape as the command line has it, such as ``3x480x640``.
+
+    Raises:
+        ShapeError: it is none, or of more values than any computer here holds.
+    """
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        raise ShapeError(f"--input-shape {text!r} is no shape; give numbers with x between them, such as 3x480x640")
+    shape = tuple(map(int, parts))
+    if not 0 < math.prod(shape) <= LARGEST_INPUT:
+        raise ShapeError(f"--input-shape {text!r} has {math.prod(shape)} values; give from 1 to {LARGEST_INPUT}")
+    return shape
 
 
 def console(json_path: str | None) -> Console:

@@ -19,8 +19,11 @@ from ..networks import Network, front, load
 from ..perturbations import harmless_noise, least_harmful, rescale
 from ..subspaces import Subspace, nearest, nullspace
 from .output import (
+    InputShapeOption,
     JsonOption,
     ModelOption,
+    PreprocessOption,
+    RandomWeightsOption,
     SeedOption,
     WeightsOption,
     check_finite,
@@ -64,6 +67,9 @@ def perturb(
     ],
     model: ModelOption = "cifar-resnet",
     weights: WeightsOption = None,
+    random_weights: RandomWeightsOption = False,
+    input_shape: InputShapeOption = None,
+    preprocess: PreprocessOption = None,
     kind: Annotated[
         Kind, typer.Option(help="Random harmless noise, the harmless part of a PGD attack, or the least harmful one.")
     ] = Kind.noise,
@@ -82,7 +88,7 @@ def perturb(
     """Add perturbations that the network cannot notice, and measure that it does not."""
     if out.suffix not in (".npz", ".safetensors"):
         raise FileError(f"{out} must end in .npz or .safetensors, which keep every digit; PNG rounds to 8 bits")
-    network = load(model, weights=weights)
+    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     named = load_images(images, network)
     x = stack(named)
     generator = torch.Generator().manual_seed(seed)
@@ -116,8 +122,7 @@ def perturb(
     screen = console(json)
     screen.print(f"{len(named)} perturbed image{'s' * (len(named) != 1)} in {escape(str(out))}")
     screen.print(f"  largest pixel change   {evidence.max_perturbation:.3g} of the image range")
-    screen.print(f"  largest output change  {evidence.max_output_change_float64:.1e} in float64, ", end="")
-    screen.print(f"{evidence.max_output_change:.1e} in the model's own {evidence.dtype}")
+    screen.print(f"  largest output change  {evidence.output_change()}")
     screen.print(f"  labels changed         {evidence.labels_changed} of {evidence.pairs}")
     if unchanged and size > 0:
         screen.print(

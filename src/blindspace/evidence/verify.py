@@ -21,7 +21,7 @@ class Evidence:
         max_front_change: largest |A x̂ − A x| of any front value, in the model's own precision.
         max_front_change_float64: the same in float64.
         max_output_change: largest change of any output, in the model's own precision.
-        max_output_change_float64: the same in float64.
+        max_output_change_float64: the same in float64; None of a network that runs in its own precision only.
         relative_residual: ‖A δ‖ / (‖A‖ ‖δ‖) with δ = x̂ − x, float64; 0 where δ = 0.
         labels_changed: pairs whose largest output is at another place, in the model's own precision.
         max_perturbation: largest |δ| of any pixel.
@@ -32,7 +32,7 @@ class Evidence:
     max_front_change: float
     max_front_change_float64: float
     max_output_change: float
-    max_output_change_float64: float
+    max_output_change_float64: float | None
     relative_residual: float
     labels_changed: int
     max_perturbation: float
@@ -41,6 +41,12 @@ class Evidence:
     def harmless(self, tolerance: float = 1e-3) -> bool:
         """Whether no label changed and no output moved by more than ``tolerance`` in the model's own precision."""
         return self.labels_changed == 0 and self.max_output_change <= tolerance
+
+    def output_change(self) -> str:
+        """The largest change of an output in words, in each precision there is."""
+        double = self.max_output_change_float64
+        own = f"{self.max_output_change:.1e} in the model's own {self.dtype}"
+        return own if double is None else f"{double:.1e} in float64, {own}"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -51,7 +57,7 @@ def verify(network: Network, images: Tensor, others: Tensor) -> Evidence:
     """Measure what a network makes of the difference between two sets of images.
 
     Args:
-        network: whose module can be traced.
+        network: that can be followed from its input.
         images: x, ``(B, *input_shape)``, any floating dtype.
         others: x̂, as x; may leave [0, 1].
 
@@ -72,7 +78,9 @@ def verify(network: Network, images: Tensor, others: Tensor) -> Evidence:
     # Exactly A x̂ − A x, not A (x̂ − x): the claim is about the images as the network reads them.
     front_double = a.forward(others.double()) - a.forward(images.double())
     out_own = [network.outputs(batch) for batch in (images, others)]
-    out_double = [network.outputs(batch, torch.float64) for batch in (images, others)]
+    out_double = None
+    if network.runs_in_float64:
+        out_double = [network.outputs(batch, torch.float64) for batch in (images, others)]
     size = delta.flatten(1).norm(dim=1) * a.norm()
     error = a.forward(delta).flatten(1).norm(dim=1)
     residual = torch.where(size > 0, error / size.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
@@ -82,7 +90,7 @@ def verify(network: Network, images: Tensor, others: Tensor) -> Evidence:
         max_front_change=_largest(front_own),
         max_front_change_float64=_largest(front_double),
         max_output_change=_largest(out_own[1] - out_own[0]),
-        max_output_change_float64=_largest(out_double[1] - out_double[0]),
+        max_output_change_float64=None if out_double is None else _largest(out_double[1] - out_double[0]),
         relative_residual=_largest(residual),
         labels_changed=int((first != second).sum()),
         max_perturbation=_largest(delta),

@@ -11,7 +11,7 @@ from .convolution import Convolution
 from .dense import Dense
 from .linear_map import LinearMap
 from .padding import Padding
-from .rearrange import Rearrange
+from .rearrange import Identity, Rearrange
 from .scale import Scale
 from .selection import Selection, positions, selection
 from .separable import Separable
@@ -69,7 +69,7 @@ def compose(*factors: LinearMap) -> LinearMap:
         for part in factor.factors if isinstance(factor, Composed) else [factor]:
             if not _nothing(part):
                 _append(whole, part)
-    result = whole[0] if whole else factors[0]
+    result = whole[0] if whole else Identity(factors[0].in_shape)
     for part in whole[1:]:
         result = Composed(part, result)
     return result
@@ -90,7 +90,8 @@ def _append(whole: list[LinearMap], outer: LinearMap) -> None:
         _append(whole, moved)
     elif folded is not None:
         whole.pop()
-        _append(whole, folded)
+        if not _nothing(folded):
+            _append(whole, folded)
     else:
         whole.append(outer)
 
@@ -122,8 +123,8 @@ def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
         return _separable(outer, inner)
     if isinstance(outer, Padding) and isinstance(inner, Separable) and _only_crops(outer):
         return _separable(outer, inner)
-    if isinstance(inner, Rearrange) and isinstance(outer, Rearrange) and inner.still and outer.still:
-        return Rearrange(inner.in_shape, outer.out_shape)
+    if isinstance(inner, Rearrange) and isinstance(outer, Rearrange):
+        return _rearranged(outer, inner)
     if isinstance(inner, Selection) or isinstance(outer, Selection):
         return _moved(outer, inner)
     if isinstance(inner, Scale) and isinstance(outer, Scale):
@@ -150,6 +151,14 @@ def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
     if isinstance(inner, Dense) and isinstance(outer, Scale) and _last_axis_only(outer):
         return Dense(outer.weight.reshape(-1, 1) * inner.matrix, inner.leading)
     return None
+
+
+def _rearranged(outer: Rearrange, inner: Rearrange) -> Rearrange | None:
+    """A reshape for two that move nothing, or the second of which undoes the first."""
+    if inner.still and outer.still:
+        return Rearrange(inner.in_shape, outer.out_shape)
+    moved = _moved(outer, inner)
+    return moved if isinstance(moved, Rearrange) else None
 
 
 def _moved(outer: LinearMap, inner: LinearMap) -> LinearMap | None:

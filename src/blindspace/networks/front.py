@@ -10,10 +10,9 @@ from weakref import WeakKeyDictionary
 
 from ..maps import LinearMap
 from ..subspaces import Subspace, nullspace
-from .affine import front_map, front_values
+from .following.affine import front_map, front_values
+from .following.recording import Recording
 from .network import Network
-from .recorder import record_module
-from .recording import Recording
 
 _recorded: WeakKeyDictionary[Network, Recording] = WeakKeyDictionary()
 
@@ -25,7 +24,7 @@ def record(network: Network) -> Recording:
         UnsupportedLayerError: it cannot be followed, with the operation and the reason.
     """
     if network not in _recorded:
-        _recorded[network] = record_module(network)
+        _recorded[network] = network.record()
     return _recorded[network]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from ..errors import BlindspaceWarning, TooLargeError
 from ..solvers import Certificate
 from ..subspaces import nullspace
+from .following.recording import Layer
 from .front import record
 from .network import Network
-from .recording import Layer
 
 
 @dataclass(frozen=True)

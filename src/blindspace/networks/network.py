@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError
 from ..maps import Shape
+from .following.recorder import record_module
+from .following.recording import Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +47,23 @@ class Network:
         """The model's own precision: that of its parameters."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
+    @property
+    def runs_in_float64(self) -> bool:
+        """Whether it has a float64 copy, beside its own precision."""
+        return True
+
     @cached_property
     def double(self) -> nn.Module:
         """A copy in float64, for the mathematics."""
         return copy.deepcopy(self.module).double()
+
+    def record(self) -> Recording:
+        """The network followed from its input.
+
+        Raises:
+            UnsupportedLayerError: it cannot be followed, with the operation and the reason.
+        """
+        return record_module(self)
 
     def check(self, images: Tensor, name: str = "") -> Tensor:
         """``images`` if they are a batch the network can read; ``name`` says which ones in the message.

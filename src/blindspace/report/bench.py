@@ -52,7 +52,7 @@ def check(path: Path) -> None:
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            "the picture needs matplotlib, which is not installed: pip install blindspace[plot]"
+            "the picture needs matplotlib, which is not installed: pip install 'blindspace[plot]'"
         ) from error
 
 

@@ -41,6 +41,9 @@ FEW_DIGITS = 1e-3
 SINGLE = 1e-4
 """What is expected of such a pass, at most."""
 
+ROUGHLY = 1e-3
+"""1 / cond(K) from which single precision inverts to a few digits."""
+
 SINGLE_PASSES = 2
 """Refinements by which an inverse in single precision is one in double."""
 
@@ -144,9 +147,12 @@ class FourierSolver(Solver):
 
     def _roughly(self, b: Tensor) -> Tensor:
         """(A Aᵀ)⁻¹ b to a few digits."""
-        u = self._inverse(b, 1e-6, self.inner)
-        if isinstance(self.edges, LoopEdges) and not self.edges.solved:
-            raise UnsupportedLayerError(f"the edges of {self.map} take over {self.edges.iterations} iterations")
+        values = self.edges.torus.gram_values
+        few = float(values.min()) >= ROUGHLY * float(values.max())
+        u = self._inverse(b, 1e-4 if few else 1e-6, torch.float32 if few else self.inner)
+        edges = self._edges_in(torch.float32) if few else self.edges
+        if isinstance(edges, LoopEdges) and not edges.solved:
+            raise UnsupportedLayerError(f"the edges of {self.map} take over {edges.iterations} iterations")
         return u
 
     def _check(self) -> None:

@@ -3,12 +3,15 @@
 from .box import Nearest, nearest, norms
 from .combine import intersection, union
 from .nullspace import Nullspace, nullspace, rowspace
+from .soft import SoftDimension, Spectrum, soft_dimension, spectrum
 from .span import span
 from .subspace import Split, Subspace
 
 __all__ = [
     "Nearest",
     "Nullspace",
+    "SoftDimension",
+    "Spectrum",
     "Split",
     "Subspace",
     "intersection",
@@ -16,6 +19,8 @@ __all__ = [
     "norms",
     "nullspace",
     "rowspace",
+    "soft_dimension",
     "span",
+    "spectrum",
     "union",
 ]

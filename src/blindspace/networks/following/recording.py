@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..maps import LinearMap
+from ...maps import LinearMap
 from .affine import AffineGraph
 
 

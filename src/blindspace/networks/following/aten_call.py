@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ..maps import LinearMap, Rearrange, Shape, selection
+from ...maps import LinearMap, Rearrange, Shape, selection
 from .affine import Value
 
 

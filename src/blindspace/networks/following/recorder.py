@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,15 +18,17 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ..errors import BlindspaceError, UnsupportedLayerError
-from ..maps import LinearMap, Shape, from_module, is_affine
+from ...errors import BlindspaceError, UnsupportedLayerError
+from ...maps import LinearMap, Shape, from_module, is_affine
 from .affine import AffineGraph, Value
 from .aten import PASSED_ON, linear_part
 from .aten_call import Call, value_shape
 from .held import Held
-from .network import Network
 from .readers import Readers
 from .recording import Layer, Recording
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 KINDS = (
     nn.Linear,

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError
-from ..maps import Jacobian, LinearMap, Padding, Rearrange, Scale, Shape, compose, selection
+from ...errors import BlindspaceError
+from ...maps import Jacobian, LinearMap, Padding, Rearrange, Scale, Shape, compose, selection
 from .affine import Value
 from .aten_call import Call, expanded, value_shape
 from .aten_rules import RULES

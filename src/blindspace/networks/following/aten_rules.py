@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..maps import Dense, LinearMap, Rearrange, Resize, Scale, compose, from_module
+from ...maps import Dense, LinearMap, Rearrange, Resize, Scale, compose, from_module
 from .affine import Value
 from .aten_call import Call, batched, expanded, value_shape
 

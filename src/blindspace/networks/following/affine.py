@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
-from ..maps import Identity, LinearMap, Padding, Rearrange, Scale, Selection, Shape, compose, stacked, summed
+from ...errors import ShapeError
+from ...maps import Identity, LinearMap, Padding, Rearrange, Scale, Selection, Shape, compose, stacked, summed
 
 
 @dataclass(eq=False)

@@ -1,0 +1,1 @@
+"""PyTorch networks followed as they run: what of them is affine in their input."""

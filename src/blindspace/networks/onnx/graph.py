@@ -1,0 +1,216 @@
+"""What of an ONNX network is affine in its input, and its linear layers, read from the graph itself.
+
+The runtime runs the whole network twice. So every shape is the one that the runtime works with, constants are folded
+by having been worked out already, and every map on the way to the front is checked against what its node really did
+between the two runs: one that disagrees is not used, and the front ends there.
+
+Quantised networks: weights stored as whole numbers and de-quantised in the graph are constants as any other. A
+QuantizeLinear of what depends on the input rounds it, so that a change outside the nullspace may vanish and one inside
+may be rounded the other way: there the front ends. Only where asked for is it read as the number that is meant; the
+output of such a network then moves by its own rounding. Where it clips, as those do that took in a ReLU, it ends the
+front even then.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...errors import BlindspaceError, BlindspaceWarning
+from ...maps import LinearMap, Shape
+from ..following.affine import AffineGraph, Value
+from ..following.recording import Layer, Recording
+from . import resize as resize  # its rules register themselves, as those imported below do
+from .call import RULES, Call, Operand, Terms, is_still, value_shape
+from .moves import KEEPING
+from .nodes import SHAPES, captured, may_be_constant, needed
+from .rules import LAYERS
+from .runs import full_shape, network_input, run_twice
+from .session import is_standard, require
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+
+def record_onnx(
+    model: ModelProto, input_shape: Shape, float_meaning: bool = False, before: LinearMap | None = None
+) -> Recording:
+    """Follow an ONNX network from its input.
+
+    Operations of other domains, control flow, and whatever has no rule end the front: that can only make the space
+    reported too small, never too large.
+
+    Args:
+        model: checked, of one input, all its weights inside.
+        input_shape: of one input, without the batch.
+        float_meaning: whether QuantizeLinear is taken for the division that it is but for rounding, where it
+            clips nothing of two random inputs in [0, 1].
+        before: what is done to the images of a user before the network reads them; nothing if None.
+
+    Returns:
+        Its affine graph and linear layers.
+
+    Raises:
+        UnsupportedLayerError: the runtime cannot run it with that input, with the reason.
+        ShapeError: ``before`` writes another shape.
+        MissingExtraError: onnx or onnxruntime is not installed.
+    """
+    if model.functions:
+        model = require("onnx.inliner").inline_local_functions(model)
+    recorder = _Recorder(model, input_shape, float_meaning, before)
+    for node in recorder.nodes:
+        recorder.follow(node)
+    for output in model.graph.output:
+        operand = recorder.tensors.get(output.name)
+        if operand is not None and operand.value is not None:
+            recorder.graph.reads(operand.value, "output")
+    return Recording(recorder.graph, tuple(recorder.layers()))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A linear layer: its node, what it reads and its map."""
+
+    node: NodeProto
+    read: str
+    map: LinearMap
+
+
+class _Recorder:
+    """Goes through the nodes in their order.
+
+    Args:
+        model: local functions inlined.
+        input_shape: without the batch.
+        float_meaning: as of ``record_onnx``.
+        before: as of ``record_onnx``.
+    """
+
+    def __init__(self, model: ModelProto, input_shape: Shape, float_meaning: bool, before: LinearMap | None) -> None:
+        onnx = require("onnx")
+        graph = model.graph
+        self.float_meaning = float_meaning
+        self.opsets = tuple(model.opset_import)
+        weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        given = network_input(model)
+        tensor = full_shape(given, input_shape)
+        self.nodes = needed(graph)
+        self.runs = run_twice(model, self.nodes, given, tensor)
+        read = Value(given.name, value_shape(tensor))
+        self.graph = AffineGraph(read if before is None else Value("input", before.in_shape))
+        if before is not None:
+            read = self.graph.affine(given.name, read.shape, [(self.graph.input, before)])
+        self.tensors: dict[str, Operand] = {
+            name: Operand(name, array.shape, constant=array) for name, array in weights.items()
+        }
+        self.tensors[given.name] = Operand(given.name, tensor, value=read)
+        self.outputs = [output.name for output in graph.output]
+        self._found: list[_Found] = []
+        self._readers: Counter[str] = Counter()
+        self._kept: dict[str, str] = {}
+
+    def follow(self, node: NodeProto) -> None:
+        """Records what one node writes."""
+        operands = tuple(self._operand(name) if name else None for name in node.input)
+        inside = [self._operand(name) for name in captured(node)]
+        read = [operand for operand in (*operands, *inside) if operand is not None]
+        if self._is_constant(node, read):
+            for name in filter(None, node.output):
+                self.tensors[name] = Operand(name, self.runs.shape(name), constant=self.runs.first[name])
+            return
+        if node.op_type not in SHAPES:
+            self._count(node, read)
+        written = [name for name in node.output if name]
+        call = Call(node, self.opsets, operands, tuple(self.runs.shape(name) for name in node.output))
+        values = [operand.value for operand in read if operand.value is not None]
+        affine = bool(values) and all(value.affine for value in values)
+        asked = is_standard(node.domain) and not inside and (affine or node.op_type in LAYERS)
+        found = self._terms(call) if asked else None
+        if found is not None and node.op_type in LAYERS and len(call.varying) == 1:
+            ((index, map),) = found[0]
+            if index < 2:  # not the bias
+                self._found.append(_Found(node, node.input[index], map))
+        if found is not None and affine and len(found) == len(written):
+            for name, terms in zip(written, found, strict=True):
+                self._keep(name, self._affine(node, operands, terms))
+            return
+        label = f"{node.op_type} {node.name or node.output[0]}"
+        for value in dict.fromkeys(values):
+            self.graph.reads(value, label)
+        for name in written:
+            self._keep(name, self.graph.other(node.name or name, value_shape(self.runs.shape(name)), ()))
+
+    def layers(self) -> Iterator[Layer]:
+        """The linear layers, in the order of their nodes."""
+        for found in self._found:
+            read = self._root(found.read)
+            alone = self._readers[read] + sum(self._root(name) == read for name in self.outputs) == 1
+            yield Layer(found.node.name or found.node.output[0], found.node.op_type, found.map, alone)
+
+    def _operand(self, name: str) -> Operand:
+        """What a name stands for; something unknown where it is no dense tensor of this graph."""
+        if name not in self.tensors:
+            shape = self.runs.shape(name)
+            self._keep(name, self.graph.other(name, value_shape(shape), ()))
+        return self.tensors[name]
+
+    def _keep(self, name: str, value: Value) -> None:
+        self.tensors[name] = Operand(name, self.runs.shape(name), value=value)
+
+    def _is_constant(self, node: NodeProto, read: list[Operand]) -> bool:
+        """Whether a node writes the same whatever the input of the network."""
+        known = all(operand.constant is not None for operand in read)
+        if node.op_type in SHAPES:
+            # Of what is affine the shape is known; of the rest it may depend on the values.
+            known = known or all(operand.value is not None and operand.value.affine for operand in read)
+        return known and may_be_constant(node) and all(self.runs.steady(name) for name in node.output if name)
+
+    def _terms(self, call: Call) -> list[Terms] | None:
+        """What the outputs of a node are the sums of, as far as they agree with what it did; else None."""
+        rounds = call.op == "QuantizeLinear"
+        rule = RULES.get(call.op) if self.float_meaning or not rounds else None
+        try:
+            found = rule(call) if rule is not None else None
+            if found is None:
+                return None
+            agree = all(
+                map.out_shape == call.out_shape(output) for output, terms in enumerate(found) for _, map in terms
+            ) and all(self.runs.agree(call, output, terms) for output, terms in enumerate(found))
+        except (BlindspaceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+            return None  # an option that its rule does not serve
+        if not agree and not rounds:
+            warnings.warn(
+                f"{call.op} {call.node.name or call.node.output[0]} does something else than the standard says, so it "
+                "is taken as not affine",
+                BlindspaceWarning,
+                stacklevel=2,
+            )
+        return found if agree else None
+
+    def _affine(self, node: NodeProto, operands: tuple[Operand | None, ...], terms: Terms) -> Value:
+        """The value that a node writes; the one it reads where it does nothing."""
+        reads = []
+        for index, map in terms:
+            operand = operands[index]
+            assert operand is not None
+            assert operand.value is not None
+            reads.append((operand.value, map))
+        if len(reads) == 1 and is_still(reads[0][1]):
+            return reads[0][0]
+        return self.graph.affine(node.name or node.output[0], reads[0][1].out_shape, reads)
+
+    def _count(self, node: NodeProto, read: list[Operand]) -> None:
+        """Who reads a tensor: of nodes that only pass it on, those that read what they write."""
+        for index, operand in enumerate(read):
+            if index == 0 and node.op_type in KEEPING and is_standard(node.domain):
+                self._kept[node.output[0]] = operand.name
+            else:
+                self._readers[self._root(operand.name)] += 1
+
+    def _root(self, name: str) -> str:
+        while name in self._kept:
+            name = self._kept[name]
+        return name

@@ -1,0 +1,71 @@
+"""The nodes of an ONNX graph: which are needed, what they read, and how far they may be followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .call import RULES
+from .session import is_standard
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
+"""Operations that are not constant even where all they read is."""
+
+SHAPES = ("Shape", "Size")
+"""Operations that read no values."""
+
+
+def needed(graph: GraphProto) -> list[NodeProto]:
+    """The nodes that the outputs come from, in their order."""
+    names = {output.name for output in graph.output}
+    found = []
+    for node in reversed(graph.node):
+        if names & set(node.output):
+            names |= {*node.input, *captured(node)} - {""}
+            found.append(node)
+    return found[::-1]
+
+
+def captured(node: NodeProto) -> list[str]:
+    """What the graphs inside a node (of a loop or a condition) read from outside."""
+    return list(dict.fromkeys(name for graph in graphs_in(node) for name in _free(graph)))
+
+
+def graphs_in(node: NodeProto) -> list[GraphProto]:
+    """Graphs inside a node."""
+    return [graph for a in node.attribute for graph in ([a.g] if a.HasField("g") else a.graphs)]
+
+
+def _free(graph: GraphProto) -> Iterator[str]:
+    """The names that a graph reads and does not define."""
+    defined = {value.name for value in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        yield from (name for name in (*node.input, *captured(node)) if name and name not in defined)
+        defined.update(node.output)
+    yield from (output.name for output in graph.output if output.name not in defined)
+
+
+def may_be_constant(node: NodeProto) -> bool:
+    """Whether a node writes the same wherever it reads the same."""
+    return is_standard(node.domain) and node.op_type not in RANDOM and not graphs_in(node)
+
+
+def within_reach(model: ModelProto, nodes: list[NodeProto], given: str) -> list[str]:
+    """The names that may be constant, or affine in the input of that name, as far as the operations tell."""
+    constant = {tensor.name for tensor in model.graph.initializer}
+    affine = {given}
+    found = []
+    for node in nodes:
+        read, written = set(filter(None, node.input)), [name for name in node.output if name]
+        shape_alone = node.op_type in SHAPES and read <= constant | affine
+        if may_be_constant(node) and (read <= constant or shape_alone):
+            constant.update(written)
+        elif may_be_constant(node) and node.op_type in RULES and read <= constant | affine:
+            affine.update(written)
+        else:
+            continue
+        found += written
+    return found

@@ -1,0 +1,1 @@
+"""Where networks come from, one kind a file, and what stands in front of them."""

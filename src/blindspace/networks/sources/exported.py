@@ -1,0 +1,158 @@
+"""Networks that torch.export saved (.pt2), read without running anything the file holds.
+
+``torch.export.load`` can be made to run code: it unpickles, evaluates formulas of sizes as Python, and imports what
+tree specs name. So it is not called. The graph is JSON and the weights are plain bytes; they are read as such, every
+operation is looked up in a list of what is allowed, and whatever is pickled is refused unread.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...errors import FileError, ShapeError, UnsupportedLayerError
+from ...maps import Shape
+from .exported_graph import DTYPES, Exported, named
+from .factory import first_line
+from .source import Source
+
+_FOLDERS = {"parameter": "weights", "buffer": "weights", "tensor_constant": "constants"}
+
+
+def from_exported(path: Path) -> Source:
+    """A network from a .pt2 file.
+
+    Args:
+        path: of a file that ``torch.export.save`` of torch 2.8 or newer wrote.
+
+    Raises:
+        FileError: it is missing, damaged, of another version, or holds something pickled.
+        ShapeError: it was exported for several inputs, or for batches of another size than 1.
+        UnsupportedLayerError: it names an operation that is not allowed.
+    """
+    if not path.is_file():
+        raise FileError(f"{path} does not exist; torch.export.save writes one")
+    try:
+        with zipfile.ZipFile(path) as file:
+            return _read(path, _Archive(path, file))
+    except (
+        zipfile.BadZipFile,
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        StopIteration,
+        RuntimeError,
+        OSError,
+    ) as error:
+        reason = first_line(error) if not isinstance(error, KeyError) else f"it lacks {error}"
+        raise FileError(f"{path} cannot be read as a .pt2 file of torch.export ({reason})") from error
+
+
+class _Archive:
+    """The files in a .pt2 file.
+
+    Raises:
+        FileError: one is compressed, as torch never does, so that it might unpack to any size.
+    """
+
+    def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
+        self._file = file
+        infos = file.infolist()
+        if any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+            raise FileError(f"{path} holds compressed parts, which torch.export does not write; export it again")
+        self.names = [info.filename for info in infos]
+        models = [name for name in self.names if "/models/" in name and name.endswith(".json")]
+        if len(models) != 1:
+            raise FileError(f"{path} holds {len(models)} exported programs where one is needed; export that one alone")
+        self._top, self.model = models[0].split("/models/")[0], models[0].split("/")[-1].removesuffix(".json")
+
+    def bytes(self, name: str) -> bytearray:
+        """One file."""
+        return bytearray(self._file.read(f"{self._top}/{name}"))
+
+    def json(self, name: str) -> Any:
+        """One file of JSON."""
+        return json.loads(self.bytes(name))
+
+
+def _read(path: Path, archive: _Archive) -> Source:
+    if bytes(archive.bytes("byteorder")).strip() != b"little":
+        raise FileError(f"{path} was written on a machine with another byte order; export it again")
+    graph_module = archive.json(f"models/{archive.model}.json")["graph_module"]
+    graph, signature = graph_module["graph"], graph_module["signature"]
+    weights = {folder: archive.json(_config(folder, archive.model))["config"] for folder in ("weights", "constants")}
+    tensors: dict[str, Tensor] = {}
+    inputs: list[str] = []
+    for spec in signature["input_specs"]:
+        kind, given = next(iter(spec.items()))
+        if kind == "user_input":
+            inputs.append(named(given["arg"]))
+        elif kind in _FOLDERS:
+            folder, key = _FOLDERS[kind], given[f"{kind}_name"]
+            folder = "constants" if key not in weights[folder] else folder  # buffers that are not kept in the state
+            tensors[str(given["arg"]["name"])] = _tensor(path, archive, folder, key, weights[folder][key])
+        else:
+            raise UnsupportedLayerError(
+                f"{path} has an input of the kind {kind}, which is not read here; export without it"
+            )
+    outputs = []
+    for spec in signature["output_specs"]:
+        kind, given = next(iter(spec.items()))
+        if kind != "user_output":
+            raise UnsupportedLayerError(f"{path} changes its own state as it runs ({kind}); export the module in eval")
+        if "as_tensor" in given["arg"]:
+            outputs.append(named(given["arg"]))
+    if len(inputs) != 1 or not outputs:
+        raise ShapeError(
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; export a module with one of each"
+        )
+    meta = graph["tensor_values"][inputs[0]]
+    batch, *shape = meta["sizes"]
+    if batch.get("as_int", 1) != 1:
+        raise ShapeError(f"{path} was exported for batches of {batch['as_int']}; export it for 1, or for any number")
+    module = Exported(graph["nodes"], tensors, inputs[0], outputs, DTYPES[meta["dtype"]], "as_int" in batch)
+    _try(path, module, _shape(shape))
+    return Source(path.name, module, _shape(shape))
+
+
+def _try(path: Path, module: Exported, shape: Shape) -> None:
+    """Refuse what cannot read its own input, or writes into its weights: it would answer differently each time."""
+    held = [*module.parameters(), *module.buffers()]
+    before = [tensor._version for tensor in held]
+    try:
+        with torch.no_grad():
+            module(torch.zeros(1, *shape))
+    except Exception as error:  # torch's operations raise what they like
+        raise ShapeError(f"{path} cannot read an input of shape {shape}, its own: {first_line(error)}") from error
+    if before != [tensor._version for tensor in held]:
+        raise UnsupportedLayerError(f"{path} changes its own state as it runs; export the module in eval")
+
+
+def _config(folder: str, model: str) -> str:
+    return f"data/{folder}/{model}_{folder}_config.json"
+
+
+def _tensor(path: Path, archive: _Archive, folder: str, key: str, given: Mapping[str, Any]) -> Tensor:
+    """One tensor from its bytes."""
+    if given["use_pickle"] or not given["path_name"].startswith(("weight_", "tensor_")):
+        raise FileError(f"{path} holds {key} as a pickle, which can run code; export it with plain weights")
+    meta = given["tensor_meta"]
+    content = archive.bytes(f"data/{folder}/{given['path_name']}")
+    sizes, strides = _shape(meta["sizes"]), _shape(meta["strides"])
+    if not content:
+        return torch.zeros(sizes, dtype=DTYPES[meta["dtype"]])
+    flat = torch.frombuffer(content, dtype=DTYPES[meta["dtype"]])
+    # torch refuses a view beyond the bytes there are.
+    return flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"])).clone()
+
+
+def _shape(sizes: Any) -> Shape:
+    """Sizes as numbers; of one left free, that of the example it was exported with."""
+    return tuple(int(size["as_int"] if "as_int" in size else size["as_expr"]["hint"]["as_int"]) for size in sizes)

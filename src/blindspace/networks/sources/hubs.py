@@ -1,0 +1,199 @@
+"""Architectures of timm and torchvision, by name. Nothing is ever downloaded.
+
+Their weights come from a .safetensors file, or, for timm, from the local cache of the Hugging Face hub if it has them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import MissingExtraError, UnknownNameError, UnsupportedLayerError
+from ...maps import Shape
+from ..modules import CentreCrop, Resize
+from .factory import first_line, made, split_options, weigh
+from .preprocessor_config import EXAMPLE, normalise
+from .source import Source, Steps
+
+_held: list[torch.library.Library] = []
+"""Operators declared for torchvision; they go when the library object does."""
+
+
+def library(name: str, extra: str) -> Any:
+    """An optional package, imported.
+
+    Raises:
+        MissingExtraError: it is not installed, or cannot be imported; the message names the extra that brings it.
+    """
+    if find_spec(name) is None:
+        raise MissingExtraError(f"this needs {name}: pip install 'blindspace[{extra}]'")
+    try:
+        # timm and transformers import torchvision where it is installed.
+        _mend_torchvision()
+        return import_module(name)
+    except (ImportError, RuntimeError) as error:
+        raise MissingExtraError(
+            f"{name} is installed but cannot be imported ({first_line(error)}): pip install 'blindspace[{extra}]'"
+        ) from error
+
+
+def _mend_torchvision() -> None:
+    """Make a CUDA build of torchvision importable beside a CPU build of torch.
+
+    Its own operators stay away then, and its import fails as it describes two that it expects. Declared, they satisfy
+    it: everything but ``torchvision.ops`` and ``torchvision.io`` works.
+    """
+    if find_spec("torchvision") is None or "torchvision" in sys.modules:
+        return
+    try:
+        import_module("torchvision")
+    except RuntimeError as error:
+        if torch.version.cuda is not None or "torchvision::nms" not in str(error):
+            raise
+        for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
+            del sys.modules[module]
+        declared = torch.library.Library("torchvision", "DEF")
+        for operator in ("nms", "qnms"):
+            declared.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _held.append(declared)
+        import_module("torchvision")
+
+
+def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that a library does not have, with those that are close to it."""
+    close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(close)}?" if close else f"see the list of {kind}"
+    return UnknownNameError(f"{kind} has no {what} {name!r}; {hint}")
+
+
+# --- timm --------------------------------------------------------------------------------------------------
+
+
+def from_timm(model: str, weights: Path | None, random_weights: bool) -> Source:
+    """``timm:NAME`` or ``timm:NAME[img_size=224]``.
+
+    Args:
+        model: with options for ``timm.create_model``.
+        weights: a ``.safetensors`` file.
+        random_weights: take the architecture alone.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+        UnknownNameError: timm has no such model.
+        ValueRangeError: it cannot be built with these options.
+        FileError: no weights, or of another network.
+    """
+    name, options = split_options(model.removeprefix("timm:"))
+    timm = library("timm", "timm")
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture) or ":" in name or "/" in name:
+        raise unknown("timm", "model", architecture, timm.list_models())
+    module = made(model, lambda: timm.create_model(name, pretrained=False, **options))
+    if weights is None and not random_weights:
+        weights = cached(module.pretrained_cfg.get("hf_hub_id"), "model.safetensors")
+    weigh(module, model, weights, random_weights)
+    config = timm.data.resolve_model_data_config(module)
+    side = options.get("img_size")
+    shape = (config["input_size"][0], *_pair(side)) if side else tuple(config["input_size"])
+    return Source(
+        model,
+        module,
+        shape,
+        kind="timm",
+        normalise=(normalise(config["mean"], config["std"]),),
+        preprocessing=lambda: _timm_steps(model, config, shape),
+    )
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    return (int(size[0]), int(size[1])) if isinstance(size, list | tuple) else (int(size), int(size))
+
+
+def cached(repository: str | None, name: str) -> Path | None:
+    """A file of a repository of the Hugging Face hub, if the local cache has it."""
+    if not repository or find_spec("huggingface_hub") is None:
+        return None
+    found = import_module("huggingface_hub").try_to_load_from_cache(repository, name)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _timm_steps(model: str, config: dict[str, Any], shape: Shape) -> Steps:
+    """What ``timm.data.create_transform`` does in evaluation."""
+    size = tuple(shape[-2:])
+    height, width = (math.floor(n / (config["crop_pct"] or 0.875)) for n in size)
+    mode = config["crop_mode"] or "center"
+    if mode == "squash":
+        resized: int | tuple[int, int] = (height, width)
+    elif mode == "center" and height == width:
+        resized = height
+    else:
+        raise UnsupportedLayerError(
+            f"{model} resizes to {height}x{width} and crops by {mode!r}, which is not done here; "
+            f"spell the preprocessing out, such as {EXAMPLE}"
+        )
+    return (
+        Resize(resized, config["interpolation"], convention="pil"),
+        CentreCrop(size),
+        normalise(config["mean"], config["std"]),
+    )
+
+
+# --- torchvision -------------------------------------------------------------------------------------------
+
+
+def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> Source:
+    """``torchvision:NAME``, or with options for its builder in brackets.
+
+    Args:
+        model: such as ``torchvision:resnet50``.
+        weights: a ``.safetensors`` file.
+        random_weights: take the architecture alone.
+
+    Raises:
+        MissingExtraError: torchvision is not installed.
+        UnknownNameError: it has no such model.
+        ValueRangeError: it cannot be built with these options.
+        FileError: no weights, or of another network.
+    """
+    name, options = split_options(model.removeprefix("torchvision:"))
+    library("torchvision", "torchvision")
+    models = import_module("torchvision.models")
+    if name not in models.list_models():
+        raise unknown("torchvision", "model", name, models.list_models())
+    # Some builders fetch the weights of a part unless told not to.
+    backbone = {"weights_backbone": None} if "weights_backbone" in _parameters(models, name) else {}
+    module = made(model, lambda: models.get_model(name, weights=None, **backbone, **options))
+    weigh(module, model, weights, random_weights)
+    published = next(iter(models.get_model_weights(name)), None)
+    transforms: Any = published.transforms() if published is not None else None
+    classes = tuple(published.meta.get("categories", ())) if published is not None else ()
+    if type(transforms).__name__ != "ImageClassification":
+        return Source(model, module, kind="torchvision", classes=classes)
+    steps: Steps = (
+        Resize(transforms.resize_size[0], transforms.interpolation.value, convention="pil"),
+        CentreCrop(transforms.crop_size[0]),
+        normalise(transforms.mean, transforms.std),
+    )
+    shape = (3, transforms.crop_size[0], transforms.crop_size[0])
+    return Source(
+        model,
+        module,
+        shape,
+        kind="torchvision",
+        normalise=steps[-1:],
+        preprocessing=lambda: steps,
+        classes=classes,
+    )
+
+
+def _parameters(models: Any, name: str) -> Iterable[str]:
+    annotations: dict[str, Any] = models.get_model_builder(name).__annotations__
+    return annotations
