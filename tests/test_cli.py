@@ -155,8 +155,8 @@ def test_progress_shows_on_a_terminal_and_late(
 
 def test_audit_json(capsys: Capture, space: Subspace) -> None:
     found = result_of(capsys, "audit", "mnist-mlp", "--no-layers")
-    assert set(found) == AUDIT_KEYS
-    assert set(found["front"]) == FRONT_KEYS | {"reason"}
+    assert set(found) == AUDIT_KEYS | {"input", "shown", "soft"}
+    assert set(found["front"]) == FRONT_KEYS | {"reason", "ends"}
     assert set(found["front"]["certificate"]) == CERTIFICATE_KEYS | {"rank", "sigma_max"}
     front = found["front"]
     assert (found["model"], found["input_shape"], found["layers"]) == ("mnist-mlp", [1, 28, 28], [])
@@ -164,6 +164,27 @@ def test_audit_json(capsys: Capture, space: Subspace) -> None:
     assert (front["formula_dim"], front["fraction"]) == (528, 528 / 784)
     assert front["residual"] < 1e-14
     assert front["certificate"] == space.certificate.to_dict()
+
+
+def test_audit_shows_it_on_the_network_beside_noise(capsys: Capture) -> None:
+    found = result_of(capsys, "audit", "mnist-mlp", "--no-layers")
+    assert found["front"]["ends"] == {"2": ["relu in 3"]}
+    assert found["input"] == "pixels"
+    assert found["shown"]["labels_changed"] == 0
+    assert found["shown"]["harmless"] < 1e-3 < found["shown"]["noise"]
+    out = succeed(capsys, "audit", "mnist-mlp", "--no-layers")
+    assert "ends at 2, read by relu in 3" in out
+    assert "noise of the same norm" in " ".join(out.split())
+
+
+def test_audit_counts_what_moves_the_front_by_little(capsys: Capture) -> None:
+    found = result_of(capsys, "audit", "mnist-mlp", "--no-layers", "--soft", "1e-3,0.5")
+    rows = found["soft"]["counts"]
+    assert [(row["threshold"], row["kind"]) for row in rows] == [(1e-3, "exact"), (0.5, "exact")]
+    assert rows[0]["count"] == 528 < rows[1]["count"] <= 784
+    assert "directions that move the front by little" in succeed(
+        capsys, "audit", "mnist-mlp", "--no-layers", "--soft", "1e-3"
+    )
 
 
 def test_audit_json_of_layers(capsys: Capture) -> None:
@@ -520,6 +541,8 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     "unknown model": (nothing, ("audit", "resnet"), "'resnet'"),
     "pickled model": (written("net.pt"), ("audit", "net.pt"), "net.pt is a pickle, which can run code"),
     "pickled weights": (written("net.pt"), ("audit", "mnist-mlp", "--weights", "net.pt"), "no .safetensors file"),
+    "soft bound no number": (nothing, ("audit", "mnist-mlp", "--soft", "few"), "'few'"),
+    "soft bound not above 0": (nothing, ("audit", "mnist-mlp", "--soft", "0"), "above 0"),
     "missing weights": (nothing, ("audit", "mnist-mlp", "--weights", "w.safetensors"), "w.safetensors does not exist"),
     "weights of another": (
         wrong_weights,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,8 +14,10 @@ from ..errors import ValueRangeError
 from ..networks import LayerReport, load
 from ..report.audit import Audit
 from ..report.audit import audit as run_audit
+from ..report.bench import check
+from ..report.spectrum import draw
 from ..solvers import NAMES
-from ..subspaces import SoftDimension
+from ..subspaces import SoftDimension, spectrum
 from .output import (
     InputShapeOption,
     JsonOption,
@@ -24,6 +27,7 @@ from .output import (
     WeightsOption,
     console,
     progress,
+    writable_file,
     write_json,
 )
 
@@ -51,14 +55,24 @@ def audit(
             metavar="ε,ε,…", help="Count the directions that move the front by less than these shares of ‖A‖."
         ),
     ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--spectrum", help="Draw the front's singular values there: .png, .svg or .pdf.", callback=writable_file
+        ),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What a network cannot see: the nullspace of its affine front and of each linear layer, certified."""
     bounds = _numbers(soft)
+    if picture is not None:
+        check(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     with progress(f"auditing {model}") as report:
         result = run_audit(network, layers, seed, report, solver, bounds)
+        if picture is not None:
+            draw(spectrum(result.map), result.soft, picture)
     _tell(console(json), result)
     write_json(result.to_dict(), json)
 
