@@ -125,7 +125,6 @@ def audit(
         TooLargeError: no solver here serves its front.
     """
     tell = progress or (lambda done, total, what: None)
-    tell(0, 1, "following the network")
     found = layers(network) if with_layers else []
     map = front(network)
     tell(0, len(found) + 1, "affine front")

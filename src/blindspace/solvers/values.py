@@ -26,8 +26,8 @@ from . import patchwise
 from .core import core
 from .spectrum import SPARSE, SVD_LIMIT
 
-WORK_LIMIT = 1e11
-"""Operations up to which a matrix p × q, p ≤ q, is taken whole, counted as p²(q + 3p): some 10 seconds on one core."""
+WORK_LIMIT = 2e11
+"""Operations up to which a matrix p × q, p ≤ q, is taken whole, counted as p²(q + 3p): some 20 seconds on one core."""
 
 MATRIX_LIMIT = 1 << 30
 """Bytes that making the matrix of a map may take."""
