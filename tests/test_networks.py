@@ -457,10 +457,21 @@ def test_layers_too_large_are_reported_as_such(monkeypatch: pytest.MonkeyPatch) 
         raise TooLargeError(f"{map} takes 99 GiB")
 
     monkeypatch.setattr(sys.modules["blindspace.networks.layers"], "nullspace", refuse)
-    layer = Layer("stem", "Conv2d", from_module(nn.Conv2d(3, 64, 7, 2, 3), (3, 224, 224)), True)
+    layer = Layer("stem", "Conv2d", from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224)), True)
     (report,) = measure([layer])
     assert isinstance(report, LayerReport)
     row = json.loads(json.dumps(report.to_dict()))
     assert row["rank"] is row["dim"] is row["certificate"] is None
-    assert row["formula_dim"] == 0
+    assert row["formula_dim"] == 25088
     assert "GiB" in row["reason"]
+
+
+def test_large_layers_that_widen_are_measured_where_asked_for() -> None:
+    layer = Layer("wide", "Conv2d", from_module(nn.Conv2d(8, 8, 3, 1, 1), (8, 24, 24)), True)
+    (report,) = measure([layer])
+    assert report.certificate is None
+    assert "--thorough" in report.reason
+    (report,) = measure([layer], thorough=True)
+    assert report.dim == 0
+    cheap = Layer("1×1", "Conv2d", from_module(nn.Conv2d(8, 8, 1), (8, 24, 24)), True)
+    assert next(measure([cheap])).dim == 0

@@ -46,6 +46,9 @@ def audit(
     input_shape: InputShapeOption = None,
     preprocess: PreprocessOption = None,
     layers: Annotated[bool, typer.Option(help="Measure every linear layer by itself too.")] = True,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Also large layers with as many outputs as inputs: minutes each.")
+    ] = False,
     solver: Annotated[
         str | None, typer.Option(help=f"Of the front: {', '.join(NAMES)}; by structure and size if none.")
     ] = None,
@@ -70,7 +73,7 @@ def audit(
         check(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     with progress(f"auditing {model}") as report:
-        result = run_audit(network, layers, seed, report, solver, bounds)
+        result = run_audit(network, layers, seed, report, solver, bounds, thorough)
         if picture is not None:
             draw(spectrum(result.map), result.soft, picture)
     _tell(console(json), result)

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BlindspaceWarning, TooLargeError
-from ..solvers import Certificate
+from ..maps import LinearMap
+from ..solvers import Certificate, patchwise
 from ..subspaces import nullspace
 from .following.recording import Layer
 from .front import record
 from .network import Network
+
+QUICK = 4096
+"""Inputs up to which any layer is measured."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,27 @@ def layers(network: Network) -> list[Layer]:
     return list(record(network).layers)
 
 
-def measure(found: Iterable[Layer]) -> Iterator[LayerReport]:
-    """The dimension of each layer's nullspace, one after the other, so that progress can be shown."""
+def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerReport]:
+    """The dimension of each layer's nullspace, one after the other, so that progress can be shown.
+
+    Args:
+        found: the layers.
+        thorough: also of large layers with as many outputs as inputs, which may take minutes each.
+    """
     for layer in found:
+        map = layer.map
+        if not thorough and map.in_dim > QUICK and map.out_dim >= map.in_dim and not _cheap(map):
+            yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", BlindspaceWarning)  # the report carries the certificate's kind
-                space = nullspace(layer.map)
+                space = nullspace(map)
             yield LayerReport(layer, space.certificate, space.reason)
         except TooLargeError as error:
             yield LayerReport(layer, None, str(error))
+
+
+def _cheap(map: LinearMap) -> bool:
+    """Whether one small matrix tells the rank of the whole."""
+    return patchwise.serves(map)

@@ -109,6 +109,7 @@ def audit(
     progress: Progress | None = None,
     solver: str | None = None,
     soft: Sequence[float] = (),
+    thorough: bool = False,
 ) -> Audit:
     """Find and certify what a network cannot see.
 
@@ -119,6 +120,7 @@ def audit(
         progress: called before each step.
         solver: of the front, one of ``solvers.NAMES``; by structure, size and memory if None.
         soft: bounds, in units of ‖A‖, below which directions are counted.
+        thorough: also measure large layers with as many outputs as inputs, which may take minutes each.
 
     Raises:
         UnsupportedLayerError: the network cannot be followed.
@@ -134,7 +136,7 @@ def audit(
     shown = _shown(network, space, noise, seed) if space.dim else None
     counted = soft_dimension(map, soft) if soft else None
     reports = []
-    measured = measure(found)
+    measured = measure(found, thorough)
     for index, layer in enumerate(found):
         tell(1 + index, len(found) + 1, layer.name)
         reports.append(next(measured))

@@ -11,7 +11,7 @@ import torch
 from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
 from ..maps import Composed, Convolution, Dense, LinearMap, Padding, Rearrange, Scale, Selection, Separable, compose
 from . import dense, fourier, grouped, on_demand, patchwise, separable, structure, torus
-from .certificate import Certificate
+from .certificate import Certificate, Kind
 from .dense import DenseSolver
 from .diagonal import DiagonalSolver
 from .fourier import FourierSolver
@@ -175,13 +175,17 @@ def _composed(map: Composed, name: str | None) -> Solver:
     factors = whole.factors if isinstance(whole, Composed) else [whole]
     # One factor for every value changes no nullspace.
     factors = [factor for factor in factors if not _uniform(factor)] or factors[:1]
-    dropped = []
-    while len(factors) > 1 and _loses_nothing(factors[-1]):
+    dropped, kinds = [], set()
+    while len(factors) > 1 and (kind := _loses_nothing(factors[-1])) is not None:
         dropped.append(repr(factors.pop()))
+        kinds.add(kind)
     first = factors.pop(0) if len(factors) > 1 and _only_moves(factors[0]) else None
     inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
-    return ReducedSolver(map, inner, first, reason)
+    solver = ReducedSolver(map, inner, first, reason)
+    if "numerical" in kinds and solver.certificate.kind == "exact":
+        solver.certificate = replace(solver.certificate, kind="numerical")
+    return solver
 
 
 def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
@@ -231,17 +235,17 @@ def _only_moves(map: LinearMap) -> bool:
     return False
 
 
-def _loses_nothing(map: LinearMap) -> bool:
-    """Whether the map is proved injective."""
+def _loses_nothing(map: LinearMap) -> Kind | None:
+    """Whether the map is injective, as far as that is proved; None where it is not, or undecided."""
     if map.out_dim < map.in_dim:
-        return False
+        return None
     if isinstance(map, Scale | Padding | Rearrange | Selection):
-        return DiagonalSolver(map).dim == 0
+        return "exact" if DiagonalSolver(map).dim == 0 else None
     structured = patchwise.serves(map) or separable.serves(map) or torus.serves(map)
     if not structured and dense.memory(map) > PROOF_LIMIT:
-        return False
+        return None
     try:
         solver = choose(map)
     except TooLargeError:
-        return False
-    return solver.dim == 0 and solver.certificate.kind == "exact"
+        return None
+    return solver.certificate.kind if solver.dim == 0 and solver.certificate.kind != "undecided" else None

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
-from ..maps import Composed, Convolution, Dense, LinearMap, Stacked
+from ..maps import Composed, Convolution, Dense, Jacobian, LinearMap, Separable, Stacked, Summed
 from ..maps.linear_map import Adjoint
 from .certificate import GAP, Certificate, Kind, confirmed
 from .modular import exact_rank, live, ordered, rational_factors
@@ -190,17 +191,25 @@ def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT)
 
 
 def _entries(map: LinearMap) -> int:
-    """Non-zero entries of a map's matrix at most, as far as its parts tell; the products of parts may have more."""
+    """Non-zero entries of a map's matrix at most, as far as its parts tell."""
     match map:
         case Convolution():
             return map.out_dim * int(np.prod(map.weight.shape[1:]))
         case Adjoint():
             return _entries(map.of)
-        case Composed(factors=parts) | Stacked(parts=parts):
+        case Composed(factors=parts):
+            a_row = prod(_entries(part) / part.out_dim for part in parts)
+            return int(map.out_dim * min(a_row, map.in_dim))
+        case Stacked(parts=parts) | Summed(parts=parts):
             return sum(_entries(part) for part in parts)
+        case Separable(matrices=matrices):
+            rest = map.in_dim // prod(matrix.shape[1] for matrix in matrices)
+            return rest * prod(int(matrix.count_nonzero()) for matrix in matrices)
+        case Jacobian():
+            return map.in_dim * map.out_dim
         case Dense():
             return map.matrix.numel() * int(np.prod(map.leading))
-    return 0
+    return max(map.in_dim, map.out_dim)
 
 
 class _Factored:

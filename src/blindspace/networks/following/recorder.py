@@ -224,8 +224,13 @@ class Recorder(TorchDispatchMode):
                 self.held.keep(tensor, self.graph.other(call.name, value_shape(tensor), call.values.values()))
         return result
 
+    def _place(self, operation: str) -> str:
+        """Where an operation happens: in a module, or in the code of one that calls others, after the last of them."""
+        inside = self._calls[-1].name if self._calls else ""
+        return f"{operation} {'in' if inside == self.last else 'after'} {self.last}" if self.last else operation
+
     def _record(self, call: Call, made: list[Any] | None, result: Any) -> None:
-        name = f"{call.name} in {self.last}" if self.last else call.name
+        name = self._place(call.name)
         values = list(dict.fromkeys(call.values.values()))
         self._given_by_keyword(call)
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
