@@ -187,6 +187,14 @@ def test_audit_counts_what_moves_the_front_by_little(capsys: Capture) -> None:
     )
 
 
+def test_audit_draws_the_spectrum_and_gives_its_data(capsys: Capture, tmp_path: Path) -> None:
+    found = result_of(capsys, "audit", "mnist-mlp", "--no-layers", "--spectrum", tmp_path / "s.svg")
+    assert (tmp_path / "s.svg").read_text().lstrip().startswith("<?xml")
+    sigma = found["spectrum"]["sigma"]
+    assert sigma == sorted(sigma, reverse=True)
+    assert sigma[0] == pytest.approx(bs.front(bs.load("mnist-mlp")).norm(), rel=1e-6)
+
+
 def test_audit_json_of_layers(capsys: Capture) -> None:
     layers = result_of(capsys, "audit", "mnist-mlp")["layers"]
     assert all(set(layer) == LAYER_KEYS | {"in_shape", "certificate", "reason"} for layer in layers)
@@ -543,6 +551,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     "pickled weights": (written("net.pt"), ("audit", "mnist-mlp", "--weights", "net.pt"), "no .safetensors file"),
     "soft bound no number": (nothing, ("audit", "mnist-mlp", "--soft", "few"), "'few'"),
     "soft bound not above 0": (nothing, ("audit", "mnist-mlp", "--soft", "0"), "above 0"),
+    "spectrum no picture": (nothing, ("audit", "mnist-mlp", "--spectrum", "s.txt"), "s.txt is no picture's name"),
     "missing weights": (nothing, ("audit", "mnist-mlp", "--weights", "w.safetensors"), "w.safetensors does not exist"),
     "weights of another": (
         wrong_weights,

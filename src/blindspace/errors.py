@@ -41,3 +41,11 @@ class PrecisionError(BlindspaceError):
 
 class BlindspaceWarning(UserWarning):
     """A result that cannot be met as promised, such as an undecided rank; the message holds the figures."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; of a headline that ends in a colon what it leads to, too."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

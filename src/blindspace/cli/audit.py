@@ -74,10 +74,13 @@ def audit(
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     with progress(f"auditing {model}") as report:
         result = run_audit(network, layers, seed, report, solver, bounds, thorough)
+        found = result.to_dict()
         if picture is not None:
-            draw(spectrum(result.map), result.soft, picture)
+            curve = spectrum(result.map)
+            draw(curve, result.soft, picture)
+            found["spectrum"] = curve.to_dict()
     _tell(console(json), result)
-    write_json(result.to_dict(), json)
+    write_json(found, json)
 
 
 def _numbers(text: str | None) -> list[float]:

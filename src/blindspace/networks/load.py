@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from ..data import CLASSES
-from ..errors import FileError, ShapeError, UnknownNameError
+from ..errors import FileError, ShapeError, UnknownNameError, first_line
 from ..files import sha256
 from ..maps import Shape
 from .builtin import BUILTIN, builtin
 from .network import Network
 from .sources.exported import from_exported
-from .sources.factory import fill, first_line, from_factory, is_factory, seeded
+from .sources.factory import fill, from_factory, is_factory, seeded
 from .sources.hubs import from_timm, from_torchvision
 from .sources.huggingface import from_huggingface
 from .sources.preprocess import made_of, preprocessing

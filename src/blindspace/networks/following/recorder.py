@@ -18,7 +18,7 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ...errors import BlindspaceError, UnsupportedLayerError
+from ...errors import BlindspaceError, UnsupportedLayerError, first_line
 from ...maps import LinearMap, Shape, from_module, is_affine
 from .affine import AffineGraph, Value
 from .aten import PASSED_ON, linear_part
@@ -81,9 +81,10 @@ def _run(network: Network, module: nn.Module, dtype: torch.dtype) -> Recording:
         with torch.enable_grad(), recorder.watching():
             outputs = module(x)
     except Exception as error:  # the network's own code may raise anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         where = f" beyond {recorder.last}" if recorder.last else ""
-        raise UnsupportedLayerError(f"the code of {network.name} cannot be followed{where}: {reason}") from error
+        raise UnsupportedLayerError(
+            f"the code of {network.name} cannot be followed{where}: {first_line(error)}"
+        ) from error
     recorder.ended(outputs)
     return Recording(graph, tuple(recorder.layers()))
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError
+from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..following.recording import Recording
 from ..network import Network
 from .graph import record_onnx
 from .runs import full_shape, network_input
-from .session import Array, first_line, require, session
+from .session import Array, require, session
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto

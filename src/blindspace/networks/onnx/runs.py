@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ...errors import FileError, UnsupportedLayerError
+from ...errors import FileError, UnsupportedLayerError, first_line
 from ...maps import Shape
 from .call import Call, Terms
 from .nodes import within_reach
-from .session import Array, first_line, require, session
+from .session import Array, require, session
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto

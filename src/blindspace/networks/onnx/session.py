@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from numpy.typing import NDArray
 
-from ...errors import FileError, MissingExtraError
+from ...errors import FileError, MissingExtraError, first_line
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, OperatorSetIdProto
@@ -97,8 +97,3 @@ def run_node(
 def is_standard(domain: str) -> bool:
     """Whether a domain of operations is that of the ONNX standard."""
     return domain in ("", "ai.onnx")
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...errors import FileError, ShapeError, UnsupportedLayerError
+from ...errors import FileError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Shape
 from .exported_graph import DTYPES, Exported, named
-from .factory import first_line
 from .source import Source
 
 _FOLDERS = {"parameter": "weights", "buffer": "weights", "tensor_constant": "constants"}

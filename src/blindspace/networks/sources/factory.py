@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ...errors import FileError, MissingExtraError, UnknownNameError, ValueRangeError
+from ...errors import FileError, MissingExtraError, UnknownNameError, ValueRangeError, first_line
 from ...maps import Shape
 from .source import Source
 
@@ -174,11 +174,3 @@ def _some(what: str, names: list[str]) -> str:
     if not names:
         return ""
     return f"{len(names)} {what}: {', '.join(names[:LISTED])}{', …' * (len(names) > LISTED)}"
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line; of a headline that ends in a colon what it leads to, too."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if not lines:
-        return type(error).__name__
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from ...errors import MissingExtraError, UnknownNameError, UnsupportedLayerError
+from ...errors import MissingExtraError, UnknownNameError, UnsupportedLayerError, first_line
 from ...maps import Shape
 from ..modules import CentreCrop, Resize
-from .factory import first_line, made, split_options, weigh
+from .factory import made, split_options, weigh
 from .preprocessor_config import EXAMPLE, normalise
 from .source import Source, Steps
 

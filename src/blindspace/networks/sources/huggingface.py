@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueRangeError
+from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueRangeError, first_line
 from ...maps import Shape
-from .factory import first_line, made, split_options, weigh
+from .factory import made, split_options, weigh
 from .hubs import cached, library, unknown
 from .preprocessor_config import CONFIG, from_config, read_config
 from .source import Source
