@@ -153,6 +153,12 @@ def through_a_view(x: Tensor) -> Tensor:
     return kernel(y).relu()
 
 
+def beside_a_view(x: Tensor) -> Tensor:
+    y = torch.zeros_like(x)
+    y[:, :1] = x[:, :1]
+    return torch.cat([kernel(y).relu(), kernel(x[:, 1:2]).relu()], 1)
+
+
 def overwritten(x: Tensor) -> Tensor:
     y = kernel(x)
     z = y.view(-1)
@@ -180,7 +186,10 @@ NOT_AFFINE: dict[str, Function] = {
     "largest": lambda x: F.max_pool2d(kernel(x), 2),
     "norm of the batch": lambda x: F.batch_norm(kernel(x), None, None, training=True),
     "written through a view": through_a_view,
+    "written beside a view": beside_a_view,
     "overwritten under a view": overwritten,
+    "squared where it is added": lambda x: torch.addcmul(torch.ones(1, dtype=x.dtype), kernel(x), kernel(x) * 2),
+    "sum of squares": lambda x: (lambda y: torch.addcmul(torch.ones(1, dtype=x.dtype), y, y))(kernel(x)).sum((1, 2, 3)),
     "written into a part": nested,
     "clamped": lambda x: kernel(x).clamp(-1, 1),
     "rounded": lambda x: kernel(x).round(),

@@ -430,6 +430,24 @@ def test_dropout_does_not_hide_a_skip_connection() -> None:
     assert names(lambda m, x: m.a(m.drop(x)), a=a, drop=drop) == [("a", True)]
 
 
+@pytest.mark.parametrize(
+    ("flat", "own"),
+    [
+        (nn.Flatten(), False),
+        (Built(lambda m, x: x.view(-1, 6)), False),
+        (Built(lambda m, x: x.relu().flatten(1)), True),  # what a ReLU writes is a value of its own
+    ],
+)
+def test_a_view_does_not_hide_another_reader(flat: nn.Module, own: bool) -> None:
+    def alone(together: Together) -> list[bool]:
+        network = bs.load(Built(together, a=nn.Linear(6, 4), flat=flat), (2, 3))
+        return [layer.harmless_for_network for layer in layers(network)]
+
+    assert alone(lambda m, x: m.a(m.flat(x))) == [True]
+    assert alone(lambda m, x: m.a(m.flat(x)).sum(1) + x.sum((1, 2))) == [own]
+    assert alone(lambda m, x: (lambda y: m.a(y).sum(1) + y.sum(1))(m.flat(x))) == [False]
+
+
 def test_measure_and_its_json() -> None:
     network = made(FRONTS[0])
     reports = list(measure(layers(network)))

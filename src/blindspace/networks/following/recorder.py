@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...errors import BlindspaceError, UnsupportedLayerError, first_line
-from ...maps import LinearMap, Shape, from_module, is_affine
+from ...maps import LinearMap, Rearrange, Shape, from_module, is_affine
 from .affine import AffineGraph, Value
 from .aten import PASSED_ON, linear_part
 from .aten_call import Call, value_shape
@@ -176,10 +176,11 @@ class Recorder(TorchDispatchMode):
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         called = self._calls.pop()
         if called.map is not None and called.value is not None and isinstance(output, Tensor):
-            self._calls.append(called)
-            self._count(called.value)
-            self._calls.pop()
             made = self.graph.affine(called.name, called.map.out_shape, [(called.value, called.map)])
+            if isinstance(called.map, Rearrange):
+                self._readers.same(made, called.value)
+            else:
+                self._readers.add(called.value, [*self._calls, called])
             self.held.keep(output, made)
 
     def _is_layer(self, called: _Called, value: Value, tensor: Tensor) -> None:
