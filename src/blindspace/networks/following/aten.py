@@ -44,7 +44,7 @@ LINEAR = (
     "upsample_trilinear3d", "avg_pool3d", "trace", "diff", "where", "lerp", "addcmul", "index_add", "scatter_add",
     "native_batch_norm", "_native_batch_norm_legit_no_training", "mul", "div", "add", "sub", "rsub",
 )  # fmt: skip
-"""Operations affine in one of the tensors they read, the others being constant: ``_dependent`` says in which."""
+"""Operations that may be affine in one of the tensors they read, the others being constant; ``_agrees`` finds out."""
 
 CHECKED = 1e-9
 """How far a map may be from the operation it stands for, as a share."""
