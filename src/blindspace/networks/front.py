@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
+from ..errors import ShapeError
 from ..maps import LinearMap
 from ..subspaces import Subspace, nullspace
+from ..subspaces.combine import side_by_side
 from .following.affine import front_map, front_values
 from .following.recording import Recording
 from .network import Network
@@ -53,18 +55,24 @@ def ends(network: Network) -> dict[str, list[str]]:
     return {value.name: list(dict.fromkeys(readers)) for value, readers in values.items()}
 
 
-def harmless(network: Network, solver: str | None = None) -> Subspace:
+def harmless(network: Network, *others: Network, solver: str | None = None) -> Subspace:
     """Every change of the input that the whole network cannot notice through its front (definition 1).
 
     Args:
         network: of any code, as long as it runs.
+        others: further networks that shall not notice it either; they read inputs of the same shape.
         solver: one of ``solvers.NAMES``; by structure, size and memory if None.
 
     Returns:
-        The nullspace of the affine front.
+        The nullspace of the affine front; of several networks the intersection.
 
     Raises:
-        UnsupportedLayerError: the network cannot be followed.
+        UnsupportedLayerError: a network cannot be followed.
+        ShapeError: the networks read different shapes.
         TooLargeError: no solver here serves a front of that size.
     """
-    return nullspace(front(network), solver=solver)
+    fronts = [front(each) for each in (network, *others)]
+    if len({map.in_shape for map in fronts}) > 1:
+        read = ", ".join(f"{each.name} {each.input_shape}" for each in (network, *others))
+        raise ShapeError(f"the networks read different shapes: {read}; give all the same --input-shape")
+    return nullspace(side_by_side(fronts) if others else fronts[0], solver=solver)

@@ -28,6 +28,19 @@ def rescale(v: Tensor, size: float, norm: Norm = "linf") -> Tensor:
     return torch.where(found > 0, v * (size / found.clamp(min=torch.finfo(v.dtype).tiny)), v)
 
 
+def refuse_zero_space(space: Subspace, size: float) -> None:
+    """Say so where a harmless perturbation is wanted and there is none.
+
+    Raises:
+        ValueRangeError: the subspace is {0} and a size above 0 is wanted.
+    """
+    if space.dim == 0 and size > 0:
+        raise ValueRangeError(
+            f"the space of harmless perturbations is {{0}} ({space.certificate}); no harmless perturbation has size "
+            f"{size}; take the least harmful one instead"
+        )
+
+
 def harmless_noise(
     space: Subspace,
     n: int,
@@ -52,9 +65,5 @@ def harmless_noise(
     Raises:
         ValueRangeError: the size is negative, or the subspace is {0} and a size above 0 is wanted.
     """
-    if space.dim == 0 and size > 0:
-        raise ValueRangeError(
-            f"the space of harmless perturbations is {{0}} ({space.certificate}); no harmless perturbation has size "
-            f"{size}; take the least harmful one instead"
-        )
+    refuse_zero_space(space, size)
     return rescale(space.sample(n, generator), size, norm).to(dtype)

@@ -7,6 +7,7 @@ padding cuts short have a matrix of their own, with the columns of the padding l
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import product
 from math import prod
 from typing import Any
@@ -46,6 +47,7 @@ class TokenSolver(Solver):
 
     def __init__(self, map: Dense) -> None:
         super().__init__(map)
+        self.matrix = map.matrix
         tokens = prod(map.leading)
         self.token = projector(scipy.sparse.csr_array(map.matrix.numpy()))
         self.certificate = merge([(self.token.certificate, tokens)])
@@ -53,6 +55,14 @@ class TokenSolver(Solver):
 
     def _project(self, x: Tensor) -> Tensor:
         return self.token.rows(x)
+
+    def gram_inverse(self, b: Tensor) -> Tensor:
+        """(A Aᵀ)⁻¹ b, token by token; as that of ``PatchwiseSolver``."""
+        return b @ self._gram_inverse
+
+    @cached_property
+    def _gram_inverse(self) -> Tensor:
+        return _inverse_of_gram(self.map, self.certificate.rank, self.matrix)
 
 
 class PatchwiseSolver(Solver):
@@ -76,6 +86,7 @@ class PatchwiseSolver(Solver):
         # Output positions along each axis whose taps fall inside the image alike.
         alike = [np.unique(table.numpy() >= 0, axis=0, return_inverse=True) for table in map.reads]
         self.patterns: list[tuple[Tensor, list[Projector]]] = []
+        self._kernels: list[tuple[Tensor, Tensor]] = []
         counts = []
         by_group = map.weight.reshape(map.groups, -1, map.weight.shape[1], *map.kernel)
         for choice in product(*(range(len(masks)) for masks, _ in alike)):
@@ -90,6 +101,7 @@ class PatchwiseSolver(Solver):
                 for kernels in by_group
             ]
             self.patterns.append((torch.from_numpy(sites), blocks))
+            self._kernels.append((torch.from_numpy(sites), (by_group * inside).flatten(2)))
             counts += [(block.certificate, len(sites)) for block in blocks]
         self.patterns.sort(key=lambda pattern: -len(pattern[0]))
         self.certificate = merge(counts)
@@ -121,6 +133,27 @@ class PatchwiseSolver(Solver):
         result[outer] = filled[inner]
         return result
 
+    def gram_inverse(self, b: Tensor) -> Tensor:
+        """(A Aᵀ)⁻¹ b, patch by patch.
+
+        Args:
+            b: ``(B, *out_shape)``, float64.
+
+        Raises:
+            UnsupportedLayerError: A Aᵀ is singular.
+        """
+        rows = b.reshape(len(b), self.conv.groups, -1, prod(self.out))
+        result = torch.empty_like(rows)
+        for places, inverse in self._gram_inverses:
+            result[..., places] = inverse @ rows[..., places]
+        return result.reshape(b.shape)
+
+    @cached_property
+    def _gram_inverses(self) -> list[tuple[Tensor, Tensor]]:
+        """Of each pattern of patches its places and an inverse a group, ``(groups, C_out/groups, C_out/groups)``."""
+        rank = self.certificate.rank
+        return [(places, _inverse_of_gram(self.map, rank, kernels)) for places, kernels in self._kernels]
+
     def _taps(self, padded: Tensor) -> Tensor:
         """A view of what the kernel reads: ``(B, C, *tiles)`` as ``(B, C, tap_1, …, out_1, …)``."""
         axes = range(len(self.out))
@@ -151,3 +184,14 @@ class PatchwiseSolver(Solver):
         if merge:
             return projected.reshape(*taps.shape[1 : -len(self.out)], batch, *self.out).movedim(-len(self.out) - 1, 0)
         return projected.reshape(taps.shape)
+
+
+def _inverse_of_gram(map: LinearMap, rank: int, blocks: Tensor) -> Tensor:
+    """(B Bᵀ)⁻¹ of matrices ``(…, m, n)`` that stand on the diagonal of a map.
+
+    Raises:
+        UnsupportedLayerError: the map's rank says that one of them is singular.
+    """
+    if rank < map.out_dim:
+        raise UnsupportedLayerError(f"A Aᵀ of {map} is singular: the rank is {rank} of {map.out_dim}")
+    return torch.cholesky_inverse(torch.linalg.cholesky(blocks @ blocks.mT))

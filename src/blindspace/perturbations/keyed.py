@@ -1,0 +1,123 @@
+"""Harmless noise from a key: whoever has the key makes it again and takes it off, nobody else can.
+
+A passphrase is stretched by scrypt (RFC 7914); of each image's name comes a key of its own (HMAC-SHA-256), which
+ChaCha20 (RFC 8439), a generator that counts, turns into as many random bits as the image needs. So no image depends on
+the others or on their order, and the noise of one tells nothing of another's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+import scipy.special
+import torch
+from torch import Tensor
+
+from ..errors import MissingExtraError, ValueRangeError
+from ..maps import Shape
+from ..subspaces import Subspace
+from ..subspaces.box import Norm
+from .sample import refuse_zero_space, rescale
+
+SCRYPT = {"n": 2**15, "r": 8, "p": 1}
+"""Cost of one guess of a passphrase: 32 MiB and about a tenth of a second."""
+
+SHORTEST_SALT = 8
+
+
+@dataclass(frozen=True)
+class Key:
+    """A secret of 32 bytes; not shown when printed.
+
+    Raises:
+        ValueRangeError: it has another length.
+    """
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != 32:
+            raise ValueRangeError(f"a key has 32 bytes, got {len(self.secret)}; make one with Key.derive(passphrase)")
+
+    @classmethod
+    def derive(cls, passphrase: str | bytes, salt: bytes) -> Key:
+        """The key that a passphrase and a salt stand for, by scrypt.
+
+        Args:
+            passphrase: the secret.
+            salt: at least 8 bytes, no secret: random ones, kept beside the images, so that no table of guesses made
+                before serves.
+
+        Raises:
+            ValueRangeError: the passphrase is empty or the salt too short.
+        """
+        if not passphrase:
+            raise ValueRangeError("the passphrase is empty; give a secret one")
+        if len(salt) < SHORTEST_SALT:
+            raise ValueRangeError(f"a salt has at least {SHORTEST_SALT} bytes, got {len(salt)}; take os.urandom(16)")
+        secret = passphrase.encode() if isinstance(passphrase, str) else passphrase
+        return cls(hashlib.scrypt(secret, salt=salt, maxmem=64 << 20, dklen=32, **SCRYPT))
+
+    def uniform(self, context: str, count: int) -> np.ndarray:
+        """Random numbers strictly between 0 and 1, float64 ``(count,)``.
+
+        Args:
+            context: what they are for; another gives others.
+            count: how many.
+
+        Raises:
+            MissingExtraError: the library that has ChaCha20 is not installed.
+        """
+        try:
+            from cryptography.hazmat.primitives.ciphers import Cipher
+            from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+        except ImportError as error:
+            raise MissingExtraError("keyed noise needs cryptography; pip install 'blindspace[keyed]'") from error
+        own = hmac.new(self.secret, b"blindspace noise 1\0" + context.encode(), hashlib.sha256).digest()
+        # A key that serves once needs no nonce: the counter and the nonce start at 0.
+        stream = Cipher(ChaCha20(own, bytes(16)), mode=None).encryptor().update(bytes(8 * count))
+        return ((np.frombuffer(stream, "<u8") >> np.uint64(11)) + 0.5) * 2.0**-53
+
+    def gaussian(self, context: str, shape: Shape) -> Tensor:
+        """Standard normal numbers, float64. As ``uniform``."""
+        return torch.from_numpy(scipy.special.ndtri(self.uniform(context, prod(shape)))).reshape(shape)
+
+
+def keyed_noise(
+    space: Subspace,
+    key: Key,
+    contexts: Sequence[str],
+    size: float,
+    norm: Norm = "linf",
+    dtype: torch.dtype = torch.float64,
+) -> Tensor:
+    """Harmless noise that only the key gives again; subtract it, and the image is back.
+
+    Args:
+        space: where it lies.
+        key: the secret.
+        contexts: one for each image, such as its name; one used twice gives the same noise twice, and the difference
+            of two such images then shows that of their originals.
+        size: of each, in units of the image range.
+        norm: ``linf`` or ``l2``.
+        dtype: of the result.
+
+    Returns:
+        ``(len(contexts), *shape)``.
+
+    Raises:
+        ValueRangeError: a context is used twice, the size is negative, or the subspace is {0} and a size above 0 is
+            wanted.
+        MissingExtraError: the library that has ChaCha20 is not installed.
+    """
+    if len(set(contexts)) < len(contexts):
+        raise ValueRangeError("two images have one name, and would get the same noise; name each by another")
+    refuse_zero_space(space, size)
+    noise = [key.gaussian(context, space.shape) for context in contexts]
+    drawn = torch.stack(noise) if noise else torch.empty(0, *space.shape, dtype=torch.float64)
+    return rescale(space.project(drawn), size, norm).to(dtype)

@@ -1,0 +1,105 @@
+"""Noise from a key: the same with it, another without it, and nothing of it shows anywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from torch import nn
+
+from blindspace.errors import MissingExtraError, ValueRangeError
+from blindspace.perturbations.keyed import Key, keyed_noise
+from blindspace.subspaces import nullspace
+
+pytest.importorskip("cryptography", reason="the extra [keyed] is not installed")
+
+SPACE = nullspace(nn.Conv2d(3, 4, 3, 2, 1), (3, 8, 8))
+KEY = Key.derive("correct horse", b"12345678")
+
+
+def test_the_key_is_scrypt_s() -> None:
+    expected = hashlib.scrypt(b"correct horse", salt=b"12345678", n=32768, r=8, p=1, maxmem=1 << 26, dklen=32)
+    assert Key.derive(b"correct horse", b"12345678").secret == KEY.secret == expected
+
+
+def test_the_stream_is_chacha20_s() -> None:
+    """Against the block function of RFC 8439, written out."""
+    import hmac
+
+    own = hmac.new(KEY.secret, b"blindspace noise 1\0cat.png", hashlib.sha256).digest()
+    expected = np.concatenate([chacha20_block(own, counter) for counter in range(3)]).view("<u8") >> np.uint64(11)
+    assert np.array_equal(KEY.uniform("cat.png", 24), (expected + 0.5) * 2.0**-53)
+
+
+def chacha20_block(key: bytes, counter: int) -> np.ndarray:
+    start = np.array([0x61707865, 0x3320646E, 0x79622D32, 0x6B206574], "<u4")
+    state = np.concatenate([start, np.frombuffer(key, "<u4"), np.array([counter, 0, 0, 0], "<u4")])
+    x = [int(word) for word in state]
+
+    def turn(a: int, b: int, c: int, d: int) -> None:
+        for to, other, mixed, bits in ((a, b, d, 16), (c, d, b, 12), (a, b, d, 8), (c, d, b, 7)):
+            x[to] = (x[to] + x[other]) % 2**32
+            x[mixed] ^= x[to]
+            x[mixed] = (x[mixed] << bits | x[mixed] >> (32 - bits)) % 2**32
+
+    for _ in range(10):
+        for column in range(4):
+            turn(column, column + 4, column + 8, column + 12)
+        for at in range(4):
+            turn(at, 4 + (at + 1) % 4, 8 + (at + 2) % 4, 12 + (at + 3) % 4)
+    return np.array([(word + int(add)) % 2**32 for word, add in zip(x, state, strict=True)], "<u4")
+
+
+def test_the_same_key_takes_the_noise_off_and_no_other() -> None:
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    hidden = images + keyed_noise(SPACE, KEY, ["a", "b"], 5.0)
+    again = Key.derive("correct horse", b"12345678")
+    assert (hidden - keyed_noise(SPACE, again, ["a", "b"], 5.0) - images).abs().max() <= 1e-14
+    for other in (Key.derive("correct horsf", b"12345678"), Key.derive("correct horse", b"12345679")):
+        left = hidden - keyed_noise(SPACE, other, ["a", "b"], 5.0) - images
+        assert (left.flatten(1).norm(dim=1) > 10).all()
+
+
+def test_noise_is_harmless_of_the_size_wanted_and_of_each_image_alone() -> None:
+    noise = keyed_noise(SPACE, KEY, ["a", "b", "c"], 0.25)
+    assert SPACE.contains(noise).all()
+    assert torch.allclose(noise.abs().flatten(1).amax(1), torch.tensor(0.25, dtype=torch.float64))
+    assert torch.equal(keyed_noise(SPACE, KEY, ["c", "a"], 0.25), noise[[2, 0]])
+    cosines = torch.corrcoef(noise.flatten(1))
+    assert (cosines - torch.eye(3)).abs().max() < 0.5
+    assert keyed_noise(SPACE, KEY, [], 1.0).shape == (0, 3, 8, 8)
+    assert keyed_noise(SPACE, KEY, ["a"], 1.0, "l2", torch.float32).dtype == torch.float32
+
+
+def test_the_numbers_are_gaussian() -> None:
+    drawn = KEY.gaussian("a", (100, 100)).numpy().ravel()
+    assert scipy.stats.kstest(drawn, "norm").pvalue > 1e-3
+    uniform = KEY.uniform("b", 10000)
+    assert 0 < uniform.min() <= uniform.max() < 1
+
+
+def test_a_key_does_not_show() -> None:
+    assert KEY.secret.hex() not in repr(KEY)
+    assert str(KEY.secret) not in repr(KEY)
+
+
+def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueRangeError, match="same noise"):
+        keyed_noise(SPACE, KEY, ["a", "a"], 1.0)
+    with pytest.raises(ValueRangeError, match="empty"):
+        Key.derive("", b"12345678")
+    with pytest.raises(ValueRangeError, match="at least 8 bytes, got 3"):
+        Key.derive("secret", b"123")
+    with pytest.raises(ValueRangeError, match="32 bytes, got 5"):
+        Key(b"short")
+    with pytest.raises(ValueRangeError, match=r"is \{0\}"):
+        keyed_noise(nullspace(nn.Linear(4, 9), (4,)), KEY, ["a"], 1.0)
+    with pytest.raises(ValueRangeError, match="got -1"):
+        keyed_noise(SPACE, KEY, ["a"], -1.0)
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
+    with pytest.raises(MissingExtraError, match=r"blindspace\[keyed\]"):
+        KEY.uniform("a", 3)
