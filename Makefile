@@ -2,6 +2,7 @@
 PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
 BIN := .venv/bin
 READY := .venv/.ready
+TESTS_READY := .venv/.ready-for-tests
 # Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
@@ -13,14 +14,14 @@ help: ## Say what there is to make
 demo: $(READY) ## Audit a trained network on real images and write demo/index.html
 	$(BIN)/blindspace demo --out demo
 
-test: lint types ## Lint, types and tests
+test: $(TESTS_READY) lint types ## Lint, types and tests
 	$(PYTEST)
 
-lint: $(READY) ## Check style
+lint: $(TESTS_READY) ## Check style
 	$(BIN)/ruff check src tests
 	$(BIN)/ruff format --check src tests
 
-types: $(READY) ## Check types
+types: $(TESTS_READY) ## Check types
 	$(BIN)/mypy
 
 bench: $(READY) ## Measure what a projection costs, as a ratio to the least it could
@@ -35,5 +36,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv .venv || { echo "the venv module is needed: apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report]'
 	@touch $(READY)
+
+# The tests need every library that is optional, half a gigabyte more.
+$(TESTS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report,dev]'
+	@touch $(TESTS_READY)

@@ -272,7 +272,7 @@ def test_perturb_reads_and_writes(
     change = (network.outputs(y, torch.float64) - network.outputs(x, torch.float64)).abs().max()
     assert float(change) < 1e-10
     assert set(found) == EVIDENCE_KEYS | {
-        *("out", "names", "model", "kind", "size", "norm", "in_range", "seed", "unchanged")
+        *("out", "names", "model", "also", "kind", "size", "norm", "in_range", "seed", "salt", "unchanged")
     }
     assert found["max_output_change_float64"] == pytest.approx(float(change), abs=1e-10)
     assert (found["pairs"], found["labels_changed"], found["unchanged"]) == (3, 0, 0)
@@ -343,8 +343,8 @@ def test_the_file_says_how_it_was_made(capsys: Capture, tmp_path: Path) -> None:
     succeed(capsys, "perturb", *as_npz(tmp_path), "-o", "y.npz", *MNIST, "--seed", 3)
     words = json.loads(str(np.load("y.npz")["metadata"]))
     assert words == {
-        **{"model": "mnist-mlp", "kind": "noise", "size": "0.5", "norm": "linf", "in_range": "False", "seed": "3"},
-        "names": "x-0000 x-0001 x-0002",
+        **{"model": "mnist-mlp", "kind": "noise", "size": "0.5", "norm": "linf", "in_range": "false", "seed": "3"},
+        "names": '["x-0000", "x-0001", "x-0002"]',
     }
 
 
@@ -561,7 +561,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     "wrong model for the images": (nothing, ("perturb", "x.npz", "-o", "y.npz"), "cifar-resnet reads images"),
     # what to write
     "another suffix": (nothing, ("perturb", "x.npz", "-o", "y.png", *MNIST), "y.png must end in .npz or .safetensors"),
-    "no suffix": (nothing, ("perturb", "x.npz", "-o", "y", *MNIST), "y must end in"),
+    "no suffix": (nothing, ("perturb", "x.npz", "-o", "y", *MNIST), "add --in-range"),
     "unwritable": (nothing, ("perturb", "x.npz", "-o", "/proc/nope/y.npz", *MNIST), "cannot write /proc/nope/y.npz"),
     "file as folder": (nothing, ("perturb", "x.npz", "-o", "x.npz/y.npz", *MNIST), "x.npz is not a folder"),
     "folder as file": (

@@ -75,7 +75,7 @@ def test_other_modes(tmp_path: Path, mode: str, channels: int) -> None:
 
 
 def test_unknown_range(tmp_path: Path) -> None:
-    Image.fromarray(np.ones((3, 3), np.float32)).save(tmp_path / "a.tif")
+    Image.fromarray(np.full((3, 3), 2, np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(FileError, match="unknown range"):
         read_image(tmp_path / "a.tif")
     Image.fromarray(np.full((3, 3), 70000, np.int32)).save(tmp_path / "a.tif")
@@ -265,3 +265,26 @@ def test_write_png(tmp_path: Path) -> None:
     with pytest.raises(FileError):
         write_png(tmp_path / "b.jpg", EXACT)
     assert [found.name for found in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a", "b c"], ["a", "b c"]),
+        (["../a", "b"], ["x-0000", "x-0001"]),
+        (["/a", "b"], ["x-0000", "x-0001"]),
+        (["a"], ["x-0000", "x-0001"]),
+        (["..", "b"], ["x-0000", "x-0001"]),
+        (["", "b"], ["x-0000", "x-0001"]),
+        ([1, 2], ["x-0000", "x-0001"]),
+        ("ab", ["x-0000", "x-0001"]),
+        (["a", "a"], ["a", "a-2"]),
+    ],
+)
+def test_names_come_back_unless_they_would_lead_elsewhere(
+    tmp_path: Path, suffix: str, names: object, expected: list[str]
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    write_images(path, np.zeros((2, 1, 4, 4)), metadata={"names": json.dumps(names)})
+    assert [image.name for image in read_images([path])] == expected

@@ -16,7 +16,11 @@ from .audit import audit
 from .bench import bench
 from .data import data
 from .demo import demo
+from .identify import identify
+from .inspect import inspect
+from .leakage import leakage
 from .perturb import perturb
+from .protect import protect
 from .train import train
 from .verify import verify
 
@@ -29,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find, prove and use what a neural network cannot see.",
 )
-for command in (audit, perturb, verify, train, bench, demo):
+for command in (audit, perturb, protect, verify, leakage, inspect, identify, train, bench, demo):
     app.command()(command)
 app.add_typer(data)
 

@@ -194,6 +194,20 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
     return images
 
 
+def paired(before: list[NamedImage], after: list[NamedImage]) -> list[NamedImage]:
+    """The second images in the order of the first: by name where the names are the same, else as they come.
+
+    Raises:
+        ShapeError: there are more of one than of the other.
+    """
+    if len(before) != len(after):
+        raise ShapeError(f"A holds {len(before)} images and B {len(after)}; give the same images twice")
+    by_name = {image.name: image for image in after}
+    if {image.name for image in before} == set(by_name):
+        return [by_name[image.name] for image in before]
+    return after
+
+
 def _distinct(images: Sequence[NamedImage]) -> list[NamedImage]:
     """The same images; a name taken by an earlier argument gets the next free number behind it."""
     taken: dict[str, NamedImage] = {}

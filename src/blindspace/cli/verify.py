@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..data import NamedImage
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ValueRangeError
 from ..evidence import verify as measure
 from ..networks import load
 from .output import (
@@ -22,6 +21,7 @@ from .output import (
     check_finite,
     console,
     load_images,
+    paired,
     progress,
     stack,
     write_json,
@@ -47,7 +47,7 @@ def verify(
         raise ValueRangeError(f"the tolerance must be a finite number of at least 0, got {tolerance}")
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     before = load_images([first], network)
-    after = _paired(before, load_images([second], network, pixel_range=False))
+    after = paired(before, load_images([second], network, pixel_range=False))
     with progress(f"verifying {len(before)} pairs"):
         evidence = measure(network, stack(before), stack(after))
     check_finite(evidence, f"an image of {second}")
@@ -63,17 +63,3 @@ def verify(
     write_json({"model": network.name, "tolerance": tolerance, "harmless": same, **evidence.to_dict()}, json)
     if not same:
         raise typer.Exit(1)
-
-
-def _paired(before: list[NamedImage], after: list[NamedImage]) -> list[NamedImage]:
-    """The second images in the order of the first: by name where the names are the same, else as they come.
-
-    Raises:
-        ShapeError: there are more of one than of the other.
-    """
-    if len(before) != len(after):
-        raise ShapeError(f"A holds {len(before)} images and B {len(after)}; give the same images twice")
-    by_name = {image.name: image for image in after}
-    if {image.name for image in before} == set(by_name):
-        return [by_name[image.name] for image in before]
-    return after

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from safetensors.torch import load as from_safetensors
 
-from ..errors import FileError, ShapeError
+from ..errors import FileError, ShapeError, first_line
 from ..files import writing
 
 ARRAYS: tuple[str, ...] = (".npy", ".npz", ".safetensors")
+
+_DAMAGE = (OSError, ValueError, LookupError, EOFError, MemoryError, NotImplementedError, SyntaxError, TypeError,
+           OverflowError, RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+           SafetensorError)  # fmt: skip
+"""What the readers raise for damaged files."""
 
 
 def read_array(path: Path) -> npt.NDArray[np.float64]:
@@ -33,45 +41,90 @@ def read_array(path: Path) -> npt.NDArray[np.float64]:
         FileError: it is missing, damaged, needs unpickling, or holds other arrays.
     """
     try:
-        array = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_numpy(path)
+        content = path.read_bytes()
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error, SafetensorError) as error:
+    return decode_array(content, path.suffix.lower(), str(path))
+
+
+def decode_array(content: bytes, suffix: str, name: str) -> npt.NDArray[np.float64]:
+    """The images in the bytes of a file, as `read_array`.
+
+    Args:
+        content: of the file.
+        suffix: which of ``ARRAYS`` it is.
+        name: for messages.
+
+    Raises:
+        FileError: it is damaged, needs unpickling, or holds other arrays.
+    """
+    try:
+        array = _safetensors(content, name) if suffix == ".safetensors" else _numpy(content, name)
+    except FileError:
+        raise
+    except _DAMAGE as error:
         if "pickle" in str(error):
-            raise FileError(f"{path} needs unpickling, which can run code; save plain numbers as .npz") from error
-        raise FileError(f"{path} is damaged ({str(error).splitlines()[0] if str(error) else 'cut short'})") from error
+            raise FileError(f"{name} needs unpickling, which can run code; save plain numbers as .npz") from error
+        raise FileError(f"{name} is damaged ({first_line(error) if str(error) else 'cut short'})") from error
     if array.ndim not in (3, 4) or not array.size:
-        raise FileError(f"{path} holds an array of shape {array.shape}; needed is (C, H, W) or (N, C, H, W)")
+        raise FileError(f"{name} holds an array of shape {array.shape}; needed is (C, H, W) or (N, C, H, W)")
     if array.dtype == np.uint8:
         return array.astype(np.float64) / 255
     if array.dtype.kind != "f":
-        raise FileError(f"{path} holds {array.dtype}; needed are floats, or uint8 from 0 to 255")
+        raise FileError(f"{name} holds {array.dtype}; needed are floats, or uint8 from 0 to 255")
     return array.astype(np.float64)
 
 
-def _read_numpy(path: Path) -> npt.NDArray[Any]:
-    content = np.load(path, allow_pickle=False)
-    if isinstance(content, np.ndarray):
-        return content
-    with content:
-        return np.asarray(content[_choose(path, list(content.files))])
+def _numpy(content: bytes, name: str) -> npt.NDArray[Any]:
+    arrays = np.load(BytesIO(content), allow_pickle=False)
+    if isinstance(arrays, np.ndarray):
+        return arrays
+    with arrays:
+        return np.asarray(arrays[_choose(name, list(arrays.files))])
 
 
-def _read_safetensors(path: Path) -> npt.NDArray[Any]:
+def _safetensors(content: bytes, name: str) -> npt.NDArray[Any]:
     # Through torch, as numpy has no bfloat16.
-    with safe_open(path, framework="pt") as content:
-        tensor: torch.Tensor = content.get_tensor(_choose(path, list(content.keys())))
+    arrays = from_safetensors(content)
+    tensor = arrays[_choose(name, sorted(arrays))]
     return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _choose(path: Path, keys: list[str]) -> str:
+def _choose(name: str, keys: list[str]) -> str:
     for key in ("images", "image"):
         if key in keys:
             return key
     if len(keys) != 1:
         found = ", ".join(map(repr, keys[:8])) or "none"
-        raise FileError(f"{path} holds the arrays {found}; name the one to read 'images'")
+        raise FileError(f"{name} holds the arrays {found}; name the one to read 'images'")
     return keys[0]
+
+
+def read_names(path: Path) -> list[str] | None:
+    """The names that `write_images` was given for images, as ``names`` in its metadata; None where there are none.
+
+    Args:
+        path: a file that `read_array` reads.
+    """
+    try:
+        if path.suffix.lower() == ".safetensors":
+            with safe_open(path, framework="numpy") as content:
+                words = content.metadata() or {}
+        else:
+            loaded = np.load(path, allow_pickle=False)
+            if isinstance(loaded, np.ndarray) or "metadata" not in loaded:
+                return None
+            with loaded:
+                words = json.loads(str(loaded["metadata"]))
+        names = json.loads(words["names"])
+    except _DAMAGE:
+        return None  # written by another program
+    # Files are written under these names: none may lead out of its folder.
+    return names if isinstance(names, list) and all(map(_is_plain, names)) else None
+
+
+def _is_plain(name: object) -> bool:
+    return isinstance(name, str) and name.isprintable() and Path(name).name == name and name not in ("", "..")
 
 
 def write_images(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from .arrays import ARRAYS, read_array, write_images
+from .arrays import ARRAYS, read_array, read_names, write_images
 from .pictures import PICTURES, read_picture, write_png
 from .ranges import check_pixels
 
@@ -57,8 +57,8 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
         paths: pictures and array files; a folder stands for the pictures directly in it, sorted by name.
 
     Returns:
-        The images. N images of one array file are called ``stem-0000`` and so on; a name that is taken
-        gets ``-2`` or the next free number behind it.
+        The images. N images of one array file are called as the file says, or ``stem-0000`` and so on; a name that is
+        taken gets ``-2`` or the next free number behind it.
 
     Raises:
         FileError: as `read_image`, or a folder has no picture.
@@ -100,7 +100,10 @@ def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
         if array.ndim == 3:
             yield path.stem, array
         else:
-            yield from ((f"{path.stem}-{i:04d}", pixels) for i, pixels in enumerate(array))
+            names = read_names(path)
+            if names is None or len(names) != len(array):
+                names = [f"{path.stem}-{i:04d}" for i in range(len(array))]
+            yield from zip(names, array, strict=True)
     elif suffix in _PICKLES:
         raise FileError(f"{path} is a pickle, which can run code; save the images as .safetensors or .npz")
     else:

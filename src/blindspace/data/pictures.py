@@ -1,10 +1,12 @@
-"""Picture files, read and written through Pillow, whole or not at all."""
+"""Picture files, read and written through Pillow, whole or not at all; what it cannot read in full, see `deep`."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +14,19 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import FileError, ShapeError
 from ..files import writing
+from . import deep
 from .ranges import check_pixels
 
 PICTURES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 
 
-def open_picture(path: Path, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+def open_picture(path: Path | BinaryIO, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """Open a picture and decode all of it (of an animation the first frame).
+
+    Args:
+        path: a file, or an open stream, which errors name by its ``str``.
+        formats: Pillow's names of those to accept.
 
     Raises:
         FileError: it is missing, truncated, too large for Pillow's limit, or none of ``formats``.
@@ -39,26 +46,75 @@ def open_picture(path: Path, formats: tuple[str, ...] = _FORMATS) -> Image.Image
         raise FileError(f"{path} is damaged ({error})") from error
 
 
-def read_picture(path: Path) -> npt.NDArray[np.float64]:
+def read_picture(path: Path | BinaryIO) -> npt.NDArray[np.float64]:
     """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is made RGB.
 
-    Transparency is dropped. 16-bit greyscale keeps its depth, 16-bit colour comes from Pillow with 8. The
-    pixels stand as they are stored: a camera's orientation mark is not applied.
+    Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow gives
+    8 bits, with a warning), as does 16-bit greyscale TIFF. Float TIFF is read where its values lie in [0, 1]; in
+    colour or float64 with that extra alone. The pixels stand as they are stored: a camera's orientation mark is not
+    applied.
+
+    Args:
+        path: a file, or an open stream, which errors name by its ``str``.
 
     Raises:
-        FileError: as `open_picture`, or the pixels are floats or 32-bit integers, whose range is not known.
+        FileError: as `open_picture`, or the pixels are floats outside [0, 1] or 32-bit integers, whose range is not
+            known.
+        MissingExtraError: Pillow cannot read this TIFF, and tifffile is not installed.
     """
-    image = open_picture(path)
+    try:
+        content = path.read_bytes() if isinstance(path, Path) else path.read()
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+    return decode_picture(content, str(path))
+
+
+def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
+    """The picture in the bytes of a file, as `read_picture`; ``name`` is what errors call it."""
+    if deep.needs_tifffile(content):
+        return deep.read_tiff(content, name)
+    image = open_picture(_Named(content, name))
+    if deep.is_deep_png(content):
+        whole = deep.read_png(content, name)
+        if whole is not None:
+            return whole
     if image.mode.startswith("I") or image.mode == "F":
         pixels = np.asarray(image).astype(np.float64)
-        if image.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
-            raise FileError(f"{path} holds {image.mode} pixels of unknown range; save them in [0, 1] as .npz")
+        if image.mode == "F":
+            deep.check_floats(pixels, name)
+            return pixels[None]
+        if pixels.min() < 0 or pixels.max() > 65535:
+            raise FileError(f"{name} holds {image.mode} pixels of unknown range; save them in [0, 1] as .npz")
         return np.asarray((pixels / 65535)[None])
     if image.mode in ("1", "L", "LA", "La"):
         return np.asarray(image.convert("L"), np.float64)[None] / 255
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # straight to RGB, Pillow warns of the transparency it loses
     return np.asarray(image.convert("RGB"), np.float64).transpose(2, 0, 1) / 255
+
+
+class _Named(BytesIO):
+    """Bytes that errors can name."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self._name = name
+
+    def __str__(self) -> str:
+        return self._name
+
+
+def png(pixels: npt.NDArray[np.floating]) -> bytes:
+    """An 8-bit PNG of ``(1 or 3, H, W)`` pixels in [0, 1], each rounded to the nearest of 256 levels."""
+    content = BytesIO()
+    as_bytes(pixels).save(content, format="PNG")
+    return content.getvalue()
+
+
+def as_bytes(pixels: npt.NDArray[np.floating]) -> Image.Image:
+    """A picture of eight bits a value, from ``(1 or 3, H, W)`` pixels in [0, 1]."""
+    whole = np.rint(pixels.astype(np.float64) * 255).astype(np.uint8)
+    return Image.fromarray(whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0)))
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
@@ -74,7 +130,5 @@ def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
     if path.suffix.lower() != ".png":
         raise FileError(f"cannot write {path} as PNG; give a name that ends in .png")
     check_pixels(pixels, f"the image for {path}")
-    whole = np.rint(pixels.astype(np.float64) * 255).astype(np.uint8)
-    content = whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0))
     with writing(path) as temporary:
-        Image.fromarray(content).save(temporary, format="PNG")
+        temporary.write_bytes(png(pixels))

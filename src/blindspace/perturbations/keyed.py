@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -121,3 +122,25 @@ def keyed_noise(
     noise = [key.gaussian(context, space.shape) for context in contexts]
     drawn = torch.stack(noise) if noise else torch.empty(0, *space.shape, dtype=torch.float64)
     return rescale(space.project(drawn), size, norm).to(dtype)
+
+
+def key_score(space: Subspace, key: Key, contexts: Sequence[str], images: Tensor) -> Tensor:
+    """Whether images carry the noise of a key: how far their blind parts agree with it, in standard deviations.
+
+    Args:
+        space: in which the noise lies.
+        key: the secret.
+        contexts: of the images, as the noise was made with.
+        images: ``(B, *space.shape)``; pixels kept in [0, 1] or rounded to eight bits will do.
+
+    Returns:
+        √dim · cosine, float64 ``(B,)``: of an image without that noise about standard normal, of one with it up to
+        √dim. 0 where the space is {0} or the image has no blind part.
+
+    Raises:
+        ShapeError: the images are of another shape.
+    """
+    blind = space.project(images.double()).flatten(1)
+    noise = space.project(torch.stack([key.gaussian(context, space.shape) for context in contexts])).flatten(1)
+    cosine: Tensor = torch.nn.functional.cosine_similarity(blind, noise)
+    return cosine * math.sqrt(space.dim)

@@ -1,0 +1,75 @@
+"""``blindspace identify MODEL --among A --among B``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..errors import ValueRangeError
+from ..evidence import identify as ask
+from ..evidence import probe
+from ..networks import load
+from .output import (
+    InputShapeOption,
+    JsonOption,
+    PreprocessOption,
+    SeedOption,
+    WeightsOption,
+    console,
+    load_images,
+    progress,
+    stack,
+    write_json,
+)
+
+
+def identify(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network asked: only its outputs are used.")],
+    among: Annotated[list[str], typer.Option("--among", metavar="MODEL", help="One it might be; give several.")],
+    images: Annotated[
+        list[str] | None, typer.Option("--images", help="Pictures, array files, folders; random noise if none.")
+    ] = None,
+    weights: WeightsOption = None,
+    input_shape: InputShapeOption = None,
+    preprocess: PreprocessOption = None,
+    size: Annotated[float, typer.Option(help="L∞ norm of the probes, in units of the image range.", min=0)] = 1.0,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Which of several networks one is, told by perturbations that only that one cannot see; exit code 1 if none.
+
+    Networks with the same first layers are not told apart: neither sees what the other does not.
+    """
+    if size == 0:
+        raise ValueRangeError("a probe of size 0 tells nothing; take a larger one")
+    asked = load(model, input_shape, weights=weights, preprocess=preprocess)
+    candidates = [load(name, input_shape, preprocess=preprocess) for name in among]
+    generator = torch.Generator().manual_seed(seed)
+    if images:
+        x = stack(load_images(images, asked))
+    else:
+        x = torch.rand(16, *asked.input_shape, generator=generator, dtype=torch.float64)
+    with progress("identify") as report:
+        probes = []
+        for done, candidate in enumerate(candidates):
+            report(done, len(candidates) + 1, candidate.name)
+            probes.append(probe(candidate, x, size, generator))
+        report(len(candidates), len(candidates) + 1, "asking")
+        answer = ask(asked, probes)
+    screen = console(json)
+    verdict = f"[green]is {escape(answer.match)}[/green]" if answer.match else "[red]is none of them, or several[/red]"
+    screen.print(f"{escape(asked.name)} {verdict}, by {answer.pairs} images a probe")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("harmless for", "moves its outputs by", "labels changed", "by noise of the same norm"):
+        table.add_column(title, justify="left" if title == "harmless for" else "right")
+    for row in answer.to_dict()["candidates"]:
+        share = f"{row['change']:.1e} of the control"
+        table.add_row(escape(row["candidate"]), share, str(row["labels_changed"]), str(row["control_labels_changed"]))
+    screen.print(table)
+    write_json({"model": asked.name, "size": size, "seed": seed, **answer.to_dict()}, json)
+    if answer.match is None:
+        raise typer.Exit(1)

@@ -1,0 +1,70 @@
+"""``blindspace leakage A B``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from ..evidence.leakage import leakage as measure
+from ..networks import load
+from ..report.bench import check
+from ..report.leakage import draw, summary, table
+from .output import (
+    InputShapeOption,
+    JsonOption,
+    ModelOption,
+    PreprocessOption,
+    RandomWeightsOption,
+    SeedOption,
+    WeightsOption,
+    check_finite,
+    console,
+    load_images,
+    paired,
+    progress,
+    stack,
+    writable_file,
+    write_json,
+)
+
+
+def leakage(
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="The originals: picture, array file or folder; or the word samples.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="The same images, protected.")],
+    model: ModelOption = "cifar-resnet",
+    weights: WeightsOption = None,
+    random_weights: RandomWeightsOption = False,
+    input_shape: InputShapeOption = None,
+    preprocess: PreprocessOption = None,
+    perceptual: Annotated[
+        bool, typer.Option(help="Measure the perceptual distance too, which takes most of the time.")
+    ] = True,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Draw the first images and what attackers make of them there.", callback=writable_file),
+    ] = None,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """What an attacker recovers of protected images, with the network's weights and without."""
+    if picture is not None:
+        check(picture)
+    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
+    before = load_images([first], network)
+    after = paired(before, load_images([second], network))
+    with progress(f"attacking {len(before)} images") as report:
+        found = measure(network, stack(before), stack(after), with_perceptual=perceptual, seed=seed, progress=report)
+    check_finite(found.evidence, f"an image of {second}")
+    if picture is not None:
+        draw(found, picture)
+    screen = console(json)
+    screen.print(f"{len(before)} protected images, {found.dim} of {found.originals[0].numel()} dimensions unseen")
+    for line in summary(found):
+        screen.print(f"  {escape(line)}")
+    screen.print(table(found))
+    write_json(found.to_dict(), json)

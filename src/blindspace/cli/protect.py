@@ -1,0 +1,164 @@
+"""``blindspace protect SRC DST``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ..collections import Settings, check, salt_of
+from ..collections import protect as run
+from ..errors import ValueRangeError
+from ..perturbations.recipe import Recipe
+from .output import (
+    InputShapeOption,
+    JsonOption,
+    ModelOption,
+    PreprocessOption,
+    RandomWeightsOption,
+    SeedOption,
+    WeightsOption,
+    console,
+    progress,
+    write_json,
+)
+from .secrets import KeyFileOption, SaltOption, read_key
+
+
+class KindName(str, Enum):
+    """What is done to each picture."""
+
+    noise = "noise"
+    keyed = "keyed"
+    largest = "largest"
+    decoy = "decoy"
+
+
+class Engine(str, Enum):
+    """What does the work."""
+
+    local = "local"
+    ray = "ray"
+
+
+def protect(
+    source: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SRC", help="Folder with pictures, .tar shards (WebDataset) or .parquet tables; or one such file."
+        ),
+    ] = None,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="DST", help="Folder for the results; a broken-off run goes on there.")
+    ] = None,
+    checked: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="DST", help="Only compare the results there with their manifest."),
+    ] = None,
+    model: ModelOption = "cifar-resnet",
+    weights: WeightsOption = None,
+    random_weights: RandomWeightsOption = False,
+    input_shape: InputShapeOption = None,
+    preprocess: PreprocessOption = None,
+    kind: Annotated[
+        KindName, typer.Option(help="Harmless noise, noise from a key, the largest change found, or a line of text.")
+    ] = KindName.noise,
+    size: Annotated[float, typer.Option(help="Of noise, in units of the image range, before it is kept in range.")] = 1,
+    text: Annotated[str, typer.Option(help="What people shall read in a decoy.")] = Recipe.text,
+    key_file: KeyFileOption = None,
+    salt: SaltOption = None,
+    format: Annotated[str, typer.Option(help="Of the new pictures: png, png16, tiff, npz or safetensors.")] = "png",
+    pictures: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME,…", help="Columns of tables and endings of archives' members that hold pictures; all if none."
+        ),
+    ] = "",
+    per_shard: Annotated[int, typer.Option(help="Files of a folder done as one unit of work.", min=1)] = 64,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; one a core if none. 0 works in this one.", min=0)
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option(help="Of the Ray cluster, whose nodes all see both folders; one is started if none.")
+    ] = None,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Protect a collection of pictures, resumable at any moment; exit code 1 if one could not be, or is read otherwise.
+
+    DST gets manifest.jsonl, one line a picture with hashes and evidence, and manifest.json.
+    """
+    screen = console(json)
+    if checked is not None:
+        if source is not None or target is not None:
+            raise ValueRangeError("--check DST stands alone: give no SRC and DST beside it")
+        _check(checked, screen, json)
+        return
+    if source is None or target is None:
+        raise ValueRangeError("protect needs SRC and DST: a collection, and a folder for the results")
+    key = None
+    if kind == KindName.keyed:
+        key, salt = read_key(key_file, salt or salt_of(target))
+    settings = Settings(
+        model=model,
+        recipe=Recipe(kind.value, size=size, seed=seed, text=text),
+        format=format,
+        input_shape=input_shape,
+        weights=None if weights is None else str(weights),
+        preprocess=preprocess,
+        random_weights=random_weights,
+        pictures=tuple(filter(None, pictures.split(","))),
+        per_shard=per_shard,
+        salt=salt or "",
+    )
+    with progress("protecting") as report:
+        summary = run(
+            source,
+            target,
+            settings,
+            key,
+            workers=workers,
+            engine=engine.value,
+            address=address,
+            report=report,
+        )
+    colour = "green" if summary.good else "red"
+    told = f"{summary.protected} of {summary.images} pictures protected"
+    screen.print(f"[{colour}]{told}[/{colour}] in {escape(str(target))}")
+    if summary.done_before:
+        screen.print(f"  done before            {summary.done_before} of {summary.shards} shards")
+    if summary.images_per_second:
+        screen.print(f"  speed                  {summary.images_per_second:.3g} pictures a second")
+    screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
+    screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
+    for name, reason in summary.not_protected.items():
+        screen.print(f"  [red]not protected[/red]  {escape(name)}: {escape(reason)}")
+    if summary.others:
+        screen.print(f"  no pictures, left in SRC{_some(summary.others)}")
+    write_json(summary.to_dict(), json)
+    if not summary.good:
+        raise typer.Exit(1)
+
+
+def _check(target: Path, screen: Console, json: str | None) -> None:
+    found = check(target)
+    if found.good:
+        screen.print(f"[green]{found.pictures} pictures in {found.files} files are as the manifest says[/green]")
+    else:
+        screen.print(f"[red]{found.wrong_in_all} wrong[/red] of {found.pictures} pictures in {found.files} files")
+    for name, problem in found.wrong.items():
+        screen.print(f"  {escape(name)}: {escape(problem)}")
+    write_json(found.to_dict(), json)
+    if not found.good:
+        raise typer.Exit(1)
+
+
+def _some(names: tuple[str, ...], most: int = 3) -> str:
+    if not names:
+        return ""
+    return escape(f": {', '.join(names[:most])}" + (", …" if len(names) > most else ""))

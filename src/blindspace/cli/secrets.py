@@ -1,0 +1,62 @@
+"""Keys for the command line: from a file, the environment or a prompt, never from an argument that others can see."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import FileError, ValueRangeError
+from ..perturbations import Key
+
+VARIABLE = "BLINDSPACE_KEY"
+
+KeyFileOption = Annotated[
+    Path | None,
+    typer.Option(help=f"File whose first line is the passphrase of keyed noise; else {VARIABLE}, else it is asked."),
+]
+SaltOption = Annotated[
+    str | None, typer.Option(help="Of the key, in hexadecimal; a random one is made and shown if none is given.")
+]
+
+
+def read_key(key_file: Path | None, salt: str | None, fresh: bool = True) -> tuple[Key, str]:
+    """The key that the user names, and its salt in hexadecimal.
+
+    Args:
+        key_file: holds the passphrase; where None it comes from the environment, or is asked on a terminal.
+        salt: in hexadecimal; where None a random one.
+        fresh: whether a random one will do.
+
+    Raises:
+        FileError: the file cannot be read.
+        ValueRangeError: there is no passphrase, or the salt is none.
+    """
+    if salt is None:
+        if not fresh:
+            raise ValueRangeError("--remove needs the --salt that was shown when the noise was added")
+        salt = os.urandom(16).hex()
+    try:
+        raw = bytes.fromhex(salt)
+    except ValueError as error:
+        raise ValueRangeError(f"--salt {salt!r} is not hexadecimal; give the one that was shown") from error
+    return Key.derive(_passphrase(key_file), raw), salt
+
+
+def _passphrase(key_file: Path | None) -> str:
+    if key_file is not None:
+        try:
+            lines = key_file.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            raise FileError(f"cannot read the key file {key_file}: {error.strerror or error}") from error
+        except UnicodeDecodeError as error:
+            raise FileError(f"the key file {key_file} is no text; its first line is to be the passphrase") from error
+        return lines[0] if lines else ""
+    if VARIABLE in os.environ:
+        return os.environ[VARIABLE]
+    if not sys.stdin.isatty():
+        raise ValueRangeError(f"keyed noise needs a passphrase; give --key-file, or set {VARIABLE}")
+    return str(typer.prompt("passphrase", hide_input=True, err=True))

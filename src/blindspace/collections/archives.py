@@ -1,0 +1,190 @@
+"""WebDataset shards: tar archives in which neighbouring members of one key make a sample.
+
+Members that are no pictures are carried over untouched, in their places. A sample of which a picture cannot be
+protected is left out whole, since what reads shards expects samples to be complete.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import lzma
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..data.pictures import PICTURES
+from ..errors import FileError, first_line
+from ..files import writing
+from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
+
+DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
+
+
+class _Member(NamedTuple):
+    info: tarfile.TarInfo
+    content: bytes
+    is_picture: bool
+
+
+class Archives:
+    """Pictures in tar archives, one archive a shard; compressed ones come out plain.
+
+    Args:
+        endings: of the members that are pictures, behind the key's dot, such as ``jpg`` or ``left.png``; those with a
+            picture's suffix if empty.
+    """
+
+    suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz")
+
+    def __init__(self, endings: Sequence[str] = ()) -> None:
+        self.endings = tuple(endings)
+
+    def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
+        """One archive a shard."""
+        plain = [with_suffix(name.removesuffix(".gz"), ".tar") for name in names]
+        found = Counter(plain)
+        for name, new in zip(names, plain, strict=True):
+            yield Shard.of(root, "archive", [name], [new if found[new] == 1 else name + ".tar"])
+
+    def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
+        """Sample by sample, as they come; of a damaged archive those in front of the damage."""
+        name = shard.inputs[0]
+        taken: set[str] = set()
+        held: list[list[_Member]] = []
+        size = 0
+        damage: tuple[Picture, ...] = ()
+        try:
+            for sample in self._samples(root / name):
+                held.append(sample)
+                size += sum(len(member.content) for member in sample)
+                if size >= PORTION:
+                    yield _portion(name, held, taken)
+                    held, size = [], 0
+        except DAMAGE as error:
+            damage = (Picture(name, None, f"the archive is damaged, the rest of it is lost: {first_line(error)}"),)
+        last = _portion(name, held, taken)
+        yield Portion(last.pictures + damage, last.rest)
+
+    def _samples(self, path: Path) -> Iterator[list[_Member]]:
+        sample: list[_Member] = []
+        key: str | None = None
+        with tarfile.open(path, "r|*") as archive:
+            for info in archive:
+                stream = archive.extractfile(info) if info.isreg() else None
+                archive.members = []  # type: ignore[attr-defined]  # else it remembers every one
+                if stream is None:
+                    continue  # folders and links are no part of a sample
+                own, ending = _key(info.name)
+                if sample and own != key:
+                    yield sample
+                    sample = []
+                key = own
+                sample.append(_Member(info, stream.read(), self._is_picture(ending)))
+            whole = _ends_well(archive)
+        if sample:
+            yield sample
+        if not whole:
+            raise tarfile.ReadError("it is cut short, or a header in it cannot be read")
+
+    def _is_picture(self, ending: str) -> bool:
+        if self.endings:
+            return ending in self.endings
+        return f".{ending}".lower().endswith(PICTURES)
+
+    @contextmanager
+    def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Archive]:
+        """An archive with the same members, the pictures among them replaced."""
+        with writing(target / shard.outputs[0]) as temporary, tarfile.open(temporary, "w") as archive:
+            yield _Archive(archive, shard.outputs[0], suffix)
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """Every member.
+
+        Raises:
+            FileError: the archive is damaged.
+        """
+        try:
+            for sample in self._samples(path):
+                yield from ((member.info.name, member.content) for member in sample)
+        except DAMAGE as error:
+            raise FileError(f"{path} is damaged: {first_line(error)}") from error
+
+
+class _Archive:
+    def __init__(self, archive: tarfile.TarFile, output: str, suffix: str) -> None:
+        self.archive = archive
+        self.output = output
+        self.suffix = suffix
+
+    def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
+        places = []
+        rest = iter(contents)
+        for sample in portion.rest:
+            files = [next(rest) if member.is_picture else member.content for member in sample]
+            names = _renamed(sample, self.suffix)
+            if None not in files:
+                for member, name, content in zip(sample, names, files, strict=True):
+                    self._add(member.info, name, content or b"")
+            places += [
+                Place(self.output, name) for member, name in zip(sample, names, strict=True) if member.is_picture
+            ]
+        # The archive itself stands behind its pictures where it is damaged.
+        return places + [Place(self.output, "")] * (len(contents) - len(places))
+
+    def _add(self, info: tarfile.TarInfo, name: str, content: bytes) -> None:
+        new = copy.copy(info)
+        new.name, new.size = name, len(content)
+        new.pax_headers = {word: value for word, value in info.pax_headers.items() if word not in ("path", "size")}
+        self.archive.addfile(new, io.BytesIO(content))
+        self.archive.members = []  # type: ignore[attr-defined]
+
+
+def _ends_well(archive: tarfile.TarFile) -> bool:
+    """Whether behind the last member stands the block of zeros that ends an archive, and nothing else.
+
+    Python takes a header that is cut short or damaged for the end.
+    """
+    stream: Any = archive.fileobj
+    if stream.tell() < archive.offset + tarfile.BLOCKSIZE:
+        return False
+    while piece := stream.read(1 << 16):
+        if piece.strip(b"\0"):
+            return False
+    return True
+
+
+def _key(name: str) -> tuple[str, str]:
+    """The key of a member, which is all up to the first dot of the file's name, and its ending."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, ending = file.partition(".")
+    return folder + slash + stem, ending
+
+
+def _renamed(sample: Sequence[_Member], suffix: str) -> list[str]:
+    """Names of a sample's new members; where two would be alike, the old ending stays."""
+    new = [with_suffix(member.info.name, suffix) if member.is_picture else member.info.name for member in sample]
+    found = Counter(new)
+    return [
+        name if found[name] == 1 or not member.is_picture else member.info.name + suffix
+        for member, name in zip(sample, new, strict=True)
+    ]
+
+
+def _portion(archive: str, samples: list[list[_Member]], taken: set[str]) -> Portion:
+    pictures = []
+    for number, sample in enumerate(samples):
+        for member in sample:
+            if not member.is_picture:
+                continue
+            name = f"{archive}/{member.info.name}"
+            if name in taken:
+                pictures.append(Picture(name, None, "the archive holds a second one of that name", group=str(number)))
+            else:
+                taken.add(name)
+                pictures.append(Picture(name, member.content, group=str(number)))
+    return Portion(tuple(pictures), tuple(samples))

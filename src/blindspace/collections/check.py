@@ -1,0 +1,117 @@
+"""Whether a protected collection is what its manifest says: every result there, once, with the hash it had."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ..errors import FileError
+from ..files import sha256
+from .journal import OWN, inside
+from .kinds import kind_of
+from .manifest import LISTED, MANIFEST, SUMMARY
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found.
+
+    Attributes:
+        pictures: results the manifest names.
+        files: they are in.
+        wrong: results and files that are missing, changed, there twice or not in the manifest, with what is wrong; the
+            first ``LISTED``.
+        wrong_in_all: how many there are.
+    """
+
+    pictures: int
+    files: int
+    wrong: dict[str, str]
+    wrong_in_all: int
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.wrong_in_all
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {**asdict(self), "good": self.good}
+
+
+def check(target: Path) -> Checked:
+    """Compare a protected collection with its manifest.
+
+    Args:
+        target: the destination of ``protect``.
+
+    Raises:
+        FileError: it has no complete manifest, or one that is damaged.
+    """
+    try:
+        summary = json.loads((target / SUMMARY).read_text(encoding="utf-8"))
+        files: dict[str, str] = dict(summary["files"])
+        whole = summary["manifest_sha256"] == sha256(target / MANIFEST)
+    except FileNotFoundError as error:
+        raise FileError(
+            f"{error.filename} is missing: {target} is no finished collection; run protect again"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileError(f"the manifest of {target} is damaged; run protect again") from error
+    if not whole:
+        raise FileError(f"{target / MANIFEST} is not the file {SUMMARY} describes; run protect again")
+    pictures, seen = 0, set[str]()
+    problems: dict[str, str] = {}
+    count = 0
+    for output, rows in groupby(_rows(target), key=lambda row: str(row["output"])):
+        expected = {str(row["member"]): str(row["sha256"]) for row in rows}
+        pictures += len(expected)
+        found = {"": "named twice"} if output in seen else _wrong(target, output, expected, files.get(output))
+        seen.add(output)
+        count += len(found)
+        problems |= {f"{output}/{member}".rstrip("/"): why for member, why in list(found.items())[:LISTED]}
+    for path in sorted(target.rglob("*")):
+        name = path.relative_to(target).as_posix()
+        if not path.is_file() or name in (MANIFEST, SUMMARY) or name.startswith(f"{OWN}/") or name in seen:
+            continue
+        # An archive of which no picture could be protected is named among the files alone.
+        if files.get(name) != sha256(path):
+            count += 1
+            problems[name] = "not in the manifest"
+    return Checked(pictures, len(seen), dict(list(problems.items())[:LISTED]), count)
+
+
+def _rows(target: Path) -> Iterator[dict[str, Any]]:
+    """The lines of the protected pictures."""
+    with (target / MANIFEST).open(encoding="utf-8") as stream:
+        for line in stream:
+            row = json.loads(line)
+            if "output" in row:
+                yield row
+
+
+def _wrong(target: Path, output: str, expected: dict[str, str], digest: str | None) -> dict[str, str]:
+    """What is wrong with one file, by the names of the pictures in it."""
+    if not inside(output):
+        return {"": "outside the destination"}
+    path = target / output
+    if not path.is_file():
+        return dict.fromkeys(expected, "missing")
+    wrong = {} if digest in (None, sha256(path)) else {"": "changed"}
+    there: Counter[str] = Counter()
+    try:
+        for member, content in kind_of(output).contents(path):
+            if member in expected:
+                there[member] += 1
+                if hashlib.sha256(content).hexdigest() != expected[member]:
+                    wrong[member] = "changed"
+    except FileError as error:
+        wrong[""] = str(error)
+    wrong |= {member: "there twice" for member, count in there.items() if count > 1}
+    return wrong | {member: "missing" for member in expected if member not in there}

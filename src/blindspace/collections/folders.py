@@ -1,0 +1,74 @@
+"""Folders of pictures, one a file; the folders inside them are kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..data.pictures import PICTURES
+from ..files import writing
+from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
+
+
+class Folders:
+    """Pictures in folders.
+
+    Args:
+        per_shard: pictures of one shard.
+    """
+
+    suffixes: tuple[str, ...] = PICTURES
+
+    def __init__(self, per_shard: int) -> None:
+        self.per_shard = per_shard
+
+    def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
+        """Neighbours in the order of their names; where two differ by their suffix alone, it stays in both."""
+        stems = Counter(with_suffix(name, suffix) for name in names)
+        for first in range(0, len(names), self.per_shard):
+            inputs = names[first : first + self.per_shard]
+            plain = [with_suffix(name, suffix) for name in inputs]
+            outputs = [new if stems[new] == 1 else name + suffix for name, new in zip(inputs, plain, strict=True)]
+            yield Shard.of(root, "folder", inputs, outputs)
+
+    def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
+        """The files as they are."""
+        pictures: list[Picture] = []
+        outputs: list[str] = []
+        size = 0
+        for name, output in zip(shard.inputs, shard.outputs, strict=True):
+            try:
+                content = (root / name).read_bytes()
+            except OSError as error:
+                pictures.append(Picture(name, None, f"cannot be read: {error.strerror or error}"))
+            else:
+                pictures.append(Picture(name, content))
+                size += len(content)
+            outputs.append(output)
+            if size >= PORTION:
+                yield Portion(tuple(pictures), tuple(outputs))
+                pictures, outputs, size = [], [], 0
+        yield Portion(tuple(pictures), tuple(outputs))
+
+    @contextmanager
+    def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Files]:
+        """One file a picture."""
+        yield _Files(target)
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """The file itself."""
+        yield "", path.read_bytes()
+
+
+class _Files:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
+        for output, content in zip(portion.rest, contents, strict=True):
+            if content is not None:
+                with writing(self.target / output) as temporary:
+                    temporary.write_bytes(content)
+        return [Place(output, "") for output in portion.rest]

@@ -1,0 +1,220 @@
+"""What is done of a collection, written down so that it is true after a kill at any moment.
+
+Beside the results, in ``.blindspace``: a lock that a process loses when it ends, however it ends; the settings; and one
+record a finished shard, which takes its name when everything it tells of is in place. A record counts only while the
+results it names have the hashes it names.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import FileError
+from ..files import sha256, unwritable, writing
+from .source import Shard
+
+OWN = ".blindspace"
+"""Folder in the destination."""
+
+PARTIAL = ".partial-*"
+"""Half-written files, as of ``files.writing``."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished shard.
+
+    Attributes:
+        shard: its id.
+        images: pictures read or tried.
+        protected: of them.
+        labels_changed: protected ones that the network labels otherwise.
+        outputs: hash of each file written, by its name below the destination.
+    """
+
+    shard: str
+    images: int
+    protected: int
+    labels_changed: int
+    outputs: dict[str, str]
+
+
+def inside(name: str) -> bool:
+    """Whether a name that was read from a file stays below the folder it is to be in."""
+    return not PurePosixPath(name).is_absolute() and ".." not in name.split("/")
+
+
+class Journal:
+    """What is done in one destination.
+
+    Args:
+        target: the destination.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.own = target / OWN
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Alone in the destination; makes it where it does not exist.
+
+        Raises:
+            FileError: another process is at work there, it holds something else, or may not be written to.
+        """
+        try:
+            if self.target.exists() and not self.own.is_dir() and any(self.target.iterdir()):
+                raise FileError(f"{self.target} holds something already; give a new folder")
+            self.own.mkdir(parents=True, exist_ok=True)
+            lock = (self.own / "lock").open("a")
+        except OSError as error:
+            raise unwritable(self.target, error) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise FileError(f"another process is at work in {self.target}; wait for it, or stop it") from error
+            yield
+
+    def settings(self) -> dict[str, Any] | None:
+        """Those the destination was begun with, if it was.
+
+        Raises:
+            FileError: what is there cannot be read.
+        """
+        path = self.own / "settings.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise FileError(f"{path} is damaged; delete {self.target} and begin anew") from error
+        if not isinstance(found, dict):
+            raise FileError(f"{path} is damaged; delete {self.target} and begin anew")
+        return found
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Write down the settings, or check that they are those the destination was begun with.
+
+        Raises:
+            FileError: they are others; the message says which.
+        """
+        found = self.settings()
+        if found is None:
+            with writing(self.own / "settings.json") as temporary:
+                temporary.write_text(json.dumps(settings, indent=2))
+            return
+        new = json.loads(json.dumps(settings))
+        other = [name for name in {**found, **new} if found.get(name) != new.get(name)]
+        if other:
+            told = ", ".join(f"{name} {found.get(name)!r} instead of {new.get(name)!r}" for name in other)
+            raise FileError(f"{self.target} was begun with {told}; give the same, or another folder")
+
+    def sweep(self) -> None:
+        """Delete what processes that were killed left half-written."""
+        for path in self.target.rglob(PARTIAL):
+            path.unlink(missing_ok=True)
+
+    def finished(self, shards: Iterable[Shard]) -> set[str]:
+        """The ids of shards that are done; what was written of others is deleted.
+
+        Raises:
+            FileError: something may not be deleted.
+        """
+        planned = {shard.id: shard for shard in shards}
+        done: set[str] = set()
+        try:
+            for path in self._records():
+                if path.stem not in planned:
+                    self._forget(path)
+            for shard in planned.values():
+                path = self._record(shard.id)
+                found = self._read(path)
+                if found is not None and self._stands(found):
+                    done.add(shard.id)
+                else:
+                    self._forget(path)
+                    for output in shard.outputs:
+                        (self.target / output).unlink(missing_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot clear {error.filename}: {error.strerror or error}") from error
+        return done
+
+    @contextmanager
+    def recording(self, shard: Shard) -> Iterator[Record]:
+        """Write the record of a shard; it counts when the block ends well."""
+        with writing(self._record(shard.id)) as temporary, temporary.open("w", encoding="utf-8") as stream:
+            record = Record(stream)
+            yield record
+            outputs = {name: sha256(self.target / name) for name in shard.outputs if (self.target / name).exists()}
+            done = Done(shard.id, record.images, record.protected, record.labels_changed, outputs)
+            stream.write(json.dumps({"done": asdict(done)}) + "\n")
+
+    def is_recorded(self, shard: Shard) -> bool:
+        """Whether a shard has a record, not looking at the results."""
+        return self._read(self._record(shard.id)) is not None
+
+    def done(self, shard: Shard) -> Done:
+        """The record of a finished shard.
+
+        Raises:
+            FileError: there is none, or it is damaged.
+        """
+        found = self._read(self._record(shard.id))
+        if found is None:
+            raise FileError(f"the record of {shard.inputs[0]} in {self.target} is lost; run the command again")
+        return found
+
+    def rows(self, shard: Shard) -> Iterator[str]:
+        """The lines of a finished shard's record, one a picture."""
+        with self._record(shard.id).open(encoding="utf-8") as stream:
+            yield from (line for line in stream if not line.startswith('{"done"'))
+
+    def _records(self) -> list[Path]:
+        return sorted((self.own / "records").glob("*.jsonl"))
+
+    def _record(self, shard: str) -> Path:
+        return self.own / "records" / f"{shard}.jsonl"
+
+    def _read(self, path: Path) -> Done | None:
+        """A record, unless there is none or it is damaged or names files outside the destination."""
+        try:
+            last = path.read_bytes().rstrip().rsplit(b"\n", 1)[-1]
+            done = Done(**json.loads(last)["done"])
+            safe = all(map(inside, done.outputs))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        return done if safe else None
+
+    def _stands(self, done: Done) -> bool:
+        with suppress(OSError):
+            return all(sha256(self.target / name) == digest for name, digest in done.outputs.items())
+        return False
+
+    def _forget(self, record: Path) -> None:
+        """Delete a record and the results it names."""
+        done = self._read(record)
+        record.unlink(missing_ok=True)
+        for name in done.outputs if done is not None else ():
+            (self.target / name).unlink(missing_ok=True)
+
+
+class Record:
+    """Counts the pictures of a shard as they are written down."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.images = self.protected = self.labels_changed = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Write down what became of one picture."""
+        self.images += 1
+        self.protected += "output" in row
+        self.labels_changed += row.get("label") != row.get("label_after")
+        self.stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -1,0 +1,138 @@
+"""Protect a whole collection, resumable after a kill at any moment."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ..data.encoding import SUFFIX
+from ..errors import FileError, UnknownNameError, ValueRangeError
+from ..perturbations.keyed import Key
+from . import local
+from .journal import Done, Journal
+from .kinds import kinds, plan
+from .manifest import MANIFEST, SUMMARY, Summary, close
+from .protector import Settings
+from .source import Shard
+from .work import Job
+
+ENGINES = ("local", "ray")
+
+Report = Callable[[int, int, str], None]
+"""Called with shards done, shards in all, and what else there is to say."""
+
+
+def protect(
+    source: Path,
+    target: Path,
+    settings: Settings,
+    key: Key | None = None,
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    report: Report | None = None,
+) -> Summary:
+    """Protect every picture of a collection; what an earlier run has done is not done again.
+
+    A picture's result depends on its name, its content, the settings and the key. Which pictures share a batch depends
+    on the collection alone, so it is the same with any number of workers, on any engine and after any interruption.
+    ``target`` gets ``manifest.jsonl``, one line a picture, and ``manifest.json``.
+
+    Args:
+        source: a folder with pictures, ``.tar`` shards or ``.parquet`` tables anywhere below, or one such file.
+        target: folder for the results, new or of an earlier run with the same settings.
+        settings: what to do.
+        key: of keyed noise; it is not written down.
+        workers: processes, one a core if None; 0 works in this process.
+        engine: ``local`` or ``ray``. On Ray, all nodes must see both folders under the same paths.
+        address: of a Ray cluster; one is started on this machine if None.
+        report: told how far it is.
+
+    Returns:
+        What became of the pictures.
+
+    Raises:
+        FileError: there is nothing to protect; a folder holds the other, is in use, holds something else or cannot be
+            written to; the settings are not those of the earlier run.
+        ValueRangeError: a key is missing or not wanted; a number of workers below 0.
+        UnknownNameError: no engine of that name.
+        MissingExtraError: a library is not installed.
+        BlindspaceError: the network cannot be had.
+    """
+    source, target = source.resolve(), target.resolve()
+    if engine not in ENGINES:
+        raise UnknownNameError(f"no engine is called {engine!r}; there are {', '.join(ENGINES)}")
+    if (key is not None) != (settings.recipe.kind == "keyed"):
+        raise ValueRangeError("keyed noise, and only that, needs a key; give both or neither")
+    if workers is not None and workers < 0:
+        raise ValueRangeError(f"the number of workers must be at least 0, got {workers}")
+    for inner, outer in ((source, target), (target, source)):
+        if inner == outer or outer in inner.parents:
+            raise FileError(f"{inner} is inside {outer}; give a destination apart from the source")
+    journal = Journal(target)
+    planned = plan(source, SUFFIX[settings.format], kinds(settings.pictures, settings.per_shard))
+    with journal.locked():
+        written = _written(settings, key)
+        journal.begin(written)
+        journal.sweep()
+        done = journal.finished(planned.shards)
+        todo = [shard for shard in planned.shards if shard.id not in done]
+        before = len(done)
+        started, tally = time.monotonic(), Counter[str]()
+
+        def tell(result: Done) -> None:
+            done.add(result.shard)
+            tally["images"] += result.images
+            if report is not None:
+                speed = tally["images"] / (time.monotonic() - started)
+                report(len(done), len(planned.shards), f"{speed:.3g} images/s")
+
+        if todo:
+            for name in (MANIFEST, SUMMARY):
+                (target / name).unlink(missing_ok=True)
+            if report is not None:
+                report(before, len(planned.shards), "starting")
+            _work(Job(planned.root, target, settings, settings.digest(), key), todo, workers, engine, address, tell)
+        seconds = time.monotonic() - started
+        journal.sweep()
+        return close(journal, planned, written, before, tally["images"] / seconds if todo else 0.0)
+
+
+def _work(
+    job: Job,
+    todo: Sequence[Shard],
+    workers: int | None,
+    engine: str,
+    address: str | None,
+    tell: Callable[[Done], None],
+) -> None:
+    if engine == "ray":
+        from .cluster import run_on_ray
+
+        run_on_ray(job, todo, workers or None, address, tell)
+    elif workers == 0:
+        local.run_here(job, todo, tell)
+    else:
+        local.run(job, todo, workers or len(os.sched_getaffinity(0)), tell)
+
+
+def salt_of(target: Path) -> str | None:
+    """The salt that an earlier run used for its key, if there was one.
+
+    Raises:
+        FileError: what is there is damaged.
+    """
+    return (Journal(target).settings() or {}).get("salt") or None
+
+
+def _written(settings: Settings, key: Key | None) -> dict[str, Any]:
+    """The settings as they are written down; of the key only what tells another one."""
+    sign = None if key is None else hmac.digest(key.secret, b"blindspace key check", "sha256").hex()
+    return {**settings.to_dict(), "key_check": sign, "blindspace": version("blindspace")}

@@ -1,0 +1,265 @@
+"""From a stored picture to a protected one, with the evidence measured on what a reader of the new file gets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..data.encoding import decode, encode
+from ..data.pictures import decode_picture
+from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError
+from ..files import sha256
+from ..maps import Shape
+from ..networks import Network, harmless, load
+from ..perturbations.keyed import Key
+from ..perturbations.recipe import Recipe
+from ..perturbations.rounding import round_to_levels
+from ..subspaces import Subspace
+from .source import Picture
+
+LEVELS = {"png": 256, "png16": 65536}
+"""Of the formats that round."""
+
+BATCH_BYTES = 16 << 20
+"""Of the pixels, as float64, that are worked on at once; a single larger picture by itself."""
+
+SPACES = 4
+"""Shapes of pictures whose networks and spaces are kept; the one used longest ago goes first."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that the result of a picture depends on, beside its name, its content and the key.
+
+    Attributes:
+        model: as of ``networks.load``, as the next four are.
+        recipe: what is done to each picture.
+        format: of the new files, one of ``data.encoding.FORMATS``.
+        input_shape: of the pictures; told from each where there is a preprocessing.
+        weights: file of the network's weights.
+        preprocess: what is done to a picture before the network reads it.
+        random_weights: whether the network is an architecture alone.
+        pictures: columns and members that hold pictures, as of ``kinds``.
+        per_shard: files of a folder that make a shard.
+        salt: that the key was derived with, in hexadecimal; no secret.
+
+    Raises:
+        UnknownNameError: the format is none that can be promised.
+        MissingExtraError: it needs a library that is not installed.
+    """
+
+    model: str
+    recipe: Recipe
+    format: str = "png"
+    input_shape: tuple[int, ...] | None = None
+    weights: str | None = None
+    preprocess: str | None = None
+    random_weights: bool = False
+    pictures: tuple[str, ...] = ()
+    per_shard: int = 64
+    salt: str = ""
+
+    def __post_init__(self) -> None:
+        encode(np.zeros((1, 1, 1)), self.format)  # refuses those that keep no promise or need a library
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON, with the hashes of the files named."""
+        files = [name for name in (self.weights, self.model) if name is not None and Path(name).is_file()]
+        return {**asdict(self), "recipe": self.recipe.to_dict(), "files": {name: sha256(name) for name in files}}
+
+    def digest(self) -> str:
+        """Hash of the settings."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        content: of the new file; None where the picture could not be protected.
+        reason: why not.
+        evidence: as plain values for JSON: hashes of both files, and what the network makes of the two pictures.
+    """
+
+    content: bytes | None
+    reason: str
+    evidence: dict[str, Any]
+
+
+class Protector:
+    """Protects pictures of any sizes that a network can read.
+
+    Args:
+        settings: what to do.
+        key: of keyed noise.
+        batch_bytes: of pixels, as float64, worked on at once.
+        spaces: shapes of pictures to keep the networks of.
+    """
+
+    def __init__(
+        self, settings: Settings, key: Key | None = None, batch_bytes: int = BATCH_BYTES, spaces: int = SPACES
+    ) -> None:
+        self.settings = settings
+        self.key = key
+        self.batch_bytes = batch_bytes
+        self.spaces = spaces
+        self._kept: OrderedDict[Shape, tuple[Network, Subspace]] = OrderedDict()
+        self._refused: dict[Shape, str] = {}
+        self._own: Network | None = None
+        if settings.preprocess is None:
+            self._own = self._load(settings.input_shape)
+            self._reader(self._own.input_shape)  # what is wrong with the network itself is said at once
+
+    def protect(self, pictures: Sequence[Picture]) -> list[Outcome]:
+        """Protect some pictures.
+
+        Args:
+            pictures: of any shapes.
+
+        Returns:
+            One outcome for each, in their order; of those that cannot be read or protected, with the reason.
+
+        Raises:
+            BlindspaceError: the network itself cannot be had.
+        """
+        outcomes: dict[int, Outcome] = {}
+        for window in self._windows(pictures, outcomes):
+            for shape, members in window.items():
+                outcomes |= self._protect_alike(shape, {n: (pictures[n].name, pixels) for n, pixels in members})
+        whole = []
+        for number, picture in enumerate(pictures):
+            outcome = outcomes[number]
+            source = None if picture.content is None else hashlib.sha256(picture.content).hexdigest()
+            whole.append(Outcome(outcome.content, outcome.reason, {"source_sha256": source, **outcome.evidence}))
+        return whole
+
+    def _windows(
+        self, pictures: Sequence[Picture], outcomes: dict[int, Outcome]
+    ) -> Iterator[dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]]]:
+        """As many decoded pictures as may be held at once, by shape."""
+        window: dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]] = {}
+        size = 0
+        for number, picture in enumerate(pictures):
+            try:
+                pixels = _pixels(picture)
+            except (FileError, MissingExtraError) as error:
+                outcomes[number] = Outcome(None, str(error), {})
+                continue
+            if window and size + pixels.nbytes > self.batch_bytes:
+                yield window
+                window, size = {}, 0
+            window.setdefault(pixels.shape, []).append((number, pixels))
+            size += pixels.nbytes
+        yield window
+
+    def _protect_alike(
+        self, shape: Shape, members: dict[int, tuple[str, npt.NDArray[np.float64]]]
+    ) -> dict[int, Outcome]:
+        """Protect pictures of one shape; where that fails, one by one, so that none depends on its neighbours."""
+        try:
+            network, space = self._reader(shape)
+            names = [name for name, _ in members.values()]
+            images = torch.from_numpy(np.stack([pixels for _, pixels in members.values()]))
+            images = images.expand(-1, network.input_shape[0], -1, -1).contiguous()
+            return dict(zip(members, self._made(network, space, images, names), strict=True))
+        except _OF_A_SHAPE as error:
+            if len(members) == 1 or shape in self._refused:
+                return dict.fromkeys(members, Outcome(None, str(error), {}))
+        alone = [self._protect_alike(shape, {number: member}) for number, member in members.items()]
+        return {number: outcome for one in alone for number, outcome in one.items()}
+
+    def _made(self, network: Network, space: Subspace, images: Tensor, names: Sequence[str]) -> Iterator[Outcome]:
+        made = self.settings.recipe.make(space, images, names, self.key)
+        levels = LEVELS.get(self.settings.format)
+        if levels is not None:
+            made = round_to_levels(space, images, made, levels)
+        contents = [encode(image.numpy(), self.settings.format) for image in made]
+        # What a reader of the new file gets is what the claim is about.
+        read = torch.from_numpy(np.stack([decode(content, self.settings.format) for content in contents]))
+        before, after = network.outputs(images).flatten(1), network.outputs(read).flatten(1)
+        change = (after - before).abs().amax(1)
+        labels = before.argmax(1), after.argmax(1)
+        pixel = (read - images).flatten(1).abs().amax(1)
+        for n, content in enumerate(contents):
+            if not bool(change[n].isfinite()):
+                yield Outcome(None, f"{network.name} makes numbers of it that are not finite", {})
+                continue
+            evidence = {
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "shape": list(read.shape[1:]),
+                "max_output_change": float(change[n]),
+                "max_pixel_change": float(pixel[n]),
+                "label": int(labels[0][n]),
+                "label_after": int(labels[1][n]),
+            }
+            yield Outcome(content, "", evidence)
+
+    def _reader(self, shape: Shape) -> tuple[Network, Subspace]:
+        """What reads pictures of a shape (greyscale as colours if it needs those), and what it cannot see."""
+        if shape in self._refused:
+            raise ShapeError(self._refused[shape])
+        if shape not in self._kept:
+            try:
+                network = self._network(shape)
+                space = harmless(network)
+                if space.dim == 0:
+                    raise ShapeError(
+                        f"{network.name} sees every change of a picture of shape {network.input_shape}: nothing can be "
+                        "hidden in it; put the network's preprocessing in front (--preprocess), or take another network"
+                    )
+            except _OF_A_SHAPE as error:
+                self._refused[shape] = str(error)
+                raise
+            self._kept[shape] = network, space
+        self._kept.move_to_end(shape)
+        while len(self._kept) > self.spaces:
+            self._kept.popitem(last=False)
+        return self._kept[shape]
+
+    def _network(self, shape: Shape) -> Network:
+        colours = (3, *shape[1:])
+        if self._own is not None:
+            if self._own.input_shape not in (shape, colours):
+                raise ShapeError(
+                    f"{self._own.name} reads pictures of shape {self._own.input_shape}, this one has {shape}; "
+                    "put a preprocessing in front (--preprocess), or resize it first"
+                )
+            return self._own
+        try:
+            return self._load(shape)
+        except _OF_A_SHAPE:
+            if shape == colours:
+                raise
+            return self._load(colours)
+
+    def _load(self, shape: tuple[int, ...] | None) -> Network:
+        s = self.settings
+        weights = None if s.weights is None else Path(s.weights)
+        return load(s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights)
+
+
+_OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)
+"""What is wrong with some pictures, while others may well be protected."""
+
+
+def _pixels(picture: Picture) -> npt.NDArray[np.float64]:
+    """A picture's pixels, float64 ``(C, H, W)`` in [0, 1].
+
+    Raises:
+        FileError: it cannot be read.
+        MissingExtraError: not without a library.
+    """
+    if picture.content is None:
+        raise FileError(picture.reason)
+    return decode_picture(picture.content, picture.name)

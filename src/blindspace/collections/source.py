@@ -1,0 +1,121 @@
+"""What all kinds of collections have in common: shards of work, the pictures in them, and where their results go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+PORTION = 8 << 20
+"""Bytes of files that are read before they are worked on; a single larger one is read whole."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A unit of work: done whole or not at all, by any worker.
+
+    Attributes:
+        kind: of collection, a name of ``kinds.KINDS``.
+        inputs: files below the source folder, with / between folders.
+        outputs: files below the destination: one an input of a folder, else a single one.
+        part: row group of a table, else None.
+        id: hash of the above and of the inputs' sizes and times, so that a changed input makes another shard.
+    """
+
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    part: int | None
+    id: str
+
+    @classmethod
+    def of(cls, root: Path, kind: str, inputs: Sequence[str], outputs: Sequence[str], part: int | None = None) -> Shard:
+        """The shard of these files as they are on disk now.
+
+        Raises:
+            OSError: one is missing.
+        """
+        stats = [(root / name).stat() for name in inputs]
+        state = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in zip(inputs, stats, strict=True)]
+        made_of = json.dumps([kind, state, list(outputs), part])
+        return cls(kind, tuple(inputs), tuple(outputs), part, hashlib.sha256(made_of.encode()).hexdigest()[:32])
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture as it is stored.
+
+    Attributes:
+        name: no two of a collection are alike.
+        content: the file's bytes; None where they cannot be read.
+        reason: why they cannot.
+        group: pictures of one group are kept together or left out together; alone if empty.
+    """
+
+    name: str
+    content: bytes | None
+    reason: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Portion:
+    """As many pictures of a shard as are held at a time.
+
+    Attributes:
+        pictures: in their order.
+        rest: what the kind's writer needs to put their results in place.
+    """
+
+    pictures: tuple[Picture, ...]
+    rest: Any = None
+
+
+class Place(NamedTuple):
+    """Where the result of one picture is: a file below the destination and, in files of many, its name inside."""
+
+    output: str
+    member: str
+
+
+class Writer(Protocol):
+    """Writes the results of one shard. A file takes its name when it is complete."""
+
+    def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
+        """Put the results of one portion in place.
+
+        Args:
+            portion: as it was read.
+            contents: of the pictures' new files, in their order; None for those left out.
+
+        Returns:
+            Where each is; meaningless for those left out.
+        """
+
+
+class Kind(Protocol):
+    """One kind of collection."""
+
+    suffixes: tuple[str, ...]
+
+    def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
+        """The shards of those files below ``root`` that are of this kind, in order; results get ``suffix``."""
+
+    def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
+        """The pictures of a shard; what cannot be read is among them, with the reason."""
+
+    def writer(self, target: Path, shard: Shard, suffix: str) -> AbstractContextManager[Writer]:
+        """Write the results of a shard below ``target``."""
+
+    def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
+        """The pictures of one output with their names inside."""
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """A file's name with another suffix."""
+    stem, dot, last = name.rpartition(".")
+    return (stem if dot and "/" not in last and stem and not stem.endswith("/") else name) + suffix

@@ -1,0 +1,85 @@
+"""One shard, from its inputs to its record. Any process on any machine that sees both folders can do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..data.encoding import SUFFIX
+from ..perturbations.keyed import Key
+from .journal import Done, Journal
+from .kinds import kinds
+from .protector import Outcome, Protector, Settings
+from .source import Picture, Shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker is told.
+
+    Attributes:
+        root: folder of the inputs.
+        target: folder of the results.
+        settings: what to do.
+        digest: hash of the settings.
+        key: of keyed noise; not shown when printed.
+    """
+
+    root: Path
+    target: Path
+    settings: Settings
+    digest: str
+    key: Key | None = None
+
+
+class Worker:
+    """Does shards, one after the other.
+
+    Raises:
+        BlindspaceError: the network cannot be had.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.journal = Journal(job.target)
+        self.kinds = kinds(job.settings.pictures, job.settings.per_shard)
+        self.protector = Protector(job.settings, job.key)
+
+    def do(self, shard: Shard) -> Done:
+        """Do one shard, unless it is done.
+
+        Raises:
+            FileError: a result cannot be written.
+        """
+        if self.journal.is_recorded(shard):
+            return self.journal.done(shard)
+        kind = self.kinds[shard.kind]
+        suffix = SUFFIX[self.job.settings.format]
+        with self.journal.recording(shard) as record, kind.writer(self.job.target, shard, suffix) as writer:
+            for portion in kind.read(self.job.root, shard):
+                outcomes = _together(portion.pictures, self.protector.protect(portion.pictures))
+                places = writer.write(portion, [outcome.content for outcome in outcomes])
+                for picture, outcome, place in zip(portion.pictures, outcomes, places, strict=True):
+                    row = {"name": picture.name, **outcome.evidence, "settings": self.job.digest}
+                    if outcome.content is None:
+                        record.add({**row, "reason": " ".join(outcome.reason.split())})
+                    else:
+                        record.add({**row, "output": place.output, "member": place.member})
+        return self.journal.done(shard)
+
+
+def _together(pictures: tuple[Picture, ...], outcomes: list[Outcome]) -> list[Outcome]:
+    """The same outcomes, with all of a group left out where one is."""
+    pairs = list(zip(pictures, outcomes, strict=True))
+    lost = {picture.group for picture, outcome in pairs if picture.group and outcome.content is None}
+    return [
+        replace(
+            outcome,
+            content=None,
+            reason="another picture of its sample is left out",
+            evidence={"source_sha256": outcome.evidence["source_sha256"]},
+        )
+        if outcome.content is not None and picture.group in lost
+        else outcome
+        for picture, outcome in pairs
+    ]

@@ -1,0 +1,139 @@
+"""A learned perceptual distance: shift-tolerant LPIPS on an anti-aliased AlexNet (Ghildyal and Liu, ECCV 2022).
+
+The weights, trained by others, come with the package stlpips-pytorch (BSD-2). They are read from its folder as data,
+and the package itself is never imported: its import needs torchvision, IPython and torchsummary.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import FileError, MissingExtraError, ShapeError, first_line
+
+WEIGHTS = Path("weights") / "vST0.0" / "alex_shift_tolerant.pth"
+"""In the folder of the package."""
+
+LEAST_SIDE = 32
+"""Smaller images are enlarged so far, which leaves the last features 4×4 places.
+
+The distance was fitted to judgements of 64×64 patches, but enlarging 32×32 images to that makes it blind to what
+matters here: on 40 images of CIFAR-10, Gaussian noise of 0.1 then has 0.45 and another image altogether 0.43; as they
+are, 0.12 and 0.37.
+"""
+
+AT_ONCE = 1 << 24
+"""Bytes that the first layer's values may take for the images of one pass."""
+
+STAGES = ("slice1.0", "slice2.5", "slice3.9", "slice4.11", "slice5.13")
+"""The convolutions, as the file of weights names them."""
+
+PADDING = (2, 2, 1, 1, 1)
+"""Of each convolution: kernels 11, 5, 3, 3 and 3."""
+
+
+def perceptual(images: Tensor, others: Tensor) -> Tensor:
+    """The distance of each pair of images, 0 for equal ones.
+
+    d = Σ_l mean over places of w_l · (f̂_l(x) − f̂_l(y))², where f̂_l are the features behind the l-th of five
+    convolutions, of unit length at each place, and w_l ≥ 0 weights fitted to what people judged. Like every distance
+    of its kind it minds blur more than people do, and noise less.
+
+    Args:
+        images: ``(B, C, H, W)`` with C 1 or 3, floating point, in [0, 1]. Where a side is below 32 they are enlarged,
+            bilinearly, until the shorter one is 32. Grey counts as three equal channels.
+        others: as images.
+
+    Returns:
+        float64 ``(B,)``, at least 0. The network itself runs in float32, as it was trained.
+
+    Raises:
+        ShapeError: the two differ in shape, or are no images of one or three channels.
+        MissingExtraError: stlpips-pytorch is not installed.
+        FileError: its weights are missing or damaged.
+    """
+    if images.shape != others.shape or images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise ShapeError(
+            "a perceptual distance needs two batches of images (B, 1 or 3, H, W) of one shape, got "
+            f"{tuple(images.shape)} and {tuple(others.shape)}"
+        )
+    weights = _weights()
+    height, width = _enlarged(*images.shape[2:])
+    some = max(AT_ONCE // (2 * 4 * 64 * height * width), 1)
+    parts = zip(images.split(some), others.split(some), strict=True)
+    return torch.cat([_distance(weights, *part) for part in parts])
+
+
+def _enlarged(height: int, width: int) -> tuple[int, int]:
+    """The size an image is looked at."""
+    scale = max(LEAST_SIDE / max(min(height, width), 1), 1)
+    return round(height * scale), round(width * scale)
+
+
+@torch.no_grad()
+def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
+    pairs = torch.cat([images, others]).float().cpu()
+    size = _enlarged(*pairs.shape[2:])
+    if size != pairs.shape[2:]:
+        pairs = F.interpolate(pairs, size, mode="bilinear", align_corners=False)
+    total = torch.zeros(len(images), dtype=torch.float64)
+    for index, features in enumerate(_features(weights, pairs.expand(-1, 3, -1, -1))):
+        # As the package has it, so that the figures are its own: no square root of 0 is divided by.
+        first, second = (features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
+        judged = F.conv2d((first - second).square(), weights[f"lin{index}.model.1.weight"])
+        total += judged.double().mean((1, 2, 3))
+    return total
+
+
+def _features(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
+    """What follows each of the five convolutions, rectified, of ``(B, 3, H, W)`` in [0, 1]."""
+    x = (2 * pixels - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
+    found = []
+    for index, (name, padding) in enumerate(zip(STAGES, PADDING, strict=True)):
+        if index in (1, 2):
+            x = _halved(F.max_pool2d(x, 3, 1))
+        x = F.conv2d(x, weights[f"net.{name}.weight"], weights[f"net.{name}.bias"], padding=padding)
+        # Only the first stage is halved before it is rectified.
+        x = F.relu(_halved(x) if index == 0 else x)
+        found.append(x)
+    return found
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Every second value after a binomial blur, so that a shift by one pixel changes little (Zhang, ICML 2019)."""
+    line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype)
+    blur = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
+    return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), blur, stride=2, groups=x.shape[1])
+
+
+@cache
+def _weights() -> dict[str, Tensor]:
+    """The file of weights, read once.
+
+    Raises:
+        MissingExtraError: the package is not installed.
+        FileError: it is, without the file or with a damaged one.
+    """
+    found = find_spec("stlpips_pytorch")  # finds it without importing it
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError("the perceptual distance needs stlpips-pytorch: pip install 'blindspace[metrics]'")
+    path = Path(found.submodule_search_locations[0]) / WEIGHTS
+    try:
+        read = torch.load(path, map_location="cpu", weights_only=True)
+        needed = [f"net.{name}.{part}" for name in STAGES for part in ("weight", "bias")]
+        needed += [
+            "scaling_layer.shift",
+            "scaling_layer.scale",
+            *(f"lin{i}.model.1.weight" for i in range(len(STAGES))),
+        ]
+        return {name: read[name] for name in needed}
+    except Exception as error:  # torch raises anything for a damaged file
+        raise FileError(
+            f"cannot read the perceptual weights {path} ({first_line(error)}); "
+            "pip install --force-reinstall stlpips-pytorch"
+        ) from error
