@@ -32,6 +32,9 @@ Progress = Callable[[int, int, str], None]
 ORDERS = 16
 """Kinds of cells of one size that get an order of their own; tiles of a resize can all be different."""
 
+SPARSE = 0.1
+"""Share of entries that are not zero up to which a matrix is multiplied as a sparse one."""
+
 KEPT = 1 << 30
 """Bytes of factorisations kept with a map for the next call."""
 
@@ -274,8 +277,9 @@ class _Plan:
         if (key, share) in self._factored:
             return self._factored[key, share]
         rows, columns = self._columns(cell)
-        seen = torch.from_numpy(columns) * weight[rows][:, None].sqrt()
-        gram = seen.T @ seen
+        seen = columns * weight.numpy()[rows][:, None] ** 0.5
+        few = scipy.sparse.csr_array(seen) if np.count_nonzero(seen) < SPARSE * seen.size else None
+        gram = torch.from_numpy(seen.T @ seen if few is None else (few.T @ few).toarray())
         mean = float(gram.trace()) / len(cell)
         if mean == 0:
             return None
