@@ -359,3 +359,25 @@ def test_a_trained_network_reads_the_protected_images_alike() -> None:
     evidence = bs.verify(network, x, found.images)
     assert evidence.labels_changed == 0
     assert evidence.relative_residual < 1e-14
+
+
+def test_where_nothing_was_found_the_grey_pixels_serve() -> None:
+    space = bs.nullspace(SMALL_STEM, (3, 8, 8), solver="krylov")
+    project = repeated(space)
+    x = natural(3, space.shape).clone()
+    x[:, :, 2:4, 1:5], x[:, 0, 6] = 0, 1
+    drawn = torch.randn(x.shape, generator=seeded(0), dtype=torch.float64)
+    made = torch.zeros_like(x)
+    made[1] = 0.25  # found before: stays
+    found = exact.where_saturated(project, made, x, lambda inner, n: inner(drawn[n]))
+    assert torch.equal(found[1], made[1])
+    a = space.annihilator().to_dense(limit=None)
+    for i in (0, 2):
+        fixed = ((x[i] == 0) | (x[i] == 1)).flatten()
+        both = torch.cat([a, torch.eye(space.ambient_dim, dtype=torch.float64)[fixed]])
+        null = torch.from_numpy(scipy.linalg.null_space(both.numpy()))
+        torch.testing.assert_close(found[i].flatten(), null @ (null.T @ drawn[i].flatten()), atol=1e-9, rtol=0)
+        assert not found[i].flatten()[fixed].any()
+        assert null.shape[1] > 0
+    # Without a basis nothing more is tried.
+    assert exact.where_saturated(Project(space, None), made, x, lambda inner, n: inner(drawn[n])) is made

@@ -29,6 +29,9 @@ from .text import text_picture
 Kind = Literal["noise", "keyed", "largest", "decoy"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
+HARMLESS = 1e-10
+"""Share of a decoy's change outside the space from which another one is made, where that can be done."""
+
 FINE_PIXELS = 128
 """Pixels of the shorter side from which a decoy is made for eyes that blur it a little."""
 
@@ -107,7 +110,10 @@ class Recipe:
                 picture = text_picture(self.text, space.shape) if target is None else target
                 # Where pixels are fine enough, what must stay of the image becomes grain.
                 blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
-                return decoy(space, x, picture, blur, progress=progress).images
+                found = decoy(space, x, picture, blur, progress=progress).images - x
+                left = norms(space.reject(found), "l2") > HARMLESS * norms(found, "l2")
+                exact = found.masked_fill(left, 0.0) if repeated(space).basis is not None else found
+                return self._else_of_grey(space, x, exact, picture.double().expand_as(x) - x)
             case "keyed":
                 if key is None:
                     raise ValueRangeError("keyed noise needs a key; give a passphrase")
@@ -117,15 +123,20 @@ class Recipe:
                 noise = rescale(space.project(torch.stack(drawn)) if drawn else x, self.size, self.norm)
         if not self.in_range:
             return x + noise
-        project = repeated(space)
-        found = self._fitted(project, noise, x)
-        return (x + where_saturated(project, found, x, lambda p, n: self._fitted(p, p(noise[n]), x[n]))).clamp(0, 1)
+        return self._else_of_grey(space, x, self._fitted(repeated(space), noise, x), noise)
+
+    def _else_of_grey(self, space: Subspace, x: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
+        """Images with what was found for them; where that is nothing, with what moves no black or white value."""
+        if not bool(found.flatten(1).any(1).all()):
+            again = lambda p, n: self._fitted(p, p(wanted[n]), x[n])  # noqa: E731
+            found = where_saturated(repeated(space), found, x, again)
+        return (x + found).clamp(0, 1)
 
     def _fitted(self, project: Project, noise: Tensor, x: Tensor) -> Tensor:
         """Noise near to that given, inside the pixel range and no larger than wanted."""
-        limit = self.size if self.norm == "linf" else 1.0
+        limit = self.size if self.norm == "linf" and self.kind != "decoy" else 1.0
         found = into_box(project, noise, (-x).clamp(min=-limit), (1 - x).clamp(max=limit))
-        return found * (self.size / norms(found, self.norm).clamp(min=self.size))
+        return found if self.kind == "decoy" else found * (self.size / norms(found, self.norm).clamp(min=self.size))
 
     def _generator(self, name: str) -> torch.Generator:
         digest = hashlib.sha256(f"{self.seed}\0{name}".encode()).digest()
