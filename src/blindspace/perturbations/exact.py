@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .repeated import Project
+from .repeated import Project, with_basis
 
 AIM, LATER_AIM = 1e-4, 1e-3
 """How far inside the box the first round of splitting aims, and the later ones."""
@@ -138,15 +138,17 @@ def where_saturated(
     """Where nothing was found in the box, what moves no black or white value: all others have room both ways.
 
     Args:
-        project: onto the space; without a basis nothing more is tried.
+        project: onto the space; where a basis of it would be large nothing more is tried.
         made: perturbations found, ``(B, *shape)``.
         images: that they are added to, as made.
         again: looks for one of the image ``slice`` names, in the space given, ``(1, *shape)``.
     """
+    nothing = torch.nonzero(~made.flatten(1).any(1)).flatten().tolist()
+    project = with_basis(project) if nothing else project
     if project.basis is None:
         return made
     made = made.clone()
-    for n in torch.nonzero(~made.flatten(1).any(1)).flatten().tolist():
+    for n in nothing:
         made[n] = again(unmoved(project, (images[n] <= 0) | (images[n] >= 1)), slice(n, n + 1))[0]
     return made
 

@@ -22,7 +22,7 @@ from .decoy import decoy
 from .exact import into_box, where_saturated
 from .keyed import Key, keyed_noise
 from .largest import largest
-from .repeated import Project, repeated
+from .repeated import Project, repeated, with_basis
 from .sample import rescale
 from .text import text_picture
 
@@ -112,7 +112,8 @@ class Recipe:
                 blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
                 found = decoy(space, x, picture, blur, progress=progress).images - x
                 left = norms(space.reject(found), "l2") > HARMLESS * norms(found, "l2")
-                exact = found.masked_fill(left, 0.0) if repeated(space).basis is not None else found
+                again = bool(left.any()) and with_basis(Project(space, None)).basis is not None
+                exact = found.masked_fill(left, 0.0) if again else found
                 return self._else_of_grey(space, x, exact, picture.double().expand_as(x) - x)
             case "keyed":
                 if key is None:

@@ -44,8 +44,14 @@ def repeated(space: Subspace) -> Project:
     Args:
         space: onto which.
     """
-    if space.solver not in SLOW or 8 * space.ambient_dim * space.dim > BASIS_LIMIT:
-        return Project(space, None)
+    return with_basis(Project(space, None)) if space.solver in SLOW else Project(space, None)
+
+
+def with_basis(project: Project) -> Project:
+    """The same with a basis, made once a space, where it is small."""
+    space = project.space
+    if project.basis is not None or 8 * space.ambient_dim * space.dim > BASIS_LIMIT:
+        return project
     if space not in _bases:
         _bases[space] = space.basis().flatten(1)
     return Project(space, _bases[space])
