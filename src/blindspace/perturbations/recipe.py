@@ -1,7 +1,7 @@
 """What is to be done to images, as plain settings that can be written down and read back.
 
 An image's result depends on the settings, its name and its pixels alone: not on the batch it is in, but for rounding,
-which the climb to the largest amplifies to the third digit or so.
+which the searches amplify: to the third digit or so by the climb to the largest.
 """
 
 from __future__ import annotations
