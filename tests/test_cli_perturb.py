@@ -81,6 +81,16 @@ def test_a_key_takes_the_noise_off(capsys: Capture, monkeypatch: pytest.MonkeyPa
     assert np.abs(np.load("z.npz")["images"] - X).max() > 1
 
 
+@pytest.mark.parametrize("in_range", [False, True])
+def test_only_noise_that_can_be_taken_off_is_said_to_be(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, in_range: bool
+) -> None:
+    pytest.importorskip("cryptography", reason="the extra [keyed] is not installed")
+    monkeypatch.setenv("BLINDSPACE_KEY", "open sesame")
+    assert run([*PERTURB, "y.npz", "--kind", "keyed", *(["--in-range"] if in_range else [])]) == 0
+    assert ("to take the noise off" in capsys.readouterr().out) != in_range
+
+
 def test_a_family_has_one_effect(capsys: Capture) -> None:
     found = result_of(capsys, *PERTURB, "y.npz", "--kind", "family", "--members", 3, "--size", 2)
     assert found["names"] == [f"x-{n:04d}-{m}" for n in range(3) for m in range(3)]
@@ -113,6 +123,7 @@ def test_several_networks_notice_nothing(capsys: Capture) -> None:
     ("arguments", "fragment"),
     [
         (("new",), "add --in-range"),
+        (("new", "--format", "npz"), "add --in-range"),
         (("y.png",), "y.png must end in .npz or .safetensors"),
         (("new", "--kind", "largest", "--format", "jpeg"), "JPEG keeps no promise"),
         (("new", "--kind", "largest", "--format", "bmp"), "bmp"),

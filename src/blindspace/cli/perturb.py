@@ -99,7 +99,9 @@ def perturb(
     target: Annotated[str | None, typer.Option(metavar="IMAGE", help="What people shall see in a decoy.")] = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
-    remove: Annotated[bool, typer.Option("--remove", help="Take keyed noise off again.")] = False,
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Take keyed noise off again, where it was added without --in-range.")
+    ] = False,
     members: Annotated[int, typer.Option(help="Of a family, for each image.", min=1)] = 4,
     format: Annotated[
         str, typer.Option(help=f"Of the files in a folder: {', '.join(FORMATS)}. png has eight bits.")
@@ -116,6 +118,8 @@ def perturb(
     check_out(out, format, in_range)
     if remove and kind != Kind.keyed:
         raise ValueRangeError(f"--remove takes keyed noise off, not {kind.value}; add --kind keyed")
+    if remove and in_range:
+        raise ValueRangeError("noise kept within [0, 1] cannot be taken off; leave --in-range out")
     if (text or target) and kind != Kind.decoy:
         raise ValueRangeError(f"--text and --target are of a decoy, not of {kind.value}; add --kind decoy")
     # The kinds that need the network itself share the other settings.
@@ -159,7 +163,9 @@ def perturb(
     screen = console(json)
     screen.print(f"{len(names)} perturbed image{'s' * (len(names) != 1)} in {escape(str(out))}")
     if salt_used is not None and not remove:
-        screen.print(f"  salt                   {salt_used}: no secret, needed beside the key to take the noise off")
+        # What was moved to keep the pixel range is not the noise alone.
+        use = "recognise the noise" if in_range else "take the noise off"
+        screen.print(f"  salt                   {salt_used}: no secret, needed beside the key to {use}")
     screen.print(f"  largest pixel change   {evidence[0].max_perturbation:.3g} of the image range")
     screen.print(f"  mean squared change    {float((perturbed - x).square().mean()):.4f}")
     for each, other in zip(evidence, (network, *others), strict=True):

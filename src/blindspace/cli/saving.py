@@ -44,9 +44,10 @@ def check_out(out: Path, format: str, in_range: bool) -> None:
         )
     writable_folder(out)
     check_format(format)
-    if not in_range and format in ("png", "png16"):
+    if not in_range:
         raise ValueRangeError(
-            f"{format} files hold values from 0 to 1: add --in-range, or give --format npz, or a .npz file as --out"
+            f"pictures in the folder {out} hold values from 0 to 1: add --in-range, or give a name that ends in "
+            f"{' or '.join(ARRAY_FILES)}, where any number fits"
         )
 
 
