@@ -21,6 +21,7 @@ from .inspect import inspect
 from .leakage import leakage
 from .perturb import perturb
 from .protect import protect
+from .reproduce import reproduce
 from .train import train
 from .verify import verify
 
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find, prove and use what a neural network cannot see.",
 )
-for command in (audit, perturb, protect, verify, leakage, inspect, identify, train, bench, demo):
+for command in (audit, perturb, protect, verify, leakage, inspect, identify, train, reproduce, bench, demo):
     app.command()(command)
 app.add_typer(data)
 

@@ -14,10 +14,11 @@ from torch import nn
 
 from ..data import CLASSES
 from ..errors import FileError, ShapeError, UnknownNameError, first_line
-from ..files import sha256
+from ..files import home, sha256
 from ..maps import Shape
-from .builtin import BUILTIN, builtin
+from .builtin import BUILTIN
 from .network import Network
+from .paper import PAPER, is_known, known
 from .sources.exported import from_exported
 from .sources.factory import fill, from_factory, is_factory, seeded
 from .sources.hubs import from_timm, from_torchvision
@@ -53,7 +54,7 @@ def load(
     Args:
         model: what is to be loaded.
 
-            - a built-in name, or a module, which is put in eval;
+            - a built-in name, one of the paper's that ``train`` has made, or a module, which is put in eval;
             - ``timm:NAME``, ``torchvision:NAME``: an architecture of that library;
             - ``hf:FOLDER``, ``hf:ORGANISATION/NAME`` (in the local cache) or ``hf:TYPE``, of transformers;
             - ``package.module:function``: what an installed function makes; importing runs it, so name only what you
@@ -95,7 +96,7 @@ def _source(
         return Source(type(model).__name__, model)
     name = str(model)
     suffix = Path(name).suffix.lower()
-    if name in BUILTIN:
+    if is_known(name):
         return _builtin(name, weights, random_weights)
     match name.split(":")[0] if ":" in name else "":
         case "timm":
@@ -118,7 +119,8 @@ def _source(
         _refuse(weights, random_weights, name)
         return from_exported(Path(name))
     raise UnknownNameError(
-        f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; others are {FORMS}; "
+        f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; to be trained first "
+        f"{', '.join(PAPER)}; others are {FORMS}; "
         "in Python a torch module is taken too"
     )
 
@@ -176,12 +178,14 @@ def _from_onnx(path: Path, input_shape: Shape | None, name: str | None, preproce
 
 
 def _builtin(name: str, weights: Path | None, random_weights: bool) -> Source:
-    network = builtin(name)
+    network = known(name)
     with seeded():
         module = network.build()
     card: dict[str, object] = {}
     if weights is not None:
         card = _read_weights(module, weights, name)
+    elif not random_weights and name not in BUILTIN:
+        card = _read_weights(module, home() / "networks" / f"{name}.safetensors", name)
     elif not random_weights:
         with as_file(files(__package__) / "weights" / f"{name}.safetensors") as path:
             card = _read_weights(module, path, name)

@@ -1,4 +1,4 @@
-"""Training of the built-in networks: seeded, resumable after any interruption, with a card for the result.
+"""Training of the built-in and the paper's networks: seeded, resumable after any interruption, with a card.
 
 The order of samples and the augmentation depend on (seed, epoch) alone, so a resumed run takes the same steps as one
 that was never stopped.
@@ -23,7 +23,8 @@ from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
 from ..errors import FileError, ValueRangeError
 from ..files import home, sha256, unwritable, writing
-from .builtin import Recipe, builtin
+from .builtin import Recipe
+from .paper import known
 
 Report = Callable[[int, int, float, str], None]
 """Called after every step with (steps done, steps in all, loss, message)."""
@@ -34,7 +35,7 @@ class Card:
     """What is known of a trained network; kept beside its weights.
 
     Attributes:
-        name: of the built-in network.
+        name: of the network.
         dataset: it was trained on (its training split).
         test_accuracy: share of the test split classified correctly, in [0, 1].
         test_images: size of the test split.
@@ -97,21 +98,26 @@ def train(
     name: str,
     out: Path | None = None,
     *,
+    recipe: Recipe | None = None,
     epochs: int | None = None,
     seed: int | None = None,
+    device: str = "cpu",
     train_set: ImageSet | None = None,
     test_set: ImageSet | None = None,
     report: Report | None = None,
 ) -> Card:
-    """Train a built-in network and write ``NAME.safetensors`` and ``NAME.json`` (its card) into ``out``.
+    """Train a built-in network or one of the paper's; write ``NAME.safetensors`` and its card ``NAME.json`` into ``out``.
 
     A checkpoint is kept after every epoch; a second call with the same recipe goes on from there.
 
     Args:
-        name: of the built-in network.
+        name: as ``known`` has it.
         out: folder; the cache folder's ``networks`` if None.
+        recipe: instead of its own.
         epochs: instead of the recipe's.
         seed: instead of the recipe's.
+        device: that trains; the weights come out on the processor. Runs on the processor alone are the same to the
+            last bit however often they are stopped.
         train_set: instead of the recipe's training split.
         test_set: instead of the recipe's test split.
         report: called after every step.
@@ -124,8 +130,8 @@ def train(
         ValueRangeError: less than one epoch.
         FileError: the data set is not there, ``out`` cannot be written, or its checkpoint is damaged.
     """
-    network = builtin(name)
-    recipe = network.recipe
+    network = known(name)
+    recipe = recipe or network.recipe
     recipe = replace(
         recipe, epochs=recipe.epochs if epochs is None else epochs, seed=recipe.seed if seed is None else seed
     )
@@ -142,7 +148,7 @@ def train(
 
     torch.manual_seed(recipe.seed)
     module = network.build()
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.SGD(
         module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )
@@ -158,8 +164,8 @@ def train(
         order = torch.randperm(len(labels), generator=generator)[: steps * recipe.batch_size]
         module.train()
         for step, chosen in enumerate(order.split(recipe.batch_size)):
-            x = augment(images[chosen], recipe, generator).to(memory_format=torch.channels_last)
-            loss = F.cross_entropy(module(x), labels[chosen], label_smoothing=recipe.label_smoothing)
+            x = augment(images[chosen], recipe, generator).to(device, memory_format=torch.channels_last)
+            loss = F.cross_entropy(module(x), labels[chosen].to(device), label_smoothing=recipe.label_smoothing)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -177,7 +183,7 @@ def train(
         with writing(checkpoint) as temporary:
             torch.save(state, temporary)
 
-    module.eval()
+    module.cpu().eval()
     weights = out / f"{name}.safetensors"
     with writing(weights) as temporary:
         save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)

@@ -1,0 +1,65 @@
+"""``blindspace reproduce NAME``."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..experiments.experiment import Result
+from ..experiments.registry import NAMES, chosen
+from ..experiments.runner import run
+from ..report.results import write_page
+from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
+
+
+class Preset(str, Enum):
+    """How much of the paper's settings."""
+
+    smoke = "smoke"
+    cpu = "cpu"
+    paper = "paper"
+
+
+def reproduce(
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"all, or some of {', '.join(NAMES)}.")],
+    preset: Annotated[
+        Preset,
+        typer.Option(
+            help="smoke: a minute on embedded images; cpu: under an hour on two cores; paper: the paper's settings."
+        ),
+    ] = Preset.cpu,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", callback=writable_folder)] = Path(
+        "results"
+    ),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what an earlier run has kept.")] = False,
+    json: JsonOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Reproduce tables and figures of the papers; interrupted, the same command goes on where it was."""
+    screen = console(json)
+    results = []
+    for experiment in chosen(names):
+        with progress(experiment.name) as report:
+            result = run(experiment, preset.value, out, seed, report, fresh)
+        results.append(result)
+        screen.print(_summary(result), soft_wrap=True)
+    page = write_page(out)
+    screen.print(f"all results: {escape(str(page))}")
+    write_json({"results": [result.to_dict() for result in results]}, json)
+    if not all(result.holds for result in results):
+        raise typer.Exit(1)
+
+
+def _summary(result: Result) -> Table:
+    """The result's claims; its rows are in its table.md."""
+    table = Table(box=None, show_header=False, title=f"[bold]{result.name}[/bold] {escape(result.title)}")
+    table.title_justify = "left"
+    for claim in result.claims:
+        mark = {True: "[green]holds[/green]", False: "[red]does not hold[/red]", None: "too small to tell"}[claim.holds]
+        table.add_row(mark, escape(claim.text))
+    return table

@@ -1,0 +1,53 @@
+"""Controls: perturbations that an effect of a subspace must not have in common with.
+
+They have the norm of the perturbation they stand beside, each image's on its own.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..subspaces import norms
+
+
+def shuffled(perturbation: Tensor, generator: torch.Generator) -> Tensor:
+    """The same values in another order, another for each image, ``(B, *shape)``."""
+    flat = perturbation.flatten(1)
+    order = torch.rand(flat.shape, generator=generator).argsort(1)
+    return flat.gather(1, order).view_as(perturbation)
+
+
+def gaussian(perturbation: Tensor, generator: torch.Generator) -> Tensor:
+    """Gaussian noise of the same L2 norm, ``(B, *shape)``."""
+    noise = torch.randn(perturbation.shape, generator=generator, dtype=perturbation.dtype)
+    return noise * (norms(perturbation, "l2") / norms(noise, "l2"))
+
+
+def in_random_subspace(perturbation: Tensor, dim: int, generator: torch.Generator) -> Tensor:
+    """The part of a perturbation in a random subspace, drawn for each image anew, scaled to the whole's L2 norm.
+
+    In a subspace of no preferred direction the part of δ is b·δ + √(b(1−b))·‖δ‖·u, where b is Beta distributed with
+    parameters d/2 and (n−d)/2 and u a random unit vector orthogonal to δ; so no subspace need be made.
+
+    Args:
+        perturbation: ``(B, *shape)``.
+        dim: d of the random subspace, 0 < d < n.
+        generator: of the subspaces.
+    """
+    flat = perturbation.flatten(1).double()
+    n = flat.shape[1]
+    # Beta as a ratio of two χ², which torch draws from a generator as sums of squares.
+    inside = torch.randn(len(flat), dim, generator=generator, dtype=torch.float64).square().sum(1, keepdim=True)
+    outside = torch.randn(len(flat), n - dim, generator=generator, dtype=torch.float64).square().sum(1, keepdim=True)
+    b = inside / (inside + outside)
+    size = norms(flat, "l2")
+    along = flat / size.clamp(min=torch.finfo(torch.float64).tiny)
+    u = torch.randn(flat.shape, generator=generator, dtype=torch.float64)
+    u = u - (u * along).sum(1, keepdim=True) * along
+    part = b * flat + (b * (1 - b)).sqrt() * size * u / norms(u, "l2")
+    return (
+        (part * size / norms(part, "l2").clamp(min=torch.finfo(torch.float64).tiny))
+        .to(perturbation.dtype)
+        .view_as(perturbation)
+    )

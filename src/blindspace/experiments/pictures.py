@@ -1,0 +1,160 @@
+"""How the experiments' pictures look: charts with few lines, and galleries of images with what the network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MUTED, RULE, INK = "#63686f", "#e3e5e8", "#16191d"
+COLOURS = {
+    "own": "#1f5fbf",
+    "second": "#2d7d46",
+    "third": "#7a5bb5",
+    "gaussian": "#c2570c",
+    "shuffled": "#b3304f",
+    "control": "#8a9099",
+    "paper": "#8f6b1f",
+}
+"""By what a line is: ours (three of them), the controls, the paper's."""
+
+_DPI = 110
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("the pictures need matplotlib: pip install 'blindspace[plot]'") from error
+    return Figure(figsize=(width, height), facecolor="white")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a ``.png``, the same bytes for the same figure."""
+    figure.savefig(path, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
+
+
+def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
+    """Axes without a frame, with horizontal rules alone."""
+    axes.set_title(title, loc="left", color=INK, size=11, pad=9)
+    axes.set_xlabel(xlabel, color=MUTED, size=10, labelpad=5)
+    axes.set_ylabel(ylabel, color=MUTED, size=10, labelpad=5)
+    axes.grid(axis="y", color=RULE, linewidth=1)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=MUTED, labelsize=9, length=0, pad=5)
+    axes.set_frame_on(False)
+    return axes
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart.
+
+    Attributes:
+        label: written right of its end.
+        x: where, ascending.
+        y: what; one an x.
+        colour: a key of ``COLOURS``.
+        dashed: as controls and bounds are.
+        band: lower and upper values, one an x, if it has an interval.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    colour: str
+    dashed: bool = False
+    band: tuple[Sequence[float], Sequence[float]] | None = None
+
+
+def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
+    """Draw lines, each named at its end, the names apart from one another.
+
+    Args:
+        axes: with their scales set.
+        lines: to draw.
+        apart: least distance of two names, as a share of the chart's height.
+    """
+    for line in lines:
+        colour = COLOURS[line.colour]
+        axes.plot(line.x, line.y, "--" if line.dashed else "-", color=colour, linewidth=2, marker="o", markersize=4)
+        if line.band is not None:
+            axes.fill_between(line.x, *line.band, color=colour, alpha=0.15, linewidth=0)
+    axes.get_ylim()  # settles the scale that the names' heights are worked out from
+    to_share = axes.transAxes.inverted()
+    ends = [to_share.transform(axes.transData.transform((line.x[-1], line.y[-1]))) for line in lines]
+    height = -1.0
+    for (across, up), line in sorted(zip(ends, lines, strict=True), key=lambda pair: float(pair[0][1])):
+        height = max(float(up), height + apart)
+        axes.annotate(
+            line.label,
+            (across, up),
+            (across + 0.03, height),
+            "axes fraction",
+            "axes fraction",
+            color=COLOURS[line.colour],
+            size=9,
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": COLOURS[line.colour], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            annotation_clip=False,
+        )
+
+
+def pixels(image: Tensor) -> Tensor:
+    """An image ``(C, H, W)`` as matplotlib has it, ``(H, W, 3)``, cut to [0, 1]."""
+    image = image.detach().double().clamp(0, 1)
+    return image.expand(3, -1, -1).permute(1, 2, 0) if image.shape[0] == 1 else image.permute(1, 2, 0)
+
+
+def signed(perturbation: Tensor) -> Tensor:
+    """A perturbation ``(C, H, W)`` as a picture: grey is 0, its largest value black or white."""
+    largest = float(perturbation.abs().max())
+    return 0.5 + perturbation / (2 * largest) if largest > 0 else torch.full_like(perturbation, 0.5)
+
+
+def gallery(
+    path: Path,
+    images: Sequence[Sequence[Tensor]],
+    columns: Sequence[str],
+    captions: Sequence[Sequence[str]],
+    side: float = 1.25,
+) -> None:
+    """A grid of images, each with a caption under it.
+
+    Args:
+        path: of the ``.png``.
+        images: rows of ``(C, H, W)``, shown cut to [0, 1].
+        columns: headings.
+        captions: one an image; may have several lines.
+        side: of one image, in inches.
+    """
+    lines = max(caption.count("\n") + 1 for row in captions for caption in row)
+    height = side + 0.17 * lines + 0.1
+    figure = new_figure(len(columns) * (side + 0.12), len(images) * height + 0.3)
+    grid = figure.subplots(len(images), len(columns), squeeze=False)
+    total = len(images) * height + 0.3
+    figure.subplots_adjust(0, 0.1 / total, 1, 1 - 0.3 / total, wspace=0.1, hspace=(height - side) / side)
+    for i, row in enumerate(images):
+        for j, image in enumerate(row):
+            axes = grid[i][j]
+            axes.imshow(pixels(image).numpy(), interpolation="nearest")
+            axes.axis("off")
+            axes.text(0.5, -0.04, captions[i][j], transform=axes.transAxes, ha="center", va="top", size=8, color=MUTED)
+            if i == 0:
+                axes.set_title(columns[j], size=9.5, color=INK, pad=6)
+    save(figure, path)

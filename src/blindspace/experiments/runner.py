@@ -1,0 +1,168 @@
+"""Running an experiment: every finished part is kept at once, so that an interrupted run goes on where it was.
+
+Parts are kept in the cache folder under a name made of the experiment, its settings, the versions it was computed with
+and its source. A resumed run and one that was never stopped write the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import platform
+import shutil
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..errors import FileError
+from ..files import home, unwritable, writing
+from .experiment import Experiment, Kept, Part, Parts, Result, S
+from .subjects import Preset, Report
+from .tables import markdown
+
+_LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
+
+
+def run(
+    experiment: Experiment[S],
+    preset: Preset,
+    out: Path,
+    seed: int = 0,
+    report: Report | None = None,
+    fresh: bool = False,
+) -> Result:
+    """Run an experiment, or what is left of it, and write ``result.json``, ``table.md`` and its pictures.
+
+    Args:
+        experiment: what to run.
+        preset: smoke, cpu or paper.
+        out: a folder; the experiment's own, of its name, is made in it.
+        seed: of everything random.
+        report: called with how much is done.
+        fresh: whether to do again what is kept.
+
+    Raises:
+        FileError: ``out`` cannot be written, or a data set is not here.
+        MissingExtraError: a library is not installed.
+    """
+    folder = out / experiment.name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    settings = experiment.settings(preset, seed)
+    versions = _versions()
+    kept = _folder(experiment, settings.to_dict(), versions)
+    if fresh:
+        shutil.rmtree(kept, ignore_errors=True)
+    finished: dict[str, Kept] = {}
+    minutes: dict[str, float] = {}
+    parts = experiment.parts(settings)
+    for index, part in enumerate(parts):
+        file = kept / f"{part.name}.safetensors"
+        if not file.is_file():
+            started = time.monotonic()
+            _keep(file, part.run(_share(report, index, len(parts), part)), started)
+        finished[part.name], minutes[part.name] = _read(file)
+    if report:
+        report(len(parts) * _STEPS, len(parts) * _STEPS, "drawing")
+    pictures = _draw(experiment, settings, finished, folder)
+    networks = {json.dumps(about): about for part in finished.values() for about in _networks(part)}
+    result = Result(
+        name=experiment.name,
+        title=experiment.title,
+        source=experiment.source,
+        question=experiment.question,
+        settings=settings.to_dict(),
+        versions=versions,
+        networks=list(networks.values()),
+        rows=list(experiment.rows(settings, finished)),
+        claims=list(experiment.claims(settings, finished)),
+        pictures=pictures,
+    )
+    _write(folder / "result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    _write(folder / "table.md", markdown(result))
+    timing = {"minutes": round(sum(minutes.values()), 2), "parts": minutes, "threads": torch.get_num_threads()}
+    _write(folder / "run.json", json.dumps(timing, indent=1) + "\n")
+    return result
+
+
+_STEPS = 1000
+"""Of the progress of one part."""
+
+
+def _share(report: Report | None, index: int, parts: int, part: Part) -> Report:
+    def progress(done: int, total: int, what: str) -> None:
+        if report:
+            report(index * _STEPS + _STEPS * done // max(total, 1), parts * _STEPS, f"{part.name}: {what}")
+
+    progress(0, 1, "")
+    return progress
+
+
+def _folder(experiment: Experiment[Any], settings: dict[str, Any], versions: dict[str, str]) -> Path:
+    source = Path(inspect.getfile(experiment.parts)).read_text(encoding="utf-8")
+    machine = [platform.machine(), torch.get_num_threads()]
+    facts = json.dumps([settings, versions, machine, source], sort_keys=True)
+    return home() / "experiments" / f"{experiment.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
+
+
+def _keep(file: Path, kept: Kept, started: float) -> None:
+    # The format holds no file without a tensor.
+    arrays = {name: array.detach().cpu().contiguous() for name, array in kept.arrays.items()} or {"": torch.zeros(0)}
+    values = json.dumps(kept.values, allow_nan=False)
+    minutes = round((time.monotonic() - started) / 60, 3)
+    with writing(file) as temporary:
+        save_file(arrays, temporary, metadata={"values": values, "minutes": str(minutes)})
+
+
+def _read(file: Path) -> tuple[Kept, float]:
+    try:
+        with safe_open(file, "pt") as stream:
+            facts = stream.metadata()
+            arrays = {name: stream.get_tensor(name) for name in stream.keys() if name}  # noqa: SIM118
+            return Kept(json.loads(facts["values"]), arrays), float(facts["minutes"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise FileError(f"{file} is damaged; delete it, or run again with --fresh") from error
+
+
+def _draw(experiment: Experiment[S], settings: S, parts: Parts, folder: Path) -> list[str]:
+    """Draw aside, then put in place, so that no picture is ever half there."""
+    for left in folder.glob(".partial-*"):  # by a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
+        experiment.draw(settings, parts, Path(aside))
+        names = sorted(path.name for path in Path(aside).iterdir())
+        for name in names:
+            (Path(aside) / name).replace(folder / name)
+    for path in folder.glob("*.png"):
+        if path.name not in names:
+            path.unlink()
+    return names
+
+
+def _networks(part: Kept) -> list[dict[str, Any]]:
+    one = part.values.get("network")
+    return [one] if isinstance(one, dict) else []
+
+
+def _write(path: Path, text: str) -> None:
+    with writing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
