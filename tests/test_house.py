@@ -19,7 +19,7 @@ ROOT = Path(blindspace.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 FLOORS: list[list[str]] = [
-    ["errors", "files"],
+    ["errors", "files", "extras"],
     ["maps", "data"],
     ["solvers"],
     ["subspaces"],
@@ -32,7 +32,7 @@ FLOORS: list[list[str]] = [
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
-NEXT_DOOR = {"files": {"errors"}, "app": {"report"}, "cli": {"report", "app"}}
+NEXT_DOOR = {"files": {"errors"}, "extras": {"errors"}, "app": {"report"}, "cli": {"report", "app"}}
 """On the lowest and the highest floor alone: who may import whom of the same floor."""
 
 MOST_LINES = 320

@@ -385,9 +385,7 @@ def test_refused(
 
 def test_without_scikit_image(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     network, x, hidden, _ = case
-    monkeypatch.setattr(
-        "blindspace.networks.sources.hubs.find_spec", lambda name: None if name == "skimage" else find_spec(name)
-    )
+    monkeypatch.setattr("blindspace.extras.find_spec", lambda name: None if name == "skimage" else find_spec(name))
     with pytest.raises(MissingExtraError, match=r"skimage.*blindspace\[metrics\]"):
         leakage(network, x, hidden)
 

@@ -30,10 +30,10 @@ from blindspace.errors import (
     UnsupportedLayerError,
     ValueRangeError,
 )
+from blindspace.extras import library
 from blindspace.networks import Network, layers
 from blindspace.networks.sources.exported_operations import operation
 from blindspace.networks.sources.factory import fill, split_options
-from blindspace.networks.sources.hubs import library
 from blindspace.networks.sources.preprocess import parse
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1)
@@ -144,7 +144,7 @@ def test_weights_for_what_has_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "extra"), [("timm:x", "timm"), ("torchvision:x", "torchvision"), ("hf:x", "hf")])
 def test_missing_extras_are_named(name: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindspace.networks.sources.hubs.find_spec", lambda _: None)
+    monkeypatch.setattr("blindspace.extras.find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=rf"pip install 'blindspace\[{extra}\]'"):
         bs.load(name)
 

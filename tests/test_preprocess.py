@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.errors import BlindspaceError, FileError, ShapeError, UnknownNameError, ValueRangeError
+from blindspace.extras import library
 from blindspace.maps import from_module
 from blindspace.networks import CentreCrop, Normalise, Resize
 from blindspace.networks.modules import ChannelsLast, FlipChannels, Multiply
-from blindspace.networks.sources.hubs import library
 from blindspace.networks.sources.preprocess import made_of, parse
 from blindspace.networks.sources.preprocessor_config import from_config, read_config
 

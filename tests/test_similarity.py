@@ -22,7 +22,7 @@ from blindspace.errors import FileError, MissingExtraError, ShapeError, ValueRan
 from blindspace.evidence import perceptual as perceptual_module
 from blindspace.evidence.perceptual import perceptual
 from blindspace.evidence.similarity import similarity
-from blindspace.networks.sources.hubs import library
+from blindspace.extras import library
 
 needs_torchmetrics = pytest.mark.skipif(find_spec("torchmetrics") is None, reason="torchmetrics is not installed")
 needs_weights = pytest.mark.skipif(find_spec("stlpips_pytorch") is None, reason="stlpips-pytorch is not installed")
@@ -230,7 +230,7 @@ def missing(name: str, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
 
 
 def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing("torchmetrics", monkeypatch, "blindspace.networks.sources.hubs")
+    missing("torchmetrics", monkeypatch, "blindspace.extras")
     with pytest.raises(MissingExtraError, match=r"torchmetrics.*blindspace\[metrics\]"):
         similarity(*pair((1, 3, 8, 8)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +63,10 @@ class Constraint:
         """The allowed perturbation nearest to one."""
         low, high = -self.images, 1 - self.images
         return nearest(perturbation, self.subspace, low, high, self.size, self.norm, tolerance).value
+
+    def of(self, images: Tensor, joint: bool = True) -> Constraint:
+        """The same for the numbered images ``(b,)``; without the subspace if not ``joint``."""
+        return replace(self, images=self.images[images], subspace=self.subspace if joint else None)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """The gradient's part inside the subspace."""

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ..networks import BUILTIN
+from ..networks import BUILTIN, PAPER
 from ..networks import train as run_training
 from .output import LARGEST_SEED, JsonOption, console, progress, writable_folder, write_json
 
+_NAMES = f"One of {', '.join(BUILTIN)}; of the paper's {', '.join(PAPER)}, also with a data set: {PAPER[0]}@cifar100."
+
 
 def train(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(BUILTIN)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_NAMES)],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -22,15 +24,17 @@ def train(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=1)] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=0, max=LARGEST_SEED)] = None,
+    device: Annotated[str, typer.Option(help="That trains: cpu, or such as cuda.")] = "cpu",
     json: JsonOption = None,
 ) -> None:
-    """Train a built-in network; interrupted, it resumes at the last finished epoch with the same command."""
+    """Train a built-in network or one of the paper's; interrupted, it resumes at the last finished epoch."""
     with progress(f"training {name}") as report:
         card = run_training(
             name,
             out,
             epochs=epochs,
             seed=seed,
+            device=device,
             report=lambda d, n, loss, what: report(d, n, f"{what}, loss {loss:.3f}"),
         )
     screen = console(json)

@@ -6,7 +6,6 @@ import logging
 import struct
 import warnings
 import zlib
-from importlib import import_module
 from io import BytesIO
 from typing import Any
 
@@ -15,8 +14,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import BlindspaceWarning, FileError, MissingExtraError, first_line
+from ..extras import library
 
-EXTRA = "pip install 'blindspace[formats]'"
+EXTRA = "formats"
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
@@ -26,22 +26,6 @@ _BITS, _COLOURS, _FORMAT = 258, 262, 339
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, RuntimeError,
            TypeError, ValueError, EOFError, struct.error, zlib.error)  # fmt: skip
 """What the readers raise for damaged files."""
-
-
-def library(name: str, what: str) -> Any:
-    """An optional library.
-
-    Args:
-        name: to import it by.
-        what: needs it, for the message.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(f"{what} needs the library {name}, which is not installed: {EXTRA}") from error
 
 
 def is_deep_png(content: bytes) -> bool:
@@ -60,7 +44,7 @@ def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
         FileError: it is damaged.
     """
     try:
-        png = library("png", "16-bit colour")
+        png = library("png", EXTRA, "16-bit colour")
     except MissingExtraError as error:
         warnings.warn(f"{name} is read with 8 of its 16 bits: {error}", BlindspaceWarning, stacklevel=3)
         return None
@@ -98,7 +82,7 @@ def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
         FileError: it is damaged, too large, no picture, or holds numbers of unknown range.
         MissingExtraError: tifffile is not installed.
     """
-    tifffile = library("tifffile", f"{name}, a TIFF of floats or of 16-bit colours,")
+    tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of floats or of 16-bit colours,")
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # it writes of damaged files to the screen
@@ -147,7 +131,7 @@ def write_png(pixels: npt.NDArray[np.float64]) -> bytes:
     Raises:
         MissingExtraError: pypng is not installed.
     """
-    png = library("png", "16-bit PNG")
+    png = library("png", EXTRA, "16-bit PNG")
     channels, height, width = pixels.shape
     levels = np.rint(pixels * 65535).astype(np.uint16).transpose(1, 2, 0).reshape(height, -1)
     content = BytesIO()
@@ -161,7 +145,7 @@ def write_tiff(pixels: npt.NDArray[np.floating]) -> bytes:
     Raises:
         MissingExtraError: tifffile is not installed.
     """
-    tifffile = library("tifffile", "float TIFF")
+    tifffile = library("tifffile", EXTRA, "float TIFF")
     values = pixels if pixels.dtype == np.float32 else pixels.astype(np.float64)
     page = values[0] if len(values) == 1 else np.ascontiguousarray(values.transpose(1, 2, 0))
     content = BytesIO()

@@ -13,7 +13,7 @@ import scipy.signal
 import torch
 from torch import Tensor
 
-from ..networks.sources.hubs import library
+from ..extras import library
 
 Array = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..networks.sources.hubs import library
+from ..extras import library
 from .perceptual import perceptual
 
 SIGMA = 1.5

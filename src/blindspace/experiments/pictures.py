@@ -133,6 +133,7 @@ def gallery(
     columns: Sequence[str],
     captions: Sequence[Sequence[str]],
     side: float = 1.25,
+    colours: Sequence[Sequence[str]] | None = None,
 ) -> None:
     """A grid of images, each with a caption under it.
 
@@ -142,6 +143,7 @@ def gallery(
         columns: headings.
         captions: one an image; may have several lines.
         side: of one image, in inches.
+        colours: of the captions, keys of ``COLOURS``; all muted if None.
     """
     lines = max(caption.count("\n") + 1 for row in captions for caption in row)
     height = side + 0.17 * lines + 0.1
@@ -154,7 +156,8 @@ def gallery(
             axes = grid[i][j]
             axes.imshow(pixels(image).numpy(), interpolation="nearest")
             axes.axis("off")
-            axes.text(0.5, -0.04, captions[i][j], transform=axes.transAxes, ha="center", va="top", size=8, color=MUTED)
+            colour = MUTED if colours is None else COLOURS[colours[i][j]]
+            axes.text(0.5, -0.04, captions[i][j], transform=axes.transAxes, ha="center", va="top", size=8, color=colour)
             if i == 0:
                 axes.set_title(columns[j], size=9.5, color=INK, pad=6)
     save(figure, path)

@@ -13,6 +13,7 @@ import platform
 import shutil
 import time
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..errors import FileError
+from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
 from .experiment import Experiment, Kept, Part, Parts, Result, S
 from .subjects import Preset, Report
@@ -52,6 +53,7 @@ def run(
         FileError: ``out`` cannot be written, or a data set is not here.
         MissingExtraError: a library is not installed.
     """
+    _check(experiment)
     folder = out / experiment.name
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,6 +98,23 @@ def run(
 
 _STEPS = 1000
 """Of the progress of one part."""
+
+
+_LIBRARY = {
+    "plot": "matplotlib",
+    "timm": "timm",
+    "attacks": "foolbox",
+    "metrics": "torchmetrics",
+    "onnx": "onnxruntime",
+}
+"""By the extra that brings it."""
+
+
+def _check(experiment: Experiment[Any]) -> None:
+    """Say before the work what it will need in the end."""
+    missing = [extra for extra in experiment.extras if find_spec(_LIBRARY[extra]) is None]
+    if missing:
+        raise MissingExtraError(f"{experiment.name} needs more: pip install 'blindspace[{','.join(missing)}]'")
 
 
 def _share(report: Report | None, index: int, parts: int, part: Part) -> Report:

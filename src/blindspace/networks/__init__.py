@@ -7,10 +7,12 @@ from .layers import LayerReport, layers, measure
 from .load import load
 from .modules import CentreCrop, Normalise, Resize
 from .network import Network
+from .paper import PAPER
 from .training import Card, train
 
 __all__ = [
     "BUILTIN",
+    "PAPER",
     "Card",
     "CentreCrop",
     "Layer",

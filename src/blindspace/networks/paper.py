@@ -16,9 +16,9 @@ from torch import nn
 
 from ..data import CLASSES
 from ..errors import UnknownNameError
+from ..extras import library
 from ..maps import Shape
 from .builtin import BUILTIN, Builtin, Recipe, builtin
-from .sources.hubs import library
 
 SHAPES: dict[str, tuple[int, int, int]] = {
     "cifar10": (3, 32, 32),
@@ -36,6 +36,9 @@ _TIMM = {
     "efficientnet": ("efficientnet_b0", "conv_stem"),
 }
 """Name in timm, and its first layer."""
+
+_LEAST_SIDE = {"vgg16": 32}
+"""Of the images, where a network halves them more often than smaller ones can be."""
 
 SKIPPED = {"resnet18": ("layer2.0", "conv1"), "resnet50": ("layer1.1", "conv1")}
 """The block whose skip connection appendix F.2 removes, and its layer that contracts."""
@@ -104,6 +107,10 @@ def convolutional(
 
 def _in_a_row(block: nn.Module) -> nn.Sequential:
     """A residual block of timm without what goes past it."""
+    # timm starts the last batch norm at 0, so that a block begins as its skip connection; without one it never begins.
+    for part in block.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.ones_(part.weight)
     order = ("conv1", "bn1", "act1", "conv2", "bn2", "act2", "conv3", "bn3", "act3")
     return nn.Sequential(OrderedDict((name, getattr(block, name)) for name in order if hasattr(block, name)))
 
@@ -151,7 +158,7 @@ def known(name: str) -> Builtin:
         return builtin(name)
     base, at, dataset = name.partition("@")
     dataset = dataset if at else ("mnist" if base == "mlp5" else "cifar10")
-    if base not in _BUILDS or dataset not in SHAPES:
+    if not is_known(name):
         raise UnknownNameError(
             f"no network to be trained is called {name!r}; there are {', '.join((*BUILTIN, *PAPER))}, "
             f"the paper's also with @ and one of {', '.join(SHAPES)}"
@@ -161,8 +168,9 @@ def known(name: str) -> Builtin:
 
 def is_known(name: str) -> bool:
     """Whether ``known`` has it."""
-    base, _, dataset = name.partition("@")
-    return name in BUILTIN or (base in _BUILDS and (dataset in SHAPES or "@" not in name))
+    base, at, dataset = name.partition("@")
+    reads = SHAPES.get(dataset) if at else (3, 32, 32)
+    return name in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
 
 
 def feature_shape(architecture: str) -> Shape:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
-from ..errors import FileError, ValueRangeError
+from ..errors import FileError, ValueRangeError, first_line
 from ..files import home, sha256, unwritable, writing
 from .builtin import Recipe
 from .paper import known
@@ -106,7 +106,7 @@ def train(
     test_set: ImageSet | None = None,
     report: Report | None = None,
 ) -> Card:
-    """Train a built-in network or one of the paper's; write ``NAME.safetensors`` and its card ``NAME.json`` into ``out``.
+    """Train a built-in network or one of the paper's; ``NAME.safetensors`` and its card ``NAME.json`` go into ``out``.
 
     A checkpoint is kept after every epoch; a second call with the same recipe goes on from there.
 
@@ -127,7 +127,7 @@ def train(
 
     Raises:
         UnknownNameError: no such network.
-        ValueRangeError: less than one epoch.
+        ValueRangeError: less than one epoch, or no such device.
         FileError: the data set is not there, ``out`` cannot be written, or its checkpoint is damaged.
     """
     network = known(name)
@@ -148,7 +148,12 @@ def train(
 
     torch.manual_seed(recipe.seed)
     module = network.build()
-    module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    except (RuntimeError, AssertionError) as error:
+        raise ValueRangeError(
+            f"cannot train on {device!r} ({first_line(error)}); give cpu, or cuda where it is"
+        ) from error
     optimiser = torch.optim.SGD(
         module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..subspaces import Subspace
+from ..subspaces import Subspace, nearest
 from ..subspaces.box import Norm
 from .sample import harmless_noise
 
@@ -74,14 +74,24 @@ def family(
     return space.reject(delta) + harmless_noise(space, n, size, norm, generator, delta.dtype).to(delta.device)
 
 
-def smallest(space: Subspace, delta: Tensor) -> Tensor:
+def smallest(space: Subspace, delta: Tensor, images: Tensor | None = None, tolerance: float = 1e-8) -> Tensor:
     """Of all perturbations with δ's effect the one smallest in L2: δ⊥, and no other (appendix D).
 
     Args:
         space: of harmless perturbations.
         delta: ``(B, *shape)``.
+        images: x in [0, 1], ``(B, *shape)``, where the images x + δ' must stay in [0, 1] as x + δ do; δ⊥ need not.
+        tolerance: of ``subspaces.nearest``, which then finds what is to be added to δ.
+
+    Raises:
+        ValueRangeError: x + δ leaves [0, 1].
     """
-    return space.reject(delta)
+    if images is None:
+        return space.reject(delta)
+    attacked = images + delta
+    if not bool(((attacked >= 0) & (attacked <= 1)).all()):
+        raise ValueRangeError("x + δ leaves [0, 1], so there is no range to keep it in; give no images")
+    return delta + nearest(-delta, space, -attacked, 1 - attacked, tolerance=tolerance).value
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def write_page(folder: Path) -> Path:
     """
     lines = [_HEAD]
     found = [read(folder / name / "result.json") for name in NAMES if (folder / name / "result.json").is_file()]
-    lines += ["| | | | claims |", "|---|---|---|---|"]
+    lines += ["| | | | claims that hold |", "|---|---|---|---|"]
     lines += [f"| [{r.name}](#{_anchor(r)}) | {r.title} | {r.source} | {_held(r)} |" for r in found]
     for result in found:
         lines += ["", f"## {_heading(result)}", "", *body(result)]
@@ -72,5 +72,5 @@ def _anchor(result: Result) -> str:
 
 
 def _held(result: Result) -> str:
-    held = sum(claim.holds is True for claim in result.claims)
-    return f"{held} of {len(result.claims)} hold"
+    judged = [claim.holds for claim in result.claims if claim.holds is not None]
+    return f"{sum(judged)} of {len(judged)}" if judged else "too small to tell"

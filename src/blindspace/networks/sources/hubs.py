@@ -7,64 +7,19 @@ from __future__ import annotations
 
 import difflib
 import math
-import sys
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from ...errors import MissingExtraError, UnknownNameError, UnsupportedLayerError, first_line
+from ...errors import UnknownNameError, UnsupportedLayerError
+from ...extras import library as library  # others import it from here still
 from ...maps import Shape
 from ..modules import CentreCrop, Resize
 from .factory import made, split_options, weigh
 from .preprocessor_config import EXAMPLE, normalise
 from .source import Source, Steps
-
-_held: list[torch.library.Library] = []
-"""Operators declared for torchvision; they go when the library object does."""
-
-
-def library(name: str, extra: str) -> Any:
-    """An optional package, imported.
-
-    Raises:
-        MissingExtraError: it is not installed, or cannot be imported; the message names the extra that brings it.
-    """
-    if find_spec(name) is None:
-        raise MissingExtraError(f"this needs {name}: pip install 'blindspace[{extra}]'")
-    try:
-        # timm and transformers import torchvision where it is installed.
-        _mend_torchvision()
-        return import_module(name)
-    except (ImportError, RuntimeError) as error:
-        raise MissingExtraError(
-            f"{name} is installed but cannot be imported ({first_line(error)}): pip install 'blindspace[{extra}]'"
-        ) from error
-
-
-def _mend_torchvision() -> None:
-    """Make a CUDA build of torchvision importable beside a CPU build of torch.
-
-    Its own operators stay away then, and its import fails as it describes two that it expects. Declared, they satisfy
-    it: everything but ``torchvision.ops`` and ``torchvision.io`` works.
-    """
-    if find_spec("torchvision") is None or "torchvision" in sys.modules:
-        return
-    try:
-        import_module("torchvision")
-    except RuntimeError as error:
-        if torch.version.cuda is not None or "torchvision::nms" not in str(error):
-            raise
-        for module in [module for module in sys.modules if module.split(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        declared = torch.library.Library("torchvision", "DEF")
-        for operator in ("nms", "qnms"):
-            declared.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _held.append(declared)
-        import_module("torchvision")
 
 
 def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNameError:

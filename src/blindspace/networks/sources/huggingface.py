@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueRangeError, first_line
+from ...extras import library
 from ...maps import Shape
 from .factory import made, split_options, weigh
-from .hubs import cached, library, unknown
+from .hubs import cached, unknown
 from .preprocessor_config import CONFIG, from_config, read_config
 from .source import Source
 

@@ -1,0 +1,110 @@
+"""Asking networks with probes, image by image, and what can be concluded from few images or from labels alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import comb
+
+import torch
+from torch import Tensor
+
+from ..evidence.identify import Identification, Probe
+from ..evidence.processing import jpeg, noisy
+from ..networks import Network
+
+EIGHT_BIT = "rounded to 8 bits"
+WAYS = ("nothing", EIGHT_BIT, "noise of 0.005", "noise of 0.02", "JPEG 95", "JPEG 75")
+"""What happens to probes before they are read."""
+
+
+def within_range(of: Probe, factor: float) -> Probe:
+    """A probe that fits into a file: on the same images at half the contrast, with less noise.
+
+    Args:
+        of: the probe, its images in [0, 1].
+        factor: of its noise; noise of a largest value up to 0.25 stays within [0, 1].
+    """
+    x = 0.25 + 0.5 * of.images
+    return replace(
+        of, images=x, harmless=x + factor * (of.harmless - of.images), control=x + factor * (of.control - of.images)
+    )
+
+
+def way(name: str, draw: torch.Generator) -> Callable[[Tensor], Tensor]:
+    """What happens to images ``(B, C, H, W)``, by its name in ``WAYS``; noise is another each time."""
+    kind, _, size = name.rpartition(" ")
+    if kind == "noise of":
+        return lambda x: noisy(x, float(size), draw)
+    if kind == "JPEG":
+        return lambda x: jpeg(x.clamp(0, 1), int(size))
+    return (lambda x: (x.clamp(0, 1) * 255).round() / 255) if name == EIGHT_BIT else (lambda x: x)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network made of one probe, image by image, ``(N,)`` each.
+
+    Attributes:
+        change: of the output, as a share of the control's; infinite where not even the control moves it.
+        label: whether the probe's noise changes the label.
+        control: whether the control's does.
+    """
+
+    change: Tensor
+    label: Tensor
+    control: Tensor
+
+
+def ask(network: Network, of: Probe, way: Callable[[Tensor], Tensor] = lambda x: x) -> Answer:
+    """Ask a network for its outputs, as ``evidence.identify`` does, and keep those of every image.
+
+    Args:
+        network: of which the outputs alone are used.
+        of: the candidate's.
+        way: what happens to the images before they are read.
+    """
+    before, after, control = (network.outputs(way(x)).double() for x in (of.images, of.harmless, of.control))
+    labels = before.argmax(1)
+    share = (after - before).norm(dim=1) / (control - before).norm(dim=1)
+    share = share.where(share.isfinite(), torch.tensor(torch.inf, dtype=share.dtype))
+    return Answer(share, after.argmax(1) != labels, control.argmax(1) != labels)
+
+
+def verdict(probes: list[Probe], answers: list[Answer]) -> Identification:
+    """What the package's identification says."""
+    return Identification(
+        tuple(p.name for p in probes),
+        tuple(float(a.change[a.change.isfinite()].max()) if bool(a.change.isfinite().any()) else 1.0 for a in answers),
+        tuple(int(a.label.sum()) for a in answers),
+        tuple(int(a.control.sum()) for a in answers),
+        len(probes[0].images),
+    )
+
+
+def by_labels(label: Tensor, control: Tensor, n: int) -> float:
+    """Chance that a network is taken for the candidate by the labels of n images alone.
+
+    It is taken for it if no probe changes a label though the controls change one; all choices of n of N images count
+    alike.
+
+    Args:
+        label: whether a probe changes the label, ``(N,)``.
+        control: whether its control does, ``(N,)``.
+        n: 1 to N.
+    """
+    images, moved, either = len(label), int(label.sum()), int((label | control).sum())
+    return (comb(images - moved, n) - comb(images - either, n)) / comb(images, n)
+
+
+def nearest(changes: Tensor) -> tuple[int, int]:
+    """How often the probe that moves a network least, image by image, is its own.
+
+    Args:
+        changes: ``(networks, probes, N)``, the n-th probe for the n-th network.
+
+    Returns:
+        How often, and of how many.
+    """
+    own = torch.arange(len(changes))[:, None]
+    return int((changes.argmin(1) == own).sum()), changes.shape[0] * changes.shape[2]

@@ -1,0 +1,109 @@
+"""The dimension of a layer's nullspace as it is certified, beside what the paper's formula says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from math import prod
+from typing import Any, Literal, get_args
+
+import torch
+from scipy.sparse.csgraph import structural_rank
+from torch import Tensor, nn
+
+from ..maps import Convolution, LinearMap, from_module
+from ..networks import Layer, measure
+from ..solvers import Certificate
+from ..solvers.modular import exact_rank
+
+Verdict = Literal["right", "wrong", "numerical", "undecided"]
+"""Of max(n − m, 0): ``right`` and ``wrong`` where the rank is proved; else what the certificate is."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+Report = Mapping[str, Any]
+"""A measured layer as plain values, as of ``LayerReport.to_dict``."""
+
+
+def measured(layer: nn.Module | LinearMap, in_shape: tuple[int, ...] | None = None, name: str = "") -> dict[str, Any]:
+    """One layer alone, measured as an audit measures it.
+
+    Args:
+        layer: an affine module, or a map.
+        in_shape: of one input of a module.
+        name: in the report.
+    """
+    map = layer if isinstance(layer, LinearMap) else from_module(layer, in_shape or ())
+    return next(iter(measure([Layer(name, type(layer).__name__, map, True)], thorough=True))).to_dict()
+
+
+def verdict(report: Report) -> Verdict:
+    """What the certificate makes of the formula.
+
+    Raises:
+        ValueError: the layer was not measured.
+    """
+    certificate = report["certificate"]
+    if certificate is None:
+        raise ValueError(f"{report['name']} was not measured: {report['reason']}")
+    if certificate["kind"] == "exact":
+        return "right" if error(report) == 0 else "wrong"
+    return "numerical" if certificate["kind"] == "numerical" else "undecided"
+
+
+def error(report: Report) -> int:
+    """The certified dimension less the formula's; never negative, as no rank exceeds n or m."""
+    return int(report["dim"] - report["formula_dim"])
+
+
+def in_words(report: Report) -> str:
+    """The certificate, of those that are exact in two words."""
+    certificate = Certificate(**report["certificate"])
+    if certificate.kind != "exact":
+        return str(certificate)
+    return "exact" if certificate.sigma_above is None else f"exact, σ ≥ {certificate.sigma_above:.1e}"
+
+
+def singular_values(layer: nn.Module, in_shape: tuple[int, ...]) -> Tensor:
+    """All of them, descending, float64: a second way to a rank, by torch alone.
+
+    The matrix is made of the layer's answers to unit vectors, so a layer of a few thousand inputs takes a few seconds.
+
+    Args:
+        layer: an affine module.
+        in_shape: of one input.
+    """
+    layer = deepcopy(layer).double()
+    units = torch.eye(prod(in_shape), dtype=torch.float64).reshape(-1, *in_shape)
+    with torch.no_grad():
+        at_zero = layer(torch.zeros_like(units[:1]))
+        columns = torch.cat([layer(some) - at_zero for some in units.split(256)])
+    return torch.linalg.svdvals(columns.flatten(1))
+
+
+def at_most(sigma: Tensor, in_dim: int, share: float) -> int:
+    """How many of ``in_dim`` directions a map shows by at most that share of its largest singular value."""
+    return in_dim - int((sigma > share * sigma[0]).sum())
+
+
+def meets_corollary_1(map: LinearMap) -> bool:
+    """Whether a layer is what corollary 1 speaks of: a plain convolution, kernels independent and no smaller than S.
+
+    The corollary asks nothing of padding and size. Groups and dilation, of which it does not speak, are left out.
+    """
+    if not isinstance(map, Convolution) or map.groups > 1 or max(map.dilation) > 1 or map.mode != "zeros":
+        return False
+    if any(k < s for k, s in zip(map.kernel, map.stride, strict=True)):
+        return False
+    kernels = map.weight.flatten(1)
+    if len(kernels) > kernels.shape[1]:
+        return False
+    return int(torch.linalg.matrix_rank(kernels)) == len(kernels) or exact_rank(kernels.numpy()).rank == len(kernels)
+
+
+def by_pattern(map: LinearMap) -> int:
+    """The dimension that any weights would leave at least: by which values each output reads, and nothing else.
+
+    n less the largest number of non-zero entries of which no two share a row or a column, above which no rank is.
+    """
+    return map.in_dim - int(structural_rank(map.to_scipy()))

@@ -1,0 +1,70 @@
+"""Pictures of black-box attacks: success against queries, and the ratios measured against those predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from .experiment import Parts
+from .pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
+from .queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
+
+STYLE = {
+    "unconfined": "gaussian",
+    "effective": "own",
+    "guessed": "third",
+    "low frequencies": "second",
+    "random subspace": "control",
+    "permuted": "shuffled",
+    "harmless": "paper",
+}
+
+
+def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
+    """Success against queries, a chart for each network."""
+    kinds = [kind for kind in KINDS[attack] if kind in STYLE]
+    names = present(s)
+    columns = min(2, len(names))
+    lines = -(-len(names) // columns)
+    figure = new_figure(6.6 * columns, 3.7 * lines)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    figure.subplots_adjust(wspace=0.75, hspace=0.5)
+    asked = torch.logspace(0, torch.tensor(s.queries).log10().item(), 16).tolist()
+    for index, axes in enumerate(grid.flat):
+        if index >= len(names):
+            axes.axis("off")
+            continue
+        name = names[index]
+        plain(axes, name, "queries", "success")
+        axes.set_xscale("log")
+        axes.set_ylim(-0.03, 1.03)
+        drawn = []
+        for kind in kinds_of(name, kinds):
+            kept = done[part_name(name, attack, kind)]
+            x = [q for q in asked if q <= kept.values["most"]]
+            found = needed(kept, 10 * s.queries)
+            y = [float((found <= q).double().mean()) for q in x]
+            drawn.append(Line(described(name, kind, kept), x, y, STYLE[kind], kind in CONTROLS))
+        plot(axes, drawn, apart=0.075)
+    save(figure, path)
+
+
+def measured(s: Blackbox, done: Parts, path: Path) -> None:
+    """SimBA's queries, as a share of those unconfined, against what they should be."""
+    figure = new_figure(6.4, 5.2)
+    axes = plain(figure.subplots(), "", "predicted, √(d / (n e))", "measured, SimBA's queries of unconfined")
+    axes.plot([0.2, 1.15], [0.2, 1.15], color=MUTED, linewidth=1)
+    for kind in [kind for kind in STYLE if kind not in ("unconfined", "harmless")]:
+        for name in present(s):
+            part = part_name(name, "simba", kind)
+            expected = predicted(done[part]) if part in done else None
+            if expected is None:
+                continue
+            value, interval = ratio(s, done, name, "simba", kind)
+            bars = None if interval is None else [[max(value - interval[0], 0)], [max(interval[1] - value, 0)]]
+            axes.errorbar([expected], [value], bars, fmt="o", color=COLOURS[STYLE[kind]], capsize=3)
+            axes.annotate(
+                f"{name}, {kind}", (expected, value), (6, -3), textcoords="offset points", size=7, color=MUTED
+            )
+    save(figure, path)

@@ -1,0 +1,84 @@
+"""A second perceptual distance, with another network behind it, that nothing here was made to be large in.
+
+Shift-tolerant LPIPS on an anti-aliased VGG-16 instead of an AlexNet (Ghildyal and Liu, ECCV 2022); its weights come
+with the same package. What was climbed in one distance and is large in the other was not made for the one alone.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import FileError, MissingExtraError, ShapeError, first_line
+from ..evidence.perceptual import LEAST_SIDE, _halved
+
+WEIGHTS = Path("weights") / "vST0.0" / "vgg_shift_tolerant.pth"
+"""In the folder of the package stlpips-pytorch."""
+
+STAGES = ((0, 2), (6, 8), (12, 14, 16), (20, 22, 24), (28, 30, 32))
+"""Numbers of the convolutions of each stage, as the file of weights has them."""
+
+AT_ONCE = 32
+"""Pairs looked at at a time."""
+
+
+def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
+    """The distance of each pair of images, 0 for equal ones.
+
+    Args:
+        images: ``(B, 1 or 3, H, W)``, floating point, in [0, 1], no side below 32.
+        others: as images.
+
+    Returns:
+        float64 ``(B,)``; the network runs in float32, as it was trained.
+
+    Raises:
+        ShapeError: the two differ in shape, or a side is below 32.
+        MissingExtraError: stlpips-pytorch is not installed.
+        FileError: its weights are missing or damaged.
+    """
+    if images.shape != others.shape or min(images.shape[2:]) < LEAST_SIDE:
+        raise ShapeError(
+            f"pairs must have one shape with sides of at least {LEAST_SIDE}, got {tuple(images.shape)} and "
+            f"{tuple(others.shape)}"
+        )
+    weights = _weights()
+    parts = zip(images.split(AT_ONCE), others.split(AT_ONCE), strict=True)
+    return torch.cat([_distance(weights, *part) for part in parts])
+
+
+@torch.no_grad()
+def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
+    pairs = torch.cat([images, others]).float().expand(-1, 3, -1, -1)
+    x = (2 * pairs - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
+    total = torch.zeros(len(images), dtype=torch.float64)
+    for index, stage in enumerate(STAGES):
+        x = _halved(F.max_pool2d(x, 2, 1)) if index else x
+        for number in stage:
+            name = f"net.slice{index + 1}.{number}"
+            x = F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1))
+        first, second = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
+        judged = F.conv2d((first - second).square(), weights[f"lin{index}.model.1.weight"])
+        total += judged.double().mean((1, 2, 3))
+    return total
+
+
+@cache
+def _weights() -> dict[str, Tensor]:
+    found = find_spec("stlpips_pytorch")  # finds it without importing it
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError("the perceptual distance needs stlpips-pytorch: pip install 'blindspace[metrics]'")
+    path = Path(found.submodule_search_locations[0]) / WEIGHTS
+    try:
+        read: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything for a damaged file
+        raise FileError(
+            f"cannot read the perceptual weights {path} ({first_line(error)}); "
+            "pip install --force-reinstall stlpips-pytorch"
+        ) from error
+    return read

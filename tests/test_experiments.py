@@ -1,0 +1,352 @@
+"""Experiments: each runs in the preset smoke; what is kept, resumed and written, on a small one of the tests' own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from blindspace.cli.main import run as command
+from blindspace.errors import FileError, MissingExtraError, UnknownNameError
+from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Parts, Result, Row, Settings, seed_of
+from blindspace.experiments.pictures import Line, gallery, new_figure, plain, plot, save, signed
+from blindspace.experiments.registry import NAMES, chosen, experiment
+from blindspace.experiments.runner import run
+from blindspace.experiments.subjects import Preset, Report, images, trained, training, where
+from blindspace.experiments.tables import markdown
+from blindspace.report.results import read, write_page
+
+# --- every experiment ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(["reproduce", name, "--preset", "smoke", "--out", str(tmp_path)]) == 0, capsys.readouterr()
+    folder = tmp_path / name
+    result = read(folder / "result.json")
+    assert (result.name, result.settings["preset"], result.settings["seed"]) == (name, "smoke", 0)
+    assert result.rows
+    assert result.claims
+    assert result.pictures
+    assert {path.name for path in folder.iterdir()} == {"result.json", "run.json", "table.md", *result.pictures}
+    for picture in result.pictures:
+        assert (folder / picture).stat().st_size < 500_000
+        with Image.open(folder / picture) as opened:
+            assert min(opened.size) > 100
+            assert len(set(opened.convert("L").resize((64, 64)).getdata())) > 5, "an empty picture"
+    for row in result.rows:
+        assert row.ours is not None or row.reason, f"{row.case} was not run, and nothing says why"
+        assert row.interval is None or row.interval[0] <= row.interval[1]
+    page = (tmp_path / "README.md").read_text()
+    assert f"## {name}: {result.title}" in page
+    assert all(f"({name}/{picture})" in page for picture in result.pictures)
+
+
+def test_names_are_unique() -> None:
+    assert len(set(NAMES)) == len(NAMES)
+    assert [each.name for each in chosen(["all", "table1"])] == list(NAMES)
+    with pytest.raises(UnknownNameError, match="did you mean table1"):
+        experiment("tabel1")
+
+
+# --- keeping and resuming ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dice(Settings):
+    """Of the experiment below."""
+
+    throws: int = 5
+
+
+class Tried:
+    """An experiment of three parts that counts which were run, and can be stopped in one."""
+
+    def __init__(self, stop: str = "", error: BaseException | None = None) -> None:
+        self.ran: list[str] = []
+        self.stop = stop
+        self.error = error or KeyboardInterrupt()
+        self.experiment: Experiment[Dice] = Experiment(
+            "dice", "some dice", "beyond the paper", "How do dice fall?", settings, self.parts, rows, claims, draw
+        )
+
+    def parts(self, s: Dice) -> Sequence[Part]:
+        return [Part(name, self.throw(s, name)) for name in ("red", "green", "blue")]
+
+    def throw(self, s: Dice, name: str) -> Callable[[Report], Kept]:
+        def throw(report: Report) -> Kept:
+            self.ran.append(name)
+            thrown = torch.randint(1, 7, (s.throws,), generator=s.generator(name)).double() / 3
+            report(1, 2, "thrown")
+            if name == self.stop:
+                raise self.error
+            about = {"name": "none", "dataset": "mnist", "test_accuracy": 0.5, "epochs": 1, "seed": 0}
+            return Kept({"sum": float(thrown.sum()), "network": about}, {"thrown": thrown} if name == "red" else {})
+
+        return throw
+
+
+def settings(preset: Preset, seed: int) -> Dice:
+    return Dice(preset, seed)
+
+
+def rows(s: Dice, done: Parts) -> list[Row]:
+    found = [Row(name, "sum", part.values["sum"], 7.0, (0.0, 9.0)) for name, part in done.items()]
+    return [*found, Row("a|b", "sum", None, reason="not thrown"), Row("fair", "mean", 3.5, control=True)]
+
+
+def claims(s: Dice, done: Parts) -> list[Claim]:
+    return [Claim("dice fall", bool(done["red"].arrays["thrown"].min() > 0)), Claim("dice are fair", None)]
+
+
+def draw(s: Dice, done: Parts, folder: Path) -> None:
+    figure = new_figure(3, 2)
+    plot(plain(figure.subplots()), [Line("red", [1, 2, 3], done["red"].arrays["thrown"][:3].tolist(), "own")])
+    save(figure, folder / "dice.png")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "smoke" not in request.node.name:  # those share the networks they train
+        monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home"))
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """All but how long it took."""
+    return {path.name: path.read_bytes() for path in (folder / "dice").iterdir() if path.name != "run.json"}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of luck")])
+@pytest.mark.parametrize("stop", ["red", "green", "blue"])
+def test_resumed_behind_the_last_finished_part(tmp_path: Path, stop: str, error: BaseException) -> None:
+    whole, begun = Tried(), Tried(stop, error)
+    run(whole.experiment, "smoke", tmp_path / "whole")
+    run(Tried().experiment, "smoke", tmp_path / "other home", fresh=True)
+    with pytest.raises(type(error)):
+        run(begun.experiment, "smoke", tmp_path / "begun", fresh=True)
+    assert not any((tmp_path / "begun" / "dice").iterdir())
+    resumed = Tried()
+    run(resumed.experiment, "smoke", tmp_path / "begun")
+    names = ["red", "green", "blue"]
+    assert begun.ran + resumed.ran == [*names[: names.index(stop) + 1], *names[names.index(stop) :]]
+    assert written(tmp_path / "begun") == written(tmp_path / "whole") == written(tmp_path / "other home")
+
+
+@pytest.mark.parametrize(
+    ("changed", "ran"), [({}, 0), ({"seed": 1}, 3), ({"fresh": True}, 3), ({"preset": "cpu"}, 3)], ids=str
+)
+def test_what_is_kept_is_of_the_same_settings(tmp_path: Path, changed: dict[str, Any], ran: int) -> None:
+    run(Tried().experiment, "smoke", tmp_path)
+    again = Tried()
+    run(again.experiment, **{"preset": "smoke", "out": tmp_path, **changed})
+    assert len(again.ran) == ran
+
+
+def test_a_damaged_part_is_named(tmp_path: Path) -> None:
+    run(Tried().experiment, "smoke", tmp_path)
+    (part,) = (tmp_path / "home" / "experiments").glob("dice-*/green.safetensors")
+    part.write_bytes(part.read_bytes()[:40])
+    with pytest.raises(FileError, match=r"green\.safetensors is damaged; delete it, or run again with --fresh"):
+        run(Tried().experiment, "smoke", tmp_path)
+    run(Tried().experiment, "smoke", tmp_path, fresh=True)
+
+
+def test_pictures_of_before_are_gone_and_half_drawn_ones_never_there(tmp_path: Path) -> None:
+    folder = tmp_path / "dice"
+    (folder / ".partial-killed").mkdir(parents=True)
+    (folder / "old.png").write_bytes(b"")
+    whole = Tried().experiment
+
+    def fail(s: Dice, done: Parts, aside: Path) -> None:
+        draw(s, done, aside)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(replace(whole, draw=fail), "smoke", tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["old.png"]
+    assert run(whole, "smoke", tmp_path).pictures == ["dice.png"]
+    assert sorted(path.name for path in folder.iterdir()) == ["dice.png", "result.json", "run.json", "table.md"]
+
+
+def test_progress_runs_to_its_end(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    run(Tried().experiment, "smoke", tmp_path, report=lambda *step: seen.append(step))
+    shares = [done / total for done, total, _ in seen]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert "green: thrown" in {what for *_, what in seen}
+
+
+def test_seeds_of_two_purposes_differ() -> None:
+    seeds = {seed_of(seed, what) for seed in range(20) for what in ("a", "b", 1, ("a", 1))}
+    assert len(seeds) == 80
+    assert all(0 <= seed < 2**63 for seed in seeds)
+    assert seed_of(0, "a", 1) != seed_of(0, "a1")
+
+
+def test_killed_and_run_again_it_writes_the_same(tmp_path: Path) -> None:
+    """A real experiment in a process of its own, killed when its first part is there."""
+
+    def start(out: str) -> subprocess.Popen[bytes]:
+        arguments = ["reproduce", "table1", "--preset", "smoke", "--out", str(tmp_path / out)]
+        home = {**os.environ, "BLINDSPACE_HOME": str(tmp_path / f"home of {out}")}
+        return subprocess.Popen([sys.executable, "-m", "blindspace", *arguments], env=home, stdout=subprocess.DEVNULL)
+
+    killed = start("killed")
+    while killed.poll() is None and not [*(tmp_path / "home of killed").glob("experiments/*/*.safetensors")]:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL, "it was done before it could be killed"
+    assert not (tmp_path / "killed" / "table1" / "result.json").exists()
+    for out in ("killed", "whole"):
+        assert start(out).wait() == 0
+    for name in ("result.json", "table.md", "table1.png"):
+        assert (tmp_path / "killed/table1" / name).read_bytes() == (tmp_path / "whole/table1" / name).read_bytes()
+
+
+# --- what is written -----------------------------------------------------------------------------------------
+
+
+def test_the_table(tmp_path: Path) -> None:
+    result = run(Tried().experiment, "smoke", tmp_path)
+    assert read(tmp_path / "dice" / "result.json") == result
+    lines = markdown(result).splitlines()
+    assert lines[0] == "# dice: some dice"
+    assert "- holds: dice fall" in lines
+    assert "- too small to tell: dice are fair" in lines
+    red = result.rows[0]
+    assert red.ours is not None
+    assert f"| red | sum | 7 | {red.ours:.4g} | 0 … 9 | {red.ours - 7:+.4g} |  |" in lines
+    assert "| a\\|b | sum |  | not run |  |  | not thrown |" in lines
+    assert lines[lines.index("**Controls**") + 2] == "| case | quantity | ours |"  # empty columns are left out
+    assert any("50.00% of the test images right" in line for line in lines)
+
+
+def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindspace.report.results.NAMES", ("dice", "never run"))
+    run(Tried().experiment, "smoke", tmp_path)
+    page = write_page(tmp_path).read_text()
+    assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
+    assert "![some dice](dice/dice.png)" in page
+    assert "never run" not in page
+    (tmp_path / "dice" / "result.json").write_text("{")
+    with pytest.raises(FileError, match="is damaged"):
+        write_page(tmp_path)
+
+
+def test_a_missing_extra_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindspace.experiments.runner.find_spec", lambda name: None if name == "timm" else name)
+    tried = Tried()
+    needs = replace(tried.experiment, extras=("plot", "timm"))
+    with pytest.raises(MissingExtraError, match=r"dice needs more: pip install 'blindspace\[timm\]'"):
+        run(needs, "smoke", tmp_path)
+    assert not tried.ran
+
+
+def test_no_number_that_is_none(tmp_path: Path) -> None:
+    def bad(s: Dice, done: Parts) -> list[Row]:
+        return [Row("bad", "sum", math.nan)]
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        run(replace(Tried().experiment, rows=bad), "smoke", tmp_path)
+    assert not (tmp_path / "dice" / "result.json").exists()
+
+
+def test_a_failed_claim_is_exit_code_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = replace(Tried().experiment, claims=lambda s, done: [Claim("dice fly", False)])
+    monkeypatch.setattr("blindspace.cli.reproduce.chosen", lambda names: [failing])
+    assert command(["reproduce", "dice", "--preset", "smoke", "--out", str(tmp_path)]) == 1
+    assert "**does not hold**: dice fly" in (tmp_path / "dice" / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["figure5"], "no experiment is called 'figure5'"),
+        (["table1", "--preset", "gpu"], "gpu"),
+        (["table1", "--preset", "cpu"], "blindspace data get cifar10"),
+        (["table1", "--preset", "smoke", "--out", "/proc/here"], "/proc"),
+        ([], "NAME"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    if "--out" not in arguments:
+        arguments = [*arguments, "--out", str(tmp_path)]
+    assert command(["reproduce", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindspace.cli.reproduce.chosen", lambda names: [Tried().experiment])
+    assert command(["reproduce", "dice", "--preset", "smoke", "--out", str(tmp_path), "--json", "-"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    assert result == json.loads((tmp_path / "dice" / "result.json").read_text())
+
+
+def test_rows_have_differences() -> None:
+    assert Row("a", "b", 3.0, 1.0).difference == 2.0
+    assert Row("a", "b", None, 1.0).difference is None
+    assert Row("a", "b", 3.0).difference is None
+    claimed = [Claim("a", True), Claim("b", None)]
+    result = Result("n", "t", "s", "q", {}, {}, [], [], claimed, [])
+    assert result.holds
+    assert not replace(result, claims=[*claimed, Claim("c", False)]).holds
+
+
+# --- pictures and subjects -----------------------------------------------------------------------------------
+
+
+def test_pictures(tmp_path: Path) -> None:
+    grey = torch.full((1, 8, 8), 0.25)
+    gallery(tmp_path / "g.png", [[grey, signed(grey - 0.5)]], ["one", "two"], [["a", "b\nc"]])
+    gallery(tmp_path / "h.png", [[grey, signed(grey - 0.5)]], ["one", "two"], [["a", "b\nc"]])
+    assert (tmp_path / "g.png").read_bytes() == (tmp_path / "h.png").read_bytes()
+    assert float(signed(grey).max()) == 1.0
+    assert float(signed(-grey).min()) == 0.0
+    assert torch.equal(signed(torch.zeros(1, 2, 2)), torch.full((1, 2, 2), 0.5))
+
+
+def test_names_at_the_ends_of_lines_stand_apart() -> None:
+    axes = plain(new_figure(4, 3).subplots())
+    plot(axes, [Line(name, [1, 2], [1.0, 1.0 + index / 1e3], "own") for index, name in enumerate("abc")], apart=0.1)
+    heights = sorted(text.xyann[1] for text in axes.texts)
+    assert all(after - before >= 0.1 - 1e-9 for before, after in pairwise(heights))
+
+
+def test_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trained("mlp5", "smoke")
+    monkeypatch.setattr("blindspace.experiments.subjects.train", None)
+    again = trained("mlp5", "smoke")
+    assert first.card == again.card
+    assert first.name == "mlp5"
+    x = images("mnist", "smoke", 3).tensor()
+    assert torch.equal(first.outputs(x), again.outputs(x))
+
+
+def test_presets_train_apart() -> None:
+    folders = {where("resnet18", preset, training("resnet18", preset)) for preset in ("smoke", "cpu", "paper")}
+    assert len(folders) == 3
+    paper = training("resnet50@cifar100", "paper")
+    assert (paper.dataset, paper.epochs, paper.batch_size, paper.learning_rate) == ("cifar100", 60, 128, 0.1)
+    with pytest.raises(UnknownNameError):
+        training("resnet34", "cpu")
+    with pytest.raises(FileError, match="by hand"):
+        trained("mlp5@svhn", "cpu")
