@@ -85,8 +85,9 @@ def test_labels_alone_by_counting_all_choices(n: int) -> None:
 
 
 def test_nearest() -> None:
-    changes = torch.tensor([[[0.1, 0.9], [0.5, 0.2]], [[0.7, 0.7], [0.1, 0.1]]])
-    assert nearest(changes) == (3, 4)
+    # Networks, probes, images: the first network is right of the first image, the second of the first.
+    changes = torch.tensor([[[0.1, 0.9], [0.5, 0.2]], [[0.05, 0.7], [0.02, 0.9]]])
+    assert nearest(changes) == (2, 4)
 
 
 @pytest.mark.parametrize("change", [eight_bit, half_precision, half_pruned])

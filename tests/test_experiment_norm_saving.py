@@ -21,6 +21,7 @@ from blindspace.experiments.saving_subjects import CUTS, NormSaving, Subject, se
 from blindspace.experiments.savings import CONTROLS, KINDS, measure, part_name, parts
 from blindspace.perturbations import smallest
 from blindspace.subspaces import nullspace
+from blindspace.subspaces.box import Norm
 
 COUNT = 30
 DRAW = torch.Generator().manual_seed(0)
@@ -38,9 +39,9 @@ def small() -> Subject:
 
 def dense(a: Subject) -> Tensor:
     """The projector onto the nullspace, from the weights."""
-    weight = a.network.double.get_submodule("1").weight  # type: ignore[union-attr]
-    assert isinstance(weight, Tensor)
-    return torch.eye(12, dtype=torch.float64) - torch.linalg.pinv(weight.detach()) @ weight.detach()
+    weight = a.network.double.get_parameter("1.weight").detach()
+    projector: Tensor = torch.eye(12, dtype=torch.float64) - torch.linalg.pinv(weight) @ weight
+    return projector
 
 
 # --- mathematics -------------------------------------------------------------------------------------------
@@ -92,8 +93,9 @@ def test_the_smallest_in_range_against_a_general_solver() -> None:
 def test_gradients_have_no_harmless_part_and_signs_have_one() -> None:
     a = small()
     shares = {}
-    for norm in ("l2", "linf"):
-        attacked = unclipped(a.network, a.x, a.y, a.ball, 5, norm)  # type: ignore[arg-type]
+    norms: tuple[Norm, ...] = ("l2", "linf")
+    for norm in norms:
+        attacked = unclipped(a.network, a.x, a.y, a.ball, 5, norm)
         shares[norm] = a.space.energy(attacked - a.x)
         sizes = (attacked - a.x).flatten(1).norm(2 if norm == "l2" else float("inf"), 1)
         assert float(sizes.max()) <= 0.1 + 1e-7
@@ -217,5 +219,5 @@ def test_a_confined_attack_may_not_fall_behind() -> None:
 
 
 def test_pictures(tmp_path: Any) -> None:
-    norm_saving.draw(plain(), fake(plain()), tmp_path)
+    norm_saving.EXPERIMENT.draw(plain(), fake(plain()), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confined.png", "norm-saving.png", "parts.png"]

@@ -67,6 +67,13 @@ def kinds_of(name: str, kinds: Sequence[str]) -> list[str]:
     return [kind for kind in kinds if kind != "guessed" or has_guess(name)]
 
 
+def parts_of(s: Blackbox) -> list[tuple[str, str, str]]:
+    """Network, attack and kind of each part, in order."""
+    return [
+        (name, attack, kind) for name in present(s) for attack, kinds in KINDS.items() for kind in kinds_of(name, kinds)
+    ]
+
+
 def needed(kept: Kept, most: int) -> Tensor:
     """Queries to success, the whole budget where there was none, float64 ``(seeds, N)``."""
     return torch.where(kept.arrays["success"], kept.arrays["queries"], most).double()

@@ -110,8 +110,8 @@ def _bars(s: NormSaving, done: Parts, path: Path) -> None:
         axes.set_xticks([])
     grid[0].set_yticks(range(len(ways)), ways, color=INK)
     grid[0].set_ylim(len(ways) - 0.4, -1.4)
-    words = {"gradient": "along gradients", "sign": "along their signs", "search": "search without gradients"}
-    for index, (moved, word) in enumerate(words.items()):
+    legend = {"gradient": "along gradients", "sign": "along their signs", "search": "search without gradients"}
+    for index, (moved, word) in enumerate(legend.items()):
         grid[0].text(0, len(ways) + 0.2 + 0.8 * index, f"■ {word}", color=COLOURS[_MOVED[moved]], size=9)
     grid[0].text(0, len(ways) + 2.6, "harmless share of ‖δ‖²; dashed: of Gaussian noise", color=MUTED, size=9)
     save(figure, path)

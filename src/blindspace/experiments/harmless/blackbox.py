@@ -23,6 +23,7 @@ from ..queries import (
     kinds_of,
     needed,
     part_name,
+    parts_of,
     predicted,
     present,
     ratio,
@@ -61,12 +62,7 @@ def parts(s: Blackbox) -> list[Part]:
     def part(name: str, attack: str, kind: str) -> Part:
         return Part(part_name(name, attack, kind), lambda report: _attacked(s, name, attack, kind, report))
 
-    return [
-        part(name, attack, kind)
-        for name in present(s)
-        for attack, kinds in KINDS.items()
-        for kind in kinds_of(name, kinds)
-    ]
+    return [part(*each) for each in parts_of(s)]
 
 
 def _attacked(s: Blackbox, name: str, attack: str, kind: str, report: Report) -> Kept:
