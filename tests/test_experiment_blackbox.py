@@ -141,6 +141,7 @@ def test_rows_compare_with_the_unconfined_attack() -> None:
     own = next(row for case, row in ratios.items() if "SimBA, effective" in case)
     assert own.ours == pytest.approx(sqrt(2560 / 27648), rel=0.02)
     assert own.interval is not None
+    assert own.ours is not None
     assert own.interval[0] <= own.ours <= own.interval[1]
     assert all(row.control == any(kind in row.case for kind in CONTROLS) for row in found)
     assert any("knowing the resize alone" in row.case for row in found)

@@ -44,8 +44,8 @@ class Gallery(Settings):
 
     base: Base = "natural"
     network: str = "resnet50-ten"
-    count: int = 300
-    batch: int = 100
+    count: int = 100
+    batch: int = 50
     steps: int = 20
     noise: float = 0.1
     shown: tuple[int, ...] = (8, 32, 64, 128, 256, 512, 1024)
@@ -64,7 +64,7 @@ def gallery_settings(base: Base, preset: Preset, seed: int) -> Gallery:
     if preset == "smoke":
         few = (8, 64, 256, 1024)
         return Gallery(preset, seed, base, "cifar-resnet", 10, 10, 5, shown=few, beyond=(2**20, 2**30), rows=2)
-    return Gallery(preset, seed, base, count=300 if preset == "cpu" else 1000)
+    return Gallery(preset, seed, base, count=100 if preset == "cpu" else 1000)
 
 
 def subject(name: str, preset: Preset, report: Report | None = None) -> Network:

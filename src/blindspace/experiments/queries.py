@@ -41,9 +41,9 @@ class Blackbox(Settings):
     """
 
     networks: tuple[str, ...] = (ROBUST, "resnet18-ten", "cifar-resnet", "cifar-resnet@96")
-    count: int = 50
+    count: int = 25
     seeds: int = 2
-    queries: int = 2000
+    queries: int = 1500
     size: float = 3.0
     step: float = 0.2
     pairs: int = 20

@@ -100,19 +100,19 @@ _STEPS = 1000
 """Of the progress of one part."""
 
 
-_LIBRARY = {
-    "plot": "matplotlib",
-    "timm": "timm",
-    "attacks": "foolbox",
-    "metrics": "torchmetrics",
-    "onnx": "onnxruntime",
+_LIBRARIES_OF = {
+    "plot": ("matplotlib",),
+    "timm": ("timm",),
+    "attacks": ("foolbox", "pyautoattack"),
+    "metrics": ("torchmetrics", "stlpips_pytorch"),
+    "onnx": ("onnx", "onnxruntime"),
 }
-"""By the extra that brings it."""
+"""By the extra that brings them."""
 
 
 def _check(experiment: Experiment[Any]) -> None:
     """Say before the work what it will need in the end."""
-    missing = [extra for extra in experiment.extras if find_spec(_LIBRARY[extra]) is None]
+    missing = [extra for extra in experiment.extras if None in map(find_spec, _LIBRARIES_OF[extra])]
     if missing:
         raise MissingExtraError(f"{experiment.name} needs more: pip install 'blindspace[{','.join(missing)}]'")
 

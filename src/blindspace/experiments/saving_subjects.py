@@ -23,13 +23,13 @@ CUTS = {"layer2.0.conv1": "layer2.0", "fc": "fc"}
 """Layers of ResNet-18 without a skip connection (appendix F.2), and the block that a cut before them begins with."""
 
 PLAN = (
-    ("cifar-resnet", (("gradient", 200), ("foolbox", 100), ("autoattack", 50), ("queries", 50))),
-    ("resnet18-ten", (("gradient", 200), ("foolbox", 50))),
-    ("resnet50-ten", (("gradient", 100),)),
-    ("cifar-resnet@96", (("gradient", 50), ("foolbox", 20), ("autoattack", 20), ("queries", 20))),
-    (VIT, (("gradient", 100), ("foolbox", 20))),
-    (ROBUST, (("queries", 50),)),
-    *((layer, (("features", 200),)) for layer in CUTS),
+    ("cifar-resnet", (("gradient", 100), ("foolbox", 50), ("autoattack", 30), ("queries", 20))),
+    ("resnet18-ten", (("gradient", 100), ("foolbox", 20))),
+    ("resnet50-ten", (("gradient", 50),)),
+    ("cifar-resnet@96", (("gradient", 30), ("foolbox", 10), ("autoattack", 10), ("queries", 10))),
+    (VIT, (("gradient", 50), ("foolbox", 10))),
+    (ROBUST, (("queries", 20),)),
+    *((layer, (("features", 100),)) for layer in CUTS),
 )
 """Networks and layers, with groups of attacks and images for each, of the preset cpu."""
 
@@ -61,7 +61,7 @@ class NormSaving(Settings):
     iterations: int = 50
     queries: int = 1000
     ranged: int = 20
-    confined: tuple[tuple[str, int], ...] = (("cifar-resnet", 100), ("cifar-resnet@96", 30))
+    confined: tuple[tuple[str, int], ...] = (("cifar-resnet", 50), ("cifar-resnet@96", 20))
     budgets: tuple[float, ...] = (0.0625, 0.125, 0.25, 0.5)
 
 

@@ -49,7 +49,7 @@ class Formula(Settings):
         deployed: files found in the folder ``BLINDSPACE_MODELS`` names.
     """
 
-    count: int = 300
+    count: int = 100
     most: int = 2048
     designed: int = 4000
     checked: int = 500
@@ -65,12 +65,12 @@ def settings(preset: Preset, seed: int) -> Formula:
     """Of a preset."""
     if preset == "smoke":
         return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
-    names = ("resnet18-ten", "resnet50-ten")
+    names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)
     here = [name for name in names if preset == "paper" or _kept(name, preset)]
     folder = os.environ.get("BLINDSPACE_MODELS")
     found = tuple(each.file for each in DEPLOYED if folder and (Path(folder) / each.file).exists())
     networks = (*BUILTIN, *here)
-    return Formula(preset, seed, 300 if preset == "cpu" else 3000, networks=networks, deployed=found)
+    return Formula(preset, seed, 100 if preset == "cpu" else 3000, networks=networks, deployed=found)
 
 
 def _kept(name: str, preset: Preset) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnknownNameError, UnsupportedLayerError
-from ...extras import library as library  # others import it from here still
+from ...extras import library
 from ...maps import Shape
 from ..modules import CentreCrop, Resize
 from .factory import made, split_options, weigh
