@@ -10,12 +10,11 @@ import pytest
 import torch
 
 from blindspace.data import samples
+from blindspace.evidence.leakage import ANYONE, BOXED
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import leak
 from blindspace.experiments.harmless.leak import (
-    ANYONE,
     ATTEMPTS,
-    BOXED,
     CONTROLS,
     EXPERIMENT,
     FILTERS,

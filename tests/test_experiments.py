@@ -327,7 +327,7 @@ def test_pictures(tmp_path: Path) -> None:
 def test_names_at_the_ends_of_lines_stand_apart() -> None:
     axes = plain(new_figure(4, 3).subplots())
     plot(axes, [Line(name, [1, 2], [1.0, 1.0 + index / 1e3], "own") for index, name in enumerate("abc")], apart=0.1)
-    heights = sorted(text.xyann[1] for text in axes.texts)
+    heights = sorted(text.xyann[1] for text in axes.texts)  # type: ignore[attr-defined]  # an Annotation's
     assert all(after - before >= 0.1 - 1e-9 for before, after in pairwise(heights))
 
 

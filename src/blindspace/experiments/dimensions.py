@@ -78,7 +78,8 @@ def singular_values(layer: nn.Module, in_shape: tuple[int, ...]) -> Tensor:
     with torch.no_grad():
         at_zero = layer(torch.zeros_like(units[:1]))
         columns = torch.cat([layer(some) - at_zero for some in units.split(256)])
-    return torch.linalg.svdvals(columns.flatten(1))
+    sigma: Tensor = torch.linalg.svdvals(columns.flatten(1))
+    return sigma
 
 
 def at_most(sigma: Tensor, in_dim: int, share: float) -> int:

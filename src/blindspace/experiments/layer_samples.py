@@ -76,7 +76,7 @@ def in_words(layer: nn.Module, shape: Shape) -> str:
     size = "×".join(map(str, shape))
     if not isinstance(layer, nn.Conv2d):
         return f"{type(layer).__name__} on {size}"
-    c_out, c_in, height, width = *layer.weight.shape[:1], layer.in_channels, *layer.weight.shape[2:]
+    (c_out, _, height, width), c_in = layer.weight.shape, layer.in_channels
     more = f", dilation {layer.dilation[0]}" * (layer.dilation[0] > 1) + f", groups {layer.groups}" * (layer.groups > 1)
     return f"{c_in}→{c_out}, {height}×{width}, S {layer.stride[0]}, P {layer.padding[0]}{more}, on {size}"
 

@@ -60,7 +60,7 @@ class Leak(Settings):
 
     cases: tuple[str, ...] = ("resnet50-ten", "cifar-resnet", STEM, PATCHES, PRINCIPAL)
     readers: tuple[str, ...] = ("cifar-resnet", "resnet18-ten", "cifar-resnet", "cifar-resnet", "cifar-resnet")
-    count: int = 200
+    count: int = 60
     iterations: int | None = None
     learned: int = 2000
 
@@ -69,7 +69,7 @@ def settings(preset: Preset, seed: int) -> Leak:
     """Of a preset; smoke has no network to be trained."""
     if preset == "smoke":
         return Leak(preset, seed, (PATCHES,), ("cifar-resnet",), count=4, iterations=40, learned=20)
-    return Leak(preset, seed, count=200 if preset == "cpu" else 1000)
+    return Leak(preset, seed, count=60 if preset == "cpu" else 1000)
 
 
 def parts(s: Leak) -> list[Part]:

@@ -49,7 +49,7 @@ class Table1(Settings):
     """
 
     architecture: str = "resnet50"
-    count: int = 500
+    count: int = 300
     batch: int = 100
     steps: int = 20
     multiples: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
@@ -59,7 +59,7 @@ def settings(preset: Preset, seed: int) -> Table1:
     """Of a preset."""
     if preset == "smoke":
         return Table1(preset, seed, "resnet18", count=20, batch=20, steps=2)
-    return Table1(preset, seed, count=500 if preset == "cpu" else 10_000)
+    return Table1(preset, seed, count=300 if preset == "cpu" else 10_000)
 
 
 def parts(s: Table1) -> list[Part]:

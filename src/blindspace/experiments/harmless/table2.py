@@ -66,10 +66,10 @@ class Table2(Settings):
     """
 
     networks: tuple[str, ...] = ("resnet50-ten", "cifar-resnet")
-    count: int = 200
+    count: int = 100
     iterations: int | None = None
     steps: int = 60
-    second: int = 40
+    second: int = 20
     files: bool = True
     shown: int = 5
 
@@ -78,7 +78,7 @@ def settings(preset: Preset, seed: int) -> Table2:
     """Of a preset; smoke has the shipped network, whose labels mean something."""
     if preset == "smoke":
         return Table2(preset, seed, ("cifar-resnet",), count=4, iterations=40, steps=2, second=0, files=False, shown=3)
-    return Table2(preset, seed, count=200 if preset == "cpu" else 10_000)
+    return Table2(preset, seed, count=100 if preset == "cpu" else 10_000)
 
 
 def parts(s: Table2) -> list[Part]:
