@@ -95,6 +95,7 @@ def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
         axes.plot(line.x, line.y, "--" if line.dashed else "-", color=colour, linewidth=2, marker="o", markersize=4)
         if line.band is not None:
             axes.fill_between(line.x, *line.band, color=colour, alpha=0.15, linewidth=0)
+    axes.minorticks_off()
     axes.get_ylim()  # settles the scale that the names' heights are worked out from
     to_share = axes.transAxes.inverted()
     ends = [to_share.transform(axes.transData.transform((line.x[-1], line.y[-1]))) for line in lines]

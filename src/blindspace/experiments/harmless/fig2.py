@@ -219,7 +219,8 @@ def claims(s: Fig2, done: Parts) -> list[Claim]:
     marked = [f"{p.family}, {p.width}" for p, kept in certified.items() if verdict(kept.values["after"]) != "right"]
     right = [p for p, kept in proved.items() if error(kept.values["after"]) == 0]
     moved = [kept.values["moved"] for kept in found.values()]
-    stayed = [p for p, kept in proved.items() if _same(kept)]
+    both = {p: kept for p, kept in proved.items() if verdict(kept.values["before"]) in ("right", "wrong")}
+    stayed = [p for p, kept in both.items() if _same(kept)]
     checked = {p: kept for p, kept in proved.items() if "sigma" in kept.arrays}
     agree = [p for p, kept in checked.items() if _by_svd(kept) == kept.values["after"]["dim"]]
     controls = done["controls"].values["cases"]
@@ -232,8 +233,8 @@ def claims(s: Fig2, done: Parts) -> list[Claim]:
         Claim(f"where it is proved, n − m is right at {len(right)} of {len(proved)} points", len(right) == len(proved)),
         Claim(
             f"training matters little: it moves the first layer's weights by {min(moved):.1%} to {max(moved):.1%}, and "
-            f"the dimension is that of the random weights at {len(stayed)} of the {len(proved)} points",
-            len(stayed) == len(proved),
+            f"the dimension is that of the random weights at {len(stayed)} of the {len(both)} points where both are proved",
+            len(stayed) == len(both),
         ),
         Claim(f"an SVD finds the same dimension at {len(agree)} of {len(checked)} points", len(agree) == len(checked)),
         Claim(
@@ -268,6 +269,7 @@ def _panel(axes: Axes, swept: Sequence[Point], done: Parts) -> None:
     """The networks of one sweep, each with a sign of its own; a ring where the formula is not proved right."""
     known = sorted({(point.width, done[point.part].values["after"]["formula_dim"]) for point in swept})
     axes.plot(*zip(*known, strict=True), "--", color=COLOURS["paper"], linewidth=1.5, label="n − m (paper)", zorder=1)
+    axes.locator_params(axis="x", integer=True)
     families = list(dict.fromkeys(point.family for point in swept))
     for family, sign, colour in zip(families, "osD", ("own", "second", "third"), strict=False):
         of = [(point.width, done[point.part].values["after"]) for point in swept if point.family == family]

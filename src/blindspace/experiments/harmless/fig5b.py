@@ -269,15 +269,15 @@ def _ordered(s: Fig5b, found: Found) -> Claim:
 def draw(s: Fig5b, done: Parts, folder: Path) -> None:
     """Accuracy and RMSE against the magnitude, and what the least and the most harmful direction look like."""
     every = _all(s, done)
-    figure = new_figure(14.5, 3.7 * len(every))
+    figure = new_figure(15.5, 3.7 * len(every))
     grid = figure.subplots(len(every), 4, squeeze=False, gridspec_kw={"width_ratios": (3, 3, 1.3, 1.3)})
-    figure.subplots_adjust(wspace=0.95, hspace=0.45)
+    figure.subplots_adjust(wspace=1.05, hspace=0.45)
     drawn = {LEAST: "own", GAUSSIAN: "gaussian", EQUAL: "paper", SHUFFLED: "shuffled", RANDOM: "control", MOST: "third"}
     for row, found in zip(grid, every, strict=True):
         for axes, what in zip(row, ("accuracy", "RMSE of outputs"), strict=False):
-            plain(axes, found.name, "magnitude α, multiples of 8/255", what)
+            plain(axes, f"{found.name}: {what}", "magnitude α, multiples of 8/255")
             axes.set_xscale("log", base=2)
-            axes.set_xticks(s.magnitudes, [str(m) for m in s.magnitudes])
+            axes.set_xticks(s.magnitudes[::2], [str(m) for m in s.magnitudes[::2]])
             if what == "accuracy":
                 axes.set_ylim(0, 1)
                 axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
