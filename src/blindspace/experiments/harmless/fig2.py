@@ -232,8 +232,8 @@ def claims(s: Fig2, done: Parts) -> list[Claim]:
         ),
         Claim(f"where it is proved, n − m is right at {len(right)} of {len(proved)} points", len(right) == len(proved)),
         Claim(
-            f"training matters little: it moves the first layer's weights by {min(moved):.1%} to {max(moved):.1%}, and "
-            f"the dimension is that of the random weights at {len(stayed)} of the {len(both)} points where both are proved",
+            f"training matters little: it moves the weights by {min(moved):.1%} to {max(moved):.1%}, the dimension is "
+            f"that of the random weights at {len(stayed)} of {len(both)} points where both are proved",
             len(stayed) == len(both),
         ),
         Claim(f"an SVD finds the same dimension at {len(agree)} of {len(checked)} points", len(agree) == len(checked)),
@@ -254,8 +254,7 @@ def draw(s: Fig2, done: Parts, folder: Path) -> None:
         sweeps.setdefault(title, []).append(point)
     columns = 3
     lines = -(-(len(sweeps) + 1) // columns)
-    figure = new_figure(4.3 * columns, 3.5 * lines)
-    axes = figure.subplots(lines, columns, squeeze=False).flatten()
+    axes = (figure := new_figure(4.3 * columns, 3.5 * lines)).subplots(lines, columns, squeeze=False).flatten()
     figure.subplots_adjust(hspace=0.45, wspace=0.3)
     for panel, (title, swept) in zip(axes, sweeps.items(), strict=False):
         _panel(plain(panel, title, "N_out" if "MLP" in title else "C_out", "dimension"), swept, done)
