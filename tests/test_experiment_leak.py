@@ -95,12 +95,14 @@ def test_what_is_kept(made: tuple[Leak, dict[str, Kept]], tmp_path: Path) -> Non
 
 
 @needs_metrics
-@pytest.mark.parametrize(("name", "value"), [("visible", 1e-3), ("residual", 1e-3), ("apart", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(("name", "value"), [("visible", 1e-3), ("labels changed", 1), ("", 0.0)])
 def test_claims_can_fail(made: tuple[Leak, dict[str, Kept]], name: str, value: float) -> None:
     s, done = made
     part = done[PATCHES]
     values = {**part.values, name: value} if name else part.values
     assert EXPERIMENT.claims(s, {PATCHES: replace(part, values=values)})[0].holds is (name == "")
+    alike = {**part.arrays, "picture": torch.zeros_like(part.arrays["picture"])}
+    assert EXPERIMENT.claims(s, {PATCHES: Kept(part.values, alike)})[0].holds is False
 
 
 @needs_metrics

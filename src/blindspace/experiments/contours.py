@@ -35,13 +35,13 @@ def grids(
         change: one perturbation, ``(1, *shape)``.
         others: unit vectors ``(1, *shape)`` in the parallel component's place, by name.
         alpha: lengths of the orthogonal component, ``(a,)``.
-        beta: lengths of the other, ``(b,)``, 0 among them.
+        beta: lengths of the other, ``(b,)``.
 
     Returns:
         ``(a, b, *shape)`` by name.
     """
     own = contour_grid(space, layer, change, alpha, beta).perturbations
-    middle = own[:, beta == 0]
+    middle = contour_grid(space, layer, change, alpha, beta.new_zeros(1)).perturbations
     across = beta.view(1, -1, *[1] * (change.ndim - 1))
     return {PARALLEL: own} | {name: middle + across * other[None] for name, other in others.items()}
 

@@ -183,12 +183,15 @@ def claims(s: Leak, done: Parts) -> list[Claim]:
     made = []
     for case in s.cases:
         facts = done[case].values
+        original, hidden = done[case].arrays["picture"][:2].double()
+        apart = float((original - hidden).square().mean())
         made.append(
             Claim(
-                f"{case}: the visible component of the hidden images is the originals' to {facts['visible']:.1e}; "
-                f"hidden and completed images, both in [0, 1], differ by {facts['apart']:.3f} in the mean square and "
-                f"are read alike (residual {facts['residual']:.1e}): the pixels are not determined",
-                facts["visible"] <= 1e-12 and facts["residual"] <= 1e-12 and facts["apart"] > 1e-3,
+                f"{case}: the visible component of the hidden images is the originals' to {facts['visible']:.1e}, though "
+                f"the two in the picture differ by {apart:.3f} in the mean square, both in [0, 1]: the pixels are not "
+                f"determined. The natural completion differs by {facts['apart']:.3f} and is read as the hidden image to "
+                f"a residual of {facts['residual']:.1e}",
+                facts["visible"] <= 1e-12 and facts["labels changed"] == 0 and apart > 1e-3,
             )
         )
     for case, reader in zip(s.cases, s.readers, strict=True):
