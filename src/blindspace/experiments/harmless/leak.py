@@ -187,10 +187,10 @@ def claims(s: Leak, done: Parts) -> list[Claim]:
         apart = float((original - hidden).square().mean())
         made.append(
             Claim(
-                f"{case}: the visible component of the hidden images is the originals' to {facts['visible']:.1e}, though "
-                f"the two in the picture differ by {apart:.3f} in the mean square, both in [0, 1]: the pixels are not "
-                f"determined. The natural completion differs by {facts['apart']:.3f} and is read as the hidden image to "
-                f"a residual of {facts['residual']:.1e}",
+                f"{case}: the visible component of the hidden images is the originals' to {facts['visible']:.1e}; the "
+                f"two in the picture differ by {apart:.3f} in the mean square, both in [0, 1], so the pixels are not "
+                f"determined. The natural completion differs by {facts['apart']:.3f} and is read as the hidden image "
+                f"to a residual of {facts['residual']:.1e}",
                 facts["visible"] <= 1e-12 and facts["labels changed"] == 0 and apart > 1e-3,
             )
         )

@@ -242,8 +242,8 @@ EXPERIMENT: Experiment[Table1] = Experiment(
         "How far do a ResNet-50's outputs move when a perturbation of growing size is added to CIFAR-10 test images? "
         "The harmless perturbation is the parallel component of PGD-20 on the network with ten kernels in its first "
         "layer, scaled to ‖δ‖∞ = ε, as the attack is; the least harmful one is of the unmodified network, which has no "
-        "harmless subspace. The paper does not say how it scales that one and the noise; here it is a unit vector times "
-        "ε and N(0, 1) times ε, and equal norms beside."
+        "harmless subspace. The paper does not say how it scales that one and the noise; here they are a unit vector "
+        "times ε and N(0, 1) times ε, and equal norms stand beside."
     ),
     settings=settings,
     parts=parts,
