@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from blindspace.collections import Settings, check, protect
 from blindspace.errors import BlindspaceError
 from blindspace.perturbations.recipe import Recipe
 
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
+    "0"  # read as Ray is imported; the engine sets it too, but would be too late here
+)
 ray: Any = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytest.importorskip("ray.data", reason="the extra [ray] is not installed")
 

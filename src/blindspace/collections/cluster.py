@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -43,6 +44,8 @@ def run_on_ray(
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Else a thread of Ray Data that outlives the shutdown below would connect to the cluster once more.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
         import ray.data
@@ -74,7 +77,15 @@ def run_on_ray(
         )
     finally:
         if own:
+            _settle()
             ray.shutdown()
+
+
+def _settle() -> None:
+    """Wait for the threads of Ray Data: one that asks a Ray which is shut down for anything ends the process."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("StreamingExecutor"):
+            thread.join(timeout=60)
 
 
 def _cores(ray: Any) -> int:
