@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import structural_rank
 from torch import nn
 
 from blindspace.experiments.dimensions import by_pattern, error, measured, meets_corollary_1, singular_values, verdict
@@ -99,7 +101,11 @@ def test_random_layers_are_measured_as_numpy_does(usual: bool) -> None:
         if found["certificate"]["kind"] == "exact":
             assert found["dim"] == matrix.shape[1] - np.linalg.matrix_rank(matrix)
         assert found["formula_dim"] == max(matrix.shape[1] - matrix.shape[0], 0)
-        assert by_pattern(from_module(layer, shape)) <= found["dim"]
+        assert (
+            by_pattern(from_module(layer, shape))
+            == matrix.shape[1] - structural_rank(csr_array(matrix))
+            <= found["dim"]
+        )
         sigma = singular_values(layer, shape)
         assert torch.allclose(sigma, torch.from_numpy(np.linalg.svd(matrix, compute_uv=False)), atol=1e-12)
 
