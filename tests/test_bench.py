@@ -17,15 +17,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-import blindspace.experiments.bench as bench_module
+import blindspace.experiments.bench.run as bench_module
 from blindspace.cli.main import run
 from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
-from blindspace.experiments import rivals
-from blindspace.experiments.bench import BenchRow, Refused, RivalRow, bench, select
-from blindspace.experiments.bench_cases import CASES, SIDES, BenchCase, find, stem
-from blindspace.experiments.measure import affordable, measure, residual, turns
-from blindspace.experiments.memory import held, peak
-from blindspace.experiments.rivals import RIVALS, measure_rival, refusal, sparsity_of
+from blindspace.experiments.bench import rivals
+from blindspace.experiments.bench.cases import CASES, SIDES, BenchCase, find, stem
+from blindspace.experiments.bench.measure import affordable, measure, residual, turns
+from blindspace.experiments.bench.memory import held, peak
+from blindspace.experiments.bench.rivals import RIVALS, measure_rival, refusal, sparsity_of
+from blindspace.experiments.bench.run import BenchRow, Refused, RivalRow, bench, select
 from blindspace.maps import Dense, LinearMap, from_module
 from blindspace.report.bench import draw
 from blindspace.solvers import choose
@@ -118,7 +118,7 @@ def test_what_the_solver_counts_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         def project(self, x: Tensor) -> Tensor:
             return x
 
-    monkeypatch.setattr("blindspace.experiments.measure.choose", lambda map: Counting())
+    monkeypatch.setattr("blindspace.experiments.bench.measure.choose", lambda map: Counting())
     row = measure(stem(8), 3, 0, 0.05)
     assert (row.solver, row.passes, row.iterations) == ("counting", 2, 17)
 
@@ -140,7 +140,7 @@ def test_turns_end_with_patience() -> None:
 
 def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 100.0, 2.0, 6.0])
-    monkeypatch.setattr("blindspace.experiments.measure.taken", lambda work: next(clock))
+    monkeypatch.setattr("blindspace.experiments.bench.measure.taken", lambda work: next(clock))
     found = turns(Dense(torch.eye(3)), lambda x: x, torch.ones(1, 3), 1, 1e9)
     assert (found.bound, found.seconds, found.ratio) == (2, 6, 3)
 
@@ -148,8 +148,8 @@ def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("in_dim", "each", "most"), [(10, 0.0, 64), (4 * MIB, 0.0, 16), (10, 1.0, 16), (10, 50.0, 1)])
 def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: float, most: int) -> None:
     """By 512 MiB of perturbations and by twice a patience of ten seconds."""
-    monkeypatch.setattr("blindspace.experiments.measure.taken", lambda work: each * work())
-    monkeypatch.setattr("blindspace.experiments.measure.noise", lambda map, batch: batch)
+    monkeypatch.setattr("blindspace.experiments.bench.measure.taken", lambda work: each * work())
+    monkeypatch.setattr("blindspace.experiments.bench.measure.noise", lambda map, batch: batch)
     map = SimpleNamespace(in_dim=in_dim)
     assert affordable(map, lambda batch: batch, 10.0) == most  # type: ignore[arg-type]
 
@@ -173,7 +173,7 @@ def test_peak_and_what_stays() -> None:
 def test_a_limit_on_memory() -> None:
     code = """
 import numpy as np
-from blindspace.experiments.memory import limit
+from blindspace.experiments.bench.memory import limit
 np.ones(10 << 20)
 limit(40 << 20)
 try:
@@ -317,7 +317,7 @@ def test_processes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocess, "run", ran)
     list(bench([stem(8)], 3, 7, False, 0.5))
     (given,) = seen
-    assert given["command"] == [sys.executable, "-m", "blindspace.experiments.bench"]
+    assert given["command"] == [sys.executable, "-m", "blindspace.experiments.bench.run"]
     assert given["env"]["BLINDSPACE_CACHE_LIMIT"] == "0"
     assert given["env"]["PYTHONPATH"].split(":")[0] == str(Path(bench_module.__file__).parents[2])
     assert json.loads(given["input"]) == {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 7, "patience": 0.5}

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blindspace.experiments.confinement import (
+from blindspace.experiments.experiment import Kept
+from blindspace.experiments.harmless.blackbox import claims, rows, settings
+from blindspace.experiments.parts.confinement import (
     behind,
     everything,
     kept_by,
@@ -18,10 +20,17 @@ from blindspace.experiments.confinement import (
     random_subspace,
     spanned,
 )
-from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless.blackbox import claims, rows, settings
-from blindspace.experiments.queries import CONTROLS, Blackbox, bootstrap, kinds_of, needed, part_name, parts_of, ratio
-from blindspace.experiments.targets import ROBUST
+from blindspace.experiments.parts.queries import (
+    CONTROLS,
+    Blackbox,
+    bootstrap,
+    kinds_of,
+    needed,
+    part_name,
+    parts_of,
+    ratio,
+)
+from blindspace.experiments.parts.targets import ROBUST
 from blindspace.maps import Resize
 from blindspace.subspaces import Subspace, nullspace
 

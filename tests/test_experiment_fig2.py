@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from blindspace.data import ImageSet, samples
-from blindspace.experiments.dimensions import at_most, singular_values
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import fig2
-from blindspace.experiments.steps import train_steps
+from blindspace.experiments.parts.dimensions import at_most, singular_values
+from blindspace.experiments.parts.steps import train_steps
 
 CHECKED = "mlp5-mnist-700"
 SETTINGS = fig2.Fig2(

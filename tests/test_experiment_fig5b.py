@@ -30,7 +30,7 @@ from blindspace.experiments.harmless.fig5b import (
     rows,
     settings,
 )
-from blindspace.experiments.magnitudes import Reading
+from blindspace.experiments.parts.magnitudes import Reading
 from blindspace.experiments.subjects import images
 from blindspace.maps import from_module
 from blindspace.networks import Network

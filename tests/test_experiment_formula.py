@@ -12,10 +12,17 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import structural_rank
 from torch import nn
 
-from blindspace.experiments.dimensions import by_pattern, error, measured, meets_corollary_1, singular_values, verdict
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import formula
-from blindspace.experiments.layer_samples import (
+from blindspace.experiments.parts.dimensions import (
+    by_pattern,
+    error,
+    measured,
+    meets_corollary_1,
+    singular_values,
+    verdict,
+)
+from blindspace.experiments.parts.layer_samples import (
     COMMUTING,
     DEPLOYED,
     by_hand,
@@ -24,7 +31,7 @@ from blindspace.experiments.layer_samples import (
     random_convolution,
     random_linear,
 )
-from blindspace.experiments.survey import affordable, ask
+from blindspace.experiments.parts.survey import affordable, ask
 from blindspace.maps import Dense, from_module
 from blindspace.networks import Layer, load
 from blindspace.subspaces import nullspace

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.evidence import identify, probe
-from blindspace.experiments.asking import EIGHT_BIT, WAYS, ask, by_labels, nearest, verdict, way, within_range
-from blindspace.experiments.copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless.identify import (
     KEPT,
@@ -22,6 +20,8 @@ from blindspace.experiments.harmless.identify import (
     claims,
     rows,
 )
+from blindspace.experiments.parts.asking import EIGHT_BIT, WAYS, ask, by_labels, nearest, verdict, way, within_range
+from blindspace.experiments.parts.copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from blindspace.networks import Network
 
 N = 6

@@ -16,9 +16,9 @@ import blindspace as bs
 from blindspace.errors import ValueRangeError
 from blindspace.experiments.experiment import Kept, Parts, Row
 from blindspace.experiments.harmless import norm_saving
-from blindspace.experiments.saving_attacks import WAYS, unclipped
-from blindspace.experiments.saving_subjects import CUTS, NormSaving, Subject, settings
-from blindspace.experiments.savings import CONTROLS, KINDS, measure, part_name, parts
+from blindspace.experiments.parts.saving_attacks import WAYS, unclipped
+from blindspace.experiments.parts.saving_subjects import CUTS, NormSaving, Subject, settings
+from blindspace.experiments.parts.savings import CONTROLS, KINDS, measure, part_name, parts
 from blindspace.perturbations import smallest
 from blindspace.subspaces import nullspace
 from blindspace.subspaces.box import Norm

@@ -14,9 +14,7 @@ import torch
 from torch import Tensor
 
 from blindspace.data import samples
-from blindspace.evidence.perceptual import perceptual
-from blindspace.experiments import concealment
-from blindspace.experiments.concealment import farthest, most_unlike, unlikeness
+from blindspace.evidence.perceptual import perceptual, unlikeness
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import table2
 from blindspace.experiments.harmless.table2 import (
@@ -32,7 +30,9 @@ from blindspace.experiments.harmless.table2 import (
     UNLIKE,
     Table2,
 )
-from blindspace.experiments.second_opinion import second_perceptual
+from blindspace.experiments.parts import concealment
+from blindspace.experiments.parts.concealment import farthest, most_unlike
+from blindspace.experiments.parts.second_opinion import second_perceptual
 from blindspace.networks import harmless
 from test_experiment_fig1 import patches
 

@@ -12,9 +12,9 @@ import typer
 from rich.table import Table
 
 from ..errors import ValueRangeError
-from ..experiments.bench import PATIENCE, BenchRow, Refused, RivalRow, select
-from ..experiments.bench import bench as measure
-from ..experiments.rivals import RIVALS
+from ..experiments.bench.rivals import RIVALS
+from ..experiments.bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
+from ..experiments.bench.run import bench as measure
 from ..report.bench import check, draw
 from .output import JsonOption, SeedOption, console, progress, writable_file, write_json
 

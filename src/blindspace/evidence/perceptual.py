@@ -6,6 +6,7 @@ and the package itself is never imported: its import needs torchvision, IPython 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,9 @@ AT_ONCE = 1 << 24
 
 STAGES = ("slice1.0", "slice2.5", "slice3.9", "slice4.11", "slice5.13")
 """The convolutions, as the file of weights names them."""
+
+FAINT = 1e-16
+"""Added to the squared length of features, so that where there are none the distance still has a slope."""
 
 PADDING = (2, 2, 1, 1, 1)
 """Of each convolution: kernels 11, 5, 3, 3 and 3."""
@@ -69,6 +73,41 @@ def perceptual(images: Tensor, others: Tensor) -> Tensor:
     return torch.cat([_distance(weights, *part) for part in parts])
 
 
+def unlikeness(images: Tensor) -> Callable[[Tensor], Tensor]:
+    """``perceptual`` from these images, as something to differentiate.
+
+    Args:
+        images: ``(B, 1 or 3, H, W)`` in [0, 1], no side below 32.
+
+    Returns:
+        From images of the same shape to their distances, ``(B,)`` float32.
+
+    Raises:
+        ShapeError: a side is below 32.
+        MissingExtraError: stlpips-pytorch is not installed.
+        FileError: its weights are missing or damaged.
+    """
+    if min(images.shape[2:]) < LEAST_SIDE:
+        raise ShapeError(f"images to climb with must have sides of at least {LEAST_SIDE}, got {tuple(images.shape)}")
+    weights = _weights()
+    shape = (-1, 3, -1, -1)
+    with torch.no_grad():
+        known = [_directions(features) for features in _features(weights, images.float().expand(shape))]
+
+    def distance(others: Tensor) -> Tensor:
+        found = [_directions(features) for features in _features(weights, others.float().expand(shape))]
+        total = torch.zeros(len(others))
+        for index, (a, b) in enumerate(zip(known, found, strict=True)):
+            total = total + F.conv2d((a - b).square(), weights[f"lin{index}.model.1.weight"]).mean((1, 2, 3))
+        return total
+
+    return distance
+
+
+def _directions(features: Tensor) -> Tensor:
+    return features / (features.square().sum(1, keepdim=True) + FAINT).sqrt()
+
+
 def _enlarged(height: int, width: int) -> tuple[int, int]:
     """The size an image is looked at."""
     scale = max(LEAST_SIDE / max(min(height, width), 1), 1)
@@ -96,16 +135,16 @@ def _features(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
     found = []
     for index, (name, padding) in enumerate(zip(STAGES, PADDING, strict=True)):
         if index in (1, 2):
-            x = _halved(F.max_pool2d(x, 3, 1))
+            x = halved(F.max_pool2d(x, 3, 1))
         x = F.conv2d(x, weights[f"net.{name}.weight"], weights[f"net.{name}.bias"], padding=padding)
         # Only the first stage is halved before it is rectified.
-        x = F.relu(_halved(x) if index == 0 else x)
+        x = F.relu(halved(x) if index == 0 else x)
         found.append(x)
     return found
 
 
-def _halved(x: Tensor) -> Tensor:
-    """Every second value after a binomial blur, so that a shift by one pixel changes little (Zhang, ICML 2019)."""
+def halved(x: Tensor) -> Tensor:
+    """Every second value of ``(B, C, H, W)`` after a binomial blur, against shifts (Zhang, ICML 2019)."""
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype)
     blur = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), blur, stride=2, groups=x.shape[1])

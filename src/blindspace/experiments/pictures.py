@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,24 +97,62 @@ def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
         if line.band is not None:
             axes.fill_between(line.x, *line.band, color=colour, alpha=0.15, linewidth=0)
     axes.minorticks_off()
+    name_ends(axes, [End(line.label, (line.x[-1], line.y[-1]), COLOURS[line.colour]) for line in lines], apart)
+
+
+@dataclass(frozen=True)
+class End:
+    """Where a line ends that is to be named there: its name, the point ``(x, y)``, its colour."""
+
+    label: str
+    at: tuple[float, float]
+    colour: str
+
+
+def name_ends(
+    axes: Axes, ends: Sequence[End], apart: float = 0.052, right: float = 0.03, size: float = 9, halo: bool = False
+) -> None:
+    """Write names right of where lines end, apart from one another and inside the chart's height, a thread to each end.
+
+    Args:
+        axes: with their scales set and all drawn.
+        ends: to name.
+        apart: least distance of two names, as a share of the chart's height.
+        right: distance of a name from its end, as a share of the chart's width.
+        size: of the letters.
+        halo: whether names are kept legible over lines.
+    """
     axes.get_ylim()  # settles the scale that the names' heights are worked out from
     to_share = axes.transAxes.inverted()
-    ends = [to_share.transform(axes.transData.transform((line.x[-1], line.y[-1]))) for line in lines]
-    height = -1.0
-    for (across, up), line in sorted(zip(ends, lines, strict=True), key=lambda pair: float(pair[0][1])):
-        height = max(float(up), height + apart)
+    points = [to_share.transform(axes.transData.transform(end.at)) for end in ends]
+    heights = spread([float(up) for _, up in points], apart)
+    for end, (across, up), height in zip(ends, points, heights, strict=True):
         axes.annotate(
-            line.label,
+            end.label,
             (across, up),
-            (across + 0.03, height),
+            (across + right, height),
             "axes fraction",
             "axes fraction",
-            color=COLOURS[line.colour],
-            size=9,
+            color=end.colour,
+            size=size,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": COLOURS[line.colour], "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8} if halo else None,
             annotation_clip=False,
         )
+
+
+def spread(heights: Sequence[float], apart: float) -> list[float]:
+    """Heights in the same order, no two closer than ``apart`` and none above 1 that need not be."""
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    found = list(heights)
+    for below, above in pairwise(order):
+        found[above] = max(found[above], found[below] + apart)
+    limit = 1.0
+    for index in reversed(order):
+        found[index] = min(found[index], max(limit, heights[index]))
+        limit = found[index] - apart
+    return found
 
 
 def pixels(image: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Running an experiment: every finished part is kept at once, so that an interrupted run goes on where it was.
 
 Parts are kept in the cache folder under a name made of the experiment, its settings, the versions it was computed with
-and its source. A resumed run and one that was never stopped write the same bytes.
+and the source of its file and of ``parts/``. After a change elsewhere in the library that is no new version, give
+``fresh``. A resumed run and one that was never stopped write the same bytes.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def _share(report: Report | None, index: int, parts: int, part: Part) -> Report:
 
 
 def _folder(experiment: Experiment[Any], settings: dict[str, Any], versions: dict[str, str]) -> Path:
-    source = Path(inspect.getfile(experiment.parts)).read_text(encoding="utf-8")
+    files = [Path(inspect.getfile(experiment.parts)), *sorted((Path(__file__).parent / "parts").glob("*.py"))]
+    source = [path.read_text(encoding="utf-8") for path in files]
     machine = [platform.machine(), torch.get_num_threads()]
     facts = json.dumps([settings, versions, machine, source], sort_keys=True)
     return home() / "experiments" / f"{experiment.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"

@@ -14,7 +14,7 @@ import torch
 from ..data import ImageSet, samples
 from ..data import load as load_dataset
 from ..files import home
-from ..networks import Network, Recipe, load, train
+from ..networks import BUILTIN, Network, Recipe, load, train
 from ..networks.paper import known, paper_recipe
 
 Preset = Literal["smoke", "cpu", "paper"]
@@ -62,6 +62,11 @@ def images(
     """
     found = samples(dataset) if preset == "smoke" else load_dataset(dataset, split)
     return found.take(slice(count))
+
+
+def subject(name: str, preset: Preset, report: Report | None = None) -> Network:
+    """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
+    return load(name) if name in BUILTIN else trained(name, preset, report)
 
 
 def trained(name: str, preset: Preset, report: Report | None = None, recipe: Recipe | None = None) -> Network:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError, ValueRangeError
-from ..experiments.bench import BenchRow, RivalRow
+from ..experiments.bench.run import BenchRow, RivalRow
+from ..experiments.pictures import MUTED, RULE, End, name_ends
 from ..files import writing
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
-_MUTED, _RULE = "#63686f", "#e3e5e8"
 _OURS, _BOUND = "#1f5fbf", "#8a9099"
 _RIVALS = {
     "scipy LSMR": ("LSMR", "#c2570c"),
@@ -25,8 +25,6 @@ _RIVALS = {
     "scipy.linalg.null_space": ("null_space", "#b3304f"),
     "torch.linalg.svd": ("torch svd", "#8f6b1f"),
 }
-_APART = 0.052
-"""Least distance of two labels, as a share of the chart's height."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +79,10 @@ def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> No
         axes = figure.add_axes((0.045 + index * 0.325, 0.13, 0.2, 0.74))
         _panel(axes, title, lines, sides)
     name = "7×7 convolution of stride 2, 3→10 channels, float64"
-    figure.text(0.045, 0.955, name, size=12.5, color=_MUTED)
+    figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
     if any(not finished for lines in _panels(rows, rivals).values() for line in lines for *_, finished in line.points):
         note = "hollow: stopped before it was done, so at least this"
-        figure.text(0.985, 0.955, note, size=11, color=_MUTED, ha="right")
+        figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
     with writing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, facecolor="white")
 
@@ -125,39 +123,16 @@ def _panel(axes: Axes, title: str, lines: Sequence[_Line], sides: Sequence[int])
     axes.set_xticks(sides, [str(side) for side in sides])
     axes.minorticks_off()
     axes.set_xlim(sides[0] / 1.08, sides[-1] * 1.08)
-    axes.set_title(title, loc="left", color=_MUTED, size=12.5, pad=10)
-    axes.set_xlabel("side of the image, pixels", color=_MUTED, size=11, labelpad=6)
-    axes.grid(axis="y", color=_RULE, linewidth=1)
-    axes.tick_params(colors=_MUTED, labelsize=10.5, length=0, pad=6)
+    axes.set_title(title, loc="left", color=MUTED, size=12.5, pad=10)
+    axes.set_xlabel("side of the image, pixels", color=MUTED, size=11, labelpad=6)
+    axes.grid(axis="y", color=RULE, linewidth=1)
+    axes.tick_params(colors=MUTED, labelsize=10.5, length=0, pad=6)
     axes.set_frame_on(False)
     for line in lines:
         x, y, finished = zip(*line.points, strict=True)
         axes.plot(x, y, color=line.colour, linewidth=2.2, linestyle=(0, (2, 2)) if line.dashed else "-", clip_on=False)
         for at, value, done in zip(x, y, finished, strict=True):
             axes.plot(at, value, "o", color=line.colour, markersize=5, mfc=None if done else "white", clip_on=False)
-    _label(axes, lines)
-
-
-def _label(axes: Axes, lines: Sequence[_Line]) -> None:
-    """Each line's name right of its end, never over that of another that ends at the same side, with a thread to it."""
-    axes.get_ylim()  # settles the scale that the labels' heights are worked out from
-    to_share = axes.transAxes.inverted()
-    for side in {line.points[-1][0] for line in lines}:
-        here = [line for line in lines if line.points[-1][0] == side]
-        ends = [to_share.transform(axes.transData.transform(line.points[-1][:2])) for line in here]
-        height = -1.0
-        for (across, up), line in sorted(zip(ends, here, strict=True), key=lambda pair: float(pair[0][1])):
-            height = max(float(up), height + _APART)
-            axes.annotate(
-                line.label,
-                (across, up),
-                (across + 0.05, height),
-                "axes fraction",
-                "axes fraction",
-                color=line.colour,
-                size=11,
-                va="center",
-                arrowprops={"arrowstyle": "-", "color": line.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 4},
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
-                annotation_clip=False,
-            )
+    for side in {line.points[-1][0] for line in lines}:  # those that end at the same side must not meet
+        here = [End(line.label, line.points[-1][:2], line.colour) for line in lines if line.points[-1][0] == side]
+        name_ends(axes, here, right=0.05, size=11, halo=True)

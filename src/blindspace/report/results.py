@@ -31,6 +31,8 @@ def write_page(folder: Path) -> Path:
     found = [read(folder / name / "result.json") for name in NAMES if (folder / name / "result.json").is_file()]
     lines += ["| | | | claims that hold |", "|---|---|---|---|"]
     lines += [f"| [{r.name}](#{_anchor(r)}) | {r.title} | {r.source} | {_held(r)} |" for r in found]
+    missing = [name for name in NAMES if name not in {result.name for result in found}]
+    lines += ["", f"Not run here: {', '.join(missing)}."] if missing else []
     for result in found:
         lines += ["", f"## {_heading(result)}", "", *body(result)]
         run = folder / result.name / "run.json"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...attacks import Cosines, Directions, Pixels, Queried, nes, simba
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, about
-from ..queries import (
+from ..parts.queries import (
     CONTROLS,
     KINDS,
     VALUES,
@@ -28,9 +28,9 @@ from ..queries import (
     present,
     ratio,
 )
-from ..query_pictures import curves, measured
+from ..parts.query_pictures import curves, measured
+from ..parts.targets import ROBUST, Target, confined, slopes, target
 from ..subjects import Preset, Report
-from ..targets import ROBUST, Target, confined, slopes, target
 
 
 def settings(preset: Preset, seed: int) -> Blackbox:

@@ -10,13 +10,12 @@ from torch import Tensor
 
 from ...networks import Network, harmless
 from ...subspaces import norms
-from ..concealment import farthest
 from ..controls import gaussian
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from ..galleries import subject
 from ..intervals import of_share
+from ..parts.concealment import farthest
 from ..pictures import gallery, signed
-from ..subjects import Preset, Report, images
+from ..subjects import Preset, Report, images, subject
 
 INSIDE, BEYOND, NOISE = "inside [0, 1]", "beyond [0, 1]", "Gaussian noise of equal norm"
 KINDS = (INSIDE, BEYOND, NOISE)

@@ -16,10 +16,10 @@ from torch import nn
 from ...data import ImageSet
 from ...errors import FileError
 from ...networks.paper import SHAPES, Stem, convolutional, mlp5
-from ..dimensions import at_most, error, in_words, measured, singular_values, verdict
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, seed_of
+from ..parts.dimensions import at_most, error, in_words, measured, singular_values, verdict
+from ..parts.steps import train_steps
 from ..pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..steps import train_steps
 from ..subjects import Preset, Report, images
 
 if TYPE_CHECKING:

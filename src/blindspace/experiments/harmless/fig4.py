@@ -13,13 +13,12 @@ from ...attacks import pgd
 from ...maps import LinearMap
 from ...networks import Network, front, harmless, layers
 from ...subspaces import Subspace
-from ..contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP, Pair, Read, deviations, directions, examined, grids
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from ..features import cut
-from ..galleries import subject
 from ..intervals import of_mean, of_share
+from ..parts.contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP, Pair, Read, deviations, directions, examined, grids
+from ..parts.features import cut
 from ..pictures import INK, MUTED, new_figure, pixels, save, signed
-from ..subjects import Preset, Report, images
+from ..subjects import Preset, Report, images, subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

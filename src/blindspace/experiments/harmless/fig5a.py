@@ -8,9 +8,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ..experiment import Claim, Experiment, Parts, Row
-from ..flatness import CONTROLS, DIMENSIONS, NAMED, PLACES, Case, Fig5a, Place, cases, parts, settings
 from ..intervals import of_share
-from ..magnitudes import Measured
+from ..parts.flatness import CONTROLS, DIMENSIONS, NAMED, PLACES, Case, Fig5a, Place, cases, parts, settings
+from ..parts.magnitudes import Measured
 from ..pictures import Line, new_figure, plain, plot, save
 
 

@@ -19,7 +19,7 @@ from ...subspaces import norms
 from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean
-from ..magnitudes import Measured, Readings, labels_of, read, ulp
+from ..parts.magnitudes import Measured, Readings, labels_of, read, ulp
 from ..pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
 from ..subjects import Preset, Report, images, trained
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...maps import from_module
 from ...networks import BUILTIN, Layer, Network, layers, load
-from ..dimensions import at_most, error, singular_values, verdict
-from ..dimensions import in_words as certificate_in_words
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_share
-from ..layer_samples import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
+from ..parts.dimensions import at_most, error, singular_values, verdict
+from ..parts.dimensions import in_words as certificate_in_words
+from ..parts.layer_samples import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
+from ..parts.survey import Tally, ask, tallies
 from ..pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..subjects import Preset, Report, trained, training, where
-from ..survey import Tally, ask, tallies
+from ..subjects import Preset, Report, subject, training, where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +70,7 @@ def settings(preset: Preset, seed: int) -> Formula:
     folder = os.environ.get("BLINDSPACE_MODELS")
     found = tuple(each.file for each in DEPLOYED if folder and (Path(folder) / each.file).exists())
     networks = (*BUILTIN, *here)
-    return Formula(preset, seed, 100 if preset == "cpu" else 3000, networks=networks, deployed=found)
+    return Formula(preset, seed, 400 if preset == "cpu" else 3000, networks=networks, deployed=found)
 
 
 def _kept(name: str, preset: Preset) -> bool:
@@ -119,8 +119,7 @@ def _by_hand(s: Formula) -> Kept:
 
 
 def _network(s: Formula, name: str, report: Report) -> Kept:
-    network = load(name) if name in BUILTIN else trained(name, s.preset, report)
-    return _survey(network, name, TRAINED, s, report)
+    return _survey(subject(name, s.preset, report), name, TRAINED, s, report)
 
 
 def _pruned(s: Formula, name: str, share: float, kind: str, report: Report) -> Kept:

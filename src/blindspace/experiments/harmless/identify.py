@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ...evidence.identify import SAME, Probe, probe
 from ...networks import BUILTIN, Network, load
-from ..asking import WAYS, ask, by_labels, nearest, verdict, way, within_range
-from ..copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_share
+from ..parts.asking import WAYS, ask, by_labels, nearest, verdict, way, within_range
+from ..parts.copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from ..pictures import INK, MUTED, Line, new_figure, plain, plot, save
 from ..subjects import Preset, Report, images, trained
 

@@ -15,12 +15,11 @@ from ...evidence import Leakage, blind_energy, leakage, verify
 from ...evidence.leakage import ANYONE, BOXED, CONTROL, PAIRS, VISIBLE, WITH, WITHOUT, WRONG, Recovery
 from ...networks import Network, harmless
 from ...networks.builtin import cifar_resnet
-from ..concealment import farthest
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from ..galleries import subject
 from ..intervals import of_mean, of_share
+from ..parts.concealment import farthest
 from ..pictures import COLOURS, INK, MUTED, gallery, new_figure, plain, save
-from ..subjects import Preset, Report, images
+from ..subjects import Preset, Report, images, subject
 
 STEM, PATCHES, PRINCIPAL = "random-stem", "random-patches", "principal-patches"
 """Networks of which the first layer alone is asked about; the rest is random and means nothing."""

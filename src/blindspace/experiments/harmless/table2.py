@@ -16,14 +16,13 @@ from ...extras import library
 from ...networks import Network, harmless
 from ...perturbations import round_to_levels
 from ...subspaces import Subspace
-from ..concealment import farthest, most_unlike
 from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from ..galleries import subject
 from ..intervals import of_mean
+from ..parts.concealment import farthest, most_unlike
+from ..parts.second_opinion import second_perceptual
 from ..pictures import gallery
-from ..second_opinion import second_perceptual
-from ..subjects import Preset, Report, images
+from ..subjects import Preset, Report, images, subject
 
 SIGMA = 0.1
 """Of the paper's Gaussian noise."""

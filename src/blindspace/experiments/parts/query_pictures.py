@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from .experiment import Parts
-from .pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
+from ..experiment import Parts
+from ..pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
 from .queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
 
 STYLE = {

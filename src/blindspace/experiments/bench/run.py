@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BlindspaceError
-from .bench_cases import BenchCase, find, select
+from ...errors import BlindspaceError
+from .cases import BenchCase, find, select
 from .measure import BenchRow, measure
 from .memory import limit
 from .rivals import MEMORY, RIVALS, RivalRow, measure_rival, refusal

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from .experiment import Claim, Parts, Row
-from .galleries import CONTROLS, DOUBLE, HARMLESS, LEVEL, OWN, ULP, Gallery
-from .intervals import of_share
-from .pictures import Line, gallery, new_figure, plain, plot, save
+from ..experiment import Claim, Experiment, Parts, Row
+from ..intervals import of_share
+from ..pictures import Line, gallery, new_figure, plain, plot, save
+from .galleries import CONTROLS, DOUBLE, HARMLESS, LEVEL, OWN, ULP, Base, Gallery, gallery_parts, gallery_settings
 
 ROUNDING = 10.0
 """Times the effect of one ulp in the input up to which a change of outputs is called rounding."""
 
 _COLOURS = {"right": "own", "as the base": "shuffled", "other": "gaussian"}
 _NAMES = {"natural": "natural image", "adversarial": "adversarial example", "gaussian": "noisy image"}
+
+
+def gallery_experiment(name: str, base: Base, title: str, question: str) -> Experiment[Gallery]:
+    """One of the three: as of ``Experiment``, ``base`` is what harmless perturbations are added to."""
+    return Experiment(
+        name=name,
+        title=title,
+        source=f"figure {name[-1]}, section 5.2 and appendix F.4",
+        question=question,
+        settings=partial(gallery_settings, base),
+        parts=gallery_parts,
+        rows=gallery_rows,
+        claims=gallery_claims,
+        draw=partial(gallery_draw, name),
+        extras=("plot", "timm"),
+    )
 
 
 def gallery_rows(s: Gallery, done: Parts) -> list[Row]:
@@ -146,7 +163,7 @@ def _apart(s: Gallery, a: dict[str, Tensor]) -> list[Claim]:
     ]
 
 
-def gallery_draw(s: Gallery, done: Parts, folder: Path, name: str) -> None:
+def gallery_draw(name: str, s: Gallery, done: Parts, folder: Path) -> None:
     """The gallery, and how far each precision carries."""
     kept = done["sweep"]
     heads = ["natural image"] * (s.base != "natural") + [_NAMES[s.base]]

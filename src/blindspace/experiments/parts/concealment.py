@@ -10,26 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError
-from ..evidence.perceptual import LEAST_SIDE, _features, _weights
-from ..perturbations import Largest, largest
-from ..perturbations.exact import into_box
-from ..perturbations.repeated import repeated
-from ..subspaces import Subspace, norms
-from .experiment import Settings
-from .subjects import Report
+from ...evidence.perceptual import unlikeness
+from ...perturbations import Largest, largest
+from ...perturbations.exact import into_box
+from ...perturbations.repeated import repeated
+from ...subspaces import Subspace, norms
+from ..experiment import Settings
+from ..subjects import Report
 
 FIRST, LAST = 0.5, 0.02
 """Step of the climb at the start and at the end, as a share of ‖δ‖; between them it falls by equal factors."""
 
 AT_ONCE = 50
 """Images climbed with at a time."""
-
-FAINT = 1e-16
-"""Added to the squared length of features, so that where there are none the distance still has a slope."""
 
 
 def farthest(
@@ -69,8 +64,6 @@ def most_unlike(space: Subspace, images: Tensor, start: Tensor, steps: int, repo
         ShapeError: a side is below 32.
         MissingExtraError: stlpips-pytorch is not installed.
     """
-    if min(images.shape[2:]) < LEAST_SIDE:
-        raise ShapeError(f"images to climb with must have sides of at least {LEAST_SIDE}, got {tuple(images.shape)}")
     project, found = repeated(space), []
     for first in range(0, len(images), AT_ONCE):
         x, begun = images[first : first + AT_ONCE], start[first : first + AT_ONCE]
@@ -89,27 +82,6 @@ def most_unlike(space: Subspace, images: Tensor, start: Tensor, steps: int, repo
             better = apart(made) >= apart(begun)
         found.append(torch.where(better.view(-1, 1, 1, 1), made, begun))
     return torch.cat(found) if found else images.clone()
-
-
-def unlikeness(images: Tensor) -> Callable[[Tensor], Tensor]:
-    """``evidence.perceptual`` from these images, as something to differentiate: images as these to ``(B,)`` float32."""
-    weights = _weights()
-    shape = (-1, 3, -1, -1)
-    with torch.no_grad():
-        known = [_directions(features) for features in _features(weights, images.float().expand(shape))]
-
-    def distance(others: Tensor) -> Tensor:
-        found = [_directions(features) for features in _features(weights, others.float().expand(shape))]
-        total = torch.zeros(len(others))
-        for index, (a, b) in enumerate(zip(known, found, strict=True)):
-            total = total + F.conv2d((a - b).square(), weights[f"lin{index}.model.1.weight"]).mean((1, 2, 3))
-        return total
-
-    return distance
-
-
-def _directions(features: Tensor) -> Tensor:
-    return features / (features.square().sum(1, keepdim=True) + FAINT).sqrt()
 
 
 def _slope(distance: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:

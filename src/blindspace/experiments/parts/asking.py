@@ -9,9 +9,9 @@ from math import comb
 import torch
 from torch import Tensor
 
-from ..evidence.identify import Identification, Probe
-from ..evidence.processing import jpeg, noisy
-from ..networks import Network
+from ...evidence.identify import Identification, Probe
+from ...evidence.processing import jpeg, noisy
+from ...networks import Network
 
 EIGHT_BIT = "rounded to 8 bits"
 WAYS = ("nothing", EIGHT_BIT, "noise of 0.005", "noise of 0.02", "JPEG 95", "JPEG 75")

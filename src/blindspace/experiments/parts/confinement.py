@@ -13,11 +13,11 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from ..attacks.directions import by_frequency, frequencies, waves
-from ..maps import LinearMap, Separable, Shape
-from ..solvers import Certificate
-from ..subspaces import Subspace
-from ..subspaces.complement import Complement, ProjectorMap
+from ...attacks.directions import by_frequency, frequencies, waves
+from ...maps import LinearMap, Separable, Shape
+from ...solvers import Certificate
+from ...subspaces import Subspace
+from ...subspaces.complement import Complement, ProjectorMap
 
 
 class Known(Subspace):

@@ -7,16 +7,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..attacks import pgd
-from ..attacks.gradient import ascent
-from ..perturbations import smallest
-from ..subspaces import norms
+from ...attacks import pgd
+from ...attacks.gradient import ascent
+from ...perturbations import smallest
+from ...subspaces import norms
+from ..controls import shuffled
+from ..experiment import Kept, Part, about
+from ..subjects import Report
 from .confinement import random_subspace
-from .controls import shuffled
-from .experiment import Kept, Part, about
 from .saving_attacks import WAYS, fgsm_images, l2_size
 from .saving_subjects import NormSaving, Subject, first, runs, subject
-from .subjects import Report
 from .targets import confined
 
 CONTROLS = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .experiment import Kept, Parts, Settings
+from ..experiment import Kept, Parts, Settings
 from .targets import ROBUST, has_guess, model_file
 
 CONTROLS = ("random subspace", "permuted", "harmless")

@@ -11,12 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ..attacks import fgsm, pgd
-from ..attacks.foreign import Member, autoattack, foolbox
-from ..attacks.gradient import ascent, unit
-from ..networks import Network
-from ..subspaces.box import Norm
-from .experiment import seed_of
+from ...attacks import fgsm, pgd
+from ...attacks.foreign import Member, autoattack, foolbox
+from ...attacks.gradient import ascent, unit
+from ...networks import Network
+from ...subspaces.box import Norm
+from ..experiment import seed_of
 from .features import feature_pgd
 from .saving_subjects import NormSaving, Subject
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from ..maps import Shape
-from ..networks import Network, load
+from ...maps import Shape
+from ...networks import Network, load
 
 T = TypeVar("T")
 

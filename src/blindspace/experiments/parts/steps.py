@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, RandomSampler
 
-from ..data import ImageSet
-from ..networks.paper import paper_recipe
-from ..networks.training import augment
-from .subjects import Report
+from ...data import ImageSet
+from ...networks.paper import paper_recipe
+from ...networks.training import augment
+from ..subjects import Report
 
 CLIP = 1.0
 """Of all parameters' gradients together."""

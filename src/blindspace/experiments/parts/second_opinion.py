@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import FileError, MissingExtraError, ShapeError, first_line
-from ..evidence.perceptual import LEAST_SIDE, _halved
+from ...errors import FileError, MissingExtraError, ShapeError, first_line
+from ...evidence.perceptual import LEAST_SIDE, halved
 
 WEIGHTS = Path("weights") / "vST0.0" / "vgg_shift_tolerant.pth"
 """In the folder of the package stlpips-pytorch."""
@@ -58,7 +58,7 @@ def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Ten
     x = (2 * pairs - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
     total = torch.zeros(len(images), dtype=torch.float64)
     for index, stage in enumerate(STAGES):
-        x = _halved(F.max_pool2d(x, 2, 1)) if index else x
+        x = halved(F.max_pool2d(x, 2, 1)) if index else x
         for number in stage:
             name = f"net.slice{index + 1}.{number}"
             x = F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1))

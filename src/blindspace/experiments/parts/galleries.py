@@ -11,12 +11,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..attacks import pgd
-from ..networks import BUILTIN, Network, harmless, load
-from ..perturbations import harmless_noise
-from .controls import gaussian, in_random_subspace, shuffled
-from .experiment import Kept, Part, Settings, about
-from .subjects import Preset, Report, images, trained
+from ...attacks import pgd
+from ...networks import Network, harmless
+from ...perturbations import harmless_noise
+from ..controls import gaussian, in_random_subspace, shuffled
+from ..experiment import Kept, Part, Settings, about
+from ..subjects import Preset, Report, images, subject
 
 Base = Literal["natural", "adversarial", "gaussian"]
 
@@ -65,11 +65,6 @@ def gallery_settings(base: Base, preset: Preset, seed: int) -> Gallery:
         few = (8, 64, 256, 1024)
         return Gallery(preset, seed, base, "cifar-resnet", 10, 10, 5, shown=few, beyond=(2**20, 2**30), rows=2)
     return Gallery(preset, seed, base, count=100 if preset == "cpu" else 1000)
-
-
-def subject(name: str, preset: Preset, report: Report | None = None) -> Network:
-    """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
-    return load(name) if name in BUILTIN else trained(name, preset, report)
 
 
 def gallery_parts(s: Gallery) -> list[Part]:

@@ -9,9 +9,9 @@ from math import prod
 import torch
 from torch import Tensor
 
-from ..networks import Network
-from .experiment import Kept
-from .intervals import of_share
+from ...networks import Network
+from ..experiment import Kept
+from ..intervals import of_share
 
 FIELDS = ("labels", "largest", "rmse")
 

@@ -13,10 +13,10 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_flow
 from torch import Tensor, nn
 
-from ..maps import Convolution, LinearMap, from_module
-from ..networks import Layer, measure
-from ..solvers import Certificate
-from ..solvers.modular import exact_rank
+from ...maps import Convolution, LinearMap, from_module
+from ...networks import Layer, measure
+from ...solvers import Certificate
+from ...solvers.modular import exact_rank
 
 Verdict = Literal["right", "wrong", "numerical", "undecided"]
 """Of max(n − m, 0): ``right`` and ``wrong`` where the rank is proved; else what the certificate is."""
@@ -112,7 +112,7 @@ def by_pattern(map: LinearMap) -> int:
     ``structural_rank``, takes over ten minutes for some convolutions of 2000 inputs).
     """
     entries = map.to_scipy().tocoo()
-    m, n = entries.shape
+    m, n = map.out_dim, map.in_dim
     read = entries.data != 0
     source, sink = m + n, m + n + 1
     starts = np.concatenate([np.full(m, source), entries.row[read], np.arange(m, m + n)])

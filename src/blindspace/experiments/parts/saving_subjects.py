@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..attacks import pgd
-from ..networks import Network, harmless, load
-from ..subspaces import Subspace, norms
-from .controls import gaussian
-from .experiment import Settings
+from ...attacks import pgd
+from ...networks import Network, harmless, load
+from ...subspaces import Subspace, norms
+from ..controls import gaussian
+from ..experiment import Settings
+from ..subjects import Preset, Report, images, trained
 from .features import cut
-from .subjects import Preset, Report, images, trained
 from .targets import ROBUST, Target, model_file, target
 
 VIT = "timm:vit_tiny_patch16_224[img_size=32]"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from ..attacks.gradient import ascent
-from ..errors import UnsupportedLayerError
-from ..networks import Network
+from ...attacks.gradient import ascent
+from ...errors import UnsupportedLayerError
+from ...networks import Network
 
 
 @dataclass(frozen=True)

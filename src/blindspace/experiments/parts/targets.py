@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..maps import Resize as ResizeMap
-from ..networks import BUILTIN, Network, Resize, harmless, load
-from ..subspaces import Subspace
+from ...maps import Resize as ResizeMap
+from ...networks import BUILTIN, Network, Resize, harmless, load
+from ...subspaces import Subspace
+from ..experiment import Settings
+from ..subjects import images, trained
 from .confinement import behind, everything, kept_by, low_frequency, permuted, random_subspace, spanned
-from .experiment import Settings
-from .subjects import images, trained
 
 ROBUST = "ibp_3_3_8.onnx.gz"
 """Of the verification benchmarks, trained by interval bounds (Shi et al. 2021); not part of the package."""

@@ -12,15 +12,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..attacks import pgd
-from ..networks import Network, harmless, layers
-from ..networks.paper import SKIPPED
-from ..subspaces import Subspace, norms, nullspace
-from .controls import gaussian, in_random_subspace, shuffled
-from .experiment import Kept, Part, Settings, about
+from ...attacks import pgd
+from ...networks import Network, harmless, layers
+from ...networks.paper import SKIPPED
+from ...subspaces import Subspace, norms, nullspace
+from ..controls import gaussian, in_random_subspace, shuffled
+from ..experiment import Kept, Part, Settings, about
+from ..subjects import Preset, Report, images, trained
 from .features import cut, feature_pgd
 from .magnitudes import Readings, labels_of, read, ulp
-from .subjects import Preset, Report, images, trained
 
 EPSILON = 8 / 255
 CONTROLS = ("shuffled", "random subspace", "Gaussian")

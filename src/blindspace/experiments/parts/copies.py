@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from ..networks import Network
+from ...networks import Network
 
 Layer = nn.Conv2d | nn.Linear
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..maps import Convolution, LinearMap
-from ..networks import Layer, measure
-from ..solvers import patchwise
+from ...maps import Convolution, LinearMap
+from ...networks import Layer, measure
+from ...solvers import patchwise
+from ..experiment import Parts
 from .dimensions import by_pattern, error, meets_corollary_1, verdict
-from .experiment import Parts
 
 SMALL = 10_000
 """Inputs and outputs up to which the pattern of a wrong layer is looked at."""

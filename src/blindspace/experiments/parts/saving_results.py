@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from .experiment import Kept, Parts
-from .intervals import of_share
-from .pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
+from ..experiment import Kept, Parts
+from ..intervals import of_share
+from ..pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
 from .saving_attacks import WAYS, Way
 from .saving_subjects import CUTS, VIT, NormSaving, runs
 from .savings import KINDS, part_name
@@ -90,7 +90,7 @@ def _bars(s: NormSaving, done: Parts, path: Path) -> None:
     found = list(attacks(s, done))
     names = list(dict.fromkeys(each.name for each in found))
     ways = list(dict.fromkeys(each.way.name for each in found))
-    figure = new_figure(2.2 + 1.55 * len(names), 0.6 + 0.28 * len(ways))
+    figure = new_figure(2.2 + 1.8 * len(names), 0.6 + 0.28 * len(ways))
     grid = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
     for axes, name in zip(grid, names, strict=True):
         plain(axes, _SHORT.get(name, name))

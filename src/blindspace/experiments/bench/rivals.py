@@ -20,9 +20,9 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from ..errors import MissingExtraError
-from ..maps import Convolution, Dense, LinearMap, Separable
-from .bench_cases import BenchCase
+from ...errors import MissingExtraError
+from ...maps import Convolution, Dense, LinearMap, Separable
+from .cases import BenchCase
 from .measure import BATCH, BATCH_BYTES, Project, affordable, noise, residual, taken, turns
 from .memory import held, peak
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..maps import LinearMap
-from ..solvers import choose
-from .bench_cases import BenchCase
+from ...maps import LinearMap
+from ...solvers import choose
+from .cases import BenchCase
 from .memory import held, peak
 
 BATCH = 64

@@ -1,0 +1,1 @@
+"""The bench: time, memory and accuracy, ours and other libraries'."""
