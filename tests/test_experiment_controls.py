@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from blindspace.experiments.controls import gaussian, in_random_subspace, shuffled
 from blindspace.experiments.intervals import of_mean, of_share
+from blindspace.experiments.parts.controls import gaussian, in_random_subspace, shuffled
+from blindspace.experiments.results.pictures import spread
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -86,3 +89,13 @@ def test_means() -> None:
         assert sum(interval) / 2 == pytest.approx(float(values.mean()))
         covered += interval[0] <= 5 <= interval[1]
     assert 0.92 < covered / 400 < 0.975
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0.01, 0.1))
+def test_names_of_lines_are_apart_in_order_and_inside(heights: list[float], apart: float) -> None:
+    found = spread(heights, apart)
+    assert max(found) <= 1
+    order = sorted(range(len(heights)), key=lambda index: heights[index])
+    assert all(found[b] - found[a] >= apart - 1e-12 for a, b in pairwise(order))
+    if all(heights[b] - heights[a] >= apart for a, b in pairwise(order)):
+        assert found == heights

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.errors import UnsupportedLayerError
-from blindspace.experiments.controls import shuffled
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless.fig5a import claims, draw, rows
+from blindspace.experiments.parts.controls import shuffled
 from blindspace.experiments.parts.features import cut, feature_pgd
 from blindspace.experiments.parts.flatness import CONTROLS, Case, Fig5a, cases, settings
 from blindspace.experiments.parts.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.parts.galleries import CONTROLS, Base, Gallery, _examples, _mark, sweep
-from blindspace.experiments.parts.gallery_report import exact_up_to, gallery_claims, gallery_rows
+from blindspace.experiments.results.gallery_report import exact_up_to, gallery_claims, gallery_rows
 from blindspace.networks import Network, harmless
 from blindspace.perturbations import harmless_noise
 

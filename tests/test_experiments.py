@@ -22,11 +22,11 @@ from PIL import Image
 from blindspace.cli.main import run as command
 from blindspace.errors import FileError, MissingExtraError, UnknownNameError
 from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Parts, Result, Row, Settings, seed_of
-from blindspace.experiments.pictures import Line, gallery, new_figure, plain, plot, save, signed
 from blindspace.experiments.registry import NAMES, chosen, experiment
+from blindspace.experiments.results.pictures import Line, gallery, new_figure, plain, plot, save, signed
+from blindspace.experiments.results.tables import markdown
 from blindspace.experiments.runner import run
 from blindspace.experiments.subjects import Preset, Report, images, trained, training, where
-from blindspace.experiments.tables import markdown
 from blindspace.report.results import read, write_page
 
 # --- every experiment ----------------------------------------------------------------------------------------
@@ -241,7 +241,8 @@ def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = write_page(tmp_path).read_text()
     assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
     assert "![some dice](dice/dice.png)" in page
-    assert "never run" not in page
+    assert "Not run here: never run." in page
+    assert page.count("never run") == 1
     (tmp_path / "dice" / "result.json").write_text("{")
     with pytest.raises(FileError, match="is damaged"):
         write_page(tmp_path)

@@ -26,8 +26,8 @@ from safetensors.torch import save_file
 from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
 from .experiment import Experiment, Kept, Part, Parts, Result, S
+from .results.tables import markdown
 from .subjects import Preset, Report
-from .tables import markdown
 
 _LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError, ValueRangeError
 from ..experiments.bench.run import BenchRow, RivalRow
-from ..experiments.pictures import MUTED, RULE, End, name_ends
+from ..experiments.results.pictures import MUTED, RULE, End, name_ends
 from ..files import writing
 
 if TYPE_CHECKING:

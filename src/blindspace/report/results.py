@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import FileError
 from ..experiments.experiment import Claim, Result, Row
 from ..experiments.registry import NAMES
-from ..experiments.tables import body
+from ..experiments.results.tables import body
 from ..files import writing
 
 _HEAD = """# Results

@@ -28,8 +28,8 @@ from ..parts.queries import (
     present,
     ratio,
 )
-from ..parts.query_pictures import curves, measured
 from ..parts.targets import ROBUST, Target, confined, slopes, target
+from ..results.query_pictures import curves, measured
 from ..subjects import Preset, Report
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ...networks import Network, harmless
 from ...subspaces import norms
-from ..controls import gaussian
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_share
 from ..parts.concealment import farthest
-from ..pictures import gallery, signed
+from ..parts.controls import gaussian
+from ..results.pictures import gallery, signed
 from ..subjects import Preset, Report, images, subject
 
 INSIDE, BEYOND, NOISE = "inside [0, 1]", "beyond [0, 1]", "Gaussian noise of equal norm"

@@ -19,7 +19,7 @@ from ...networks.paper import SHAPES, Stem, convolutional, mlp5
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, seed_of
 from ..parts.dimensions import at_most, error, in_words, measured, singular_values, verdict
 from ..parts.steps import train_steps
-from ..pictures import COLOURS, INK, MUTED, new_figure, plain, save
+from ..results.pictures import COLOURS, INK, MUTED, new_figure, plain, save
 from ..subjects import Preset, Report, images
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, ab
 from ..intervals import of_mean, of_share
 from ..parts.contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP, Pair, Read, deviations, directions, examined, grids
 from ..parts.features import cut
-from ..pictures import INK, MUTED, new_figure, pixels, save, signed
+from ..results.pictures import INK, MUTED, new_figure, pixels, save, signed
 from ..subjects import Preset, Report, images, subject
 
 if TYPE_CHECKING:

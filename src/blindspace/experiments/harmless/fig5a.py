@@ -11,7 +11,7 @@ from ..experiment import Claim, Experiment, Parts, Row
 from ..intervals import of_share
 from ..parts.flatness import CONTROLS, DIMENSIONS, NAMED, PLACES, Case, Fig5a, Place, cases, parts, settings
 from ..parts.magnitudes import Measured
-from ..pictures import Line, new_figure, plain, plot, save
+from ..results.pictures import Line, new_figure, plain, plot, save
 
 
 @dataclass(frozen=True)

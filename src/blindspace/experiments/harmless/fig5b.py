@@ -16,11 +16,11 @@ from ...maps import LinearMap
 from ...networks import front
 from ...perturbations import least_harmful
 from ...subspaces import norms
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean
+from ..parts.controls import gaussian, in_random_subspace, shuffled
 from ..parts.magnitudes import Measured, Readings, labels_of, read, ulp
-from ..pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
+from ..results.pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
 from ..subjects import Preset, Report, images, trained
 
 EPSILON, RIM = 8 / 255, 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..parts.gallery_report import gallery_experiment
+from ..results.gallery_report import gallery_experiment
 
 EXPERIMENT = gallery_experiment(
     name="fig7",

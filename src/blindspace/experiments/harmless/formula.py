@@ -17,7 +17,7 @@ from ..parts.dimensions import at_most, error, singular_values, verdict
 from ..parts.dimensions import in_words as certificate_in_words
 from ..parts.layer_samples import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
 from ..parts.survey import Tally, ask, tallies
-from ..pictures import COLOURS, INK, MUTED, new_figure, plain, save
+from ..results.pictures import COLOURS, INK, MUTED, new_figure, plain, save
 from ..subjects import Preset, Report, subject, training, where
 
 if TYPE_CHECKING:

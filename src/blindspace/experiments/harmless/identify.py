@@ -14,7 +14,7 @@ from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, ab
 from ..intervals import of_share
 from ..parts.asking import WAYS, ask, by_labels, nearest, verdict, way, within_range
 from ..parts.copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
-from ..pictures import INK, MUTED, Line, new_figure, plain, plot, save
+from ..results.pictures import INK, MUTED, Line, new_figure, plain, plot, save
 from ..subjects import Preset, Report, images, trained
 
 SHIPPED = "cifar-resnet"

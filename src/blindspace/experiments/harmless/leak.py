@@ -18,7 +18,7 @@ from ...networks.builtin import cifar_resnet
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean, of_share
 from ..parts.concealment import farthest
-from ..pictures import COLOURS, INK, MUTED, gallery, new_figure, plain, save
+from ..results.pictures import COLOURS, INK, MUTED, gallery, new_figure, plain, save
 from ..subjects import Preset, Report, images, subject
 
 STEM, PATCHES, PRINCIPAL = "random-stem", "random-patches", "principal-patches"

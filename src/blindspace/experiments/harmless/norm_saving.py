@@ -8,10 +8,10 @@ import torch
 
 from ..experiment import Claim, Experiment, Kept, Parts, Row
 from ..intervals import of_mean, of_share
-from ..parts.saving_results import Found, attacks, called, draw
 from ..parts.saving_subjects import CUTS, NormSaving, runs, settings
 from ..parts.savings import CONTROLS, KINDS, part_name, parts
 from ..parts.targets import ROBUST
+from ..results.saving_results import Found, attacks, called, draw
 
 ROUNDINGS = 10
 """How many ulps of the input what is exact may differ by."""

@@ -12,10 +12,10 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, front, harmless
 from ...perturbations import least_harmful, rescale
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean
-from ..pictures import Line, new_figure, plain, plot, save
+from ..parts.controls import gaussian, in_random_subspace, shuffled
+from ..results.pictures import Line, new_figure, plain, plot, save
 from ..subjects import Preset, Report, images, trained
 
 EPSILON = 8 / 255

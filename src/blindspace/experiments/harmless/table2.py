@@ -16,12 +16,12 @@ from ...extras import library
 from ...networks import Network, harmless
 from ...perturbations import round_to_levels
 from ...subspaces import Subspace
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean
 from ..parts.concealment import farthest, most_unlike
+from ..parts.controls import gaussian, in_random_subspace, shuffled
 from ..parts.second_opinion import second_perceptual
-from ..pictures import gallery
+from ..results.pictures import gallery
 from ..subjects import Preset, Report, images, subject
 
 SIGMA = 0.1

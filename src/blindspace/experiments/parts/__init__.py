@@ -1,1 +1,1 @@
-"""What parts of experiments do and find, where more than one experiment does, or one would not fit a file."""
+"""What parts of experiments compute, where several share it or it would not fit their file; results depend on it."""

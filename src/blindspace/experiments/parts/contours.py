@@ -10,7 +10,7 @@ from torch import Tensor
 from ...maps import LinearMap
 from ...perturbations import contour_grid
 from ...subspaces import Subspace, norms
-from ..controls import gaussian, in_random_subspace, shuffled
+from .controls import gaussian, in_random_subspace, shuffled
 
 PARALLEL, ULP, CONTROLS = "parallel", "one ulp", ("shuffled", "random subspace", "Gaussian")
 MAPPED = (PARALLEL, "random subspace")

@@ -16,9 +16,9 @@ from ...attacks import pgd
 from ...networks import Network, harmless, layers
 from ...networks.paper import SKIPPED
 from ...subspaces import Subspace, norms, nullspace
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Kept, Part, Settings, about
 from ..subjects import Preset, Report, images, trained
+from .controls import gaussian, in_random_subspace, shuffled
 from .features import cut, feature_pgd
 from .magnitudes import Readings, labels_of, read, ulp
 

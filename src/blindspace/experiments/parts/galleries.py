@@ -14,9 +14,9 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, harmless
 from ...perturbations import harmless_noise
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..experiment import Kept, Part, Settings, about
 from ..subjects import Preset, Report, images, subject
+from .controls import gaussian, in_random_subspace, shuffled
 
 Base = Literal["natural", "adversarial", "gaussian"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, harmless, load
 from ...subspaces import Subspace, norms
-from ..controls import gaussian
 from ..experiment import Settings
 from ..subjects import Preset, Report, images, trained
+from .controls import gaussian
 from .features import cut
 from .targets import ROBUST, Target, model_file, target
 

@@ -11,10 +11,10 @@ from ...attacks import pgd
 from ...attacks.gradient import ascent
 from ...perturbations import smallest
 from ...subspaces import norms
-from ..controls import shuffled
 from ..experiment import Kept, Part, about
 from ..subjects import Report
 from .confinement import random_subspace
+from .controls import shuffled
 from .saving_attacks import WAYS, fgsm_images, l2_size
 from .saving_subjects import NormSaving, Subject, first, runs, subject
 from .targets import confined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .experiment import Claim, Result, Row
+from ..experiment import Claim, Result, Row
 
 _MARKS = {True: "holds", False: "**does not hold**", None: "too small to tell"}
 

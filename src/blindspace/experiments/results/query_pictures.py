@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from ..experiment import Parts
-from ..pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
-from .queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
+from ..parts.queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
+from .pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
 
 STYLE = {
     "unconfined": "gaussian",
@@ -27,9 +27,9 @@ def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
     names = present(s)
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
-    figure = new_figure(6.6 * columns, 3.7 * lines)
+    figure = new_figure(7.4 * columns, 3.7 * lines)
     grid = figure.subplots(lines, columns, squeeze=False)
-    figure.subplots_adjust(wspace=0.75, hspace=0.5)
+    figure.subplots_adjust(wspace=0.95, hspace=0.5)
     asked = torch.logspace(0, torch.tensor(s.queries).log10().item(), 16).tolist()
     for index, axes in enumerate(grid.flat):
         if index >= len(names):

@@ -10,8 +10,19 @@ from torch import Tensor
 
 from ..experiment import Claim, Experiment, Parts, Row
 from ..intervals import of_share
-from ..pictures import Line, gallery, new_figure, plain, plot, save
-from .galleries import CONTROLS, DOUBLE, HARMLESS, LEVEL, OWN, ULP, Base, Gallery, gallery_parts, gallery_settings
+from ..parts.galleries import (
+    CONTROLS,
+    DOUBLE,
+    HARMLESS,
+    LEVEL,
+    OWN,
+    ULP,
+    Base,
+    Gallery,
+    gallery_parts,
+    gallery_settings,
+)
+from .pictures import Line, gallery, new_figure, plain, plot, save
 
 ROUNDING = 10.0
 """Times the effect of one ulp in the input up to which a change of outputs is called rounding."""

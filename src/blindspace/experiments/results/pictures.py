@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import MissingExtraError
+from ...errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,21 +136,28 @@ def name_ends(
             color=end.colour,
             size=size,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": end.colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": end.colour,
+                "linewidth": 0.5,
+                "shrinkA": 0,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8} if halo else None,
             annotation_clip=False,
         )
 
 
 def spread(heights: Sequence[float], apart: float) -> list[float]:
-    """Heights in the same order, no two closer than ``apart`` and none above 1 that need not be."""
+    """Heights near those given and in the same order, no two closer than ``apart``, none newly above 1."""
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     found = list(heights)
     for below, above in pairwise(order):
         found[above] = max(found[above], found[below] + apart)
-    limit = 1.0
+    limit = max([1.0, *heights])
     for index in reversed(order):
-        found[index] = min(found[index], max(limit, heights[index]))
+        found[index] = min(found[index], limit)
         limit = found[index] - apart
     return found
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..experiment import Kept, Parts
 from ..intervals import of_share
-from ..pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
-from .saving_attacks import WAYS, Way
-from .saving_subjects import CUTS, VIT, NormSaving, runs
-from .savings import KINDS, part_name
-from .targets import ROBUST
+from ..parts.saving_attacks import WAYS, Way
+from ..parts.saving_subjects import CUTS, VIT, NormSaving, runs
+from ..parts.savings import KINDS, part_name
+from ..parts.targets import ROBUST
+from .pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
 
 NAMED = {
     "cifar-resnet@96": "cifar-resnet behind a resize from 96×96",

@@ -1,0 +1,1 @@
+"""How what was found is told: rows, intervals, tables and pictures. Nothing here changes what is computed."""
