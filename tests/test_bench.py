@@ -319,7 +319,7 @@ def test_processes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     (given,) = seen
     assert given["command"] == [sys.executable, "-m", "blindspace.experiments.bench.run"]
     assert given["env"]["BLINDSPACE_CACHE_LIMIT"] == "0"
-    assert given["env"]["PYTHONPATH"].split(":")[0] == str(Path(bench_module.__file__).parents[2])
+    assert given["env"]["PYTHONPATH"].split(":")[0] == str(Path(bench_module.__file__).parents[3])
     assert json.loads(given["input"]) == {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 7, "patience": 0.5}
 
 

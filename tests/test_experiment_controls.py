@@ -98,4 +98,4 @@ def test_names_of_lines_are_apart_in_order_and_inside(heights: list[float], apar
     order = sorted(range(len(heights)), key=lambda index: heights[index])
     assert all(found[b] - found[a] >= apart - 1e-12 for a, b in pairwise(order))
     if all(heights[b] - heights[a] >= apart for a, b in pairwise(order)):
-        assert found == heights
+        assert found == pytest.approx(heights, abs=1e-12)
