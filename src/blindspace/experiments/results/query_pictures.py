@@ -8,7 +8,7 @@ import torch
 
 from ..experiment import Parts
 from ..parts.queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
-from .pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
+from .pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save
 
 STYLE = {
     "unconfined": "gaussian",
@@ -50,21 +50,27 @@ def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
     save(figure, path)
 
 
+MARKERS = "oDs^v"
+"""By network."""
+
+
 def measured(s: Blackbox, done: Parts, path: Path) -> None:
     """SimBA's queries, as a share of those unconfined, against what they should be."""
     figure = new_figure(6.4, 5.2)
     axes = plain(figure.subplots(), "", "predicted, √(d / (n e))", "measured, SimBA's queries of unconfined")
     axes.plot([0.2, 1.15], [0.2, 1.15], color=MUTED, linewidth=1)
-    for kind in [kind for kind in STYLE if kind not in ("unconfined", "harmless")]:
-        for name in present(s):
+    kinds = [kind for kind in STYLE if kind not in ("unconfined", "harmless")]
+    for name, marker in zip(present(s), MARKERS, strict=False):
+        axes.scatter([], [], color=MUTED, marker=marker, label=name)
+        for kind in kinds:
             part = part_name(name, "simba", kind)
             expected = predicted(done[part]) if part in done else None
             if expected is None:
                 continue
             value, interval = ratio(s, done, name, "simba", kind)
             bars = None if interval is None else [[max(value - interval[0], 0)], [max(interval[1] - value, 0)]]
-            axes.errorbar([expected], [value], bars, fmt="o", color=COLOURS[STYLE[kind]], capsize=3)
-            axes.annotate(
-                f"{name}, {kind}", (expected, value), (6, -3), textcoords="offset points", size=7, color=MUTED
-            )
+            axes.errorbar([expected], [value], bars, fmt=marker, color=COLOURS[STYLE[kind]], capsize=3, alpha=0.8)
+    for kind in kinds:
+        axes.plot([], [], color=COLOURS[STYLE[kind]], linewidth=4, label=kind)
+    axes.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
     save(figure, path)
