@@ -17,7 +17,8 @@ _HEAD = """# Results
 Every table and figure of *Seeing is not always believing: the space of harmless perturbations* (arXiv 2402.02095), and
 what goes beyond it. This page is generated: `blindspace reproduce all --preset cpu` writes it anew, with the pictures
 and a `result.json` each. Every row has the paper's figure beside ours where the paper has one; "95 %" is an interval
-over images or draws. What is called a control must not have the effect that it stands beside.
+over images or draws. What is called a control must not have the effect that it stands beside. The preset's networks are
+trained for a few epochs and read fewer images than the paper's; how many and how well stands with each.
 """
 
 
