@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from PIL import Image
 
 from blindspace.collections import Settings, check, protect
+from blindspace.collections import cluster as cluster_module
 from blindspace.errors import BlindspaceError
 from blindspace.perturbations.recipe import Recipe
 
@@ -85,3 +88,10 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, source: Path) -> 
     with pytest.raises(BlindspaceError, match=r"no Ray cluster can be had at 127\.0\.0\.1:1:") as caught:
         protect(source, tmp_path / "dst", NOISE, workers=1, engine="ray", address="127.0.0.1:1")
     assert "\n" not in str(caught.value)
+
+
+def test_no_thread_outlives_ray() -> None:
+    slow = threading.Thread(target=time.sleep, args=(0.5,), name="StreamingExecutor-slow")
+    slow.start()
+    cluster_module._settle()
+    assert not slow.is_alive()
