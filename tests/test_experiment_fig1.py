@@ -12,7 +12,8 @@ from torch import nn
 
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import fig1
-from blindspace.experiments.harmless.fig1 import BEYOND, EXPERIMENT, INSIDE, NOISE, Fig1, first_recognised
+from blindspace.experiments.harmless.fig1 import BEYOND, EXPERIMENT, INSIDE, NOISE, Fig1
+from blindspace.experiments.subjects import examples
 from blindspace.networks import Network, harmless
 
 
@@ -38,11 +39,11 @@ def test_images_chosen() -> None:
     truth = torch.tensor([3, 3, 1, 3, 1, 0])
     labels = torch.tensor([0, 3, 1, 3, 0, 0])
     # Right are 1, 2, 3 and 5; 3 is not the first of its class.
-    assert first_recognised(labels, truth, 2) == [1, 2]
-    assert first_recognised(labels, truth, 3) == [1, 2, 5]
-    assert first_recognised(labels, truth, 4) == [1, 2, 3, 5]
-    assert first_recognised(labels, truth, 6) == [0, 1, 2, 3, 4, 5]
-    assert first_recognised(truth, truth, 3) == [0, 2, 5]
+    assert examples(truth, labels == truth, 2) == [1, 2]
+    assert examples(truth, labels == truth, 3) == [1, 2, 5]
+    assert examples(truth, labels == truth, 4) == [1, 2, 3, 5]
+    assert examples(truth, labels == truth, 6) == [0, 1, 2, 3, 4, 5]
+    assert examples(truth, truth == truth, 3) == [0, 2, 5]
 
 
 def test_what_is_kept(made: tuple[Fig1, dict[str, Kept]]) -> None:

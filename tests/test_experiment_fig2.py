@@ -17,6 +17,7 @@ from blindspace.experiments.experiment import Kept
 from blindspace.experiments.harmless import fig2
 from blindspace.experiments.parts.dimensions import at_most, singular_values
 from blindspace.experiments.parts.steps import train_steps
+from blindspace.experiments.subjects import NAMED
 
 CHECKED = "mlp5-mnist-700"
 SETTINGS = fig2.Fig2(
@@ -68,7 +69,7 @@ def test_the_paper_s_crossings() -> None:
         assert crossing[size, stride] * out**2 == 3072
         assert min(widths) < crossing[size, stride] < max(widths)
         assert crossing[size, stride] in widths
-    assert {name for name, *_ in s.convolutions} == set(fig2.NAMES)
+    assert {name for name, *_ in s.convolutions} == set(NAMED)
     for dataset, some in s.widths:
         assert min(some) < (784 if dataset == "mnist" else 3072) < max(some)
         assert (784 if dataset == "mnist" else 3072) in some

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.parts.galleries import CONTROLS, Base, Gallery, _examples, _mark, sweep
+from blindspace.experiments.parts.galleries import CONTROLS, Base, Gallery, _mark, sweep
 from blindspace.experiments.results.gallery_report import exact_up_to, gallery_claims, gallery_rows
+from blindspace.experiments.subjects import examples
 from blindspace.networks import Network, harmless
 from blindspace.perturbations import harmless_noise
 
@@ -59,9 +60,9 @@ def test_a_row_is_exact_up_to_the_first_change() -> None:
 def test_examples_are_the_first_of_each_class() -> None:
     truth = torch.tensor([1, 1, 0, 2, 0, 2])
     every = torch.ones(6, dtype=torch.bool)
-    assert _examples(truth, every, 3).tolist() == [0, 2, 3]
-    assert _examples(truth, truth != 0, 2).tolist() == [0, 3]
-    assert _examples(truth, truth == 1, 2).tolist() == [0, 1]
+    assert examples(truth, every, 3) == [0, 2, 3]
+    assert examples(truth, truth != 0, 2) == [0, 3]
+    assert examples(truth, truth == 1, 2) == [0, 1]
     assert [_mark(3, 3, 5), _mark(5, 3, 5), _mark(4, 3, 5)] == ["right", "as the base", "other"]
 
 

@@ -74,15 +74,19 @@ class Constraint:
 
     def result(self, model: Model, perturbation: Tensor, labels: Tensor, targeted: bool) -> Attacked:
         """Measure an attack's outcome on the images that really come out."""
-        attacked = (self.images + perturbation).clamp(0, 1)
-        perturbation = attacked - self.images
+        attacked, perturbation, residual = self.measured(perturbation)
         with torch.no_grad():
             hit = model(attacked).argmax(1) == labels
-        residual = 0.0
-        if self.subspace is not None:
-            size = norms(perturbation, "l2").clamp(min=torch.finfo(perturbation.dtype).tiny)
-            residual = float((norms(self.subspace.reject(perturbation), "l2") / size).max())
         return Attacked(attacked, perturbation, hit if targeted else ~hit, residual)
+
+    def measured(self, perturbation: Tensor) -> tuple[Tensor, Tensor, float]:
+        """The images that really come out, their perturbation, and the largest share of its norm off the subspace."""
+        attacked = (self.images + perturbation).clamp(0, 1)
+        perturbation = attacked - self.images
+        if self.subspace is None or not len(perturbation):
+            return attacked, perturbation, 0.0
+        size = norms(perturbation, "l2").clamp(min=torch.finfo(perturbation.dtype).tiny)
+        return attacked, perturbation, float((norms(self.subspace.reject(perturbation), "l2") / size).max())
 
 
 def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
@@ -97,13 +101,22 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
     Raises:
         ShapeError: there is not one label an image.
     """
-    if labels.shape != images.shape[:1]:
-        raise ShapeError(f"attacks need one label an image, got {tuple(labels.shape)} for {tuple(images.shape)}")
+    one_label_each(images, labels)
     with torch.enable_grad():
         x = images.detach().requires_grad_()
         loss = F.cross_entropy(model(x), labels, reduction="sum")
         gradient = torch.autograd.grad(loss, x)[0]
     return -gradient if targeted else gradient
+
+
+def one_label_each(images: Tensor, labels: Tensor) -> None:
+    """Check labels.
+
+    Raises:
+        ShapeError: there is not one label an image.
+    """
+    if labels.shape != images.shape[:1]:
+        raise ShapeError(f"attacks need one label an image, got {tuple(labels.shape)} for {tuple(images.shape)}")
 
 
 def unit(v: Tensor, norm: Norm) -> Tensor:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, ValueRangeError
-from ..subspaces import norms
+from ..errors import ValueRangeError
 from .gradient import Attacked, Constraint, Model
 
 
@@ -66,22 +65,7 @@ class Oracle:
         return self.most - int(self.queries[images].max()) if len(images) else 0
 
 
-def one_label_each(images: Tensor, labels: Tensor) -> None:
-    """Check labels.
-
-    Raises:
-        ShapeError: there is not one label an image.
-    """
-    if labels.shape != images.shape[:1]:
-        raise ShapeError(f"attacks need one label an image, got {tuple(labels.shape)} for {tuple(images.shape)}")
-
-
 def queried(allowed: Constraint, perturbation: Tensor, success: Tensor, queries: Tensor) -> Queried:
     """An attack's outcome, as it was seen when it was asked for."""
-    attacked = (allowed.images + perturbation).clamp(0, 1)
-    perturbation = attacked - allowed.images
-    residual = 0.0
-    if allowed.subspace is not None and len(perturbation):
-        size = norms(perturbation, "l2").clamp(min=torch.finfo(perturbation.dtype).tiny)
-        residual = float((norms(allowed.subspace.reject(perturbation), "l2") / size).max())
+    attacked, perturbation, residual = allowed.measured(perturbation)
     return Queried(attacked, perturbation, success, residual, queries)

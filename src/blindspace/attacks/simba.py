@@ -11,9 +11,9 @@ from ..errors import ValueRangeError
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
 from .directions import Directions, Uniform, streams
-from .gradient import Constraint, Model, unit
+from .gradient import Constraint, Model, one_label_each, unit
 from .pgd import LOOSE
-from .score import Oracle, Queried, one_label_each, queried
+from .score import Oracle, Queried, queried
 
 
 def simba(

@@ -6,7 +6,7 @@ and the package itself is never imported: its import needs torchvision, IPython 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -122,16 +122,25 @@ def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Ten
         pairs = F.interpolate(pairs, size, mode="bilinear", align_corners=False)
     total = torch.zeros(len(images), dtype=torch.float64)
     for index, features in enumerate(_features(weights, pairs.expand(-1, 3, -1, -1))):
-        # As the package has it, so that the figures are its own: no square root of 0 is divided by.
-        first, second = (features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
-        judged = F.conv2d((first - second).square(), weights[f"lin{index}.model.1.weight"])
-        total += judged.double().mean((1, 2, 3))
+        total += judged(weights, index, features)
     return total
+
+
+def judged(weights: dict[str, Tensor], stage: int, features: Tensor) -> Tensor:
+    """What a stage adds to the distances of pairs, float64 ``(B,)``, of its features ``(2 B, C, H, W)``."""
+    # As the package has it, so that the figures are its own: no square root of 0 is divided by.
+    first, second = (features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
+    return F.conv2d((first - second).square(), weights[f"lin{stage}.model.1.weight"]).double().mean((1, 2, 3))
+
+
+def scaled(weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1] as the networks were trained on them."""
+    return (2 * pixels - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
 
 
 def _features(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
     """What follows each of the five convolutions, rectified, of ``(B, 3, H, W)`` in [0, 1]."""
-    x = (2 * pixels - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
+    x = scaled(weights, pixels)
     found = []
     for index, (name, padding) in enumerate(zip(STAGES, PADDING, strict=True)):
         if index in (1, 2):
@@ -152,7 +161,16 @@ def halved(x: Tensor) -> Tensor:
 
 @cache
 def _weights() -> dict[str, Tensor]:
-    """The file of weights, read once.
+    needed = [f"net.{name}.{part}" for name in STAGES for part in ("weight", "bias")]
+    return read_weights(WEIGHTS, (*needed, *(f"lin{i}.model.1.weight" for i in range(len(STAGES)))))
+
+
+def read_weights(file: Path, needed: Sequence[str]) -> dict[str, Tensor]:
+    """Weights out of a file of the package.
+
+    Args:
+        file: in its folder.
+        needed: names of the weights; those that scale the pixels come too.
 
     Raises:
         MissingExtraError: the package is not installed.
@@ -161,16 +179,10 @@ def _weights() -> dict[str, Tensor]:
     found = find_spec("stlpips_pytorch")  # finds it without importing it
     if found is None or not found.submodule_search_locations:
         raise MissingExtraError("the perceptual distance needs stlpips-pytorch: pip install 'blindspace[metrics]'")
-    path = Path(found.submodule_search_locations[0]) / WEIGHTS
+    path = Path(found.submodule_search_locations[0]) / file
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
-        needed = [f"net.{name}.{part}" for name in STAGES for part in ("weight", "bias")]
-        needed += [
-            "scaling_layer.shift",
-            "scaling_layer.scale",
-            *(f"lin{i}.model.1.weight" for i in range(len(STAGES))),
-        ]
-        return {name: read[name] for name in needed}
+        return {name: read[name] for name in (*needed, "scaling_layer.shift", "scaling_layer.scale")}
     except Exception as error:  # torch raises anything for a damaged file
         raise FileError(
             f"cannot read the perceptual weights {path} ({first_line(error)}); "

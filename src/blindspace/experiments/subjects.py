@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ..data import ImageSet, samples
 from ..data import load as load_dataset
@@ -20,6 +22,9 @@ from ..networks.paper import known, paper_recipe
 Preset = Literal["smoke", "cpu", "paper"]
 Report = Callable[[int, int, str], None]
 """Called with (done, in all, what)."""
+
+NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
+"""The paper's convolutional networks as it writes them."""
 
 _EPOCHS = {"resnet18": 4, "resnet18-noskip": 2, "resnet50": 3, "resnet50-noskip": 1, "mlp5": 5}
 """Of the preset cpu, which has two cores and an hour; the paper has 60. The longest name that fits counts."""
@@ -67,6 +72,27 @@ def images(
 def subject(name: str, preset: Preset, report: Report | None = None) -> Network:
     """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
     return load(name) if name in BUILTIN else trained(name, preset, report)
+
+
+def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
+    """Numbers of images to be shown: of the eligible ones the first of each class, then further ones, then any.
+
+    Args:
+        classes: int64 ``(N,)``.
+        eligible: bool ``(N,)``.
+        count: how many; they come ascending.
+    """
+    of, fit = classes.tolist(), eligible.tolist()
+    first = {of[i]: i for i in reversed(range(len(of))) if fit[i]}
+    order = sorted(range(len(of)), key=lambda i: (not fit[i], first.get(of[i]) != i, i))
+    return sorted(order[:count])
+
+
+def of_others(name: str) -> Path | None:
+    """A network that is not part of the package, in the folder ``BLINDSPACE_MODELS``; None if it is not there."""
+    folder = os.environ.get("BLINDSPACE_MODELS")
+    path = Path(folder) / name if folder else None
+    return path if path and path.exists() else None
 
 
 def trained(name: str, preset: Preset, report: Report | None = None, recipe: Recipe | None = None) -> Network:

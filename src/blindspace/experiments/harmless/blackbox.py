@@ -18,6 +18,7 @@ from ..parts.queries import (
     KINDS,
     VALUES,
     Blackbox,
+    asked,
     bootstrap,
     described,
     kinds_of,
@@ -25,10 +26,9 @@ from ..parts.queries import (
     part_name,
     parts_of,
     predicted,
-    present,
     ratio,
 )
-from ..parts.targets import ROBUST, Target, confined, slopes, target
+from ..parts.targets import ROBUST, Target, confined, present, slopes, target
 from ..results.query_pictures import curves, measured
 from ..subjects import Preset, Report
 
@@ -51,9 +51,9 @@ def settings(preset: Preset, seed: int) -> Blackbox:
             draws=200,
         )
     if preset == "cpu":
-        return Blackbox(preset, seed)
+        return Blackbox(preset, seed, present=present())
     networks = ("cifar-resnet", "cifar-resnet@64", "cifar-resnet@96", "resnet18-ten", "resnet50-ten", ROBUST)
-    return Blackbox(preset, seed, networks, count=1000, seeds=5, queries=10_000)
+    return Blackbox(preset, seed, networks, present(), count=1000, seeds=5, queries=10_000)
 
 
 def parts(s: Blackbox) -> list[Part]:
@@ -131,7 +131,7 @@ def rows(s: Blackbox, done: Parts) -> list[Row]:
     """Success, median and mean queries of each attack, and the ratio to it unconfined."""
     made = []
     for name in s.networks:
-        if name not in present(s):
+        if name not in asked(s):
             reason = f"not run: {name} is not in the folder BLINDSPACE_MODELS"
             made.append(Row(name, "mean queries", None, reason=reason))
             continue
@@ -193,7 +193,7 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
     """What confining is worth, what it should be worth, and that the controls are worth nothing."""
     small = s.preset == "smoke"
     made, theory = [], []
-    for name in present(s):
+    for name in asked(s):
         for attack in KINDS:
             value, interval = ratio(s, done, name, attack, "effective")
             kept = done[part_name(name, attack, "effective")]
@@ -219,7 +219,7 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
                 None if small else max(far) <= 0.15,
             )
         )
-    none = [ratio(s, done, name, "simba", kind) for name in present(s) for kind in ("random subspace", "permuted")]
+    none = [ratio(s, done, name, "simba", kind) for name in asked(s) for kind in ("random subspace", "permuted")]
     mean = sum(value for value, _ in none) / len(none)
     below = sum(interval is not None and interval[1] < 1 for _, interval in none)
     made.append(
@@ -230,15 +230,13 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
             None if small else mean >= 0.95,
         )
     )
-    hits = [done[part_name(name, attack, "harmless")].arrays["success"] for name in present(s) for attack in KINDS]
-    asked = sum(
-        int(done[part_name(name, attack, "harmless")].arrays["queries"].sum())
-        for name in present(s)
-        for attack in KINDS
+    hits = [done[part_name(name, attack, "harmless")].arrays["success"] for name in asked(s) for attack in KINDS]
+    queries = sum(
+        int(done[part_name(name, attack, "harmless")].arrays["queries"].sum()) for name in asked(s) for attack in KINDS
     )
     count = sum(int(each.sum()) for each in hits)
     text = f"confined to the harmless space no attack succeeds: {count} of {sum(each.numel() for each in hits)}"
-    return [*made, Claim(f"{text}, {asked} queries", count == 0)]
+    return [*made, Claim(f"{text}, {queries} queries", count == 0)]
 
 
 def _less(interval: tuple[float, float] | None, expected: float) -> bool | None:

@@ -14,8 +14,9 @@ from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, ab
 from ..intervals import of_share
 from ..parts.concealment import farthest
 from ..parts.controls import gaussian
+from ..parts.magnitudes import next_up
 from ..results.pictures import gallery, signed
-from ..subjects import Preset, Report, images, subject
+from ..subjects import Preset, Report, examples, images, subject
 
 INSIDE, BEYOND, NOISE = "inside [0, 1]", "beyond [0, 1]", "Gaussian noise of equal norm"
 KINDS = (INSIDE, BEYOND, NOISE)
@@ -58,8 +59,8 @@ def parts(s: Fig1) -> list[Part]:
 def _gallery(s: Fig1, report: Report) -> Kept:
     network = subject(s.network, s.preset, report)
     chosen = images("cifar10", s.preset, s.count)
-    x = chosen.tensor(torch.float64)
-    x = x[first_recognised(network.labels(x), chosen.targets(), s.shown)]
+    x, truth = chosen.tensor(torch.float64), chosen.targets()
+    x = x[examples(truth, network.labels(x) == truth, s.shown)]
     space = harmless(network)
     found = farthest(s, space, x, report, s.iterations)
     delta = found.images - x
@@ -82,17 +83,8 @@ def _gallery(s: Fig1, report: Report) -> Kept:
         arrays |= {kind: y, f"labels {kind}": labels}
         for name, dtype in DTYPES.items():
             arrays[f"{name} {kind}"] = _moved(network, x, y, dtype)
-            arrays[f"{name} ulp {kind}"] = _moved(network, y.to(dtype), _next(y.to(dtype)), dtype)
+            arrays[f"{name} ulp {kind}"] = _moved(network, y.to(dtype), next_up(y.to(dtype)), dtype)
     return Kept(facts, arrays)
-
-
-def first_recognised(labels: Tensor, truth: Tensor, count: int) -> list[int]:
-    """Of the images read rightly the first of each class, then further ones, then any; ``count`` of them, ascending."""
-    right, classes = (labels == truth).tolist(), truth.tolist()
-    recognised = [i for i in range(len(right)) if right[i]]
-    first = {classes[i]: i for i in reversed(recognised)}
-    order = sorted(range(len(right)), key=lambda i: (not right[i], first.get(classes[i]) != i, i))
-    return sorted(order[:count])
 
 
 def _read(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,10 +100,6 @@ def _captions(network: Network, labels: Tensor, chances: Tensor) -> list[str]:
 def _moved(network: Network, x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
     """The largest change of an output of each image, ``(B,)``."""
     return (network.outputs(y, dtype) - network.outputs(x, dtype)).abs().amax(1).double()
-
-
-def _next(x: Tensor) -> Tensor:
-    return torch.nextafter(x, torch.full_like(x, torch.inf))
 
 
 def rows(s: Fig1, done: Parts) -> list[Row]:

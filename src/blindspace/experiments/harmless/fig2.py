@@ -20,12 +20,11 @@ from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, se
 from ..parts.dimensions import at_most, error, in_words, measured, singular_values, verdict
 from ..parts.steps import train_steps
 from ..results.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..subjects import Preset, Report, images
+from ..subjects import NAMED, Preset, Report, images
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 FLOAT32 = torch.finfo(torch.float32).eps
 Sweep = tuple[tuple[str, int, int, tuple[int, ...]], ...]
@@ -111,7 +110,7 @@ def points(s: Fig2) -> list[Point]:
     """All networks of the sweep whose data set is here."""
     made = []
     for name, size, stride, widths in s.convolutions:
-        family = f"{NAMES[name]}, K {size}, S {stride}"
+        family = f"{NAMED[name]}, K {size}, S {stride}"
         for width in widths:
             build = partial(convolutional, name, "cifar10", Stem(width, size, stride, 1))
             made.append(Point(f"{name}-{size}-{stride}-{width}", family, width, "cifar10", build, s.steps))

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ..experiment import Claim, Experiment, Parts, Row
 from ..intervals import of_share
-from ..parts.flatness import CONTROLS, DIMENSIONS, NAMED, PLACES, Case, Fig5a, Place, cases, parts, settings
+from ..parts.flatness import CONTROLS, DIMENSIONS, PLACES, Case, Fig5a, Place, cases, parts, settings
 from ..parts.magnitudes import Measured
 from ..results.pictures import Line, new_figure, plain, plot, save
+from ..subjects import NAMED
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _controls(s: Fig5a, found: Found) -> list[Row]:
 
 
 def claims(s: Fig5a, done: Parts) -> list[Claim]:
-    """The issue's targets, and what makes them mean something."""
+    """Flat to the last image, and what makes that mean something."""
     every = _all(s, done)
     made = [
         _flat(s, place, [found for found in every if found.case.place == place]) for place in PLACES if place != "kept"

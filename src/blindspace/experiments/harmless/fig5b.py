@@ -21,7 +21,7 @@ from ..intervals import of_mean
 from ..parts.controls import gaussian, in_random_subspace, shuffled
 from ..parts.magnitudes import Measured, Readings, labels_of, read, ulp
 from ..results.pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
-from ..subjects import Preset, Report, images, trained
+from ..subjects import NAMED, Preset, Report, images, trained
 
 EPSILON, RIM = 8 / 255, 4
 LEAST, GAUSSIAN = "least harmful", "Gaussian"
@@ -38,8 +38,6 @@ lemma 2 and section 3.3 read to the letter, a unit vector and N(0, 1) at each pi
 
 TABLE_1 = {LEAST: 0.0003, UNIT: 0.0003, GAUSSIAN: 0.1226, SIGMA: 0.1226}
 """RMSE of a ResNet-50's outputs at ε, by the kinds that may be the paper's."""
-
-NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,7 @@ from ..parts.dimensions import in_words as certificate_in_words
 from ..parts.layer_samples import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
 from ..parts.survey import Tally, ask, tallies
 from ..results.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..subjects import Preset, Report, subject, training, where
+from ..subjects import Preset, Report, of_others, subject, training, where
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,8 +66,7 @@ def settings(preset: Preset, seed: int) -> Formula:
         return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
     names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)
     here = [name for name in names if preset == "paper" or _kept(name, preset)]
-    folder = os.environ.get("BLINDSPACE_MODELS")
-    found = tuple(each.file for each in DEPLOYED if folder and (Path(folder) / each.file).exists())
+    found = tuple(each.file for each in DEPLOYED if of_others(each.file))
     networks = (*BUILTIN, *here)
     return Formula(preset, seed, 400 if preset == "cpu" else 3000, networks=networks, deployed=found)
 
@@ -130,7 +128,7 @@ def _pruned(s: Formula, name: str, share: float, kind: str, report: Report) -> K
 
 def _deployed(s: Formula, file: str, report: Report) -> Kept:
     one = next(each for each in DEPLOYED if each.file == file)
-    return _survey(one.open(Path(os.environ["BLINDSPACE_MODELS"])), file, OTHERS, s, report)
+    return _survey(one.open(), file, OTHERS, s, report)
 
 
 def _survey(network: Network, name: str, kind: str, s: Formula, report: Report) -> Kept:

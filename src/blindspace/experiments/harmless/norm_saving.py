@@ -8,9 +8,9 @@ import torch
 
 from ..experiment import Claim, Experiment, Kept, Parts, Row
 from ..intervals import of_mean, of_share
-from ..parts.saving_subjects import CUTS, NormSaving, runs, settings
+from ..parts.saving_subjects import CUTS, NormSaving, settings
 from ..parts.savings import CONTROLS, KINDS, part_name, parts
-from ..parts.targets import ROBUST
+from ..parts.targets import ROBUST, runs
 from ..results.saving_results import Found, attacks, called, draw
 
 ROUNDINGS = 10
@@ -29,7 +29,7 @@ def rows(s: NormSaving, done: Parts) -> list[Row]:
     made += [
         Row(called(name), "harmless share of ‖δ‖²", None, reason=f"the folder BLINDSPACE_MODELS names has no {name}")
         for name, _ in s.plan
-        if not runs(s, name)
+        if not runs(name, s.present)
     ]
     return [*made, *_confined_rows(s, done), *_carried_rows(s, done), *_control_rows(s, done)]
 
@@ -81,7 +81,7 @@ def _carried_rows(s: NormSaving, done: Parts) -> list[Row]:
 def _control_rows(s: NormSaving, done: Parts) -> list[Row]:
     made = []
     for name, groups in s.plan:
-        if not runs(s, name):
+        if not runs(name, s.present):
             continue
         facts = done[part_name(name, groups[0][0])].values
         level = facts["dim"] / facts["n"]

@@ -15,6 +15,7 @@ from ...perturbations import least_harmful, rescale
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_mean
 from ..parts.controls import gaussian, in_random_subspace, shuffled
+from ..parts.magnitudes import next_up
 from ..results.pictures import Line, new_figure, plain, plot, save
 from ..subjects import Preset, Report, images, trained
 
@@ -149,7 +150,7 @@ def _floor(network: Network, x: Tensor, delta: Tensor, s: Table1) -> Tensor:
     floors = []
     for m in s.multiples:
         there = x + m * EPSILON * delta
-        moved = torch.nextafter(there, there + 1)
+        moved = next_up(there)
         floors.append(_rms(network.outputs(moved, torch.float64) - network.outputs(there, torch.float64)))
     return torch.stack(floors)
 
@@ -189,7 +190,7 @@ _REASONS = {
 
 
 def claims(s: Table1, done: Parts) -> list[Claim]:
-    """The issue's targets."""
+    """The harmless row against the paper's; the least harmful one by the paper's ratio."""
     found = {kind: value.mean(1) for kind, value in _found(done).items()}
     below = [float(ours) <= paper for ours, paper in zip(found["harmless"], PAPER["harmless"], strict=True)]
     ratio = found["Gaussian, unmodified network"] / found["least harmful"]

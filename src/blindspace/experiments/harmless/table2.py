@@ -218,7 +218,7 @@ def _exactness(name: str, part: Kept) -> list[Row]:
 
 
 def claims(s: Table2, done: Parts) -> list[Claim]:
-    """The issue's targets: both columns, with the accuracy as it was."""
+    """Better than the paper in both columns, with the accuracy as it was."""
     made = []
     for name in s.networks:
         part = done[name]

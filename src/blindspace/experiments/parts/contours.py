@@ -11,6 +11,7 @@ from ...maps import LinearMap
 from ...perturbations import contour_grid
 from ...subspaces import Subspace, norms
 from .controls import gaussian, in_random_subspace, shuffled
+from .magnitudes import next_up
 
 PARALLEL, ULP, CONTROLS = "parallel", "one ulp", ("shuffled", "random subspace", "Gaussian")
 MAPPED = (PARALLEL, "random subspace")
@@ -97,7 +98,7 @@ def examined(
             reference = changes[alpha == 1][:, beta == 0][0, 0]
             found.setdefault(name, []).append(deviations(changes, alpha, reference))
             if name == PARALLEL:
-                moved = torch.nextafter(base[None] + grid, torch.tensor(torch.inf, dtype=torch.float64)) - base[None]
+                moved = next_up(base[None] + grid) - base[None]
                 least = float((_read(read, base, moved) - changes).abs().max() / changes.abs().max())
                 found.setdefault(ULP, []).append((least, least))
             if index == 0 and name in MAPPED:

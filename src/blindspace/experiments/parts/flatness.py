@@ -17,7 +17,7 @@ from ...networks import Network, harmless, layers
 from ...networks.paper import SKIPPED
 from ...subspaces import Subspace, norms, nullspace
 from ..experiment import Kept, Part, Settings, about
-from ..subjects import Preset, Report, images, trained
+from ..subjects import NAMED, Preset, Report, images, trained
 from .controls import gaussian, in_random_subspace, shuffled
 from .features import cut, feature_pgd
 from .magnitudes import Readings, labels_of, read, ulp
@@ -33,7 +33,6 @@ PLACES: dict[Place, str] = {
     "kept": "features, skip kept",
     "both": "features, skip kept, harmless for all readers",
 }
-NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 SUFFIX: dict[Place, str] = {"images": "-ten", "removed": "-noskip", "kept": "", "both": ""}
 DIMENSIONS = {"images": 512, "resnet18": 2048, "resnet50": 12288}
 """Of appendix F.2."""

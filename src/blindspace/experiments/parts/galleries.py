@@ -15,8 +15,9 @@ from ...attacks import pgd
 from ...networks import Network, harmless
 from ...perturbations import harmless_noise
 from ..experiment import Kept, Part, Settings, about
-from ..subjects import Preset, Report, images, subject
+from ..subjects import Preset, Report, examples, images, subject
 from .controls import gaussian, in_random_subspace, shuffled
+from .magnitudes import next_up
 
 Base = Literal["natural", "adversarial", "gaussian"]
 
@@ -132,7 +133,7 @@ def sweep(s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], 
                 found.setdefault(f"{kind} {name} label", []).append(out.argmax(1))
                 found.setdefault(f"{kind} {name} change", []).append(_largest(out - clean[name]))
                 if kind == HARMLESS:
-                    moved = network.outputs(torch.nextafter(x, torch.full_like(x, torch.inf)), dtype, s.batch)
+                    moved = network.outputs(next_up(x), dtype, s.batch)
                     found.setdefault(f"{ULP} {name} change", []).append(_largest(moved - out))
     labels = {f"base {name} label": out.argmax(1) for name, out in clean.items()}
     return labels | {name: torch.stack(values) for name, values in found.items()}
@@ -146,7 +147,7 @@ def _pictured(
     s: Gallery, network: Network, bases: dict[str, Tensor], kinds: dict[str, Tensor], arrays: dict[str, Tensor]
 ) -> tuple[Tensor, list[list[str]], list[list[str]]]:
     """Images of the picture ``(rows, columns, *shape)``, captions, and how each label is to be taken."""
-    which = _examples(arrays["truth"], _eligible(s, arrays), s.rows)
+    which = torch.tensor(examples(arrays["truth"], _eligible(s, arrays), s.rows))
     base = bases[s.base][which]
     columns = [base + m * kinds[HARMLESS][which] for m in s.shown]
     columns += [base + s.compared * kinds[kind][which] for kind in ("shuffled", "Gaussian")]
@@ -172,11 +173,3 @@ def _eligible(s: Gallery, arrays: dict[str, Tensor]) -> Tensor:
     """Images recognised before, and of the attacked ones no longer after."""
     right = arrays["label natural"] == arrays["truth"]
     return right & (arrays["label adversarial"] != arrays["truth"]) if s.base == "adversarial" else right
-
-
-def _examples(truth: Tensor, eligible: Tensor, count: int) -> Tensor:
-    """The first eligible image of each class, in the order of the set; further ones where there are too few."""
-    candidates = (eligible.nonzero().flatten() if bool(eligible.any()) else torch.arange(len(truth))).tolist()
-    first = {int(truth[i]): i for i in reversed(candidates)}.values()
-    others = [i for i in candidates if i not in first]
-    return torch.tensor(sorted([*sorted(first), *others][:count]))

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from ...errors import FileError
 from ...maps import Shape
 from ...networks import Network, load
+from ..subjects import of_others
 
 T = TypeVar("T")
 
@@ -146,9 +147,15 @@ class Deployed:
     shape: Shape | None
     source: str
 
-    def open(self, folder: Path) -> Network:
-        """The network, from the folder that holds the files."""
-        path = folder / self.file
+    def open(self) -> Network:
+        """The network, from the folder that holds the files.
+
+        Raises:
+            FileError: it is not there.
+        """
+        path = of_others(self.file)
+        if path is None:
+            raise FileError(f"no {self.file} in the folder that BLINDSPACE_MODELS names; put it there")
         return load(f"hf:{path}" if path.is_dir() else path, self.shape)
 
 

@@ -65,7 +65,12 @@ def labels_of(outputs: Tensor) -> Tensor:
 def ulp(values: Tensor) -> Tensor:
     """The distance to the next number of its dtype, of each value."""
     size = values.abs()
-    return torch.nextafter(size, torch.full_like(size, torch.inf)) - size
+    return next_up(size) - size
+
+
+def next_up(values: Tensor) -> Tensor:
+    """The next larger number of its dtype, of each value."""
+    return torch.nextafter(values, torch.full_like(values, torch.inf))
 
 
 class Readings:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..experiment import Kept, Parts, Settings
-from .targets import ROBUST, has_guess, model_file
+from .targets import ROBUST, has_guess, runs
 
 CONTROLS = ("random subspace", "permuted", "harmless")
 PUBLISHED = ("pixels", "cosines")
@@ -29,6 +29,7 @@ class Blackbox(Settings):
 
     Attributes:
         networks: with @ and the side of the images they are resized from.
+        present: those that are not part of the package, and here.
         count: images a network, the first it reads rightly.
         seeds: attacks on each image; of the controls one.
         queries: allowed an image.
@@ -41,6 +42,7 @@ class Blackbox(Settings):
     """
 
     networks: tuple[str, ...] = (ROBUST, "resnet18-ten", "cifar-resnet", "cifar-resnet@96")
+    present: tuple[str, ...] = ()
     count: int = 25
     seeds: int = 2
     queries: int = 1500
@@ -57,9 +59,9 @@ def part_name(name: str, attack: str, kind: str) -> str:
     return f"{name.replace('@', '-')}.{attack}.{kind.replace(' ', '-')}"
 
 
-def present(s: Blackbox) -> list[str]:
+def asked(s: Blackbox) -> list[str]:
     """The networks that are here."""
-    return [name for name in s.networks if name != ROBUST or model_file(name)]
+    return [name for name in s.networks if runs(name, s.present)]
 
 
 def kinds_of(name: str, kinds: Sequence[str]) -> list[str]:
@@ -70,7 +72,7 @@ def kinds_of(name: str, kinds: Sequence[str]) -> list[str]:
 def parts_of(s: Blackbox) -> list[tuple[str, str, str]]:
     """Network, attack and kind of each part, in order."""
     return [
-        (name, attack, kind) for name in present(s) for attack, kinds in KINDS.items() for kind in kinds_of(name, kinds)
+        (name, attack, kind) for name in asked(s) for attack, kinds in KINDS.items() for kind in kinds_of(name, kinds)
     ]
 
 

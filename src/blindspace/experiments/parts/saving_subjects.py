@@ -14,7 +14,7 @@ from ..experiment import Settings
 from ..subjects import Preset, Report, images, trained
 from .controls import gaussian
 from .features import cut
-from .targets import ROBUST, Target, model_file, target
+from .targets import ROBUST, Target, present, target
 
 VIT = "timm:vit_tiny_patch16_224[img_size=32]"
 """Patches of 16×16, 768 values each, become 192; of random weights."""
@@ -72,16 +72,10 @@ def settings(preset: Preset, seed: int) -> NormSaving:
             preset, seed, SMALL, steps=3, iterations=3, queries=6, ranged=1,
             confined=(("cifar-resnet", 2),), budgets=(0.25,),
         )  # fmt: skip
-    present = (ROBUST,) if model_file(ROBUST) else ()
     if preset == "cpu":
-        return NormSaving(preset, seed, present=present)
+        return NormSaving(preset, seed, present=present())
     plan = tuple((name, tuple((group, 10 * count) for group, count in groups)) for name, groups in PLAN)
-    return NormSaving(preset, seed, plan, present, iterations=100, queries=5000, ranged=200)
-
-
-def runs(s: NormSaving, name: str) -> bool:
-    """Whether a network of the plan is here."""
-    return name != ROBUST or name in s.present
+    return NormSaving(preset, seed, plan, present(), iterations=100, queries=5000, ranged=200)
 
 
 @dataclass(frozen=True)

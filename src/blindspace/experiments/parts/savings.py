@@ -15,9 +15,10 @@ from ..experiment import Kept, Part, about
 from ..subjects import Report
 from .confinement import random_subspace
 from .controls import shuffled
+from .magnitudes import next_up
 from .saving_attacks import WAYS, fgsm_images, l2_size
-from .saving_subjects import NormSaving, Subject, first, runs, subject
-from .targets import confined
+from .saving_subjects import NormSaving, Subject, first, subject
+from .targets import confined, runs
 
 CONTROLS = (
     "Gaussian noise",
@@ -40,7 +41,7 @@ def parts(s: NormSaving) -> list[Part]:
     """One for each network and group of attacks, its controls, and the confined attacks."""
     made = []
     for name, groups in s.plan:
-        if runs(s, name):
+        if runs(name, s.present):
             made += [Part(part_name(name, group), partial(_group, s, name, group, n)) for group, n in groups]
             made.append(Part(part_name(name, "controls"), partial(_controls, s, name, groups[0][1])))
     return made + [Part(part_name(name, "confined"), partial(_confined, s, name, n)) for name, n in s.confined]
@@ -85,10 +86,10 @@ def measure(a: Subject, attacked: Tensor, ranged: int) -> dict[str, Tensor]:
     found = {"share": a.space.energy(delta), **_sizes("", delta), **_sizes("rest ", rest)}
     found |= {
         "change": _change(network.outputs(x + rest, dtype), whole),
-        "floor": _change(network.outputs(_next(attacked.to(dtype)), dtype), whole),
+        "floor": _change(network.outputs(next_up(attacked.to(dtype)), dtype), whole),
         "success": network.labels(attacked) != a.y,
         "rest success": network.labels(x + rest) != a.y,
-        "ulp success": network.labels(_next(attacked.to(network.dtype))) != a.y,
+        "ulp success": network.labels(next_up(attacked.to(network.dtype))) != a.y,
     }
     if ranged and network.space == "pixels" and bool(((attacked >= 0) & (attacked <= 1)).all()):
         least = smallest(a.space, delta[:ranged], x[:ranged])
@@ -99,11 +100,6 @@ def measure(a: Subject, attacked: Tensor, ranged: int) -> dict[str, Tensor]:
             "ranged success": network.labels(near.clamp(0, 1)) != a.y[:ranged],
         }
     return found
-
-
-def _next(x: Tensor) -> Tensor:
-    """Every value the next larger number of its precision."""
-    return torch.nextafter(x, torch.full_like(x, torch.inf))
 
 
 def _sizes(which: str, delta: Tensor) -> dict[str, Tensor]:

@@ -7,15 +7,14 @@ with the same package. What was climbed in one distance and is large in the othe
 from __future__ import annotations
 
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...errors import FileError, MissingExtraError, ShapeError, first_line
-from ...evidence.perceptual import LEAST_SIDE, halved
+from ...errors import ShapeError
+from ...evidence.perceptual import LEAST_SIDE, halved, judged, read_weights, scaled
 
 WEIGHTS = Path("weights") / "vST0.0" / "vgg_shift_tolerant.pth"
 """In the folder of the package stlpips-pytorch."""
@@ -55,30 +54,19 @@ def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
 @torch.no_grad()
 def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
     pairs = torch.cat([images, others]).float().expand(-1, 3, -1, -1)
-    x = (2 * pairs - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
+    x = scaled(weights, pairs)
     total = torch.zeros(len(images), dtype=torch.float64)
     for index, stage in enumerate(STAGES):
         x = halved(F.max_pool2d(x, 2, 1)) if index else x
         for number in stage:
             name = f"net.slice{index + 1}.{number}"
             x = F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1))
-        first, second = (x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
-        judged = F.conv2d((first - second).square(), weights[f"lin{index}.model.1.weight"])
-        total += judged.double().mean((1, 2, 3))
+        total += judged(weights, index, x)
     return total
 
 
 @cache
 def _weights() -> dict[str, Tensor]:
-    found = find_spec("stlpips_pytorch")  # finds it without importing it
-    if found is None or not found.submodule_search_locations:
-        raise MissingExtraError("the perceptual distance needs stlpips-pytorch: pip install 'blindspace[metrics]'")
-    path = Path(found.submodule_search_locations[0]) / WEIGHTS
-    try:
-        read: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything for a damaged file
-        raise FileError(
-            f"cannot read the perceptual weights {path} ({first_line(error)}); "
-            "pip install --force-reinstall stlpips-pytorch"
-        ) from error
-    return read
+    names = [f"net.slice{index + 1}.{number}" for index, stage in enumerate(STAGES) for number in stage]
+    needed = [f"{name}.{part}" for name in names for part in ("weight", "bias")]
+    return read_weights(WEIGHTS, (*needed, *(f"lin{i}.model.1.weight" for i in range(len(STAGES)))))

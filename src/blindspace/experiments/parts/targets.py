@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from ...maps import Resize as ResizeMap
 from ...networks import BUILTIN, Network, Resize, harmless, load
 from ...subspaces import Subspace
 from ..experiment import Settings
-from ..subjects import images, trained
+from ..subjects import images, of_others, trained
 from .confinement import behind, everything, kept_by, low_frequency, permuted, random_subspace, spanned
 
 ROBUST = "ibp_3_3_8.onnx.gz"
@@ -48,10 +47,14 @@ def has_guess(name: str) -> bool:
     return name not in (ROBUST, "mnist-mlp")
 
 
-def model_file(name: str) -> Path | None:
-    """A network that is not part of the package, in the folder ``BLINDSPACE_MODELS``; None if it is not there."""
-    path = Path(os.environ.get("BLINDSPACE_MODELS", "")) / name
-    return path if "BLINDSPACE_MODELS" in os.environ and path.is_file() else None
+def present() -> tuple[str, ...]:
+    """Networks that are not part of the package, and here."""
+    return (ROBUST,) if of_others(ROBUST) else ()
+
+
+def runs(name: str, present: Sequence[str]) -> bool:
+    """Whether a network is part of the package, or among those that are here."""
+    return name != ROBUST or name in present
 
 
 @lru_cache(maxsize=1)
@@ -83,7 +86,7 @@ def target(name: str, s: Settings, count: int) -> Target:
 def _network(base: str, s: Settings) -> Network:
     if base in BUILTIN:
         return load(base)
-    path = model_file(base)
+    path = of_others(base)
     if path is not None:
         return load(path, (3, 32, 32), preprocess=_READS)
     return trained(base, s.preset)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..experiment import Parts
-from ..parts.queries import CONTROLS, KINDS, Blackbox, described, kinds_of, needed, part_name, predicted, present, ratio
+from ..parts.queries import CONTROLS, KINDS, Blackbox, asked, described, kinds_of, needed, part_name, predicted, ratio
 from .pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save
 
 STYLE = {
@@ -24,13 +24,13 @@ STYLE = {
 def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
     """Success against queries, a chart for each network."""
     kinds = [kind for kind in KINDS[attack] if kind in STYLE]
-    names = present(s)
+    names = asked(s)
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
     figure = new_figure(7.4 * columns, 3.7 * lines)
     grid = figure.subplots(lines, columns, squeeze=False)
     figure.subplots_adjust(wspace=0.95, hspace=0.5)
-    asked = torch.logspace(0, torch.tensor(s.queries).log10().item(), 16).tolist()
+    budgets = torch.logspace(0, torch.tensor(s.queries).log10().item(), 16).tolist()
     for index, axes in enumerate(grid.flat):
         if index >= len(names):
             axes.axis("off")
@@ -42,7 +42,7 @@ def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
         drawn = []
         for kind in kinds_of(name, kinds):
             kept = done[part_name(name, attack, kind)]
-            x = [q for q in asked if q <= kept.values["most"]]
+            x = [q for q in budgets if q <= kept.values["most"]]
             found = needed(kept, 10 * s.queries)
             y = [float((found <= q).double().mean()) for q in x]
             drawn.append(Line(described(name, kind, kept), x, y, STYLE[kind], kind in CONTROLS))
@@ -60,7 +60,7 @@ def measured(s: Blackbox, done: Parts, path: Path) -> None:
     axes = plain(figure.subplots(), "", "predicted, √(d / (n e))", "measured, SimBA's queries of unconfined")
     axes.plot([0.2, 1.15], [0.2, 1.15], color=MUTED, linewidth=1)
     kinds = [kind for kind in STYLE if kind not in ("unconfined", "harmless")]
-    for name, marker in zip(present(s), MARKERS, strict=False):
+    for name, marker in zip(asked(s), MARKERS, strict=False):
         axes.scatter([], [], color=MUTED, marker=marker, label=name)
         for kind in kinds:
             part = part_name(name, "simba", kind)

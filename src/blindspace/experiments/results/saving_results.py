@@ -11,9 +11,9 @@ from torch import Tensor
 from ..experiment import Kept, Parts
 from ..intervals import of_share
 from ..parts.saving_attacks import WAYS, Way
-from ..parts.saving_subjects import CUTS, VIT, NormSaving, runs
+from ..parts.saving_subjects import CUTS, VIT, NormSaving
 from ..parts.savings import KINDS, part_name
-from ..parts.targets import ROBUST
+from ..parts.targets import ROBUST, runs
 from .pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
 
 NAMED = {
@@ -67,7 +67,7 @@ class Found:
 def attacks(s: NormSaving, done: Parts) -> Iterator[Found]:
     """Every attack on every network that was run."""
     for name, groups in s.plan:
-        for group, _ in groups if runs(s, name) else ():
+        for group, _ in groups if runs(name, s.present) else ():
             yield from (Found(name, way, done[part_name(name, group)]) for way in WAYS[group])
 
 
