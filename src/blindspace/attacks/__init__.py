@@ -1,12 +1,12 @@
 """Floor 4: adversarial perturbations that can be confined to a subspace, one attack a file."""
 
+from ._fgsm import fgsm
+from ._nes import nes
+from ._pgd import pgd
+from ._simba import simba
 from .directions import Basis, Cosines, Directions, Pixels, Uniform
-from .fgsm import fgsm
 from .gradient import Attacked
-from .nes import nes
-from .pgd import pgd
 from .score import Queried
-from .simba import simba
 
 __all__ = [
     "Attacked",

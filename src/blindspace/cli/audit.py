@@ -17,7 +17,7 @@ from ..report.audit import audit as run_audit
 from ..report.bench import check
 from ..report.spectrum import draw
 from ..solvers import NAMES
-from ..subspaces import SoftDimension, spectrum
+from ..subspaces import EpsilonNullity, spectrum
 from .output import (
     InputShapeOption,
     JsonOption,
@@ -118,7 +118,7 @@ def _some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _soft(soft: SoftDimension) -> Table:
+def _soft(soft: EpsilonNullity) -> Table:
     table = Table(
         box=None, header_style="bold", title=f"directions that move the front by little: {escape(soft.method)}"
     )

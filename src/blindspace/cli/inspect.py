@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ..data import SAMPLES, samples, write_images, write_png
 from ..errors import FileError
-from ..evidence.canonical import canonical
+from ..evidence._canonical import canonical
+from ..evidence._fingerprint import fingerprint
+from ..evidence._inspect import Reference, reference
+from ..evidence._inspect import inspect as measure
+from ..evidence._verify import verify
 from ..evidence.detection import detect
-from ..evidence.fingerprint import fingerprint
-from ..evidence.inspect import Reference, reference
-from ..evidence.inspect import inspect as measure
-from ..evidence.verify import verify
 from ..networks import Network, harmless, load
 from ..report.bench import check
 from ..report.inspect import detection_table, draw, table

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ..evidence.leakage import leakage as measure
+from ..evidence._leakage import leakage as measure
 from ..networks import load
 from ..report.bench import check
 from ..report.leakage import draw, summary, table

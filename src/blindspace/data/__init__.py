@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from ._fetch import fetch
+from ._samples import SAMPLES, samples
 from .classes import CLASSES
 from .datasets import NAMES, load
-from .fetch import fetch
 from .images import NamedImage, check_pixels, read_image, read_images, write_images, write_png
 from .imageset import ImageSet
-from .samples import SAMPLES, samples
 from .sources import SOURCES
 
 __all__ = [

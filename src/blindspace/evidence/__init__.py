@@ -1,15 +1,15 @@
 """Floor 6: what can be claimed afterwards."""
 
-from .canonical import Canonical, canonical
-from .completion import complete
+from ._canonical import Canonical, canonical
+from ._fingerprint import fingerprint
+from ._identify import Identification, Probe, identify, probe
+from ._inspect import Inspection, Reference, inspect, reference
+from ._leakage import Leakage, leakage
+from ._similarity import Similarity, similarity
+from ._verify import Evidence, verify
+from .conditional_mean import complete
 from .energy import Energies, blind_energy
-from .fingerprint import fingerprint
-from .identify import Identification, Probe, identify, probe
-from .inspect import Inspection, Reference, inspect, reference
-from .leakage import Leakage, leakage
 from .prior import Prior
-from .similarity import Similarity, similarity
-from .verify import Evidence, verify
 
 __all__ = [
     "Canonical",

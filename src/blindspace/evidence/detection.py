@@ -14,7 +14,7 @@ from ..errors import MissingExtraError
 from ..perturbations.keyed import Key
 from ..perturbations.recipe import Recipe
 from ..subspaces import Subspace
-from .inspect import Progress, Reference, score
+from ._inspect import Progress, Reference, score
 from .processing import blurred, jpeg, noisy
 from .roc import Roc, roc
 

@@ -17,7 +17,7 @@ from ..data import ImageSet, samples
 from ..data import load as load_dataset
 from ..files import home
 from ..networks import BUILTIN, Network, Recipe, load, train
-from ..networks.paper import known, paper_recipe
+from ..networks.paper_networks import known, paper_recipe
 
 Preset = Literal["smoke", "cpu", "paper"]
 Report = Callable[[int, int, str], None]

@@ -1,20 +1,20 @@
 """Floor 1: what a layer does to a perturbation. One kind of linear map a file."""
 
-from .composed import Composed, compose
+from ._gather import Gather, gather
+from ._summed import Summed, summed
 from .convolution import Convolution
 from .dense import Dense
+from .diagonal import Diagonal
 from .jacobian import Jacobian
+from .kronecker import Kronecker
 from .linear_map import LinearMap, Shape
 from .modules import from_module, is_affine, register
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
 from .rearrange import Identity, Rearrange
 from .resize import Resize
-from .scale import Scale
-from .selection import Selection, selection
-from .separable import Separable
-from .stacked import Stacked, stacked
-from .summed import Summed, summed
+from .simplify import Composed, compose
+from .vstack import VStack, vstack
 
 __all__ = [
     "AdaptiveAveragePooling",
@@ -22,23 +22,23 @@ __all__ = [
     "Composed",
     "Convolution",
     "Dense",
+    "Diagonal",
+    "Gather",
     "Identity",
     "Jacobian",
+    "Kronecker",
     "LinearMap",
     "Padding",
     "Rearrange",
     "Resize",
-    "Scale",
-    "Selection",
-    "Separable",
     "Shape",
-    "Stacked",
     "Summed",
+    "VStack",
     "compose",
     "from_module",
+    "gather",
     "is_affine",
     "register",
-    "selection",
-    "stacked",
     "summed",
+    "vstack",
 ]

@@ -109,7 +109,7 @@ class LinearMap(ABC):
 
     def __matmul__(self, inner: LinearMap) -> LinearMap:
         """``(a @ b)(x) = a(b(x))``."""
-        from .composed import Composed
+        from .simplify import Composed
 
         return Composed(self, inner)
 

@@ -10,15 +10,15 @@ import torch
 from torch import nn
 
 from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError
-from .composed import compose
 from .convolution import Convolution
 from .dense import Dense
+from .diagonal import Diagonal
 from .linear_map import LinearMap, Shape
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
 from .rearrange import Identity, Rearrange
 from .resize import Resize
-from .scale import Scale
+from .simplify import compose
 
 Rule = Callable[[Any, Shape], LinearMap]
 RULES: dict[type[nn.Module], Rule] = {}
@@ -209,7 +209,7 @@ def _batch_norm(module: nn.BatchNorm2d, shape: Shape) -> LinearMap:
     scale = (module.running_var.double() + module.eps).rsqrt()
     if module.affine:
         scale = scale * module.weight.double()
-    return Scale(scale.reshape(-1, *[1] * (len(shape) - 1)), shape)
+    return Diagonal(scale.reshape(-1, *[1] * (len(shape) - 1)), shape)
 
 
 @register(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
+from .kronecker import Kronecker
 from .linear_map import Shape
-from .separable import Separable
 
 
-class AveragePooling(Separable):
+class AveragePooling(Kronecker):
     """torch's ``AvgPool1d``, ``AvgPool2d`` and ``AvgPool3d``.
 
     Args:
@@ -48,7 +48,7 @@ class AveragePooling(Separable):
         self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), tuple(padding)
 
 
-class AdaptiveAveragePooling(Separable):
+class AdaptiveAveragePooling(Kronecker):
     """torch's ``AdaptiveAvgPool1d``, ``…2d`` and ``…3d``.
 
     Args:

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError
+from .kronecker import Kronecker
 from .linear_map import Shape
-from .separable import Separable
 
 TORCH_AXES = {
     "nearest": None,
@@ -32,7 +32,7 @@ Array = np.ndarray
 Filter = Callable[[Array], Array]
 
 
-class Resize(Separable):
+class Resize(Kronecker):
     """``torch.nn.functional.interpolate`` or Pillow's ``Image.resize``.
 
     The torch convention's matrices are torch's own answers to unit vectors in float64; for float32 images torch rounds

@@ -1,13 +1,13 @@
 """Floor 4: from a model to its maps."""
 
+from ._front import ends, front, harmless, record
+from ._layers import LayerReport, layers, measure
+from ._load import load
 from .builtin import BUILTIN, Recipe
 from .following.recording import Layer, Recording
-from .front import ends, front, harmless, record
-from .layers import LayerReport, layers, measure
-from .load import load
-from .modules import CentreCrop, Normalise, Resize
 from .network import Network
-from .paper import PAPER
+from .paper_networks import PAPER
+from .preprocessing_modules import CentreCrop, Normalise, Resize
 from .training import Card, train
 
 __all__ = [

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..errors import UnknownNameError
-from .modules import Normalise, ResidualBlock
+from .preprocessing_modules import Normalise, ResidualBlock
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..data.imageset import ImageSet
 from ..errors import FileError, ValueRangeError, first_line
 from ..files import home, sha256, unwritable, writing
 from .builtin import Recipe
-from .paper import known
+from .paper_networks import known
 
 Report = Callable[[int, int, float, str], None]
 """Called after every step with (steps done, steps in all, loss, message)."""

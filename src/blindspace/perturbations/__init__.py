@@ -1,11 +1,11 @@
 """Floor 5: making perturbations with a wanted effect, or none."""
 
+from ._decoy import Decoy, decoy
+from ._family import Decomposition, Relation, decompose, family, relation, smallest
+from ._largest import Largest, largest
+from ._least_harmful import LeastHarmful, least_harmful
 from .contour import ContourGrid, contour_grid
-from .decoy import Decoy, decoy
-from .family import Decomposition, Relation, decompose, family, relation, smallest
 from .keyed import Key, key_score, keyed_noise
-from .largest import Largest, largest
-from .least_harmful import LeastHarmful, least_harmful
 from .recipe import Recipe
 from .rounding import round_to_levels
 from .sample import harmless_noise, rescale

@@ -18,10 +18,10 @@ from ..errors import ShapeError, UnknownNameError, ValueRangeError
 from ..maps.linear_map import checked
 from ..subspaces import Subspace, norms
 from ..subspaces.box import Norm
-from .decoy import decoy
+from ._decoy import decoy
+from ._largest import largest
 from .exact import into_box, where_saturated
 from .keyed import Key, keyed_noise
-from .largest import largest
 from .repeated import Project, repeated, with_basis
 from .sample import rescale
 from .text import text_picture

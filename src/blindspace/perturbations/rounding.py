@@ -24,8 +24,8 @@ from ..errors import ShapeError, ValueRangeError
 from ..maps import Composed, LinearMap
 from ..maps.linear_map import checked
 from ..subspaces import Subspace
-from .cells import WHOLE, Index, cells_of, narrowest, stages_of, through
-from .feedback import Quadratic, improved, quadratic, rounded
+from .blocks import WHOLE, Index, cells_of, narrowest, stages_of, through
+from .error_feedback import Quadratic, improved, quadratic, rounded
 
 Progress = Callable[[int, int, str], None]
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..maps import LinearMap, Shape
 from ..networks import LayerReport, Network, ends, front, layers, measure
-from ..subspaces import SoftDimension, Subspace, nullspace, soft_dimension
+from ..subspaces import EpsilonNullity, Subspace, nullspace, soft_dimension
 
 Progress = Callable[[int, int, str], None]
 """Called with (steps done, steps in all, what comes next)."""
@@ -68,7 +68,7 @@ class Audit:
     space: Subspace
     residual: float
     shown: Shown | None
-    soft: SoftDimension | None
+    soft: EpsilonNullity | None
     layers: tuple[LayerReport, ...]
 
     @property

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 
+from ..evidence._inspect import Inspection
 from ..evidence.detection import Detection
-from ..evidence.inspect import Inspection
 from ..files import writing
 from .bench import check
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..evidence.leakage import ANYONE, CONTROL, NATURAL, PAIRS, VISIBLE, WITH, WITHOUT, Leakage, Recovery
+from ..evidence._leakage import ANYONE, CONTROL, NATURAL, PAIRS, VISIBLE, WITH, WITHOUT, Leakage, Recovery
 from ..files import writing
 from .bench import check
 

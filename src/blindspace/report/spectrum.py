@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ValueRangeError
 from ..files import writing
-from ..subspaces.soft import SoftDimension, Spectrum
+from ..subspaces.epsilon_nullity import EpsilonNullity, Spectrum
 from .bench import check
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ APART = 0.045
 """Least distance of two labels, as a share of the chart's height."""
 
 
-def draw(spectrum: Spectrum, soft: SoftDimension | None, path: Path) -> None:
+def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
     """Draw σ / ‖A‖ of every direction, largest first, on a logarithmic axis; those of σ = 0, to rounding, as a band.
 
     Args:
@@ -78,7 +78,7 @@ def _style(axes: Axes) -> None:
     axes.set_frame_on(False)
 
 
-def _mark(axes: Axes, soft: SoftDimension, marks: list[float]) -> None:
+def _mark(axes: Axes, soft: EpsilonNullity, marks: list[float]) -> None:
     """A line at each threshold, where it meets the curve, and its count beside the chart; labels never overlap."""
     to_share = axes.transAxes.inverted()
     height = -1.0
@@ -104,7 +104,7 @@ def _mark(axes: Axes, soft: SoftDimension, marks: list[float]) -> None:
         )
 
 
-def label(soft: SoftDimension, index: int) -> str:
+def label(soft: EpsilonNullity, index: int) -> str:
     """One count in words, such as ``ε = 0.01 ‖A‖: 512``; with its bounds where it is not exact."""
     size = f"{soft.thresholds[index]:g}" + (" ‖A‖" if soft.relative else "")
     count, kind = f"{soft.counts[index]:,}", soft.kinds[index]

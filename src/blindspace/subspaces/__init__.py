@@ -1,16 +1,16 @@
 """Floor 3: where perturbations live."""
 
+from ._nullspace import Nullspace, nullspace, rowspace
+from ._span import span
 from .box import Nearest, nearest, norms
 from .combine import intersection, union
-from .nullspace import Nullspace, nullspace, rowspace
-from .soft import SoftDimension, Spectrum, soft_dimension, spectrum
-from .span import span
+from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
 from .subspace import Split, Subspace
 
 __all__ = [
+    "EpsilonNullity",
     "Nearest",
     "Nullspace",
-    "SoftDimension",
     "Spectrum",
     "Split",
     "Subspace",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, UnknownNameError, ValueRangeError
-from .splitting import size, splitting
+from .davis_yin import size, splitting
 from .subspace import Subspace
 
 Norm = Literal["linf", "l2"]

@@ -7,10 +7,10 @@ from math import lcm, prod
 
 import torch
 
-from ..maps import Composed, Convolution, LinearMap, Padding, Rearrange, Scale, Selection, Stacked, compose, stacked
-from ..solvers.diagonal import DiagonalSolver
-from ..solvers.identity import map_key
-from .nullspace import nullspace
+from ..maps import Composed, Convolution, Diagonal, Gather, LinearMap, Padding, Rearrange, VStack, compose, vstack
+from ..solvers.factor_cache.key import map_key
+from ..solvers.projectors.diagonal import DiagonalSolver
+from ._nullspace import nullspace
 from .subspace import Subspace, same_shape
 
 LARGEST_PATCH = 4096
@@ -51,13 +51,13 @@ def side_by_side(maps: Sequence[LinearMap]) -> LinearMap:
     Raises:
         ShapeError: their inputs differ.
     """
-    parts = [part for map in maps for part in (map.parts if isinstance(map, Stacked) else [map])]
+    parts = [part for map in maps for part in (map.parts if isinstance(map, VStack) else [map])]
     factors = [_without_moves(part.factors if isinstance(part, Composed) else [part]) for part in parts]
     shared = 0
     # The last factor of each stays, so that there is something to stack.
     while shared < min(len(each) for each in factors) - 1 and _alike([each[shared] for each in factors]):
         shared += 1
-    rest = stacked(_in_common_patches([compose(*each[shared:]) for each in factors]))
+    rest = vstack(_in_common_patches([compose(*each[shared:]) for each in factors]))
     return compose(*factors[0][:shared], rest) if shared else rest
 
 
@@ -65,7 +65,7 @@ def _without_moves(factors: list[LinearMap]) -> list[LinearMap]:
     """Without the last ones that only move, pad or scale values and lose none."""
     while len(factors) > 1:
         last = factors[-1]
-        if not isinstance(last, Scale | Padding | Rearrange | Selection) or DiagonalSolver(last).dim:
+        if not isinstance(last, Diagonal | Padding | Rearrange | Gather) or DiagonalSolver(last).dim:
             break
         factors = factors[:-1]
     return factors

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ...errors import UnknownNameError, ValueRangeError
 from ...maps import LinearMap, Shape, from_module
 from ...networks import load
-from ...networks.modules import Resize
+from ...networks.preprocessing_modules import Resize
 
 SIDES = (32, 64, 128, 224, 320, 512)
 """Image sides at which the stem of the picture is measured."""

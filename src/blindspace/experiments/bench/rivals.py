@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ...errors import MissingExtraError
-from ...maps import Convolution, Dense, LinearMap, Separable
+from ...maps import Convolution, Dense, Kronecker, LinearMap
 from .cases import BenchCase
 from .measure import BATCH, BATCH_BYTES, Project, affordable, noise, residual, taken, turns
 from .memory import held, peak
@@ -187,7 +187,7 @@ def sparsity_of(map: LinearMap) -> Sparsity | None:
         case Dense():
             near, reads, coupled = 1, map.matrix.shape[1], len(map.matrix)
             positions = map.out_dim / len(map.matrix)
-        case Separable():
+        case Kronecker():
             near, positions = 3, map.out_dim
             reads = prod(_widest(matrix) for matrix in map.matrices)
             coupled = prod(_widest(matrix @ matrix.T) for matrix in map.matrices)

@@ -15,7 +15,7 @@ from torch import nn
 
 from ...data import ImageSet
 from ...errors import FileError
-from ...networks.paper import SHAPES, Stem, convolutional, mlp5
+from ...networks.paper_networks import SHAPES, Stem, convolutional, mlp5
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, seed_of
 from ..parts.dimensions import at_most, error, in_words, measured, singular_values, verdict
 from ..parts.steps import train_steps

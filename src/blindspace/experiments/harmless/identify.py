@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...evidence.identify import SAME, Probe, probe
+from ...evidence._identify import SAME, Probe, probe
 from ...networks import BUILTIN, Network, load
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
 from ..intervals import of_share

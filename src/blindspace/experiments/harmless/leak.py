@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...evidence import Leakage, blind_energy, leakage, verify
-from ...evidence.leakage import ANYONE, BOXED, CONTROL, PAIRS, VISIBLE, WITH, WITHOUT, WRONG, Recovery
+from ...evidence._leakage import ANYONE, BOXED, CONTROL, PAIRS, VISIBLE, WITH, WITHOUT, WRONG, Recovery
 from ...networks import Network, harmless
 from ...networks.builtin import cifar_resnet
 from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about

@@ -9,7 +9,7 @@ from math import comb
 import torch
 from torch import Tensor
 
-from ...evidence.identify import Identification, Probe
+from ...evidence._identify import Identification, Probe
 from ...evidence.processing import jpeg, noisy
 from ...networks import Network
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...attacks.directions import by_frequency, frequencies, waves
-from ...maps import LinearMap, Separable, Shape
+from ...maps import Kronecker, LinearMap, Shape
 from ...solvers import Certificate
 from ...subspaces import Subspace
 from ...subspaces.complement import Complement, ProjectorMap
@@ -74,13 +74,13 @@ def everything(shape: Shape) -> Subspace:
     return Known(shape, prod(shape), lambda v: v)
 
 
-def kept_by(resize: Separable) -> Subspace:
+def kept_by(resize: Kronecker) -> Subspace:
     """The row space of a resize to fewer pixels, by one orthonormal basis an axis."""
     axes = _axes(resize)
     return Known(resize.in_shape, axes.out_dim, lambda v: axes.adjoint(axes.forward(v)))
 
 
-def behind(resize: Separable, harmless: Tensor) -> Subspace:
+def behind(resize: Kronecker, harmless: Tensor) -> Subspace:
     """What a network sees that reads a resized image: the row space of A R, where R is the resize, of full row rank.
 
     It is the row space of R less R⁺ N(A), for R⁺ h is what in the row space of R becomes h.
@@ -90,16 +90,16 @@ def behind(resize: Separable, harmless: Tensor) -> Subspace:
         harmless: a basis of N(A), ``(k, *small)``, float64.
     """
     axes = _axes(resize)
-    back = Separable([torch.linalg.pinv(matrix) for matrix in resize.matrices], resize.out_shape)
+    back = Kronecker([torch.linalg.pinv(matrix) for matrix in resize.matrices], resize.out_shape)
     lifted = axes.forward(back.forward(harmless))
     unseen = torch.linalg.qr(lifted.flatten(1).T).Q.T.reshape(harmless.shape)
     seen = spanned(unseen, everything(resize.out_shape))
     return Known(resize.in_shape, seen.dim, lambda v: axes.adjoint(seen.project(axes.forward(v))))
 
 
-def _axes(resize: Separable) -> Separable:
+def _axes(resize: Kronecker) -> Kronecker:
     """From an image to its coordinates in the row space of a resize of full row rank."""
-    return Separable([torch.linalg.qr(matrix.T).Q.T for matrix in resize.matrices], resize.in_shape)
+    return Kronecker([torch.linalg.qr(matrix.T).Q.T for matrix in resize.matrices], resize.in_shape)
 
 
 def low_frequency(shape: Shape, dim: int) -> Subspace:

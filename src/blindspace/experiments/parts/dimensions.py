@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...maps import Convolution, LinearMap, from_module
 from ...networks import Layer, measure
 from ...solvers import Certificate
-from ...solvers.modular import exact_rank
+from ...solvers.rank.modular_elimination import exact_rank
 
 Verdict = Literal["right", "wrong", "numerical", "undecided"]
 """Of max(n − m, 0): ``right`` and ``wrong`` where the rank is proved; else what the certificate is."""

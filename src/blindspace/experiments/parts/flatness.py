@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...attacks import pgd
 from ...networks import Network, harmless, layers
-from ...networks.paper import SKIPPED
+from ...networks.paper_networks import SKIPPED
 from ...subspaces import Subspace, norms, nullspace
 from ..experiment import Kept, Part, Settings, about
 from ..subjects import NAMED, Preset, Report, images, trained

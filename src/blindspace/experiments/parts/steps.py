@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import BatchSampler, RandomSampler
 
 from ...data import ImageSet
-from ...networks.paper import paper_recipe
+from ...networks.paper_networks import paper_recipe
 from ...networks.training import augment
 from ..subjects import Report
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...maps import Convolution, LinearMap
 from ...networks import Layer, measure
-from ...solvers import patchwise
+from ...solvers.projectors import patchwise
 from ..experiment import Parts
 from .dimensions import by_pattern, error, meets_corollary_1, verdict
 

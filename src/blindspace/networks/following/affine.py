@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ShapeError
-from ...maps import Identity, LinearMap, Padding, Rearrange, Scale, Selection, Shape, compose, stacked, summed
+from ...maps import Diagonal, Gather, Identity, LinearMap, Padding, Rearrange, Shape, compose, summed, vstack
 
 
 @dataclass(eq=False)
@@ -113,7 +113,7 @@ def _apart(value: Value) -> bool:
     maps = [map for _, map in value.reads]
     if len(maps) == 1:
         return _loses_nothing(maps[0])
-    if not all(isinstance(map, Padding | Selection) and _loses_nothing(map) for map in maps):
+    if not all(isinstance(map, Padding | Gather) and _loses_nothing(map) for map in maps):
         return False
     taken = torch.cat([map.forward(_ones(map)) != 0 for map in maps])
     return int(taken.sum(0).max()) <= 1
@@ -123,9 +123,9 @@ def _loses_nothing(map: LinearMap) -> bool:
     match map:
         case Rearrange():
             return True
-        case Scale():
+        case Diagonal():
             return bool((map.weight != 0).all())
-        case Padding() | Selection():
+        case Padding() | Gather():
             return bool((map.adjoint(_ones(map.T)) > 0).all())
     return False
 
@@ -168,8 +168,8 @@ def front_map(graph: AffineGraph) -> LinearMap:
         return paths.between(graph.input, values[0])
     before = paths.between(graph.input, start)
     if before.out_dim >= before.in_dim:  # it goes into each branch; only what loses values is better done once
-        return stacked([paths.between(graph.input, value) for value in values])
-    return compose(before, stacked([paths.between(start, value) for value in values]))
+        return vstack([paths.between(graph.input, value) for value in values])
+    return compose(before, vstack([paths.between(start, value) for value in values]))
 
 
 class _Paths:

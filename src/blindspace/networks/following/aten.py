@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BlindspaceError
-from ...maps import Jacobian, LinearMap, Padding, Rearrange, Scale, Shape, compose, selection
+from ...maps import Diagonal, Jacobian, LinearMap, Padding, Rearrange, Shape, compose, gather
 from .affine import Value
 from .aten_call import Call, expanded, value_shape
 from .aten_rules import RULES
@@ -148,12 +148,12 @@ def _simply(call: Call, value: Value, read: Tensor, out_shape: Shape) -> LinearM
         changed = [axis for axis in range(1, axes + 1) if out_shape[axis] != value.shape[axis]]
         start = _first(read, value.shape)
         if value.shape[0] != out_shape[0] or len(changed) > 1:
-            return selection(value.shape, out_shape, read)
+            return gather(value.shape, out_shape, read)
         cuts = [(-start[a], -(value.shape[a] - start[a] - out_shape[a])) for a in range(1, axes + 1)]
         map = Padding(value.shape, cuts)
     else:
-        return selection(value.shape, out_shape, read)
-    return map if map.out_shape == out_shape else selection(value.shape, out_shape, read)
+        return gather(value.shape, out_shape, read)
+    return map if map.out_shape == out_shape else gather(value.shape, out_shape, read)
 
 
 def _first(read: Tensor, shape: Shape) -> list[int]:
@@ -171,7 +171,7 @@ def _sum(call: Call, terms: Sequence[tuple[Any, float]], like: Any = None) -> Re
             continue
         value = call.values[id(tensor)]
         map = expanded(value, tensor, whole)
-        reads.append((value, map if factor == 1 else compose(map, Scale(torch.tensor(factor), map.out_shape))))
+        reads.append((value, map if factor == 1 else compose(map, Diagonal(torch.tensor(factor), map.out_shape))))
     return reads
 
 

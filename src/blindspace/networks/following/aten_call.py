@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ...maps import LinearMap, Rearrange, Shape, selection
+from ...maps import LinearMap, Rearrange, Shape, gather
 from .affine import Value
 
 
@@ -105,4 +105,4 @@ def expanded(value: Value, tensor: Tensor, whole: torch.Size) -> LinearMap:
     if tensor.shape == whole:
         return Rearrange(value.shape, value.shape)
     numbers = torch.arange(tensor.numel()).reshape(tensor.shape).expand(whole)
-    return selection(value.shape, value_shape(numbers), numbers.flatten())
+    return gather(value.shape, value_shape(numbers), numbers.flatten())

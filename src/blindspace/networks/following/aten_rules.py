@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...maps import Dense, LinearMap, Rearrange, Resize, Scale, compose, from_module
+from ...maps import Dense, Diagonal, LinearMap, Rearrange, Resize, compose, from_module
 from .affine import Value
 from .aten_call import Call, batched, expanded, value_shape
 
@@ -45,7 +45,7 @@ def _multiplied(call: Call) -> LinearMap | None:
     tensor = given[own]
     whole = torch.broadcast_shapes(tensor.shape, weight.shape)
     map = expanded(value, tensor, whole)
-    return compose(map, Scale(_compact(weight, whole), map.out_shape))
+    return compose(map, Diagonal(_compact(weight, whole), map.out_shape))
 
 
 def _compact(weight: Tensor, whole: Sequence[int]) -> Tensor:
@@ -57,7 +57,7 @@ def _compact(weight: Tensor, whole: Sequence[int]) -> Tensor:
 @rule("neg")
 def _negated(call: Call) -> LinearMap | None:
     value = call.value("self")
-    return None if value is None else Scale(torch.tensor(-1.0), value.shape)
+    return None if value is None else Diagonal(torch.tensor(-1.0), value.shape)
 
 
 @rule("permute", "transpose", "t")
@@ -149,7 +149,7 @@ def _batch_norm(call: Call) -> LinearMap | None:
     if given.get("weight") is not None:
         scale = scale * given["weight"].detach().double()
     whole = tuple(given["input"].shape)
-    return Scale(_compact(scale.reshape(1, -1, *(1,) * (len(whole) - 2)), whole), value.shape)
+    return Diagonal(_compact(scale.reshape(1, -1, *(1,) * (len(whole) - 2)), whole), value.shape)
 
 
 @rule("avg_pool1d", "avg_pool2d", "avg_pool3d", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d")

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from ...errors import ShapeError
-from ...maps import LinearMap, Padding, Rearrange, Selection, Shape, selection
-from ...maps.selection import positions
+from ...maps import Gather, LinearMap, Padding, Rearrange, Shape, gather
+from ...maps._gather import positions
 from .call import Call, Terms, count, linear, rule, value_shape
 from .session import Array, run_node
 
@@ -98,8 +98,8 @@ def move(in_shape: Shape, numbers: Array, candidates: Sequence[Padding] = ()) ->
     """
     read = torch.from_numpy(numbers.astype(np.int64).ravel()) - 1
     out_shape = value_shape(numbers.shape)
-    found = selection(in_shape, out_shape, read)
-    if isinstance(found, Selection):
+    found = gather(in_shape, out_shape, read)
+    if isinstance(found, Gather):
         for padding in (*candidates, _block(in_shape, out_shape, read)):
             if padding is not None and padding.out_shape == out_shape:
                 same = positions(padding)

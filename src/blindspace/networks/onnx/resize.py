@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...maps import LinearMap, Separable
+from ...maps import Kronecker, LinearMap
 from .call import Call, count, linear
 from .moves import move
 from .session import Array, run_node
@@ -39,7 +39,7 @@ def _resized(call: Call) -> LinearMap | None:
         else torch.eye(tensor[axis], dtype=torch.float64)
         for axis in range(first, len(tensor))
     ]
-    return Separable(matrices, call.shape(0))
+    return Kronecker(matrices, call.shape(0))
 
 
 def _nearest(call: Call) -> LinearMap:
@@ -57,7 +57,7 @@ def _nearest(call: Call) -> LinearMap:
     ]
     while len(matrices) > 1 and len(matrices[0]) == tensor[-len(matrices)]:
         matrices.pop(0)
-    return Separable(matrices, call.shape(0))
+    return Kronecker(matrices, call.shape(0))
 
 
 def _coordinate_mode(call: Call) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...maps import Convolution, Dense, Identity, Jacobian, LinearMap, Rearrange, Scale, Separable, Shape, compose
+from ...maps import Convolution, Dense, Diagonal, Identity, Jacobian, Kronecker, LinearMap, Rearrange, Shape, compose
 from .call import Call, Terms, fitted, linear, rule, value_shape
 from .moves import move
 
@@ -111,12 +111,12 @@ def _average_pool(call: Call) -> LinearMap | None:
             inside = taps[(taps >= 0) & (taps < size)]
             matrix[row, inside] = 1 / (int((taps < size + after).sum()) if whole else max(len(inside), 1))
         matrices.append(matrix)
-    return Separable(matrices, call.shape(0))
+    return Kronecker(matrices, call.shape(0))
 
 
 @linear("GlobalAveragePool")
 def _global_average_pool(call: Call) -> LinearMap:
-    return Separable([torch.full((1, n), 1 / n, dtype=torch.float64) for n in call.tensor(0)[2:]], call.shape(0))
+    return Kronecker([torch.full((1, n), 1 / n, dtype=torch.float64) for n in call.tensor(0)[2:]], call.shape(0))
 
 
 # --- products with a matrix --------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _gemm(call: Call) -> list[Terms] | None:
         terms.append((1, fitted(map, call.shape(1), call.out_shape())))
     if 2 in call.varying:
         beta = torch.tensor(given.get("beta", 1.0), dtype=torch.float64)
-        terms.append((2, compose(_broadcast(call, 2), Scale(beta, call.out_shape()))))
+        terms.append((2, compose(_broadcast(call, 2), Diagonal(beta, call.out_shape()))))
     return [terms]
 
 
@@ -228,7 +228,9 @@ def _added(call: Call) -> list[Terms]:
         terms.append(
             (
                 index,
-                map if factor == 1 else compose(map, Scale(torch.tensor(factor, dtype=torch.float64), map.out_shape)),
+                map
+                if factor == 1
+                else compose(map, Diagonal(torch.tensor(factor, dtype=torch.float64), map.out_shape)),
             )
         )
     return [terms]
@@ -250,12 +252,12 @@ def _scaled(call: Call, weight: Tensor) -> LinearMap:
     whole = call.outputs[0]
     weight = weight.reshape((1,) * (len(whole) - weight.ndim) + tuple(weight.shape))
     weight = weight.squeeze(0) if whole[:1] == (1,) and len(whole) > 1 else weight
-    return compose(_broadcast(call, call.varying[0]), Scale(weight, call.out_shape()))
+    return compose(_broadcast(call, call.varying[0]), Diagonal(weight, call.out_shape()))
 
 
 @linear("Neg")
 def _negated(call: Call) -> LinearMap:
-    return Scale(torch.tensor(-1.0), call.shape(0))
+    return Diagonal(torch.tensor(-1.0), call.shape(0))
 
 
 @linear("BatchNormalization")
@@ -264,7 +266,7 @@ def _batch_norm(call: Call) -> LinearMap | None:
     if given.get("training_mode") or not given.get("spatial", 1) or (call.version < 7 and not given.get("is_test")):
         return None
     scale = call.weight(1) * (call.weight(4) + given.get("epsilon", 1e-5)).rsqrt()
-    return Scale(scale.reshape(-1, *[1] * (len(call.tensor(0)) - 2)), call.shape(0))
+    return Diagonal(scale.reshape(-1, *[1] * (len(call.tensor(0)) - 2)), call.shape(0))
 
 
 @linear("ReduceMean", "ReduceSum")

@@ -16,7 +16,7 @@ from typing import Any
 from ...errors import UnknownNameError, UnsupportedLayerError
 from ...extras import library
 from ...maps import Shape
-from ..modules import CentreCrop, Resize
+from ..preprocessing_modules import CentreCrop, Resize
 from .factory import made, split_options, weigh
 from .preprocessor_config import EXAMPLE, normalise
 from .source import Source, Steps

@@ -21,7 +21,7 @@ from torch import nn
 from ...errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError
 from ...maps import Shape, from_module
 from ...maps.resize import PIL_FILTERS, TORCH_AXES
-from ..modules import CentreCrop, ChannelsLast, FlipChannels, Multiply, Resize
+from ..preprocessing_modules import CentreCrop, ChannelsLast, FlipChannels, Multiply, Resize
 from .preprocessor_config import CONFIG, EXAMPLE, from_config, normalise, read_config
 from .source import Source, Steps
 

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ...errors import FileError
-from ..modules import CentreCrop, FlipChannels, Multiply, Normalise, Resize
+from ..preprocessing_modules import CentreCrop, FlipChannels, Multiply, Normalise, Resize
 from .source import Steps
 
 CONFIG = "preprocessor_config.json"

@@ -1,0 +1,43 @@
+"""Element-wise scaling: normalisation, batch norm in eval, a constant factor."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError
+from .linear_map import LinearMap, Shape
+
+
+class Diagonal(LinearMap):
+    """y = w ⊙ x with a weight that broadcasts over the shape.
+
+    Args:
+        weight: broadcastable to ``shape``, such as ``(C, 1, 1)``; kept in float64.
+        shape: of one input and output.
+
+    Raises:
+        ShapeError: the weight does not broadcast to the shape.
+    """
+
+    def __init__(self, weight: Tensor, shape: Shape) -> None:
+        super().__init__(shape, shape)
+        self.weight = weight.detach().to("cpu", torch.float64)
+        try:
+            fits = torch.broadcast_to(self.weight, shape).shape == torch.Size(shape)
+        except RuntimeError:
+            fits = False
+        if not fits:
+            raise ShapeError(f"a weight of shape {tuple(weight.shape)} does not broadcast to {tuple(shape)}")
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return x * self._cast("weight", x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return y * self._cast("weight", y)
+
+    def _to_scipy(self) -> scipy.sparse.csr_array:
+        diagonal = np.broadcast_to(self.weight.numpy(), self.in_shape).ravel()
+        return scipy.sparse.csr_array(scipy.sparse.diags_array(diagonal))

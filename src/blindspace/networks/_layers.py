@@ -1,0 +1,92 @@
+"""Every linear layer of a network: the nullspace at its own input, and whether that is harmless for the network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import BlindspaceWarning, TooLargeError
+from ..maps import LinearMap
+from ..solvers import Certificate
+from ..solvers.projectors import patchwise
+from ..subspaces import nullspace
+from ._front import record
+from .following.recording import Layer
+from .network import Network
+
+QUICK = 4096
+"""Inputs up to which any layer is measured."""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """A layer with its dimension.
+
+    Attributes:
+        layer: which.
+        certificate: of the rank; None where the layer is too large.
+        reason: which solver served, or why none did.
+    """
+
+    layer: Layer
+    certificate: Certificate | None
+    reason: str
+
+    @property
+    def dim(self) -> int | None:
+        """Dimension of the nullspace; None where the layer is too large."""
+        return None if self.certificate is None else self.layer.map.in_dim - self.certificate.rank
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        map = self.layer.map
+        return {
+            "name": self.layer.name,
+            "kind": self.layer.kind,
+            "in_shape": list(map.in_shape),
+            "in_dim": map.in_dim,
+            "out_dim": map.out_dim,
+            "rank": self.certificate.rank if self.certificate else None,
+            "dim": self.dim,
+            "formula_dim": max(map.in_dim - map.out_dim, 0),
+            "harmless_for_network": self.layer.harmless_for_network,
+            "certificate": self.certificate.to_dict() if self.certificate else None,
+            "reason": self.reason,
+        }
+
+
+def layers(network: Network) -> list[Layer]:
+    """The linear layers in the order they are called; one called twice stands there twice.
+
+    Raises:
+        UnsupportedLayerError: the network cannot be followed.
+    """
+    return list(record(network).layers)
+
+
+def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerReport]:
+    """The dimension of each layer's nullspace, one after the other, so that progress can be shown.
+
+    Args:
+        found: the layers.
+        thorough: also of large layers with as many outputs as inputs, which may take minutes each.
+    """
+    for layer in found:
+        map = layer.map
+        if not thorough and map.in_dim > QUICK and map.out_dim >= map.in_dim and not _cheap(map):
+            yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
+            continue
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", BlindspaceWarning)  # the report carries the certificate's kind
+                space = nullspace(map)
+            yield LayerReport(layer, space.certificate, space.reason)
+        except TooLargeError as error:
+            yield LayerReport(layer, None, str(error))
+
+
+def _cheap(map: LinearMap) -> bool:
+    """Whether one small matrix tells the rank of the whole."""
+    return patchwise.serves(map)

@@ -1,0 +1,219 @@
+"""Building blocks of the built-in networks, and of the preprocessing in front of others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ShapeError
+from ..maps import Diagonal, LinearMap, Padding, Rearrange, Shape, gather, register
+from ..maps import Resize as ResizeMap
+
+
+class Normalise(nn.Module):
+    """(x − mean) / std per channel, so that a network takes images in [0, 1] as they are.
+
+    Args:
+        mean: one value a channel, in units of the image.
+        std: one value a channel, positive.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean))
+        self.register_buffer("std", torch.tensor(std))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` in [0, 1] to the same shape, of about zero mean and unit variance."""
+        return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+
+
+class Resize(nn.Module):
+    """Images to another size, as torch or as Pillow (the preprocessing of most published networks) resizes them.
+
+    Args:
+        size: (height, width), or one number for the shorter side; the aspect ratio then stays, the longer side rounded
+            down, as in torchvision, timm and transformers.
+        mode: torch's modes for images, or Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
+        antialias: torch's, of bilinear and bicubic; its other modes have none, and Pillow always does so.
+        convention: "torch", or "pil" for Pillow's own weights, in float arithmetic and differentiable.
+
+    Raises:
+        UnknownNameError: no such mode or convention.
+        ShapeError: the mode is not for images.
+    """
+
+    def __init__(
+        self, size: int | Sequence[int], mode: str = "bilinear", antialias: bool = True, convention: str = "torch"
+    ) -> None:
+        super().__init__()
+        self.size = size if isinstance(size, int) else tuple(size)
+        self.mode, self.convention = mode, convention
+        self.antialias = antialias and mode in ("bilinear", "bicubic")
+        _resize((1, 1, 1), (1, 1), mode, self.antialias, convention)  # says at once what does not exist
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, C, *size)``."""
+        size = self.size_of(x.shape[-2:])
+        # Of one column torch 2.13 antialiases the wrong axis; there the map's own matrices serve.
+        if self.convention == "torch" and not (self.antialias and size[1] == 1):
+            return F.interpolate(x, size, mode=self.mode, antialias=self.antialias)
+        return _resize(tuple(x.shape[1:]), size, self.mode, self.antialias, self.convention).forward(x)
+
+    def size_of(self, image: Sequence[int]) -> tuple[int, int]:
+        """(height, width) after the resize of an image of that height and width."""
+        if not isinstance(self.size, int):
+            return self.size[0], self.size[1]
+        height, width = image
+        short = min(height, width)
+        return int(self.size * height / short), int(self.size * width / short)
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.size}, {self.mode}, antialias={self.antialias}, convention={self.convention}"
+
+
+class CentreCrop(nn.Module):
+    """The middle of an image; of an odd margin the smaller half above or the larger, as torchvision rounds it.
+
+    Args:
+        size: (height, width), or one number for both.
+        smaller_first: of an odd margin always the smaller half above and to the left, as transformers has it.
+    """
+
+    def __init__(self, size: int | Sequence[int], smaller_first: bool = False) -> None:
+        super().__init__()
+        self.size = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.smaller_first = smaller_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, C, *size)``.
+
+        Raises:
+            ShapeError: the image is smaller.
+        """
+        (top, _), (left, _) = self.margins(x.shape[-2:])
+        return x[..., top : top + self.size[0], left : left + self.size[1]]
+
+    def margins(self, image: Sequence[int]) -> list[tuple[int, int]]:
+        """Pixels cut off before and after, an axis, of an image of that height and width.
+
+        Raises:
+            ShapeError: the image is smaller.
+        """
+        if any(n < wanted for n, wanted in zip(image, self.size, strict=True)):
+            raise ShapeError(f"an image of {tuple(image)} pixels has no middle of {self.size}; resize it to more first")
+        cut_before = math.floor if self.smaller_first else round
+        before = [cut_before((n - wanted) / 2) for n, wanted in zip(image, self.size, strict=True)]
+        return [(cut, n - wanted - cut) for n, wanted, cut in zip(image, self.size, before, strict=True)]
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.size}"
+
+
+class Multiply(nn.Module):
+    """Every value times one factor, such as 255 for networks that read pixels from 0 to 255.
+
+    Args:
+        factor: not 0.
+    """
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any batch to one of the same shape."""
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        """What it was made with."""
+        return f"{self.factor:g}"
+
+
+class FlipChannels(nn.Module):
+    """Channels in reverse order: RGB to BGR."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to the same shape."""
+        return x.flip(1)
+
+
+class ChannelsLast(nn.Module):
+    """The channels behind the pixels, as networks of TensorFlow read them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images ``(B, C, H, W)`` to ``(B, H, W, C)``."""
+        return x.permute(0, 2, 3, 1)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions with batch norm and a skip connection (He et al. 2016).
+
+    Args:
+        in_channels: channels read.
+        out_channels: channels written.
+        stride: of the first convolution; the skip connection then is a strided 1×1 convolution.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.relu1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.skip: nn.Module = nn.Identity()
+        if stride != 1 or in_channels != out_channels:
+            self.skip = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False), nn.BatchNorm2d(out_channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features ``(B, in_channels, H, W)`` to ``(B, out_channels, H/stride, W/stride)``."""
+        z = self.relu1(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(z)) + self.skip(x))
+
+
+@register(Normalise)
+def _normalise(module: Normalise, shape: Shape) -> LinearMap:
+    return Diagonal(1 / module.std.double().view(-1, 1, 1), shape)
+
+
+@lru_cache(maxsize=8)
+def _resize(shape: Shape, size: tuple[int, int], mode: str, antialias: bool, convention: str) -> ResizeMap:
+    return ResizeMap(shape, size, mode, antialias and convention == "torch", convention)
+
+
+@register(Resize)
+def _resized(module: Resize, shape: Shape) -> LinearMap:
+    return _resize(shape, module.size_of(shape[-2:]), module.mode, module.antialias, module.convention)
+
+
+@register(CentreCrop)
+def _cropped(module: CentreCrop, shape: Shape) -> LinearMap:
+    return Padding(shape, [(-before, -after) for before, after in module.margins(shape[-2:])])
+
+
+@register(Multiply)
+def _multiplied(module: Multiply, shape: Shape) -> LinearMap:
+    return Diagonal(torch.tensor(module.factor, dtype=torch.float64), shape)
+
+
+@register(FlipChannels)
+def _flipped(module: FlipChannels, shape: Shape) -> LinearMap:
+    return gather(shape, shape, torch.arange(math.prod(shape)).reshape(shape).flip(0))
+
+
+@register(ChannelsLast)
+def _channels_last(module: ChannelsLast, shape: Shape) -> LinearMap:
+    return Rearrange(shape, (*shape[1:], shape[0]), order=(1, 2, 0))

@@ -1,0 +1,157 @@
+"""The least harmful perturbations of a layer that has no harmless ones (lemma 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import scipy.linalg
+import torch
+from torch import Tensor, nn
+
+from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
+from ..maps import Dense, LinearMap, Shape
+from ..solvers import Solver, choose
+from ..solvers.projectors.dense import MEMORY_LIMIT
+from ..solvers.spectra.smallest_triplets import smallest_triplets
+from ..subspaces._nullspace import as_map
+
+SVD_LIMIT = 1024
+"""Up to so many input values LAPACK's SVD of the whole matrix is used."""
+
+MANY = 8
+"""Where more than one direction in so many is wanted, it is quicker, too."""
+
+NEARLY_HARMLESS = 1e-6
+"""Share of ‖A‖ below which a smallest σ is reason to ask for the nullspace."""
+
+
+@dataclass(frozen=True)
+class LeastHarmful:
+    """The k directions a layer shows least; unpacks as ``directions, sigma``.
+
+    Attributes:
+        directions: orthonormal right singular vectors, smallest σ first, float64 ``(k, *in_shape)``.
+        sigma: ‖A v‖ of each, float64 ``(k,)``; 0 to rounding where v is harmless.
+        residual: ‖AᵀA v − σ² v‖ / ‖A‖² of each, ``(k,)``.
+        bound: a singular value of A lies within it of σ (Weyl's theorem on the residual), ``(k,)``. It falls as the
+            residual; the error of σ falls as its square.
+    """
+
+    directions: Tensor
+    sigma: Tensor
+    residual: Tensor
+    bound: Tensor
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield self.directions
+        yield self.sigma
+
+    @property
+    def relative_residual(self) -> Tensor:
+        """‖AᵀA v − σ² v‖ / σ² of each, ``(k,)``; without meaning where v is harmless."""
+        return self.bound / self.sigma
+
+
+def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k: int = 1) -> LeastHarmful:
+    """argmin ‖A δ‖ over ‖δ‖ = 1 and the k − 1 next: eigenvectors of AᵀA to its smallest eigenvalues (lemma 2).
+
+    Where the nullspace is not {0} the first ones are harmless, σ = 0: random members of it, from a fixed seed. The
+    others come from the whole matrix where it is small, else from an iteration that stops by its residual
+    (``solvers/triplets.py``).
+
+    Args:
+        layer: a linear map, or an affine module.
+        in_shape: of one input of the module; not needed for a map.
+        k: how many.
+
+    Raises:
+        ValueRangeError: k is below 1 or above the input dimension.
+        TooLargeError: it would take too much memory.
+        NotConvergedError: the residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
+        UnsupportedLayerError: the module is not affine.
+    """
+    map = as_map(layer, in_shape)
+    n = map.in_dim
+    if not 1 <= k <= n:
+        raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
+    if isinstance(map, Dense):
+        vectors = _by_token(map, k)
+    elif n <= SVD_LIMIT or MANY * k > n:
+        vectors = _by_svd(map, k)
+    else:
+        vectors = _at_any_size(map, k)
+    return _measured(map, vectors)
+
+
+def _measured(map: LinearMap, directions: Tensor) -> LeastHarmful:
+    image = map.forward(directions)
+    sigma = image.flatten(1).norm(dim=1)
+    error = (map.adjoint(image).flatten(1) - sigma[:, None] ** 2 * directions.flatten(1)).norm(dim=1)
+    tiny = np.finfo(float).tiny
+    # The smallest singular values are no larger than these σ, whatever the residual (Courant and Fischer).
+    bound = torch.minimum(error / sigma.clamp_min(tiny), sigma)
+    return LeastHarmful(directions, sigma, error / max(map.norm() ** 2, tiny), bound)
+
+
+def _at_any_size(map: LinearMap, k: int) -> Tensor:
+    """Harmless directions first, ``(k, *in_shape)``.
+
+    A layer with as many outputs as inputs need have none: whether it has is asked only where the iteration finds a σ
+    next to 0.
+    """
+    solver = None
+    if map.out_dim >= map.in_dim and map.norm() > 0:
+        found = smallest_triplets(map, k).vectors
+        if float(map.forward(found[:1]).norm()) > NEARLY_HARMLESS * map.norm():
+            return found
+        with suppress(TooLargeError, UnsupportedLayerError):
+            solver = choose(map)
+        if solver is None or solver.dim == 0:
+            return found
+    solver = solver or choose(map)
+    harmless = _harmless(solver, min(k, solver.dim))
+    if len(harmless) == k:
+        return harmless
+    return torch.cat([harmless, smallest_triplets(map, k - len(harmless), harmless).vectors])
+
+
+def _harmless(solver: Solver, count: int) -> Tensor:
+    """Orthonormal members of the nullspace, ``(count, *in_shape)``."""
+    generator = torch.Generator().manual_seed(0)
+    v = torch.randn(count, *solver.map.in_shape, generator=generator, dtype=torch.float64)
+    for _ in range(2):  # the second time takes out what rounding left, where few directions remain to the last ones
+        q, _ = torch.linalg.qr(solver.project(v).flatten(1).T)
+        v = q.T.reshape(v.shape).contiguous()
+    return v
+
+
+def _by_token(map: Dense, k: int) -> Tensor:
+    """Those of its matrix, each at one token after the other."""
+    tokens = prod(map.leading)
+    vectors = _by_svd(Dense(map.matrix), -(-k // tokens))
+    index = torch.arange(k)
+    directions = torch.zeros(k, tokens, map.matrix.shape[1], dtype=torch.float64)
+    directions[index, index % tokens] = vectors[index // tokens]
+    return directions.reshape(k, *map.in_shape)
+
+
+def _by_svd(map: LinearMap, k: int) -> Tensor:
+    """``(k, *in_shape)``.
+
+    Raises:
+        TooLargeError: A and its singular vectors do not fit.
+    """
+    m, n = map.out_dim, map.in_dim
+    side = n if m < n else min(m, n)
+    needed = 8 * (2 * m * n + m * min(m, n) + 2 * n * side)
+    if needed > MEMORY_LIMIT:
+        raise TooLargeError(
+            f"the SVD for the {k} least harmful directions of {map} ({m} × {n}) takes {needed / 2**30:.1f} GiB, above "
+            f"the limit of {MEMORY_LIMIT / 2**30:.0f} GiB; take fewer of them, or a smaller input shape"
+        )
+    _, _, vt = scipy.linalg.svd(map.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
+    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *map.in_shape)

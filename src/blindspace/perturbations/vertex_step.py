@@ -1,0 +1,149 @@
+"""Steps of linear programming up to a local maximum of the norm over nullspace ∩ box, a vertex.
+
+‖δ‖² is convex, so it lies above its tangent: whatever maximises ⟨δ₀, δ⟩ is at least as long as δ₀. Steps from one
+maximiser to the next end, after finitely many, at a vertex from which no linear programme leads higher. Where the front
+falls into parts that share neither inputs nor outputs, as one that reads patch by patch does, each part is a programme
+of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from ..errors import TooLargeError
+from ..maps import LinearMap
+from ..solvers.dense_algebra.orthonormal_basis import projector
+from ..subspaces import Subspace
+from .exact import into_box
+from .repeated import repeated
+
+LARGEST_PART = 4096
+"""Values of one linear programme at most; one of 3072 takes minutes."""
+
+AIM = 1e-8
+"""How far inside the box a vertex is brought; HiGHS leaves some values outside by rounding."""
+
+ENOUGH = 1e-9
+"""A gap below this share of ‖δ‖² is none."""
+
+
+@dataclass(frozen=True)
+class VertexStep:
+    """Where the linear programmes led.
+
+    Attributes:
+        value: float64 ``(B, *shape)``, in the space to rounding and in the box to the last bit, no shorter than the
+            perturbations given.
+        gap: the maximum of ⟨δ₀, δ⟩ less ‖δ₀‖² at the point δ₀ from which the last programme set out, ``(B,)``.
+        steps: programmes solved for each image, int64 ``(B,)``.
+    """
+
+    value: Tensor
+    gap: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True)
+class Part:
+    """Values that outputs of their own read, and no others.
+
+    Attributes:
+        values: which, int64 ``(n,)``.
+        null: orthonormal basis of the perturbations that these outputs do not show, ``(n, dim)``; or None, and then
+        row: one of what they do show, ``(n, rank)``.
+    """
+
+    values: np.ndarray
+    null: np.ndarray | None
+    row: np.ndarray | None
+
+    def highest(self, slope: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """The perturbation that maximises ⟨slope, δ⟩ over nullspace ∩ box; 0 where HiGHS finds none.
+
+        Args:
+            slope: ``(n,)``, as low and high.
+            low: smallest changes.
+            high: largest changes.
+        """
+        if self.row is not None:
+            constraint = LinearConstraint(self.row.T, 0.0, 0.0)
+            found = milp(-slope, constraints=constraint, bounds=Bounds(low, high)).x
+            return np.zeros_like(slope) if found is None else found
+        assert self.null is not None
+        constraint = LinearConstraint(self.null, low, high)
+        found = milp(-(slope @ self.null), constraints=constraint, bounds=Bounds(-np.inf, np.inf)).x
+        return np.zeros_like(slope) if found is None else self.null @ found
+
+
+def parts(map: LinearMap) -> list[Part]:
+    """The parts of a map that share neither inputs nor outputs.
+
+    Raises:
+        TooLargeError: one has more than ``LARGEST_PART`` values.
+    """
+    matrix = map.to_scipy()
+    outputs = matrix.shape[0]
+    both = scipy.sparse.block_array([[None, matrix], [matrix.T, None]])
+    label = connected_components(both, directed=False)[1]
+    by_label = np.argsort(label[outputs:], kind="stable")
+    groups = np.split(by_label, np.flatnonzero(np.diff(label[outputs:][by_label])) + 1)
+    most = max(len(values) for values in groups)
+    if most > LARGEST_PART:
+        raise TooLargeError(
+            f"a linear programme of {most} values that {map} reads together would take too long, above the limit of "
+            f"{LARGEST_PART}; leave vertex_steps at 0"
+        )
+    found = []
+    for values in groups:
+        rows = np.flatnonzero(label[:outputs] == label[outputs + values[0]])
+        known = projector(matrix[rows][:, values])
+        if known.all_read:
+            null, row = (None if basis is None else basis.numpy() for basis in (known.null, known.row))
+            found.append(Part(values, null, row))
+        else:  # a value that nothing reads is alone
+            found.append(Part(values, np.eye(len(values)), None))
+    return found
+
+
+def vertex_step(space: Subspace, delta: Tensor, low: Tensor, high: Tensor, steps: int = 20) -> VertexStep:
+    """Solve linear programmes (HiGHS) from perturbations to vertices, until none leads higher.
+
+    Args:
+        space: of harmless perturbations.
+        delta: in the space and the box, float64 ``(B, *shape)``.
+        low: smallest change of each value, not above 0, as delta.
+        high: largest change, not below 0, as delta.
+        steps: programmes at most for each image.
+
+    Raises:
+        TooLargeError: a programme would have more than ``LARGEST_PART`` values.
+    """
+    pieces = parts(space.annihilator())
+    vertices = torch.empty_like(delta)
+    gaps, counts = [], []
+    for i, start in enumerate(delta):
+        point, lower, upper = (v.flatten().cpu().numpy() for v in (start, low[i], high[i]))
+        gap, count = np.inf, 0
+        while count < steps and gap > 0:
+            following = np.empty_like(point)
+            for part in pieces:
+                at = part.values
+                following[at] = part.highest(point[at], lower[at], upper[at])
+            gain = point @ (following - point)
+            gap = gain if gain > ENOUGH * (point @ point) else 0.0
+            point = following if gap > 0 else point
+            count += 1
+        vertices[i] = torch.from_numpy(point).reshape(start.shape)
+        gaps.append(gap)
+        counts.append(count)
+    exact = into_box(repeated(space), vertices, low, high, AIM)
+    longer = exact.flatten(1).norm(dim=1) > delta.flatten(1).norm(dim=1)
+    value = torch.where(longer.view(-1, *[1] * (delta.ndim - 1)), exact, delta)
+    return VertexStep(value, torch.tensor(gaps, dtype=torch.float64), torch.tensor(counts))

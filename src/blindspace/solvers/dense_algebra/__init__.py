@@ -1,0 +1,1 @@
+"""Factorisations of dense matrices and iterations on small dense systems."""

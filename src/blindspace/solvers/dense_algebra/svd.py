@@ -1,0 +1,154 @@
+"""The singular value decomposition of a whole matrix, as far as its nullspace and row space need it.
+
+Small matrices take LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times cheaper. What a
+Gram matrix cannot resolve (σ below 3e-5 σ_max: its eigenvalues carry errors of ε σ_max²) is worked out again on A.
+So the singular values fall into three: strong, weak (counted in the rank, but too small for a Gram matrix) and null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse
+import scipy.sparse.linalg
+
+from ..rank.certificate import Certificate, judge
+
+SVD_LIMIT = 640
+"""Up to this size of its smaller side a matrix takes LAPACK's SVD."""
+
+RESOLVED = 1e-9
+"""Eigenvalues of a Gram matrix below this share of the largest are not trusted."""
+
+PROOF = 6.0
+"""How far, in units of its rounding error, the Gram matrix is shifted before Cholesky is to prove its full rank."""
+
+SPARSE = 0.1
+"""Below this share of non-zero entries the Gram matrix is formed by a sparse product."""
+
+Array = np.ndarray
+Apply = Callable[[Array], Array]
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What is needed of A, ``(m, n)``.
+
+    Attributes:
+        certificate: of its rank.
+        strong_pinv: applies A⁺ of the strong part to columns, ``(m, k)`` to ``(n, k)``.
+        strong_rows: makes columns that span the strong part of the row space, ``(n, strong)``.
+        weak: orthonormal right singular vectors of the weak part, ``(n, weak)``.
+        null: orthonormal right singular vectors of the null part where they came along, ``(n, dim)``; else None.
+    """
+
+    certificate: Certificate
+    strong_pinv: Apply
+    strong_rows: Callable[[], Array]
+    weak: Array
+    null: Array | None
+
+
+def spectrum(a: Array) -> Spectrum:
+    """Rank, pseudo-inverse and the parts of the row space.
+
+    Args:
+        a: A, ``(m, n)``, float64, with no row or column of zeros.
+    """
+    if min(a.shape) <= SVD_LIMIT:
+        return _by_svd(a)
+    # Layers are sparse enough that the sparse product wins even when its result is not.
+    b = scipy.sparse.csr_array(a if a.shape[0] <= a.shape[1] else a.T)
+    gram = (b @ b.T).toarray() if b.nnz < SPARSE * a.size else b.toarray() @ b.toarray().T
+    return _by_cholesky(a, gram) or _by_eigenvectors(a, gram)
+
+
+def _by_svd(a: Array) -> Spectrum:
+    u, sigma, vt = scipy.linalg.svd(a, full_matrices=False, check_finite=False)
+    certificate = judge(sigma, a.shape, "SVD")
+    strong = int((sigma**2 > RESOLVED * sigma[0] ** 2).sum())
+    scaled = u[:, :strong] / sigma[:strong] ** 2
+    null = vt[certificate.rank :].T if a.shape[0] >= a.shape[1] else None
+    return Spectrum(
+        certificate,
+        lambda y: a.T @ (scaled @ (u[:, :strong].T @ y)),
+        lambda: a.T @ (u[:, :strong] / sigma[:strong]),
+        vt[strong : certificate.rank].T,
+        null,
+    )
+
+
+def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
+    """Full rank, where Cholesky of the Gram matrix less PROOF·p·ε·‖gram‖ goes through; else None.
+
+    Forming and factoring it are off by p·ε·‖gram‖ at most, so success proves every eigenvalue positive.
+    """
+    start = np.random.default_rng(0).standard_normal(len(gram))
+    ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
+    largest = float(scipy.sparse.linalg.eigsh(gram, **ends)[0])
+    shift = PROOF * len(gram) * float(np.finfo(np.float64).eps) * largest
+    diagonal = gram.ravel()[:: len(gram) + 1]
+    try:
+        diagonal -= shift
+        shifted = scipy.linalg.cho_factor(gram, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
+        return None
+    finally:
+        diagonal += shift
+    inverse = scipy.sparse.linalg.LinearOperator(gram.shape, matvec=_solver(shifted), dtype=np.float64)
+    smallest = shift + 1 / float(scipy.sparse.linalg.eigsh(inverse, **ends)[0])
+    sigma = np.sqrt(np.array([largest, smallest]))
+    found = judge(sigma, a.shape, "Cholesky of the shifted Gram matrix")
+    certificate = replace(found, rank=len(gram), sigma_below=None)
+    wide = a.shape[0] < a.shape[1]
+    # Without a nullspace nobody asks for the pseudo-inverse, and the second factorisation can be spared.
+    solve = _solver(scipy.linalg.cho_factor(gram, lower=True, check_finite=False) if wide else shifted)
+    return Spectrum(
+        certificate,
+        (lambda y: a.T @ solve(y)) if wide else (lambda y: solve(a.T @ y)),
+        lambda: a.T / np.linalg.norm(a, axis=1) if wide else np.eye(a.shape[1]),
+        np.empty((a.shape[1], 0)),
+        None if wide else np.empty((a.shape[1], 0)),
+    )
+
+
+def _solver(factor: tuple[Array, bool]) -> Apply:
+    """Applies the inverse of a factored matrix."""
+    return lambda y: np.asarray(scipy.linalg.cho_solve(factor, y, check_finite=False))
+
+
+def _by_eigenvectors(a: Array, gram: Array) -> Spectrum:
+    wide = a.shape[0] <= a.shape[1]
+    b = a if wide else a.T  # p × q with p ≤ q; its left singular vectors are the Gram matrix's eigenvectors
+    values, vectors = scipy.linalg.eigh(gram, overwrite_a=True, check_finite=False)
+    values, vectors = values[::-1], np.ascontiguousarray(vectors[:, ::-1])
+    count = int((values > RESOLVED * values[0]).sum())
+    strong, weak, values = vectors[:, :count], vectors[:, count:], values[:count]
+    image = b.T @ strong
+    for _ in range(2):
+        # The weak vectors still hold traces of the strong ones, measured here on A itself and taken out.
+        weak = weak - strong @ ((image.T @ (b.T @ weak)) / values[:, None])
+        weak, _ = np.linalg.qr(weak)
+    turn, small, right = scipy.linalg.svd(weak.T @ b, full_matrices=False, check_finite=False)
+    weak = weak @ turn
+    certificate = judge(np.concatenate([np.sqrt(values), small]), a.shape, "Gram eigenvectors, the weakest by SVD")
+    counted = certificate.rank - count
+    scaled = strong / values
+    if wide:
+        return Spectrum(
+            certificate,
+            lambda y: a.T @ (scaled @ (strong.T @ y)),
+            lambda: a.T @ (strong / np.sqrt(values)),
+            right[:counted].T,
+            None,
+        )
+    return Spectrum(
+        certificate,
+        lambda y: scaled @ (strong.T @ (a.T @ y)),
+        lambda: a.T @ (a @ scaled),
+        weak[:, :counted],
+        weak[:, counted:],
+    )

@@ -1,0 +1,73 @@
+"""What a factorisation was made from, in plain values: the same in every process, never the same for two maps."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...maps import LinearMap
+
+DERIVED = {"_norm", "_casts"}
+"""What every map works out from the rest when it is first asked."""
+
+
+class _UnknownError(Exception):
+    """A value whose behaviour its parts do not tell."""
+
+
+def identity(value: object) -> Any:
+    """A value as JSON can hold it: arrays by shape, dtype and SHA-256, maps by their class and all they hold.
+
+    Args:
+        value: plain values, arrays, tensors, maps, and sequences and mappings of them.
+
+    Returns:
+        None where something in it is of unknown kind, such as a function or a map defined outside the package.
+    """
+    try:
+        return _plain(value)
+    except _UnknownError:
+        return None
+
+
+def map_key(map: LinearMap) -> dict[str, Any] | None:
+    """The identity of a map; None for those defined outside the package or holding anything of unknown kind."""
+    found: dict[str, Any] | None = identity(map)
+    return found
+
+
+def _plain(value: object) -> Any:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case torch.dtype() | torch.device() | np.dtype():
+            return str(value)
+        case np.generic():
+            return value.item()
+        case Tensor() if value.layout == torch.strided and value.dtype != torch.bfloat16:
+            return _plain(value.detach().cpu().numpy())
+        case np.ndarray() if value.dtype.kind in "biufc":
+            data = hashlib.sha256(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data).hexdigest()
+            return {"dtype": value.dtype.str, "shape": list(value.shape), "sha256": data}
+        case LinearMap():
+            return _of_map(value)
+        case Mapping():
+            return {str(name): _plain(item) for name, item in value.items()}
+        case list() | tuple() | range():
+            return [_plain(item) for item in value]
+    raise _UnknownError
+
+
+def _of_map(map: LinearMap) -> dict[str, Any]:
+    kind = type(map)
+    if kind.__module__.split(".")[0] != __name__.split(".")[0]:
+        raise _UnknownError
+    derived = DERIVED | {name for name in vars(map) if isinstance(getattr(kind, name, None), cached_property)}
+    values = {name: _plain(value) for name, value in vars(map).items() if name not in derived}
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", **values}

@@ -1,0 +1,1 @@
+"""How the projector onto a nullspace is applied, one algorithm per file."""

@@ -1,0 +1,43 @@
+"""Maps that only scale, drop or move values: the nullspace is the set of values they do not read."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ...maps import Diagonal, Gather, LinearMap, Padding, Rearrange
+from ..base import Solver
+from ..rank.certificate import Certificate
+
+
+class DiagonalSolver(Solver):
+    """For maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
+
+    Args:
+        map: a ``Scale``, ``Padding``, ``Rearrange`` or ``Selection``.
+    """
+
+    name = "diagonal"
+    kinds = (Diagonal, Padding, Rearrange, Gather)
+
+    def __init__(self, map: LinearMap) -> None:
+        super().__init__(map)
+        if isinstance(map, Diagonal):
+            squares = torch.broadcast_to(map.weight, map.in_shape) ** 2
+        else:
+            squares = map.adjoint(torch.ones(1, *map.out_shape, dtype=torch.float64))[0]
+        self.free = squares == 0
+        sigma = squares[~self.free].sqrt()
+        self.certificate = Certificate(
+            rank=len(sigma),
+            kind="exact",
+            method="AᵀA is diagonal",
+            tolerance=0.0,
+            sigma_max=float(sigma.max()) if len(sigma) else 0.0,
+            sigma_above=float(sigma.min()) if len(sigma) else None,
+            sigma_below=0.0 if bool(self.free.any()) else None,
+        )
+        self.reason = "it only scales, drops or moves values"
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x * self.free.to(x.device, x.dtype)

@@ -1,0 +1,192 @@
+"""Axis by axis: where A = M₁ ⊗ M₂ ⊗ …, the row space is the product of those of the small matrices.
+
+The projector onto the row space is R = R₁ ⊗ R₂ ⊗ …, with Rᵢ that of Mᵢ, and P = I − R. So a resize of a photograph is
+never formed as a matrix, and an axis along which nothing is lost, Rᵢ = I, costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedLayerError
+from ...maps import Kronecker, LinearMap
+from ..base import Solver
+from ..dense_algebra.orthonormal_basis import CANCELLED, projector
+from ..rank.certificate import GAP, MARGIN, Certificate, Kind
+
+TAME = 4.0
+"""Up to this condition of Mᵢ its own rows serve as a basis: Rᵢ = Mᵢᵀ (Mᵢ Mᵢᵀ)⁻¹ Mᵢ is then exact to rounding."""
+
+NEGLIGIBLE = 2.0**-58
+"""Away from its diagonal the inverse of a tame band matrix falls by a factor a step. Entries below this share of the
+largest say nothing in float64; without them the inverse is a band matrix, too, and quicker to apply."""
+
+
+def serves(map: LinearMap) -> bool:
+    """Whether the map is a product of one matrix an axis."""
+    return isinstance(map, Kronecker)
+
+
+def memory(map: LinearMap) -> int:
+    """Bytes that the solver needs at its peak, estimated: for each axis the matrix, three Gram matrices, two bases."""
+    assert isinstance(map, Kronecker)
+    sizes = [tuple(matrix.shape) for matrix in map.matrices]
+    return sum(8 * (3 * m * n + 3 * min(m, n) ** 2) for m, n in sizes)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The projector onto one matrix's row space as readᵀ · inner · read.
+
+    Attributes:
+        certificate: of the matrix.
+        read: ``(r, n)``, of what is read or of the values themselves.
+        inner: ``(r, r)``.
+    """
+
+    certificate: Certificate
+    read: Tensor
+    inner: Tensor
+
+
+class SeparableSolver(Solver):
+    """A small factorisation for each axis.
+
+    Args:
+        map: a ``Separable``.
+    """
+
+    name = "separable"
+
+    def __init__(self, map: Kronecker) -> None:
+        super().__init__(map)
+        self.separable = map
+        self.axes = [_axis(matrix) for matrix in map.matrices]
+        self.certificate = _product([axis.certificate for axis in self.axes], map)
+        self.sees_all = self.certificate.rank == map.in_dim
+        self.read = Kronecker([axis.read for axis in self.axes], map.in_shape)
+        self.inner = Kronecker([axis.inner for axis in self.axes], self.read.out_shape)
+        sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in map.matrices)
+        ranks = " and ".join(str(axis.certificate.rank) for axis in self.axes)
+        self.reason = f"one small matrix an axis: {sizes}, of rank {ranks}"
+
+    def _project(self, x: Tensor) -> Tensor:
+        if self.sees_all:
+            return torch.zeros_like(x)
+        y, taken = self._reject(x)
+        # "Twice is enough": where nearly all of x was taken, the rounding of that shows in what is left.
+        left = torch.linalg.vector_norm(y.flatten(1), dim=1) ** 2
+        if bool((left < CANCELLED**2 * (left + taken)).any()):
+            y, _ = self._reject(y)
+        return y
+
+    def _reject(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x less its part in the row space, and that part's ‖·‖², ``(B,)``, as the values read tell it."""
+        values = self.read._forward(x)
+        inner = self.inner._forward(values)
+        taken = (values * inner).flatten(1).sum(1)
+        return self.read._add_adjoint(x, -inner), taken
+
+    def gram_inverse(self, b: Tensor) -> Tensor:
+        """(A Aᵀ)⁻¹ b: that of Mᵢ Mᵢᵀ along each axis, by Cholesky.
+
+        Args:
+            b: ``(B, *out_shape)``, float64.
+
+        Returns:
+            The same shape.
+
+        Raises:
+            UnsupportedLayerError: the rows along an axis depend on one another.
+        """
+        return self._gram_inverses._forward(b)
+
+    @cached_property
+    def _gram_inverses(self) -> Kronecker:
+        for matrix, axis in zip(self.separable.matrices, self.axes, strict=True):
+            if axis.certificate.rank < len(matrix):
+                raise UnsupportedLayerError(
+                    f"A Aᵀ of {self.map} has no inverse: {axis.certificate.rank} of {len(matrix)} rows along an axis "
+                    "are independent"
+                )
+        return Kronecker([_gram_inverse(matrix) for matrix in self.separable.matrices], self.map.out_shape)
+
+
+def _axis(matrix: Tensor) -> Axis:
+    found = projector(scipy.sparse.csr_array(matrix.numpy()))
+    certificate = found.certificate
+    out, size = matrix.shape
+    if certificate.rank == size:
+        return Axis(certificate, _eye(size), _eye(size))
+    if certificate.rank == out and certificate.condition <= TAME:
+        matrix = matrix / _power_of_two(matrix)  # so that tiny weights are no zeros in float32
+        inverse = _gram_inverse(matrix)
+        inverse[inverse.abs() < NEGLIGIBLE * inverse.abs().max()] = 0
+        if bool((inverse == inverse.diagonal().diag()).all()):  # orthogonal rows, as of pooling without overlap
+            return Axis(certificate, matrix * inverse.diagonal().sqrt()[:, None], _eye(out))
+        return Axis(certificate, matrix, inverse)
+    if found.row is not None:
+        row = torch.zeros(found.row.shape[1], size, dtype=torch.float64)
+        row[:, found.read] = found.row.T
+        return Axis(certificate, row, _eye(len(row)))
+    assert found.null is not None
+    seen = torch.zeros(size, size, dtype=torch.float64)
+    seen[found.read[:, None], found.read] = _eye(len(found.read)) - found.null @ found.null.T
+    return Axis(certificate, _eye(size), seen)
+
+
+def _eye(size: int) -> Tensor:
+    return torch.eye(size, dtype=torch.float64)
+
+
+def _power_of_two(matrix: Tensor) -> float:
+    """The one just below the largest weight; dividing by it is exact and keeps squares in range."""
+    return float(2.0 ** matrix.abs().max().log2().floor())
+
+
+def _gram_inverse(matrix: Tensor) -> Tensor:
+    """(M Mᵀ)⁻¹ by Cholesky."""
+    scale = _power_of_two(matrix)
+    scaled = matrix / scale
+    inverse: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(scaled @ scaled.T))
+    return inverse / scale / scale
+
+
+def _product(axes: list[Certificate], map: Kronecker) -> Certificate:
+    """The certificate of the whole: its singular values are the products of those of the axes.
+
+    A product is told from 0 where each of its factors is, so the rank is the product of the ranks. The kind is that of
+    the worst axis; it is undecided, too, where the products have no gap although each axis has.
+    """
+    largest = [axis.sigma_max for axis in axes]
+    sigma_max = prod(largest)
+    above = prod(axis.sigma_above or 0.0 for axis in axes)
+    below = [
+        prod(largest[:i]) * axis.sigma_below * prod(largest[i + 1 :])
+        for i, axis in enumerate(axes)
+        if axis.sigma_below is not None
+    ]
+    live = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in map.matrices])
+    tolerance = float(max(live.prod(0)) * map.leading * np.finfo(np.float64).eps * sigma_max)
+    kinds: list[Kind] = ["exact", "numerical", "undecided"]
+    kind = max((axis.kind for axis in axes), key=kinds.index)
+    if above and (above < MARGIN * tolerance or any(above < GAP * sigma for sigma in below)):
+        kind = "undecided"
+    proved = [axis.proved_rank for axis in axes]
+    return Certificate(
+        rank=prod(axis.rank for axis in axes) * map.leading,
+        kind=kind,
+        method=f"each axis by itself: {max(axes, key=lambda axis: axis.rank).method}",
+        tolerance=tolerance,
+        sigma_max=sigma_max,
+        sigma_above=above or None,
+        sigma_below=max(below, default=None),
+        exact_rank=None if None in proved else prod(rank for rank in proved if rank is not None) * map.leading,
+    )

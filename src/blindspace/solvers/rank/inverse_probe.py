@@ -1,0 +1,63 @@
+"""What an inverse of A Aᵀ tells about the rank of A, where no factorisation proves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ...maps import LinearMap
+
+INVERTED = 1e-5
+"""How near A Aᵀ (A Aᵀ)⁻¹ b must come to b. One lost row among a million would leave a thousandth."""
+
+STEPS = 40
+"""Steps at most to find the smallest singular value."""
+
+SETTLED = 0.002
+"""Share by which its estimate may still grow at the last step."""
+
+EXHAUSTED = 1e-10
+"""Share of the largest eigenvalue below which a new direction is rounding: there are no others."""
+
+
+def inverts(map: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
+    """Whether A Aᵀ brings back random values from its inverse.
+
+    Where rows depend on one another a random b has a part that no A Aᵀ u reaches, so no inverse can.
+
+    Args:
+        map: A.
+        inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64.
+    """
+    b = torch.randn(1, *map.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    back = map._forward(map._adjoint(inverse(b)))
+    return float((back - b).norm()) <= INVERTED * float(b.norm())
+
+
+def smallest_sigma(map: LinearMap, inverse: Callable[[Tensor], Tensor], steps: int = STEPS) -> float:
+    """The smallest singular value of a map of full row rank, by Lanczos on (A Aᵀ)⁻¹; never too small.
+
+    Args:
+        map: A.
+        inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64; three digits are enough.
+        steps: at most.
+    """
+    v = torch.randn(1, *map.out_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    basis = [v / v.norm()]
+    projected = torch.zeros(steps + 1, steps + 1, dtype=torch.float64)
+    largest = 0.0
+    for step in range(steps):
+        w = inverse(basis[-1])
+        for j, u in enumerate(basis):
+            projected[j, step] = float((u * w).sum())
+            w = w - projected[j, step] * u
+        size = float(w.norm())
+        symmetric = (projected + projected.T)[: step + 1, : step + 1] / 2
+        before, largest = largest, float(torch.linalg.eigvalsh(symmetric)[-1])
+        if largest - before < SETTLED * largest or size <= EXHAUSTED * largest:
+            break
+        projected[step + 1, step] = size
+        basis.append(w / size)
+    return float(max(largest, torch.finfo(v.dtype).tiny) ** -0.5)

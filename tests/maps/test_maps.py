@@ -1,0 +1,386 @@
+"""Every map against torch's own module: forward, adjoint, matrix, norm; and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from blindspace.errors import BlindspaceError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
+from blindspace.maps import Composed, Convolution, Dense, Diagonal, LinearMap, VStack, compose, from_module, is_affine
+from cases import BIG_CASES, CASES, Case
+from oracle import matrix_of, reference
+
+pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+
+
+def map_of(case: Case) -> LinearMap:
+    return from_module(*case.make())
+
+
+def batch(shape: tuple[int, ...], count: int = 3, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64).to(dtype)
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> bool:
+    return a.shape == b.shape and bool((a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1e-300))
+
+
+def adjoint_gap(map: LinearMap) -> float:
+    """|⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖), the largest over a batch."""
+    x, y = batch(map.in_shape), batch(map.out_shape)
+    ax = map.forward(x)
+    left, right = (ax * y).flatten(1).sum(1), (x * map.adjoint(y)).flatten(1).sum(1)
+    size = ax.flatten(1).norm(dim=1) * y.flatten(1).norm(dim=1)
+    return float(((left - right).abs() / size.clamp(min=1e-300)).max())
+
+
+@pytest.mark.parametrize("case", [*CASES, *BIG_CASES], ids=lambda case: case.id)
+def test_forward_is_the_module_without_its_bias(case: Case) -> None:
+    module, shape = case.make()
+    x = batch(shape)
+    module.double()
+    assert close(map_of(case).forward(x), module(x) - module(torch.zeros_like(x)))
+
+
+@pytest.mark.parametrize("case", [*CASES, *BIG_CASES], ids=lambda case: case.id)
+def test_adjoint_by_inner_products(case: Case) -> None:
+    assert adjoint_gap(map_of(case)) <= 1e-12
+
+
+@every_case
+def test_both_matrices_are_the_oracle_s(case: Case) -> None:
+    map, matrix = map_of(case), reference(case).matrix.astype(np.float64)
+    ours = [map.to_dense().numpy(), map.to_scipy().toarray()]
+    ours += [map.T.to_dense().numpy().T, map.T.to_scipy().toarray().T]
+    for one in ours:
+        assert one.shape == matrix.shape == (map.out_dim, map.in_dim)
+        assert np.abs(one - matrix).max() <= 1e-15 * max(1, np.abs(matrix).max())
+    assert (map.to_scipy().data != 0).all()
+
+
+@every_case
+def test_norm_is_the_largest_singular_value(case: Case) -> None:
+    assert map_of(case).norm() == pytest.approx(reference(case).norm, rel=1e-6)
+
+
+@every_case
+def test_float32_stays_float32(case: Case) -> None:
+    map = map_of(case)
+    x, y = batch(map.in_shape), batch(map.out_shape)
+    ax, aty = map.forward(x.float()), map.adjoint(y.float())
+    assert ax.dtype == aty.dtype == torch.float32
+    assert close(ax.double(), map.forward(x), 1e-5)
+    assert close(aty.double(), map.adjoint(y), 1e-5)
+
+
+# --- putting maps together --------------------------------------------------------------------------------
+
+
+def conv(c_in: int = 3, c_out: int = 4, seed: int = 0, size: int = 8, groups: int = 1) -> LinearMap:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return from_module(nn.Conv2d(c_in, c_out, 3, 2, 1, groups=groups), (c_in, size, size))
+
+
+def test_transpose_changes_places_and_back() -> None:
+    a = conv()
+    assert a.T.in_shape == a.out_shape
+    assert a.T.out_shape == a.in_shape
+    assert a.T.T is a
+    assert torch.equal(a.T(batch(a.out_shape)), a.adjoint(batch(a.out_shape)))
+    assert torch.equal(a.T.adjoint(batch(a.in_shape)), a(batch(a.in_shape)))
+
+
+def test_product_is_the_product_of_matrices() -> None:
+    inner, outer = conv(), from_module(nn.Conv2d(4, 2, 3), (4, 4, 4))
+    product = outer @ inner
+    assert isinstance(product, Composed)
+    assert close(product.to_dense(), outer.to_dense() @ inner.to_dense())
+    assert np.allclose(product.to_scipy().toarray(), product.to_dense(), rtol=0, atol=1e-15)
+    assert adjoint_gap(product) <= 1e-12
+    longer = product @ inner.T
+    assert isinstance(longer, Composed)
+    assert [factor.in_shape for factor in longer.factors] == [(4, 4, 4), (3, 8, 8), (4, 4, 4)]
+    with pytest.raises(ShapeError, match=r"\(3, 8, 8\).*shapes differ"):
+        inner @ outer
+
+
+def test_stacked_is_the_matrices_on_top_of_one_another() -> None:
+    parts = [conv(), conv(c_out=1, seed=1), from_module(nn.AvgPool2d(2), (3, 8, 8))]
+    vstack = VStack(parts)
+    assert vstack.out_shape == (64 + 16 + 48,)
+    assert close(vstack.to_dense(), torch.cat([part.to_dense() for part in parts]))
+    assert np.array_equal(vstack.to_scipy().toarray(), vstack.to_dense().numpy())
+    assert adjoint_gap(vstack) <= 1e-12
+    with pytest.raises(ShapeError, match=r"\(3, 8, 8\), \(3, 9, 9\)"):
+        VStack([conv(), conv(size=9)])
+    with pytest.raises(ShapeError, match="no maps"):
+        VStack([])
+
+
+def scale(*shape: int, to: tuple[int, ...]) -> Diagonal:
+    return Diagonal(batch(shape, 1)[0], to)
+
+
+@pytest.mark.parametrize(
+    ("factors", "folded"),
+    [
+        ([scale(3, 1, 1, to=(3, 8, 8)), conv()], Convolution),
+        ([scale(6, 1, 1, to=(6, 8, 8)), conv(6, 4, groups=2)], Convolution),
+        ([conv(), scale(4, 1, 1, to=(4, 4, 4))], Convolution),
+        ([scale(1, to=(3, 8, 8)), conv(), scale(4, 1, 1, to=(4, 4, 4))], Convolution),
+        ([scale(3, 1, 1, to=(3, 5, 5)), scale(3, 5, 5, to=(3, 5, 5))], Diagonal),
+        ([scale(9, to=(2, 9)), Dense(batch((4, 9), 1)[0], (2,)), scale(4, to=(2, 4))], Dense),
+        ([scale(3, 8, 8, to=(3, 8, 8)), conv()], Composed),
+        ([scale(2, 1, to=(2, 9)), Dense(batch((4, 9), 1)[0], (2,))], Composed),
+        ([conv(), scale(4, 4, 4, to=(4, 4, 4))], Composed),
+    ],
+)
+def test_compose_folds_scalings_where_they_fit(factors: list[LinearMap], folded: type[LinearMap]) -> None:
+    whole = compose(*factors)
+    assert type(whole) is folded
+    product = factors[0].to_dense()
+    for factor in factors[1:]:
+        product = factor.to_dense() @ product
+    assert close(whole.to_dense(), product)
+    assert np.allclose(whole.to_scipy().toarray(), product, rtol=0, atol=1e-12)
+    assert adjoint_gap(whole) <= 1e-12
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+
+def refused(error: type[BlindspaceError], *parts: str) -> Any:
+    """pytest.raises of one line that names all the parts."""
+    return pytest.raises(error, match="^" + "".join(f"(?=.*{part})" for part in parts) + r".+\Z")
+
+
+def spoiled(module: nn.Conv2d, value: float) -> nn.Module:
+    with torch.no_grad():
+        module.weight[0, 0, 0, 0] = value
+    return module
+
+
+REFUSED: list[tuple[nn.Module, tuple[int, ...], type[BlindspaceError], list[str]]] = [
+    (nn.ReLU(), (3,), UnsupportedLayerError, ["ReLU", "Conv2d"]),
+    (nn.Sequential(nn.Conv2d(3, 2, 3), nn.GELU()), (3, 5, 5), UnsupportedLayerError, ["GELU"]),
+    (nn.BatchNorm2d(3).train(), (3, 4, 4), UnsupportedLayerError, ["BatchNorm2d", "eval"]),
+    (nn.Dropout().train(), (3,), UnsupportedLayerError, ["Dropout", "eval"]),
+    (spoiled(nn.Conv2d(3, 2, 3), float("nan")), (3, 5, 5), ValueRangeError, ["Conv2d.weight", "NaN"]),
+    (spoiled(nn.Conv2d(3, 2, 3), float("inf")), (3, 5, 5), ValueRangeError, ["Conv2d.weight", "infinite"]),
+    (nn.Conv2d(3, 2, 9, padding=1), (3, 5, 6), ShapeError, [r"\(9, 9\)", r"\(7, 8\)"]),
+    (nn.Conv2d(3, 2, 3), (4, 5, 5), ShapeError, [r"\(4, 5, 5\)", "3 channels", "has 4"]),
+    (nn.Conv2d(3, 2, 3), (3, 5), ShapeError, [r"\(3, 5\)", "2 spatial"]),
+    (nn.Conv2d(3, 2, 3, 1, 5, padding_mode="reflect"), (3, 5, 5), ShapeError, ["reflect", "by 5", "5 pixels"]),
+    (nn.Conv2d(3, 2, 3, 1, 6, padding_mode="circular"), (3, 5, 5), ShapeError, ["circular", "by 6", "5 pixels"]),
+    (nn.ReflectionPad2d(6), (3, 5, 5), ShapeError, ["reflect", "by 6", "5 pixels"]),
+    (nn.ZeroPad2d(-3), (3, 5, 5), ShapeError, ["3 and 3", "of 5"]),
+    (nn.Linear(3, 4), (5,), ShapeError, ["3 features", r"\(5,\)"]),
+    (nn.Linear(3, 4), (), ShapeError, ["Linear", r"\(\)"]),
+    (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), (3, 5, 5), ShapeError, ["5 features", r"\(75,\)"]),
+    (nn.ConvTranspose2d(3, 2, 3), (4, 5, 5), ShapeError, ["3 channels", r"\(4, 5, 5\)"]),
+    (nn.BatchNorm2d(3).eval(), (4, 5, 5), ShapeError, ["3 channels", r"\(4, 5, 5\)"]),
+    (nn.AvgPool2d(9), (3, 5, 5), ShapeError, ["window of 9", "axis of 5"]),
+    (nn.Unflatten(1, (2, 5)), (12,), ShapeError, ["Unflatten", r"\(12,\)"]),
+    (nn.PixelUnshuffle(2), (3, 5, 5), ShapeError, [r"\(3, 5, 5\)"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("module", "shape", "error", "named"),
+    REFUSED,
+    ids=[f"{i}-{type(row[0]).__name__}" for i, row in enumerate(REFUSED)],
+)
+def test_module_refused(
+    module: nn.Module, shape: tuple[int, ...], error: type[BlindspaceError], named: list[str]
+) -> None:
+    with refused(error, *named):
+        from_module(module, shape)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (torch.zeros(2, 3, 8, 9), [r"\(B, 3, 8, 8\)", r"\(2, 3, 8, 9\)"]),
+        (torch.zeros(3, 8, 8), [r"\(B, 3, 8, 8\)", r"\(3, 8, 8\)"]),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), ["floating", "int64"]),
+        (np.zeros((1, 3, 8, 8)), ["floating", "ndarray"]),
+    ],
+)
+def test_input_refused(given: Any, named: list[str]) -> None:
+    with refused(ShapeError, "input", *named):
+        conv().forward(given)
+    with refused(ShapeError, "output"):
+        conv().adjoint(given)
+
+
+def test_too_large_a_matrix_is_refused_with_the_figures() -> None:
+    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
+    with refused(TooLargeError, "125440 × 150528", "140.7 GiB", "2.0 GiB"):
+        map.to_dense()
+    small = conv()
+    assert small.to_dense(8 * small.in_dim * small.out_dim).shape == (64, 192)
+    with refused(TooLargeError, "64 × 192"):
+        small.to_dense(8 * small.in_dim * small.out_dim - 1)
+
+
+def test_is_affine() -> None:
+    assert is_affine(nn.Sequential(nn.Conv2d(3, 2, 3), nn.Sequential(nn.Flatten())))
+    assert not is_affine(nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()))
+
+
+# --- modules of every kind ----------------------------------------------------------------------------------
+
+Module = tuple[nn.Module, tuple[int, ...]]
+
+
+def per_axis(draw: st.DrawFn, axes: int, low: int, high: int) -> tuple[int, ...]:
+    return tuple(draw(st.lists(st.integers(low, high), min_size=axes, max_size=axes)))
+
+
+def kind(axes: int, *kinds: Any) -> Any:
+    return kinds[axes - 1]
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Module:
+    axes, groups = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    padding = draw(st.sampled_from(["same", "valid", None]))
+    module = kind(axes, nn.Conv1d, nn.Conv2d, nn.Conv3d)(
+        c_in := groups * draw(st.integers(1, 2)),
+        groups * draw(st.integers(1, 2)),
+        per_axis(draw, axes, 1, 4),
+        1 if padding == "same" else per_axis(draw, axes, 1, 4),
+        padding or per_axis(draw, axes, 0, 3),
+        per_axis(draw, axes, 1, 3),
+        groups,
+        padding_mode=draw(st.sampled_from(["zeros", "circular", "reflect", "replicate"])),
+    )
+    return module, (c_in, *per_axis(draw, axes, 1, 7 if axes < 3 else 5))
+
+
+@st.composite
+def transposed_convolutions(draw: st.DrawFn) -> Module:
+    axes, groups = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    stride = per_axis(draw, axes, 1, 3)
+    module = kind(axes, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)(
+        c_in := groups * draw(st.integers(1, 2)),
+        groups * draw(st.integers(1, 2)),
+        per_axis(draw, axes, 1, 3),
+        stride,
+        per_axis(draw, axes, 0, 2),
+        tuple(draw(st.integers(0, s - 1)) for s in stride),
+        groups,
+        dilation=per_axis(draw, axes, 1, 3),
+    )
+    return module, (c_in, *per_axis(draw, axes, 1, 5))
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> Module:
+    axes = draw(st.integers(1, 3))
+    shape = (2, *per_axis(draw, axes, 1, 8))
+    if draw(st.booleans()):
+        adaptive = kind(axes, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+        return adaptive(per_axis(draw, axes, 1, 9)), shape
+    kernel = per_axis(draw, axes, 1, 4)
+    options = {
+        "stride": draw(st.none() | st.integers(1, 4)),
+        "padding": tuple(draw(st.integers(0, k // 2)) for k in kernel),
+        "ceil_mode": draw(st.booleans()),
+        "count_include_pad": draw(st.booleans()),
+    }
+    if axes > 1:
+        options["divisor_override"] = draw(st.none() | st.integers(1, 5))
+    return kind(axes, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)(kernel, **options), shape
+
+
+@st.composite
+def paddings(draw: st.DrawFn) -> Module:
+    axes, mode = draw(st.integers(1, 3)), draw(st.sampled_from(["Zero", "Reflection", "Replication", "Circular"]))
+    amounts = per_axis(draw, 2 * axes, -2 if mode == "Zero" else 0, 4)
+    return getattr(nn, f"{mode}Pad{axes}d")(amounts), (2, *per_axis(draw, axes, 1, 5))
+
+
+@st.composite
+def shuffles(draw: st.DrawFn) -> Module:
+    factor = draw(st.integers(1, 3))
+    shape = (factor**2 * draw(st.integers(1, 2)), *(factor * n for n in per_axis(draw, 2, 1, 3)))
+    return draw(st.sampled_from([nn.PixelShuffle, nn.PixelUnshuffle]))(factor), shape
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(convolutions() | transposed_convolutions() | pools() | paddings() | shuffles())
+def test_any_module(drawn: Module) -> None:
+    module, shape = drawn
+    with torch.no_grad():
+        for parameter in module.double().parameters():
+            parameter.copy_(batch(tuple(parameter.shape), 1)[0])
+    x = batch(shape).requires_grad_()
+    try:
+        out = module(x)
+        assert out.numel() > 0
+    except (RuntimeError, ValueError, AssertionError):
+        with pytest.raises(BlindspaceError):
+            from_module(module, shape)
+        return
+    map = from_module(module, shape)
+    y = batch(tuple(out.shape[1:]))
+    (gradient,) = torch.autograd.grad((out * y).sum(), x)
+    assert close(map.forward(x.detach()), out.detach() - module(torch.zeros_like(x)).detach())
+    assert close(map.adjoint(y), gradient)
+    assert np.allclose(map.to_scipy().toarray(), matrix_of(module, shape), rtol=0, atol=1e-14)
+
+
+def test_transpose_with_output_padding_above_the_stride() -> None:
+    module = nn.ConvTranspose1d(2, 4, 3, stride=1, padding=1, output_padding=2, dilation=3)
+    assert np.array_equal(from_module(module, (2, 4)).to_dense(), matrix_of(module, (2, 4)))
+
+
+@pytest.mark.parametrize(("module", "shape"), [(nn.LazyLinear(3), (5,)), (nn.Linear(3, 2), 3)])
+def test_unfit_module_or_shape_is_an_error_of_ours(module: nn.Module, shape: Any) -> None:
+    with pytest.raises(BlindspaceError):
+        from_module(module, shape)
+
+
+@pytest.mark.filterwarnings("ignore:Casting complex values")
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.ZeroPad2d((1, -1, 1, -1)), (5,)),
+        (nn.Conv2d(3, 2, 3, dtype=torch.complex64), (3, 5, 5)),
+        (nn.AvgPool2d(3, padding=2), (3, 5, 5)),
+        (nn.BatchNorm2d(3).eval(), (3,)),
+    ],
+)
+def test_what_torch_refuses_or_is_not_real_is_refused(module: nn.Module, shape: tuple[int, ...]) -> None:
+    with pytest.raises(BlindspaceError):
+        from_module(module, shape)
+
+
+class _Centred(nn.Conv2d):
+    """A convolution that does something else before it convolves."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.abs())
+
+
+class _Loud(nn.Sequential):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x).relu()  # type: ignore[no-any-return, no-untyped-call]
+
+
+def test_a_subclass_with_its_own_forward_is_not_its_base_class() -> None:
+    hooked = nn.Conv2d(3, 2, 3)
+    hooked.register_forward_hook(lambda module, args, out: out.relu())
+    for module in (_Centred(3, 2, 3), _Loud(nn.Conv2d(3, 2, 3)), hooked):
+        assert not is_affine(module)
+        with pytest.raises(UnsupportedLayerError, match=type(module).__name__):
+            from_module(module, (3, 8, 8))

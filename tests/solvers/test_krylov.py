@@ -1,0 +1,396 @@
+"""Conjugate gradients against the dense oracle: ill-conditioned, singular, tall, composed maps; and their guard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from blindspace.errors import BlindspaceWarning, UnsupportedLayerError
+from blindspace.maps import AveragePooling, Convolution, Dense, Kronecker, LinearMap, VStack, compose, from_module
+from blindspace.solvers import Solver
+from blindspace.solvers.projectors import krylov
+from blindspace.solvers.projectors.dense import DenseSolver
+from blindspace.solvers.projectors.factor_preconditioner import FactorPreconditioner
+from blindspace.solvers.projectors.krylov import KrylovSolver, NotConvergedError, memory, pcg
+from cases import all_dead, box_blur, duplicates, falling, gabors, kernels_kept, luminance, weighted
+from oracle import Reference
+
+LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "strided": (lambda: nn.Conv2d(3, 4, 5, 2, 2), (3, 12, 10)),
+    "dilated": (lambda: nn.Conv2d(3, 2, 3, (1, 2), (2, 1), (2, 3)), (3, 9, 11)),
+    "reflect": (lambda: nn.Conv2d(3, 2, 5, 2, 2, padding_mode="reflect"), (3, 11, 10)),
+    "circular": (lambda: nn.Conv2d(2, 1, 4, padding="same", padding_mode="circular"), (2, 9, 8)),
+    "replicate, 1-D": (lambda: nn.Conv1d(3, 2, 5, 2, 3, padding_mode="replicate"), (3, 21)),
+    "groups, 3-D": (lambda: nn.Conv3d(2, 2, 3, 2, 1, groups=2), (2, 5, 4, 6)),
+    "gabor": (lambda: weighted(nn.Conv2d(3, 4, 7, 2, 3), gabors(4, 7)), (3, 10, 10)),
+    "tall": (lambda: nn.Conv2d(2, 5, 3, 1, 1), (2, 6, 6)),
+    "transposed": (lambda: nn.ConvTranspose2d(4, 3, 3, 2, 1, 1), (4, 5, 4)),
+    "box blur": (box_blur, (1, 14, 14)),
+    "luminance": (lambda: weighted(nn.Conv2d(3, 5, 5, 2, 2), luminance(5, 5)), (3, 11, 11)),
+    "duplicates": (lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), duplicates), (3, 10, 10)),
+    "tall and singular": (lambda: nn.ConvTranspose2d(6, 2, (3, 2), (2, 3), 1, 1, 2, dilation=2), (6, 5, 4)),
+    "dead": (lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_dead), (3, 8, 8)),
+    "conv of pooling": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 4, 3, 2, 1)), (3, 16, 12)),
+    "conv of conv": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3, 2)), (2, 9, 9)),
+}
+each_layer = pytest.mark.parametrize("name", LAYERS)
+
+
+def layer(name: str) -> LinearMap:
+    torch.manual_seed(sorted(LAYERS).index(name))
+    build, shape = LAYERS[name]
+    return from_module(build().requires_grad_(False), shape)
+
+
+def noise(shape: tuple[int, ...], batch: int = 3, seed: int = 1) -> Tensor:
+    return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def flat(x: Tensor) -> Tensor:
+    return x.flatten(1)
+
+
+def residuals(map: LinearMap, p: Tensor, x: Tensor) -> Tensor:
+    """‖A p‖ / (‖A‖ ‖x‖) of each image; 0 for a zero map."""
+    ratios: Tensor = flat(map.forward(p)).norm(dim=1) / flat(x).norm(dim=1) / (map.norm() or 1)
+    return ratios
+
+
+class CholeskySolver(Solver):
+    """A factor's solver: the inverse of A Aᵀ as a matrix."""
+
+    def __init__(self, map: LinearMap) -> None:
+        super().__init__(map)
+        a = map.to_dense()
+        self.factor = torch.linalg.cholesky(a @ a.T)
+
+    def _project(self, x: Tensor) -> Tensor:
+        return x - self.map._adjoint(self.gram_inverse(self.map._forward(x)))
+
+    def gram_inverse(self, b: Tensor) -> Tensor:
+        return torch.cholesky_solve(flat(b).T, self.factor).T.reshape(b.shape)
+
+
+def close_to_oracle(map: LinearMap, solver: Solver, x: Tensor, condition: float) -> None:
+    expected = Reference(map.to_dense().numpy()).project(flat(x).numpy()).astype(float)
+    error = (flat(solver.project(x)) - torch.from_numpy(expected)).norm(dim=1)
+    assert bool((error <= 1e-15 * condition * flat(x).norm(dim=1)).all()), error
+
+
+@each_layer
+def test_agrees_with_the_oracle(name: str) -> None:
+    map = layer(name)
+    solver, oracle = KrylovSolver(map), Reference(map.to_dense().numpy())
+    x = noise(map.in_shape)
+    condition = oracle.sigma[0] / oracle.sigma[oracle.rank - 1] if oracle.rank else 1
+    close_to_oracle(map, solver, x, max(4 * condition, 10))
+    p, other = solver.project(x), noise(map.in_shape, seed=2)
+    assert float(residuals(map, p, x).max()) <= 1e-15
+    assert float((solver.project(p) - p).norm() / x.norm()) <= 1e-15 * max(condition, 10)
+    left, right = (solver.project(other) * x).sum(), (other * p).sum()
+    assert float((left - right).abs() / x.norm() / other.norm()) <= 1e-15 * max(condition, 10)
+    assert float((p * (x - p)).sum().abs() / x.norm() ** 2) <= 1e-15 * max(condition, 10)
+
+
+@each_layer
+def test_what_lies_in_the_row_space_goes_and_what_lies_in_the_nullspace_stays(name: str) -> None:
+    map = layer(name)
+    solver = KrylovSolver(map, inner=torch.float64)
+    row = map.adjoint(noise(map.out_shape))
+    null = solver.project(noise(map.in_shape))
+    assert float(solver.project(row).norm()) <= 1e-13 * float(row.norm())
+    torch.testing.assert_close(solver.project(null), null, rtol=0, atol=1e-13)
+    both = torch.cat([row, null])
+    torch.testing.assert_close(solver.project(both), torch.cat([0 * row, null]), rtol=0, atol=1e-12)
+
+
+@each_layer
+def test_float32_stays_float32(name: str) -> None:
+    map = layer(name)
+    x = noise(map.in_shape)
+    p = KrylovSolver(map).project(x.float())
+    assert p.dtype == torch.float32
+    assert float(residuals(map, p.double(), x).max()) <= 1e-6
+    assert KrylovSolver(map).project(x.half()).dtype == torch.float16
+
+
+def test_every_image_has_its_own_scale() -> None:
+    """Images of very different sizes, zero among them, as if each were alone; float32 squares would leave its range."""
+    map = layer("strided")
+    solver = KrylovSolver(map)
+    sizes = torch.tensor([1e-200, 1, 0, 1e-9, 1e200], dtype=torch.float64).reshape(-1, 1, 1, 1)
+    x = noise(map.in_shape, 1).expand(5, -1, -1, -1)
+    alone = solver.project(x[:1])
+    p = solver.project(x * sizes)
+    torch.testing.assert_close(p, alone * sizes, rtol=1e-12, atol=0)
+    assert not p[2].any()
+    sizes = torch.tensor([1e-30, 1, 0, 1e-9, 1e30]).reshape(-1, 1, 1, 1)
+    torch.testing.assert_close(solver.project(x.float() * sizes), alone.float() * sizes, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_a_map_of_any_scale(size: float) -> None:
+    """The squares of these weights are beyond float32."""
+    map = layer("strided")
+    assert isinstance(map, Convolution)
+    scaled = Convolution(map.weight * size, map.in_shape, map.stride, map.padding, map.dilation)
+    x = noise(map.in_shape)
+    expected = KrylovSolver(map).project(x)
+    torch.testing.assert_close(KrylovSolver(scaled).project(x), expected, rtol=0, atol=1e-13)
+    torch.testing.assert_close(KrylovSolver(scaled).project(x.float()), expected.float(), rtol=0, atol=1e-4)
+
+
+def test_images_leave_the_batch_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    map = layer("strided")
+    solver = KrylovSolver(map)
+    seen: list[int] = []
+    forward = map._forward
+
+    def counted(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return forward(x)
+
+    monkeypatch.setattr(map, "_forward", counted)
+    null = solver.project(noise(map.in_shape, 2))
+    x = torch.cat([noise(map.in_shape, 1), null])
+    seen.clear()
+    whole = solver.project(x)
+    assert seen[0] == 3
+    assert set(seen[1:]) == {1}
+    assert solver.iterations > 10
+    monkeypatch.setattr(krylov, "CHUNK", 8 * map.in_dim)
+    torch.testing.assert_close(solver.project(x), whole, rtol=0, atol=1e-14)
+    assert max(seen[-10:]) == 1
+    assert solver.project(x[:0]).shape == x[:0].shape
+
+
+def test_float64_takes_over_where_float32_gains_nothing() -> None:
+    torch.manual_seed(0)
+    map = Dense(falling(8, 12, 1e-5))  # on its way the residual grows by a factor of some thousands
+    solver, x = KrylovSolver(map), noise((12,))
+    worked: list[torch.dtype] = []
+    gram = solver._gram
+    solver._gram = lambda u: worked.append(u.dtype) or gram(u)  # type: ignore[method-assign, func-returns-value]
+    p = solver.project(x)
+    assert float(residuals(map, p, x).max()) <= 1e-15
+    assert worked[0] == torch.float32
+    assert worked[-1] == torch.float64
+
+
+def test_a_residual_that_has_to_grow_first() -> None:
+    """One σ far below the others: the residual rises by about the condition before it falls."""
+    weight = torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    map = Convolution(weight, (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    assert DenseSolver(map).certificate.condition > 1e5
+    x = noise(map.in_shape)
+    assert float(residuals(map, KrylovSolver(map).project(x), x).max()) <= 1e-15
+
+
+def test_what_cannot_be_met_is_said_with_figures() -> None:
+    torch.manual_seed(0)
+    map = Dense(falling(60, 90, 1e-6))
+    x = noise((90,))
+    with pytest.raises(NotConvergedError, match=r"stays at \d\.\de-\d\d, above 8\.9e-16, after 40 iterations"):
+        KrylovSolver(map, limit=40).project(x)
+    with pytest.raises(NotConvergedError, match=r"stays at \d\.\de-\d\d, above 4\.8e-07, after 40 iterations"):
+        KrylovSolver(map, limit=40).project(x.float())
+    rough = compose(Dense(torch.randn(30, 40, dtype=torch.float64)), Dense(torch.randn(5, 30, dtype=torch.float64)))
+    solver = KrylovSolver(rough)
+    solver.norm *= 1e-3  # as if ‖B ∘ R‖ were far below ‖B‖ ‖R‖, by which the rounding errors go
+    with pytest.warns(BlindspaceWarning, match=r"stays at \d\.\de-1\d, above 8\.9e-16, after \d+ iterations; no more"):
+        solver.project(noise((40,)))
+
+
+def test_a_preconditioner_that_is_none() -> None:
+    """One that is not positive definite is noticed."""
+    map = layer("strided")
+    with pytest.warns(BlindspaceWarning, match="stays at"):
+        KrylovSolver(map, lambda b: 0 * b).project(noise(map.in_shape))
+
+
+def test_tolerance() -> None:
+    map = layer("gabor")
+    x = noise(map.in_shape)
+    rough, fine = KrylovSolver(map, tolerance=1e-6), KrylovSolver(map)
+    assert 1e-15 < float(residuals(map, rough.project(x), x).max()) <= 1e-6
+    fine.project(x)
+    assert rough.iterations < fine.iterations
+
+
+@pytest.mark.parametrize("name", ["strided", "reflect", "gabor", "conv of pooling"])
+def test_gram_inverse(name: str) -> None:
+    map = layer(name)
+    b = noise(map.out_shape)
+    u = KrylovSolver(map).gram_inverse(b)
+    assert float((map.forward(map.adjoint(u)) - b).norm()) <= 1e-14 * float(map.norm() ** 2 * u.norm() + b.norm())
+    torch.testing.assert_close(u, CholeskySolver(map).gram_inverse(b), rtol=0, atol=1e-9 * float(u.abs().max()))
+
+
+def test_no_gram_inverse_below_full_row_rank() -> None:
+    map = layer("duplicates")
+    with pytest.raises(UnsupportedLayerError, match="no inverse: the rank is 50, below 100"):
+        KrylovSolver(map, certificate=DenseSolver(map).certificate).gram_inverse(noise(map.out_shape))
+
+
+def test_certificates() -> None:
+    map = layer("strided")
+    dense = DenseSolver(map).certificate
+    assert KrylovSolver(map, certificate=dense).certificate is dense
+    assert KrylovSolver(map, certificate=lambda map: DenseSolver(map).certificate).certificate == dense
+    counted = KrylovSolver(map).certificate
+    assert (counted.rank, counted.kind) == (map.out_dim, "undecided")
+    assert dense.sigma_above is not None
+    assert counted.sigma_above is not None
+    assert dense.sigma_above * (1 - 1e-9) <= counted.sigma_above <= 3 * dense.sigma_above
+    dead = KrylovSolver(layer("dead"))
+    assert (dead.certificate.rank, dead.certificate.kind) == (0, "exact")
+    unread = Dense(torch.tensor([[1.0, 0, 0], [1, 0, 0]]))
+    assert KrylovSolver(unread).certificate.rank == 1
+
+
+def test_a_proved_injective_map_needs_no_iteration() -> None:
+    map = layer("tall")
+    certificate = DenseSolver(map).certificate
+    assert certificate.kind == "exact"
+    solver = KrylovSolver(map, certificate=certificate)
+    assert not solver.project(noise(map.in_shape)).any()
+    assert solver.iterations == 0
+    doubtful = KrylovSolver(map, certificate=replace(certificate, kind="undecided"))
+    doubtful.project(noise(map.in_shape))
+    assert doubtful.iterations > 0
+
+
+# --- preconditioners --------------------------------------------------------------------------------------
+
+
+def resize(out: int, size: int) -> Tensor:
+    """Linear interpolation without antialiasing, ``(out, size)``."""
+    at = ((torch.arange(out, dtype=torch.float64) + 0.5) * size / out - 0.5).clamp(0, size - 1)
+    return (1 - (at[:, None] - torch.arange(size)).abs()).clamp(min=0)
+
+
+def chain(seed: int = 0) -> list[LinearMap]:
+    """A resize, a convolution, and a convolution again, each of full row rank."""
+    torch.manual_seed(seed)
+    small = Kronecker([resize(16, 24), resize(14, 23)], (3, 24, 23))
+    first = from_module(nn.Conv2d(3, 4, 7, 2, 3), (3, 16, 14))
+    return [small, first, from_module(nn.Conv2d(4, 2, 3, 1, 1), first.out_shape)]
+
+
+@pytest.mark.parametrize("factors", [2, 3])
+def test_factors_precondition_their_composition(factors: int) -> None:
+    parts = chain()[:factors]
+    map = compose(*parts)
+    preconditioner = FactorPreconditioner(*(CholeskySolver(part) for part in parts))
+    b, c = noise(map.out_shape, 2), noise(map.out_shape, 2, seed=5)
+    assert float(((preconditioner(b) * c).sum() - (b * preconditioner(c)).sum()).abs()) <= 1e-9 * float(
+        b.norm() * c.norm()
+    )
+    assert bool(((preconditioner(b) * b).flatten(1).sum(1) > 0).all())
+    plain, helped = KrylovSolver(map), KrylovSolver(map, preconditioner)
+    x = noise(map.in_shape)
+    p = helped.project(x)
+    torch.testing.assert_close(p, plain.project(x), rtol=0, atol=1e-12)
+    assert float(residuals(map, p, x).max()) <= 1e-15
+    assert helped.iterations < plain.iterations / 3
+    assert float(residuals(map, helped.project(x.float()).double(), x).max()) <= 1e-6
+
+
+def test_factors_that_have_the_inverse_need_one_step() -> None:
+    """Where the outer factor is invertible the preconditioner is the inverse."""
+    torch.manual_seed(0)
+    inner, outer = Dense(torch.randn(5, 9, dtype=torch.float64)), Dense(torch.randn(5, 5, dtype=torch.float64))
+    map = compose(inner, outer)
+    preconditioner = FactorPreconditioner(CholeskySolver(inner), KrylovSolver(outer))
+    b = noise((5,))
+    torch.testing.assert_close(preconditioner(b), CholeskySolver(map).gram_inverse(b), rtol=1e-6, atol=0)
+    assert preconditioner(b.float()).dtype == torch.float32
+
+
+def test_a_stack() -> None:
+    map = VStack([layer("strided"), from_module(nn.AvgPool2d(2), (3, 12, 10))])
+    x = noise(map.in_shape)
+    close_to_oracle(map, KrylovSolver(map), x, 500)
+
+
+# --- the iteration itself ---------------------------------------------------------------------------------
+
+
+def test_pcg_solves_what_is_singular_and_gives_the_best_it_met() -> None:
+    torch.manual_seed(0)
+    half = torch.randn(12, 7, dtype=torch.float64)
+    gram = half @ half.T
+    b = torch.randn(4, 7, dtype=torch.float64) @ half.T
+    b[1] = 0
+    u, iterations = pcg(lambda v: v @ gram, b, None, torch.full((4,), 1e-9, dtype=torch.float64), 100)
+    assert iterations <= 14
+    assert float((u @ gram - b).norm()) <= 1e-8
+    assert not u[1].any()
+    short, iterations = pcg(lambda v: v @ gram, b, None, torch.zeros(4, dtype=torch.float64), 3)
+    assert iterations == 3
+    assert bool(((short @ gram - b).norm(dim=1) <= b.norm(dim=1)).all())
+
+
+def test_pcg_ends_when_rounding_blows_up() -> None:
+    """Rounding errors outside the range of a singular G grow without end; the best before that is given."""
+    torch.manual_seed(0)
+    low_rank = torch.randn(60, 20, dtype=torch.float64) @ falling(20, 80, 1e-3)
+    low_rank /= torch.linalg.matrix_norm(low_rank, 2)
+    a = low_rank.float()
+    b = torch.randn(2, 80).double() @ low_rank.T
+    b = (b / b.norm(dim=1, keepdim=True)).float()
+    u, iterations = pcg(lambda v: (v @ a) @ a.T, b, None, torch.zeros(2), 5000)
+    assert iterations < 5000
+    assert float((u.double() @ low_rank @ low_rank.T - b).norm()) <= 1e-2
+
+
+def test_memory_is_estimated() -> None:
+    """Torch unfolds 7 × 7 pixels for each output in float64; a larger batch is worked on in parts."""
+    conv = Convolution(torch.randn(10, 3, 7, 7), (3, 224, 224), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    one = memory(conv)
+    assert 8 * 147 * 112 * 112 < one < 8 * 400 * 112 * 112
+    assert memory(compose(conv, AveragePooling(conv.out_shape, (2, 2), (2, 2), (0, 0)))) > 8 * 147 * 112 * 112
+    assert memory(conv, 10_000) < 100 * one + 2 * 8 * 10_000 * conv.in_dim
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    axes=st.integers(1, 3),
+    channels=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    size=st.integers(3, 5),
+    kernel=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    mode=st.sampled_from(["zeros", "circular", "reflect", "replicate"]),
+    batch=st.integers(0, 3),
+    seed=st.integers(0, 10),
+)
+def test_any_convolution(
+    axes: int,
+    channels: tuple[int, int],
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    mode: str,
+    batch: int,
+    seed: int,
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(channels[1], channels[0], *[kernel] * axes, generator=generator, dtype=torch.float64)
+    shape = (channels[0], *[size] * axes)
+    map = Convolution(weight, shape, [stride] * axes, [(padding, padding)] * axes, [1] * axes, 1, mode)
+    dense = DenseSolver(map)
+    assume(dense.certificate.condition < 1e3)  # beyond, it may take as many iterations as the guard allows
+    x = noise(map.in_shape, batch)
+    p = KrylovSolver(map).project(x)
+    assert p.shape == x.shape
+    if batch:
+        assert float(residuals(map, p, x).max()) <= 1e-15
+        torch.testing.assert_close(p, dense.project(x), rtol=0, atol=1e-10)
