@@ -54,7 +54,7 @@ def others() -> list[RivalRow]:
 
 
 def test_every_case_is_a_layer() -> None:
-    shapes = {name: (case.map(0).in_shape, case.map(0).out_shape) for name, case in CASES.items()}
+    shapes = {name: (case.operator(0).in_shape, case.operator(0).out_shape) for name, case in CASES.items()}
     assert all(name == case.name for name, case in CASES.items())
     assert shapes["bilinear resize, 1080×1920→224×224, then stem"] == ((3, 1080, 1920), (10, 112, 112))
     assert shapes["wide layer 3×3, 256→64 at 56×56"] == ((256, 56, 56), (64, 56, 56))
@@ -63,7 +63,7 @@ def test_every_case_is_a_layer() -> None:
 @pytest.mark.parametrize("name", ["CIFAR stem", "trained", "Gabor"])
 def test_a_seed_settles_the_weights(name: str) -> None:
     (case,) = select([name])
-    kernels = [vars(case.map(seed))["weight"] for seed in (0, 0, 1)]
+    kernels = [vars(case.operator(seed))["weight"] for seed in (0, 0, 1)]
     assert torch.equal(kernels[0], kernels[1])
     assert torch.equal(kernels[0], kernels[2]) == (name == "trained")
 
@@ -88,10 +88,10 @@ def test_select() -> None:
 
 def test_a_row_says_what_was_measured(rows: list[BenchRow]) -> None:
     for row, side in zip(rows, (8, 12), strict=True):
-        map = stem(side).map(0)
-        solver = choose(map)
-        assert (row.side, row.solver, row.in_dim, row.dim) == (side, "dense", map.in_dim, solver.dim)
-        assert row.kept == held(solver, beside=map)
+        operator = stem(side).operator(0)
+        solver = choose(operator)
+        assert (row.side, row.solver, row.in_dim, row.dim) == (side, "dense", operator.in_dim, solver.dim)
+        assert row.kept == held(solver, beside=operator)
         assert row.residual < 1e-15
         assert 1e-10 < row.residual_float32 < 1e-6
         assert row.batch == 64
@@ -103,9 +103,9 @@ def test_a_row_says_what_was_measured(rows: list[BenchRow]) -> None:
 
 def test_the_residual_is_the_oracles() -> None:
     matrix = torch.randn(3, 7, dtype=torch.float64)
-    map, x, p = Dense(matrix), torch.randn(5, 7, dtype=torch.float64), torch.randn(5, 7, dtype=torch.float64)
+    operator, x, p = Dense(matrix), torch.randn(5, 7, dtype=torch.float64), torch.randn(5, 7, dtype=torch.float64)
     each = [float(np.linalg.norm(matrix @ v) / np.linalg.norm(matrix, 2) / w.norm()) for v, w in zip(p, x, strict=True)]
-    assert residual(map, p, x) == pytest.approx(max(each))
+    assert residual(operator, p, x) == pytest.approx(max(each))
 
 
 def test_what_the_solver_counts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_what_the_solver_counts_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         def project(self, x: Tensor) -> Tensor:
             return x
 
-    monkeypatch.setattr("blindspace.experiments.bench.measure.choose", lambda map: Counting())
+    monkeypatch.setattr("blindspace.experiments.bench.measure.choose", lambda operator: Counting())
     row = measure(stem(8), 3, 0, 0.05)
     assert (row.solver, row.passes, row.iterations) == ("counting", 2, 17)
 
@@ -149,9 +149,9 @@ def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: float, most: int) -> None:
     """By 512 MiB of perturbations and by twice a patience of ten seconds."""
     monkeypatch.setattr("blindspace.experiments.bench.measure.taken", lambda work: each * work())
-    monkeypatch.setattr("blindspace.experiments.bench.measure.noise", lambda map, batch: batch)
-    map = SimpleNamespace(in_dim=in_dim)
-    assert affordable(map, lambda batch: batch, 10.0) == most  # type: ignore[arg-type]
+    monkeypatch.setattr("blindspace.experiments.bench.measure.noise", lambda operator, batch: batch)
+    operator = SimpleNamespace(in_dim=in_dim)
+    assert affordable(operator, lambda batch: batch, 10.0) == most  # type: ignore[arg-type]
 
 
 # --- memory -----------------------------------------------------------------------------------------------
@@ -203,8 +203,8 @@ def test_held_finds_every_array_once() -> None:
 # --- rivals -----------------------------------------------------------------------------------------------
 
 
-def projection(map: LinearMap, x: Tensor) -> Tensor:
-    matrix = map.to_dense()
+def projection(operator: LinearMap, x: Tensor) -> Tensor:
+    matrix = operator.to_dense()
     flat: Tensor = x.flatten(1) - x.flatten(1) @ (torch.linalg.pinv(matrix) @ matrix).T
     return flat.reshape(x.shape)
 
@@ -217,9 +217,9 @@ def fake_cholmod(a: Any) -> Callable[[np.ndarray], np.ndarray]:
 @pytest.mark.parametrize("rival", rivals.DIRECT)
 def test_a_direct_rival_projects(rival: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sksparse.cholmod", SimpleNamespace(cholesky_AAt=fake_cholmod))
-    map = stem(12).map(3)
-    x = torch.randn(5, *map.in_shape, dtype=torch.float64)
-    torch.testing.assert_close(rivals.DIRECT[rival](map)(x), projection(map, x), rtol=0, atol=1e-10)
+    operator = stem(12).operator(3)
+    x = torch.randn(5, *operator.in_shape, dtype=torch.float64)
+    torch.testing.assert_close(rivals.DIRECT[rival](operator)(x), projection(operator, x), rtol=0, atol=1e-10)
 
 
 def test_rivals_measured(others: list[RivalRow]) -> None:
@@ -251,12 +251,12 @@ def test_lsmr_out_of_time_says_so() -> None:
 
 
 def test_what_would_take_too_much_is_not_begun() -> None:
-    large = stem(224).map(0)
+    large = stem(224).operator(0)
     assert "853.5 GiB" in (refusal("torch.linalg.svd", large, 10) or "")
     assert "853.5 GiB" in (refusal("scipy.linalg.null_space", large, 10) or "")
     assert "GiB" in (refusal("scipy splu of A Aᵀ", large, 10) or "")
     assert refusal(rivals.LSMR, large, 10) is None
-    small = stem(8).map(0)
+    small = stem(8).operator(0)
     assert not any(refusal(rival, small, 10) for rival in RIVALS if rival != "sparse Cholesky")
     composed = from_module(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 2, 3)), (3, 9, 9))
     assert "nothing is known" in (refusal("scipy splu of A Aᵀ", composed, 10) or "")
@@ -264,9 +264,9 @@ def test_what_would_take_too_much_is_not_begun() -> None:
 
 def test_scikit_sparse_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sksparse.cholmod", None)
-    assert "not installed" in (refusal("sparse Cholesky", stem(8).map(0), 10) or "")
+    assert "not installed" in (refusal("sparse Cholesky", stem(8).operator(0), 10) or "")
     with pytest.raises(MissingExtraError):
-        rivals.sparse_cholesky(stem(8).map(0))
+        rivals.sparse_cholesky(stem(8).operator(0))
 
 
 @pytest.mark.parametrize(
@@ -281,12 +281,12 @@ def test_scikit_sparse_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["stem", "1×1", "patches", "tokens", "pooling"],
 )
 def test_estimated_sparsity_is_near_the_truth(module: nn.Module, shape: tuple[int, ...]) -> None:
-    map = from_module(module, shape)
-    found = sparsity_of(map)
+    operator = from_module(module, shape)
+    found = sparsity_of(operator)
     assert found is not None
-    project = rivals.sparse_lu(map)
+    project = rivals.sparse_lu(operator)
     assert isinstance(project, rivals.Direct)
-    assert found.entries == pytest.approx(map.to_scipy().nnz, rel=0.15)
+    assert found.entries == pytest.approx(operator.to_scipy().nnz, rel=0.15)
     assert project.size / 12 / 3 < found.fill < project.size / 12 * 3
 
 

@@ -41,9 +41,9 @@ SMALL = replace(settings("cpu", 0), architectures=("resnet50",), magnitudes=(1, 
 
 def test_the_most_harmful_direction_is_the_first_singular_vector() -> None:
     torch.manual_seed(0)
-    map = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 8, 8))
-    direction, sigma = most_harmful(map)
-    _, values, vt = torch.linalg.svd(map.to_dense(), full_matrices=False)
+    operator = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 8, 8))
+    direction, sigma = most_harmful(operator)
+    _, values, vt = torch.linalg.svd(operator.to_dense(), full_matrices=False)
     assert sigma == pytest.approx(float(values[0]), rel=1e-10)
     assert abs(float(direction.flatten() @ vt[0])) == pytest.approx(1, abs=1e-10)
 

@@ -46,12 +46,12 @@ def conv(
     return Convolution(random(out, shape[0], kernel, kernel), shape, (stride,) * 2, around, (dilation,) * 2)
 
 
-def check(map: LinearMap) -> Tensor:
+def check(operator: LinearMap) -> Tensor:
     """The matrix, after the adjoint and the sparse matrix were found to be of the same one."""
-    dense = map.to_dense(limit=None)
-    torch.testing.assert_close(torch.from_numpy(map.to_scipy().toarray()), dense, rtol=0, atol=1e-12)
-    y = random(2, *map.out_shape)
-    torch.testing.assert_close(map.adjoint(y).flatten(1), y.flatten(1) @ dense, rtol=0, atol=1e-11)
+    dense = operator.to_dense(limit=None)
+    torch.testing.assert_close(torch.from_numpy(operator.to_scipy().toarray()), dense, rtol=0, atol=1e-12)
+    y = random(2, *operator.out_shape)
+    torch.testing.assert_close(operator.adjoint(y).flatten(1), y.flatten(1) @ dense, rtol=0, atol=1e-11)
     return dense
 
 
@@ -60,17 +60,17 @@ def check(map: LinearMap) -> Tensor:
 def test_a_selection_reads_what_it_is_told(data: st.DataObject) -> None:
     n, m = data.draw(st.integers(1, 9)), data.draw(st.integers(1, 9))
     read = torch.tensor(data.draw(st.lists(st.integers(-1, n - 1), min_size=m, max_size=m)))
-    map = Gather((n,), (m,), read)
+    operator = Gather((n,), (m,), read)
     expected = torch.zeros(m, n, dtype=torch.float64)
     for row, position in enumerate(read.tolist()):
         if position >= 0:
             expected[row, position] = 1
-    assert torch.equal(check(map), expected)
-    assert map.once == torch.equal(expected @ expected.T, torch.eye(m, dtype=torch.float64))
-    space = choose(map)
+    assert torch.equal(check(operator), expected)
+    assert operator.once == torch.equal(expected @ expected.T, torch.eye(m, dtype=torch.float64))
+    space = choose(operator)
     assert space.dim == n - int(torch.linalg.matrix_rank(expected))
     x = random(2, n)
-    torch.testing.assert_close(space.project(x), DenseSolver(map).project(x), rtol=0, atol=1e-12)
+    torch.testing.assert_close(space.project(x), DenseSolver(operator).project(x), rtol=0, atol=1e-12)
 
 
 def test_selections_say_it_simply_and_refuse() -> None:
@@ -82,12 +82,12 @@ def test_selections_say_it_simply_and_refuse() -> None:
 
 def test_a_jacobian_is_the_derivative() -> None:
     point = random(4)
-    map = Jacobian(lambda x: x.pow(3).cumsum(0).outer(x)[:, :2], (4,), point, "cubes")
-    dense = check(map)
-    expected = torch.autograd.functional.jacobian(map.function, point).reshape(8, 4)
+    operator = Jacobian(lambda x: x.pow(3).cumsum(0).outer(x)[:, :2], (4,), point, "cubes")
+    dense = check(operator)
+    expected = torch.autograd.functional.jacobian(operator.function, point).reshape(8, 4)
     torch.testing.assert_close(dense, expected)
-    assert "cubes" in repr(map)
-    assert map.forward(torch.zeros(0, 4)).shape == (0, 4, 2)
+    assert "cubes" in repr(operator)
+    assert operator.forward(torch.zeros(0, 4)).shape == (0, 4, 2)
 
 
 SUMS: dict[str, tuple[Callable[[], list[LinearMap]], type[LinearMap]]] = {

@@ -32,11 +32,11 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> bool:
     return a.shape == b.shape and bool((a - b).abs().max() <= tolerance * b.abs().max().clamp(min=1e-300))
 
 
-def adjoint_gap(map: LinearMap) -> float:
+def adjoint_gap(operator: LinearMap) -> float:
     """|⟨A x, y⟩ − ⟨x, Aᵀ y⟩| / (‖A x‖ ‖y‖), the largest over a batch."""
-    x, y = batch(map.in_shape), batch(map.out_shape)
-    ax = map.forward(x)
-    left, right = (ax * y).flatten(1).sum(1), (x * map.adjoint(y)).flatten(1).sum(1)
+    x, y = batch(operator.in_shape), batch(operator.out_shape)
+    ax = operator.forward(x)
+    left, right = (ax * y).flatten(1).sum(1), (x * operator.adjoint(y)).flatten(1).sum(1)
     size = ax.flatten(1).norm(dim=1) * y.flatten(1).norm(dim=1)
     return float(((left - right).abs() / size.clamp(min=1e-300)).max())
 
@@ -56,13 +56,13 @@ def test_adjoint_by_inner_products(case: Case) -> None:
 
 @every_case
 def test_both_matrices_are_the_oracle_s(case: Case) -> None:
-    map, matrix = map_of(case), reference(case).matrix.astype(np.float64)
-    ours = [map.to_dense().numpy(), map.to_scipy().toarray()]
-    ours += [map.T.to_dense().numpy().T, map.T.to_scipy().toarray().T]
+    operator, matrix = map_of(case), reference(case).matrix.astype(np.float64)
+    ours = [operator.to_dense().numpy(), operator.to_scipy().toarray()]
+    ours += [operator.T.to_dense().numpy().T, operator.T.to_scipy().toarray().T]
     for one in ours:
-        assert one.shape == matrix.shape == (map.out_dim, map.in_dim)
+        assert one.shape == matrix.shape == (operator.out_dim, operator.in_dim)
         assert np.abs(one - matrix).max() <= 1e-15 * max(1, np.abs(matrix).max())
-    assert (map.to_scipy().data != 0).all()
+    assert (operator.to_scipy().data != 0).all()
 
 
 @every_case
@@ -72,12 +72,12 @@ def test_norm_is_the_largest_singular_value(case: Case) -> None:
 
 @every_case
 def test_float32_stays_float32(case: Case) -> None:
-    map = map_of(case)
-    x, y = batch(map.in_shape), batch(map.out_shape)
-    ax, aty = map.forward(x.float()), map.adjoint(y.float())
+    operator = map_of(case)
+    x, y = batch(operator.in_shape), batch(operator.out_shape)
+    ax, aty = operator.forward(x.float()), operator.adjoint(y.float())
     assert ax.dtype == aty.dtype == torch.float32
-    assert close(ax.double(), map.forward(x), 1e-5)
-    assert close(aty.double(), map.adjoint(y), 1e-5)
+    assert close(ax.double(), operator.forward(x), 1e-5)
+    assert close(aty.double(), operator.adjoint(y), 1e-5)
 
 
 # --- putting maps together --------------------------------------------------------------------------------
@@ -222,9 +222,9 @@ def test_input_refused(given: Any, named: list[str]) -> None:
 
 
 def test_too_large_a_matrix_is_refused_with_the_figures() -> None:
-    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
+    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
     with refused(TooLargeError, "125440 × 150528", "140.7 GiB", "2.0 GiB"):
-        map.to_dense()
+        operator.to_dense()
     small = conv()
     assert small.to_dense(8 * small.in_dim * small.out_dim).shape == (64, 192)
     with refused(TooLargeError, "64 × 192"):
@@ -331,12 +331,12 @@ def test_any_module(drawn: Module) -> None:
         with pytest.raises(BlindspaceError):
             from_module(module, shape)
         return
-    map = from_module(module, shape)
+    operator = from_module(module, shape)
     y = batch(tuple(out.shape[1:]))
     (gradient,) = torch.autograd.grad((out * y).sum(), x)
-    assert close(map.forward(x.detach()), out.detach() - module(torch.zeros_like(x)).detach())
-    assert close(map.adjoint(y), gradient)
-    assert np.allclose(map.to_scipy().toarray(), matrix_of(module, shape), rtol=0, atol=1e-14)
+    assert close(operator.forward(x.detach()), out.detach() - module(torch.zeros_like(x)).detach())
+    assert close(operator.adjoint(y), gradient)
+    assert np.allclose(operator.to_scipy().toarray(), matrix_of(module, shape), rtol=0, atol=1e-14)
 
 
 def test_transpose_with_output_padding_above_the_stride() -> None:

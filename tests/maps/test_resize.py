@@ -65,8 +65,8 @@ def test_as_torch_interpolates_all_axes_at_once(
     assume(not antialias or size[-1] > 1)  # of one column torch antialiases the wrong axis
     x = noise(3, 2, *shape)
     expected = F.interpolate(x, size, mode=mode, antialias=antialias, align_corners=True if corners else None)
-    map = Resize((2, *shape), size, mode, antialias, align_corners=corners)
-    assert gap(map.forward(x), expected) <= 1e-14
+    operator = Resize((2, *shape), size, mode, antialias, align_corners=corners)
+    assert gap(operator.forward(x), expected) <= 1e-14
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])
@@ -258,10 +258,10 @@ def test_a_resize_goes_by_blocks_and_a_mean_does_not() -> None:
 
 
 def test_blocks_pass_gradients() -> None:
-    map = Resize((2, 70, 60), (40, 64), "bicubic", antialias=True)
+    operator = Resize((2, 70, 60), (40, 64), "bicubic", antialias=True)
     x, y = noise(2, 2, 70, 60).requires_grad_(), noise(2, 2, 40, 64)
-    (gradient,) = torch.autograd.grad((map.forward(x) * y).sum(), x)
-    assert gap(gradient, map.adjoint(y)) <= 1e-14
+    (gradient,) = torch.autograd.grad((operator.forward(x) * y).sum(), x)
+    assert gap(gradient, operator.adjoint(y)) <= 1e-14
 
 
 # --- folding -----------------------------------------------------------------------------------------------
@@ -324,8 +324,8 @@ def test_the_normal_form_is_final(chain: list[LinearMap]) -> None:
     assert len(kinds) <= len(chain)
 
 
-def parts_of(map: LinearMap) -> list[LinearMap]:
-    return map.factors if isinstance(map, Composed) else [map]
+def parts_of(operator: LinearMap) -> list[LinearMap]:
+    return operator.factors if isinstance(operator, Composed) else [operator]
 
 
 def preprocessing(*order: str) -> list[LinearMap]:

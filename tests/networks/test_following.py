@@ -228,8 +228,8 @@ def test_the_front_is_as_large_as_it_can_be(name: str, dim: int) -> None:
     assert bs.harmless(network(NOT_AFFINE[name])).dim == dim
 
 
-def factors(map: LinearMap) -> list[type[LinearMap]]:
-    return [type(factor) for factor in (map.factors if isinstance(map, Composed) else [map])]
+def factors(operator: LinearMap) -> list[type[LinearMap]]:
+    return [type(factor) for factor in (operator.factors if isinstance(operator, Composed) else [operator])]
 
 
 STRUCTURED: dict[str, tuple[Function, list[type[LinearMap]]]] = {

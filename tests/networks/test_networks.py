@@ -405,7 +405,7 @@ def test_layers_of_cifar_resnet(cifar: Cifar) -> None:
     for name, layer in found.items():
         assert layer.harmless_for_network == (not name.endswith(("conv1", "skip.0"))), name
     assert (found["13"].kind, found["5.conv1"].kind) == ("Linear", "Conv2d")
-    assert found["7.skip.0"].map.in_shape == (32, 16, 16)
+    assert found["7.skip.0"].operator.in_shape == (32, 16, 16)
 
 
 def names(together: Together, **parts: nn.Module) -> list[tuple[str, bool]]:
@@ -471,8 +471,8 @@ def test_the_formula_never_falls_below_zero_and_is_no_certificate() -> None:
 
 
 def test_layers_too_large_are_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(map: LinearMap) -> None:
-        raise TooLargeError(f"{map} takes 99 GiB")
+    def refuse(operator: LinearMap) -> None:
+        raise TooLargeError(f"{operator} takes 99 GiB")
 
     monkeypatch.setattr(sys.modules["blindspace.networks._layers"], "nullspace", refuse)
     layer = Layer("stem", "Conv2d", from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224)), True)

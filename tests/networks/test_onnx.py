@@ -73,7 +73,9 @@ def matrix_of(value: Value, start: Value) -> Array:
     """From the input to a value, by the sum over everything it reads."""
     if value is start:
         return np.eye(int(np.prod(start.shape)))
-    return sum((map.to_dense().numpy() @ matrix_of(source, start) for source, map in value.reads), np.zeros(()))
+    return sum(
+        (operator.to_dense().numpy() @ matrix_of(source, start) for source, operator in value.reads), np.zeros(())
+    )
 
 
 def read_by(recording: Recording, operation: str) -> list[Value]:
@@ -107,10 +109,10 @@ def test_adjoint_of_every_map(case: Case) -> None:
     generator = torch.Generator().manual_seed(1)
     left = read_by(recording, "output")
     while left:
-        for source, map in left.pop().reads:
-            x = torch.randn(2, *map.in_shape, generator=generator, dtype=torch.float64)
-            y = torch.randn(2, *map.out_shape, generator=generator, dtype=torch.float64)
-            there, back = (map.forward(x) * y).flatten(1).sum(1), (x * map.adjoint(y)).flatten(1).sum(1)
+        for source, operator in left.pop().reads:
+            x = torch.randn(2, *operator.in_shape, generator=generator, dtype=torch.float64)
+            y = torch.randn(2, *operator.out_shape, generator=generator, dtype=torch.float64)
+            there, back = (operator.forward(x) * y).flatten(1).sum(1), (x * operator.adjoint(y)).flatten(1).sum(1)
             assert torch.allclose(there, back, rtol=1e-10, atol=1e-10)
             left.append(source)
 
@@ -138,8 +140,8 @@ def test_the_front_sees_what_the_outputs_show(case: Case) -> None:
 def only_map(*nodes: tuple[str, str, str, dict[str, Any]], tensor: Shape = IMAGE, **weights: Any) -> LinearMap:
     case = Case("structure", nodes, tensor, weights)
     (value,) = read_by(record_onnx(case.model(), shape_of(tensor)), "output")
-    ((_, map),) = value.reads
-    return map
+    ((_, operator),) = value.reads
+    return operator
 
 
 def test_moves_are_said_as_simply_as_they_can_be() -> None:
@@ -295,10 +297,10 @@ def test_a_quantised_network_by_its_float_meaning_where_that_is_asked_for() -> N
     assert isinstance(front_map(honest.graph), Identity)
     (layer,) = honest.layers
     scaled = kernels * floats(0.5, 1, 2).reshape(-1, 1, 1, 1)
-    assert isinstance(layer.map, Convolution)
-    assert np.array_equal(layer.map.weight.numpy(), scaled)
+    assert isinstance(layer.operator, Convolution)
+    assert np.array_equal(layer.operator.weight.numpy(), scaled)
     meant = front_map(record_onnx(model, IMAGE[1:], float_meaning=True).graph).to_dense()
-    assert torch.allclose(meant, layer.map.to_dense(), rtol=1e-6)
+    assert torch.allclose(meant, layer.operator.to_dense(), rtol=1e-6)
 
 
 def test_a_quantisation_that_clips_is_a_relu_and_ends_the_front() -> None:
@@ -340,7 +342,9 @@ def test_layers_and_whether_they_are_harmless_for_the_network() -> None:
     ]
     weights = {"w1": (3, 2, 3, 3), "w2": (3, 3, 3, 3), "w3": (5, 12), "w4": (5, 2)}
     recording = record_onnx(Case("layers", nodes, IMAGE, weights, "m n s").model(), IMAGE[1:])
-    found = [(x.name, x.kind, x.map.in_shape, x.map.out_shape, x.harmless_for_network) for x in recording.layers]
+    found = [
+        (x.name, x.kind, x.operator.in_shape, x.operator.out_shape, x.harmless_for_network) for x in recording.layers
+    ]
     assert found == [
         ("n0", "Conv", (2, 5, 6), (3, 2, 2), True),
         ("n2", "Conv", (3, 2, 2), (3, 2, 2), False),
@@ -437,7 +441,7 @@ def test_preprocessing_before_the_network_is_a_part_of_its_front(tmp_path: Path)
     network = replace(alone, module=nn.Sequential(steps, alone.module), input_shape=(2, 8, 9))
     recording = network.record()
     assert recording.graph.input.shape == (2, 8, 9)
-    expected = alone.record().layers[0].map @ from_module(steps, (2, 8, 9))
+    expected = alone.record().layers[0].operator @ from_module(steps, (2, 8, 9))
     assert torch.allclose(front_map(recording.graph).to_dense(), expected.to_dense())
     images = torch.rand(3, 2, 8, 9)
     assert torch.allclose(network.outputs(images), alone.outputs(steps(images)))

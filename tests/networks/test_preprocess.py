@@ -168,8 +168,8 @@ def test_the_smaller_half_is_cut_first_where_asked() -> None:
     x = noise(1, 1, 7, 9)
     assert torch.equal(CentreCrop(4)(x), x[..., 2:6, 2:6])  # 1.5 and 2.5 both round to 2
     assert torch.equal(CentreCrop(4, smaller_first=True)(x), x[..., 1:5, 2:6])
-    map = from_module(CentreCrop(4, smaller_first=True), (1, 7, 9))
-    assert torch.equal(map.forward(x), x[..., 1:5, 2:6])
+    operator = from_module(CentreCrop(4, smaller_first=True), (1, 7, 9))
+    assert torch.equal(operator.forward(x), x[..., 1:5, 2:6])
 
 
 # --- in front of a network ---------------------------------------------------------------------------------

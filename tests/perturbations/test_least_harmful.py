@@ -38,9 +38,9 @@ def made(name: str) -> LinearMap:
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("k", [1, 5])
 def test_against_the_dense_svd(name: str, k: int) -> None:
-    map = made(name)
-    found = bs.least_harmful(map, k=k)
-    _, sigma, vt = torch.linalg.svd(map.to_dense(limit=None), full_matrices=False)
+    operator = made(name)
+    found = bs.least_harmful(operator, k=k)
+    _, sigma, vt = torch.linalg.svd(operator.to_dense(limit=None), full_matrices=False)
     torch.testing.assert_close(found.sigma, sigma.flip(0)[:k], rtol=1e-10, atol=1e-12)
     flat = found.directions.flatten(1)
     torch.testing.assert_close(flat @ flat.T, torch.eye(k, dtype=torch.float64), rtol=0, atol=1e-12)
@@ -53,9 +53,11 @@ def test_against_the_dense_svd(name: str, k: int) -> None:
 
 @pytest.mark.parametrize("inverse", ["embedded", "cholesky", "fourier"])
 def test_every_inverse_finds_the_same(inverse: str) -> None:
-    map = made("stem")
-    found = eigen_iteration(map, 3, dict(zip(["embedded", "cholesky", "fourier"], inverses(map), strict=True))[inverse])
-    expected = torch.linalg.svdvals(map.to_dense()).flip(0)[:3]
+    operator = made("stem")
+    found = eigen_iteration(
+        operator, 3, dict(zip(["embedded", "cholesky", "fourier"], inverses(operator), strict=True))[inverse]
+    )
+    expected = torch.linalg.svdvals(operator.to_dense()).flip(0)[:3]
     torch.testing.assert_close(found.sigma, expected, rtol=1e-10, atol=0)
 
 
@@ -74,32 +76,32 @@ def test_beyond_the_harmless_ones_come_the_least_harmful() -> None:
     weight[:, 2] = weight[:, 0]  # two channels are seen as their sum: their difference is not seen at all
     module = nn.Conv2d(3, 8, 3, 1, 1)
     module.weight = nn.Parameter(weight)
-    map = from_module(module, (3, 20, 20))
+    operator = from_module(module, (3, 20, 20))
     k = 404
-    sigma = torch.linalg.svdvals(map.to_dense(limit=None)).flip(0)[:k]
+    sigma = torch.linalg.svdvals(operator.to_dense(limit=None)).flip(0)[:k]
     assert int((sigma < 1e-12).sum()) == 400
-    again = smallest_triplets(map, 4, bs.nullspace(map).project(_basis(map)))
+    again = smallest_triplets(operator, 4, bs.nullspace(operator).project(_basis(operator)))
     torch.testing.assert_close(again.sigma, sigma[400:], rtol=1e-9, atol=0)
-    torch.testing.assert_close(bs.least_harmful(map, k=k).sigma, sigma, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(bs.least_harmful(operator, k=k).sigma, sigma, rtol=1e-9, atol=1e-12)
 
 
-def _basis(map: LinearMap) -> torch.Tensor:
+def _basis(operator: LinearMap) -> torch.Tensor:
     null = torch.zeros(400, 3, 400, dtype=torch.float64)
     at = torch.arange(400)
     null[at, 0, at], null[at, 2, at] = 0.5**0.5, -(0.5**0.5)
-    return null.reshape(400, *map.in_shape)
+    return null.reshape(400, *operator.in_shape)
 
 
 def test_a_large_stem_against_lanczos() -> None:
     """σ by ARPACK, on A Aᵀ shifted upside down, as a second method at a size that no SVD serves."""
     torch.manual_seed(0)
-    map = from_module(nn.Conv2d(3, 64, 7, 2, 3), (3, 64, 64))
-    found = bs.least_harmful(map)
-    top, n = map.norm() ** 2 * 1.001, map.in_dim
+    operator = from_module(nn.Conv2d(3, 64, 7, 2, 3), (3, 64, 64))
+    found = bs.least_harmful(operator)
+    top, n = operator.norm() ** 2 * 1.001, operator.in_dim
 
     def flipped(v: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(v.copy()).reshape(1, *map.in_shape)
-        left: np.ndarray = (top * x - map.adjoint(map.forward(x))).reshape(-1).numpy()
+        x = torch.from_numpy(v.copy()).reshape(1, *operator.in_shape)
+        left: np.ndarray = (top * x - operator.adjoint(operator.forward(x))).reshape(-1).numpy()
         return left
 
     operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=flipped, dtype="float64")

@@ -151,7 +151,7 @@ def test_tiles(name: str, least: float) -> None:
     assert len(plan.stages) > 2
     flat = [value for stage in plan.stages for cell in stage for value in cell]
     assert sorted([*flat, *plan.unread]) == list(range(a.in_dim))
-    dense = plan.map.to_dense()
+    dense = plan.operator.to_dense()
     for stage in plan.stages:
         touched = torch.stack([dense[:, cell].any(1) for cell in map(torch.from_numpy, stage)])
         assert int(touched.sum(0).max()) <= 1

@@ -413,14 +413,14 @@ def test_every_map_has_a_key_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", MAPS)
 def test_use_does_not_change_the_key(name: str) -> None:
-    map = MAPS[name]()
-    before = map_key(map)
-    map.norm()
-    map.to_scipy()
-    map.forward(torch.ones(1, *map.in_shape))
-    if isinstance(map, Convolution):
-        assert map.reads
-    assert map_key(map) == before
+    operator = MAPS[name]()
+    before = map_key(operator)
+    operator.norm()
+    operator.to_scipy()
+    operator.forward(torch.ones(1, *operator.in_shape))
+    if isinstance(operator, Convolution):
+        assert operator.reads
+    assert map_key(operator) == before
 
 
 class Foreign(LinearMap):
@@ -470,29 +470,29 @@ def layer(name: str) -> tuple[nn.Module, LinearMap]:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_second_time_nothing_is_factored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module, map = layer(name)
-    first = DenseSolver(map)
+    module, operator = layer(name)
+    first = DenseSolver(operator)
     assert cache.usage().files == 1
     with monkeypatch.context() as patch:
         # The package's name `dense` is the map of that name.
         patch.setattr(import_module("blindspace.solvers.projectors.dense"), "projector", lambda matrix: never())
         second = DenseSolver(layer(name)[1])
-    x = torch.randn(3, *map.in_shape, dtype=torch.float64)
+    x = torch.randn(3, *operator.in_shape, dtype=torch.float64)
     assert torch.equal(first.project(x), second.project(x))
     assert torch.equal(first.project(x.float()), second.project(x.float()))
     assert second.certificate == first.certificate
-    a = matrix_of(module, map.in_shape)
-    assert float(map.forward(second.project(x)).norm()) <= 1e-14 * (1 + np.linalg.norm(a, 2)) * float(x.norm())
+    a = matrix_of(module, operator.in_shape)
+    assert float(operator.forward(second.project(x)).norm()) <= 1e-14 * (1 + np.linalg.norm(a, 2)) * float(x.norm())
 
 
 def test_a_damaged_file_changes_no_projection() -> None:
-    _, map = layer("basis of the nullspace")
-    first = DenseSolver(map)
+    _, operator = layer("basis of the nullspace")
+    first = DenseSolver(operator)
     data = bytearray(the_file().read_bytes())
     data[-9] ^= 0x40
     the_file().write_bytes(data)
-    x = torch.randn(3, *map.in_shape, dtype=torch.float64)
-    assert torch.equal(DenseSolver(map).project(x), first.project(x))
+    x = torch.randn(3, *operator.in_shape, dtype=torch.float64)
+    assert torch.equal(DenseSolver(operator).project(x), first.project(x))
 
 
 # --- the inverse of A Aᵀ ----------------------------------------------------------------------------------
@@ -501,10 +501,10 @@ def test_a_damaged_file_changes_no_projection() -> None:
 @pytest.mark.parametrize("name", ["basis of the nullspace", "basis of the row space", "free values"])
 @pytest.mark.parametrize("scale", [1.0, 1e-200])
 def test_gram_inverse(name: str, scale: float) -> None:
-    module, map = layer(name)
-    a = matrix_of(module, map.in_shape)
-    b = torch.randn(3, *map.out_shape, dtype=torch.float64)
-    scaled = Composed(map, Diagonal(torch.tensor(scale, dtype=torch.float64), map.in_shape))
+    module, operator = layer(name)
+    a = matrix_of(module, operator.in_shape)
+    b = torch.randn(3, *operator.out_shape, dtype=torch.float64)
+    scaled = Composed(operator, Diagonal(torch.tensor(scale, dtype=torch.float64), operator.in_shape))
     found = DenseSolver(scaled).gram_inverse(b * scale)  # (s² A Aᵀ)⁻¹ s b
     expected = np.linalg.solve(a.astype(np.float64) @ a.T, b.flatten(1).numpy().T).T
     assert found.shape == b.shape
@@ -515,14 +515,14 @@ def test_gram_inverse(name: str, scale: float) -> None:
 
 @pytest.mark.parametrize("name", ["no nullspace", "all dead", "deficient"])
 def test_gram_inverse_needs_full_row_rank(name: str) -> None:
-    _, map = layer(name)
+    _, operator = layer(name)
     with pytest.raises(UnsupportedLayerError, match="no inverse"):
-        DenseSolver(map).gram_inverse(torch.randn(1, *map.out_shape, dtype=torch.float64))
+        DenseSolver(operator).gram_inverse(torch.randn(1, *operator.out_shape, dtype=torch.float64))
 
 
 def test_gram_inverse_above_the_limit() -> None:
-    map = Dense(torch.randn(20, 30))
-    solver = DenseSolver(map)
+    operator = Dense(torch.randn(20, 30))
+    solver = DenseSolver(operator)
     solver._limit = 1000
     with pytest.raises(UnsupportedLayerError, match="limit"):
         solver.gram_inverse(torch.randn(1, 20, dtype=torch.float64))

@@ -42,29 +42,29 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 def layer(name: str) -> Convolution:
     torch.manual_seed(sorted(LAYERS).index(name))
     build, shape = LAYERS[name]
-    map = from_module(build(), shape)
-    assert isinstance(map, Convolution)
-    return map
+    operator = from_module(build(), shape)
+    assert isinstance(operator, Convolution)
+    return operator
 
 
-def noise(map: LinearMap, batch: int = 3) -> torch.Tensor:
-    return torch.randn(batch, *map.in_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+def noise(operator: LinearMap, batch: int = 3) -> torch.Tensor:
+    return torch.randn(batch, *operator.in_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def residual(map: LinearMap, p: torch.Tensor, x: torch.Tensor) -> float:
-    return float((map.forward(p).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).max()) / map.norm()
+def residual(operator: LinearMap, p: torch.Tensor, x: torch.Tensor) -> float:
+    return float((operator.forward(p).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).max()) / operator.norm()
 
 
-def agrees(map: LinearMap, solver: FourierSolver) -> None:
-    dense, x = DenseSolver(map), noise(map)
-    assert solver.dim == dense.dim == map.in_dim - map.out_dim
+def agrees(operator: LinearMap, solver: FourierSolver) -> None:
+    dense, x = DenseSolver(operator), noise(operator)
+    assert solver.dim == dense.dim == operator.in_dim - operator.out_dim
     assert solver.certificate.sigma_above == pytest.approx(dense.certificate.sigma_above, rel=0.03)
     assert solver.certificate.sigma_max >= dense.certificate.sigma_max * (1 - 1e-12)
     p = solver.project(x)
     assert float((p - dense.project(x)).abs().max()) <= 1e-13 * float(x.abs().max()) * 4
-    assert residual(map, p, x) <= 1e-15
+    assert residual(operator, p, x) <= 1e-15
     assert float((solver.project(p) - p).abs().max()) <= 1e-13
-    assert residual(map, solver.project(x.float()).double(), x) <= 1e-6
+    assert residual(operator, solver.project(x.float()).double(), x) <= 1e-6
     assert solver.project(x.float()).dtype == torch.float32
 
 
@@ -87,43 +87,43 @@ def test_an_iterated_edge_system_agrees_too(name: str, window: int, monkeypatch:
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])
 def test_single_precision_inside_reaches_the_same_residual(kind: str) -> None:
-    map = layer("stem")
-    solver = FourierSolver(map, edges=kind, inner=torch.float32)
-    agrees(map, solver)
-    whole = FourierSolver(map, edges=kind)
+    operator = layer("stem")
+    solver = FourierSolver(operator, edges=kind, inner=torch.float32)
+    agrees(operator, solver)
+    whole = FourierSolver(operator, edges=kind)
     assert solver.edges.inverse.nbytes * 2 == whole.edges.inverse.nbytes
 
 
 def test_factors_that_fit_in_single_precision_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    map = layer("stem")
-    torus = CirculantEmbedding(map)
+    operator = layer("stem")
+    torus = CirculantEmbedding(operator)
     double, single = (DirectCapacitance.memory(torus, each) for each in (torch.float64, torch.float32))
     monkeypatch.setattr(fourier, "DIRECT", (double + single) // 2)
-    solver = FourierSolver(map)
+    solver = FourierSolver(operator)
     assert isinstance(solver.edges, DirectCapacitance)
     assert solver.inner == torch.float32
     assert "single precision" in solver.reason
-    agrees(map, solver)
-    b = torch.randn(2, *map.out_shape, dtype=torch.float64)
-    torch.testing.assert_close(map.forward(map.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
+    agrees(operator, solver)
+    b = torch.randn(2, *operator.out_shape, dtype=torch.float64)
+    torch.testing.assert_close(operator.forward(operator.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
     monkeypatch.setattr(fourier, "DIRECT", 0)
-    assert isinstance(FourierSolver(map).edges, IterativeCapacitance)
+    assert isinstance(FourierSolver(operator).edges, IterativeCapacitance)
 
 
 def test_a_basis_for_large_batches_is_made_for_the_first() -> None:
     torch.manual_seed(0)
-    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 34, 34))
-    solver = choose(map)
+    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 34, 34))
+    solver = choose(operator)
     assert isinstance(solver, OnDemandSolver)
     assert "_basis" not in vars(solver)
-    x = torch.randn(solver.dim // 16 + 1, *map.in_shape, dtype=torch.float64)
+    x = torch.randn(solver.dim // 16 + 1, *operator.in_shape, dtype=torch.float64)
     few = solver.project(x[:1])
     assert "_basis" not in vars(solver)
     many = solver.project(x)
     assert "_basis" in vars(solver)
     assert float((few - many[:1]).abs().max()) <= 1e-14 * float(x.abs().max()) * 10
     assert torch.equal(solver.project(x[:1]), few), "what was projected before changes nothing"
-    assert residual(map, many, x) <= 1e-15
+    assert residual(operator, many, x) <= 1e-15
     assert solver.project(x.float()).dtype == torch.float32
     torch.testing.assert_close(solver.project(many), many, rtol=0, atol=1e-13)
 
@@ -142,24 +142,24 @@ def test_the_adjoint_of_a_layer_that_loses_nothing(
 ) -> None:
     """What a layer with more outputs than inputs cannot write; full rank of its adjoint proves it injective."""
     torch.manual_seed(0)
-    map = from_module(build(), shape).T
-    agrees(map, FourierSolver(map, edges=kind))
+    operator = from_module(build(), shape).T
+    agrees(operator, FourierSolver(operator, edges=kind))
 
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])
 @pytest.mark.parametrize("seed", range(8))
 def test_an_unread_pixel_is_never_taken_for_a_seen_one(seed: int, kind: str) -> None:
     torch.manual_seed(seed)
-    map = from_module(nn.Conv1d(1, 4, 5, 2), (1, 30)).T  # no kernel reaches the last pixel
+    operator = from_module(nn.Conv1d(1, 4, 5, 2), (1, 30)).T  # no kernel reaches the last pixel
     with pytest.raises(UnsupportedLayerError, match=r"rank|edges|frequency"):
-        FourierSolver(map, edges=kind)
+        FourierSolver(operator, edges=kind)
 
 
 @pytest.mark.parametrize("kind", ["direct", "loops"])
 @pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "3-D"])
 def test_the_edge_system_is_what_is_applied(name: str, kind: str) -> None:
-    map = layer(name)
-    solver = FourierSolver(map, edges=kind)
+    operator = layer(name)
+    solver = FourierSolver(operator, edges=kind)
     system, torus = solver.edges, solver.edges.torus
     sites = torch.arange(len(torus.rows.missing.position) + len(torus.columns.missing.position))
     matrix = system.block(sites, sites)
@@ -171,21 +171,21 @@ def test_the_edge_system_is_what_is_applied(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["stem", "3-D"])
 def test_gram_inverse_inverts_the_gram_matrix(name: str) -> None:
-    map = layer(name)
-    b = torch.randn(4, *map.out_shape, dtype=torch.float64)
-    back = map.forward(map.adjoint(FourierSolver(map).gram_inverse(b)))
+    operator = layer(name)
+    b = torch.randn(4, *operator.out_shape, dtype=torch.float64)
+    back = operator.forward(operator.adjoint(FourierSolver(operator).gram_inverse(b)))
     torch.testing.assert_close(back, b, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "one row", "3-D"])
 def test_lattices_embed_and_extract(name: str) -> None:
     """The circular map between the embedded image and the selected outputs is the layer itself."""
-    map = layer(name)
-    torus, x = CirculantEmbedding(map), noise(map)
+    operator = layer(name)
+    torus, x = CirculantEmbedding(operator), noise(operator)
     assert torch.equal(torus.columns.extract(torus.columns.embed(x)), x)
     y = torus.rows.extract(torus.back(multiply(torus.symbol, torus.transform(torus.columns.embed(x)))))
-    torch.testing.assert_close(y, map.forward(x), rtol=0, atol=1e-12)
-    values = torch.randn(len(torus.columns.missing.position) * map.in_shape[0], 2, dtype=torch.float64)
+    torch.testing.assert_close(y, operator.forward(x), rtol=0, atol=1e-12)
+    values = torch.randn(len(torus.columns.missing.position) * operator.in_shape[0], 2, dtype=torch.float64)
     assert torch.equal(torus.columns.read(torus.columns.write(values)), values)
     assert not torus.columns.extract(torus.columns.write(values)).any()
 
@@ -204,23 +204,23 @@ def test_gmres_solves_what_is_regular(size: int, batch: int, seed: int) -> None:
 def test_a_stem_too_large_for_any_dense_matrix() -> None:
     """At 96×96 the projector's matrix would take 5.7 GB; at 224×224, 181 GB."""
     torch.manual_seed(0)
-    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 96, 96))
-    solver = choose(map)
+    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 96, 96))
+    solver = choose(operator)
     assert solver.name == "fourier"
     assert solver.dim == 3 * 96 * 96 - 10 * 48 * 48
-    x = noise(map, 2)
+    x = noise(operator, 2)
     p = solver.project(x)
-    assert residual(map, p, x) <= 1e-15
+    assert residual(operator, p, x) <= 1e-15
     # x − P x lies in the row space: orthogonal to every harmless perturbation, another one's projection above all.
-    other = solver.project(torch.randn(2, *map.in_shape, dtype=torch.float64))
+    other = solver.project(torch.randn(2, *operator.in_shape, dtype=torch.float64))
     assert float(((x - p) * other).sum().abs()) <= 1e-12 * float(x.norm() * other.norm())
 
 
 def test_empty_batches_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    map = layer("stem")
-    solver, x = FourierSolver(map), noise(map, 5)
+    operator = layer("stem")
+    solver, x = FourierSolver(operator), noise(operator, 5)
     whole = solver.project(x)
-    monkeypatch.setattr(fourier, "CHUNK", 2 * 8 * map.in_dim)
+    monkeypatch.setattr(fourier, "CHUNK", 2 * 8 * operator.in_dim)
     torch.testing.assert_close(solver.project(x), whole, rtol=0, atol=1e-14)
     assert solver.project(x[:0]).shape == x[:0].shape
 
@@ -234,10 +234,10 @@ def test_empty_batches_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_it_does_not_serve(module: nn.Module) -> None:
-    map = from_module(module, (4, 8, 8))
-    assert not fourier.serves(map)
+    operator = from_module(module, (4, 8, 8))
+    assert not fourier.serves(operator)
     with pytest.raises(UnsupportedLayerError, match="no zero-padded convolution"):
-        FourierSolver(map)
+        FourierSolver(operator)
 
 
 def box_blur() -> Convolution:
@@ -253,59 +253,59 @@ def duplicates() -> Convolution:
 def border_loss() -> Convolution:
     """Independent kernels whose rank is lost at the border alone (random 3→11 at 31×31 is another)."""
     torch.manual_seed(0)
-    map = from_module(nn.Conv2d(3, 5, 2, 4, 1), (3, 11, 13))
-    assert isinstance(map, Convolution)
-    return map
+    operator = from_module(nn.Conv2d(3, 5, 2, 4, 1), (3, 11, 13))
+    assert isinstance(operator, Convolution)
+    return operator
 
 
 def far_padding() -> Convolution:
     """Outputs that read nothing but padding."""
-    map = from_module(nn.Conv1d(4, 3, 3, 1, 4), (4, 60))
-    assert isinstance(map, Convolution)
-    return map
+    operator = from_module(nn.Conv1d(4, 3, 3, 1, 4), (4, 60))
+    assert isinstance(operator, Convolution)
+    return operator
 
 
 @pytest.mark.parametrize("deficient", [box_blur, duplicates, border_loss, far_padding])
 def test_deficient_layers_are_refused_and_served_by_others(
     deficient: Callable[[], Convolution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    map = deficient()
+    operator = deficient()
     with pytest.raises(UnsupportedLayerError, match=r"rank|frequency"):
-        FourierSolver(map)
+        FourierSolver(operator)
     monkeypatch.setattr(import_module("blindspace.solvers._choose"), "LARGE", 0)
-    solver, x = choose(map), noise(map)
-    assert solver.dim == DenseSolver(map).dim
-    assert residual(map, solver.project(x), x) <= 1e-15
+    solver, x = choose(operator), noise(operator)
+    assert solver.dim == DenseSolver(operator).dim
+    assert residual(operator, solver.project(x), x) <= 1e-15
 
 
 def test_memory_is_estimated_before_it_is_taken() -> None:
-    map = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
+    operator = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
     with pytest.raises(TooLargeError, match=r"needs about \d+\.\d GiB for .* above the limit of 2\.0 GiB"):
-        FourierSolver(map, limit=2 << 30)
+        FourierSolver(operator, limit=2 << 30)
 
 
 def test_duplicate_and_colourless_kernels_go_to_fourier_space_reduced() -> None:
     torch.manual_seed(0)
     twice = torch.randn(1, 1, 7, 7, dtype=torch.float64).expand(8, 3, -1, -1)
-    map = Convolution(twice, (3, 96, 96), (2, 2), ((3, 3), (3, 3)), (1, 1))
-    solver, x = choose(map), noise(map)
+    operator = Convolution(twice, (3, 96, 96), (2, 2), ((3, 3), (3, 3)), (1, 1))
+    solver, x = choose(operator), noise(operator)
     assert solver.name == "fourier"
     assert solver.dim == 3 * 96 * 96 - 48 * 48
     assert "1 of the 8 kernels" in solver.reason
     assert "1 of 3 directions" in solver.reason
-    assert residual(map, solver.project(x), x) <= 1e-15
+    assert residual(operator, solver.project(x), x) <= 1e-15
 
 
 def test_a_large_layer_that_loses_nothing_is_proved_to() -> None:
-    map = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 64, 64))
-    solver = choose(map)
+    operator = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 64, 64))
+    solver = choose(operator)
     assert (solver.name, solver.dim, solver.certificate.kind) == ("fourier", 0, "exact")
-    assert not solver.project(noise(map)).any()
+    assert not solver.project(noise(operator)).any()
 
 
 def test_the_factors_are_kept_and_a_second_run_starts_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindspace.solvers.factor_cache.store.SLOW", 0.0)
-    map, x = layer("stem"), noise(layer("stem"))
-    first = FourierSolver(map).project(x)
+    operator, x = layer("stem"), noise(layer("stem"))
+    first = FourierSolver(operator).project(x)
     monkeypatch.setattr(edges.DirectCapacitance, "_factor", lambda self: pytest.fail("factored again"))
-    assert torch.equal(FourierSolver(map).project(x), first)
+    assert torch.equal(FourierSolver(operator).project(x), first)

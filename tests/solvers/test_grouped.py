@@ -39,10 +39,10 @@ def noise(shape: tuple[int, ...], batch: int = 3) -> Tensor:
     return torch.randn(batch, *shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def agree(map: Convolution, batch: int = 3) -> GroupedSolver:
-    solver, dense = GroupedSolver(map, DenseSolver), DenseSolver(map)
+def agree(operator: Convolution, batch: int = 3) -> GroupedSolver:
+    solver, dense = GroupedSolver(operator, DenseSolver), DenseSolver(operator)
     assert solver.dim == dense.dim
-    x = noise(map.in_shape, batch)
+    x = noise(operator.in_shape, batch)
     torch.testing.assert_close(solver.project(x), dense.project(x), rtol=0, atol=1e-11)
     return solver
 
@@ -59,20 +59,26 @@ def agree(map: Convolution, batch: int = 3) -> GroupedSolver:
     ],
     ids=str,
 )
-def test_agrees_with_the_whole_matrix(map: Convolution) -> None:
-    solver = agree(map)
-    sigma = DenseSolver(map).certificate
+def test_agrees_with_the_whole_matrix(operator: Convolution) -> None:
+    solver = agree(operator)
+    sigma = DenseSolver(operator).certificate
     assert solver.certificate.kind == sigma.kind
     assert solver.certificate.sigma_max == pytest.approx(sigma.sigma_max, rel=1e-9)
     assert solver.certificate.sigma_above == pytest.approx(sigma.sigma_above, rel=1e-9)
-    assert solver.project(noise(map.in_shape).float()).dtype == torch.float32
-    assert solver.project(noise(map.in_shape, 0)).shape == (0, *map.in_shape)
+    assert solver.project(noise(operator.in_shape).float()).dtype == torch.float32
+    assert solver.project(noise(operator.in_shape, 0)).shape == (0, *operator.in_shape)
 
 
 def test_equal_groups_are_solved_once() -> None:
-    map = grouped(6, 1, 1, (8, 8), stride=2)
-    map = Convolution(
-        map.weight[[0, 1, 0, 0, 2, 1]], map.in_shape, map.stride, map.padding, map.dilation, map.groups, map.mode
+    operator = grouped(6, 1, 1, (8, 8), stride=2)
+    operator = Convolution(
+        operator.weight[[0, 1, 0, 0, 2, 1]],
+        operator.in_shape,
+        operator.stride,
+        operator.padding,
+        operator.dilation,
+        operator.groups,
+        operator.mode,
     )
     made: list[LinearMap] = []
 
@@ -80,20 +86,20 @@ def test_equal_groups_are_solved_once() -> None:
         made.append(part)
         return choose(part)
 
-    solver = GroupedSolver(map, solve)
+    solver = GroupedSolver(operator, solve)
     assert len(made) == 3
     assert "6 groups, 3 of them different" in solver.reason
-    assert solver.certificate.rank == map.out_dim
-    agree(map)
+    assert solver.certificate.rank == operator.out_dim
+    agree(operator)
 
 
 def test_gram_inverse() -> None:
-    map = grouped(3, 2, 1, (6, 7))
-    solver, b = GroupedSolver(map, KrylovSolver), noise(map.out_shape)
-    torch.testing.assert_close(map.forward(map.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
-    map.weight[1] = 0
+    operator = grouped(3, 2, 1, (6, 7))
+    solver, b = GroupedSolver(operator, KrylovSolver), noise(operator.out_shape)
+    torch.testing.assert_close(operator.forward(operator.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
+    operator.weight[1] = 0
     with pytest.raises(UnsupportedLayerError, match="no inverse"):
-        GroupedSolver(map, KrylovSolver).gram_inverse(b)
+        GroupedSolver(operator, KrylovSolver).gram_inverse(b)
 
 
 def test_what_it_serves() -> None:

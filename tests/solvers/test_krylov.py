@@ -56,42 +56,42 @@ def flat(x: Tensor) -> Tensor:
     return x.flatten(1)
 
 
-def residuals(map: LinearMap, p: Tensor, x: Tensor) -> Tensor:
+def residuals(operator: LinearMap, p: Tensor, x: Tensor) -> Tensor:
     """‖A p‖ / (‖A‖ ‖x‖) of each image; 0 for a zero map."""
-    ratios: Tensor = flat(map.forward(p)).norm(dim=1) / flat(x).norm(dim=1) / (map.norm() or 1)
+    ratios: Tensor = flat(operator.forward(p)).norm(dim=1) / flat(x).norm(dim=1) / (operator.norm() or 1)
     return ratios
 
 
 class CholeskySolver(Solver):
     """A factor's solver: the inverse of A Aᵀ as a matrix."""
 
-    def __init__(self, map: LinearMap) -> None:
-        super().__init__(map)
-        a = map.to_dense()
+    def __init__(self, operator: LinearMap) -> None:
+        super().__init__(operator)
+        a = operator.to_dense()
         self.factor = torch.linalg.cholesky(a @ a.T)
 
     def _project(self, x: Tensor) -> Tensor:
-        return x - self.map._adjoint(self.gram_inverse(self.map._forward(x)))
+        return x - self.operator._adjoint(self.gram_inverse(self.operator._forward(x)))
 
     def gram_inverse(self, b: Tensor) -> Tensor:
         return torch.cholesky_solve(flat(b).T, self.factor).T.reshape(b.shape)
 
 
-def close_to_oracle(map: LinearMap, solver: Solver, x: Tensor, condition: float) -> None:
-    expected = Reference(map.to_dense().numpy()).project(flat(x).numpy()).astype(float)
+def close_to_oracle(operator: LinearMap, solver: Solver, x: Tensor, condition: float) -> None:
+    expected = Reference(operator.to_dense().numpy()).project(flat(x).numpy()).astype(float)
     error = (flat(solver.project(x)) - torch.from_numpy(expected)).norm(dim=1)
     assert bool((error <= 1e-15 * condition * flat(x).norm(dim=1)).all()), error
 
 
 @each_layer
 def test_agrees_with_the_oracle(name: str) -> None:
-    map = layer(name)
-    solver, oracle = KrylovSolver(map), Reference(map.to_dense().numpy())
-    x = noise(map.in_shape)
+    operator = layer(name)
+    solver, oracle = KrylovSolver(operator), Reference(operator.to_dense().numpy())
+    x = noise(operator.in_shape)
     condition = oracle.sigma[0] / oracle.sigma[oracle.rank - 1] if oracle.rank else 1
-    close_to_oracle(map, solver, x, max(4 * condition, 10))
-    p, other = solver.project(x), noise(map.in_shape, seed=2)
-    assert float(residuals(map, p, x).max()) <= 1e-15
+    close_to_oracle(operator, solver, x, max(4 * condition, 10))
+    p, other = solver.project(x), noise(operator.in_shape, seed=2)
+    assert float(residuals(operator, p, x).max()) <= 1e-15
     assert float((solver.project(p) - p).norm() / x.norm()) <= 1e-15 * max(condition, 10)
     left, right = (solver.project(other) * x).sum(), (other * p).sum()
     assert float((left - right).abs() / x.norm() / other.norm()) <= 1e-15 * max(condition, 10)
@@ -100,10 +100,10 @@ def test_agrees_with_the_oracle(name: str) -> None:
 
 @each_layer
 def test_what_lies_in_the_row_space_goes_and_what_lies_in_the_nullspace_stays(name: str) -> None:
-    map = layer(name)
-    solver = KrylovSolver(map, inner=torch.float64)
-    row = map.adjoint(noise(map.out_shape))
-    null = solver.project(noise(map.in_shape))
+    operator = layer(name)
+    solver = KrylovSolver(operator, inner=torch.float64)
+    row = operator.adjoint(noise(operator.out_shape))
+    null = solver.project(noise(operator.in_shape))
     assert float(solver.project(row).norm()) <= 1e-13 * float(row.norm())
     torch.testing.assert_close(solver.project(null), null, rtol=0, atol=1e-13)
     both = torch.cat([row, null])
@@ -112,20 +112,20 @@ def test_what_lies_in_the_row_space_goes_and_what_lies_in_the_nullspace_stays(na
 
 @each_layer
 def test_float32_stays_float32(name: str) -> None:
-    map = layer(name)
-    x = noise(map.in_shape)
-    p = KrylovSolver(map).project(x.float())
+    operator = layer(name)
+    x = noise(operator.in_shape)
+    p = KrylovSolver(operator).project(x.float())
     assert p.dtype == torch.float32
-    assert float(residuals(map, p.double(), x).max()) <= 1e-6
-    assert KrylovSolver(map).project(x.half()).dtype == torch.float16
+    assert float(residuals(operator, p.double(), x).max()) <= 1e-6
+    assert KrylovSolver(operator).project(x.half()).dtype == torch.float16
 
 
 def test_every_image_has_its_own_scale() -> None:
     """Images of very different sizes, zero among them, as if each were alone; float32 squares would leave its range."""
-    map = layer("strided")
-    solver = KrylovSolver(map)
+    operator = layer("strided")
+    solver = KrylovSolver(operator)
     sizes = torch.tensor([1e-200, 1, 0, 1e-9, 1e200], dtype=torch.float64).reshape(-1, 1, 1, 1)
-    x = noise(map.in_shape, 1).expand(5, -1, -1, -1)
+    x = noise(operator.in_shape, 1).expand(5, -1, -1, -1)
     alone = solver.project(x[:1])
     p = solver.project(x * sizes)
     torch.testing.assert_close(p, alone * sizes, rtol=1e-12, atol=0)
@@ -137,34 +137,36 @@ def test_every_image_has_its_own_scale() -> None:
 @pytest.mark.parametrize("size", [1e-30, 1e30])
 def test_a_map_of_any_scale(size: float) -> None:
     """The squares of these weights are beyond float32."""
-    map = layer("strided")
-    assert isinstance(map, Convolution)
-    scaled = Convolution(map.weight * size, map.in_shape, map.stride, map.padding, map.dilation)
-    x = noise(map.in_shape)
-    expected = KrylovSolver(map).project(x)
+    operator = layer("strided")
+    assert isinstance(operator, Convolution)
+    scaled = Convolution(
+        operator.weight * size, operator.in_shape, operator.stride, operator.padding, operator.dilation
+    )
+    x = noise(operator.in_shape)
+    expected = KrylovSolver(operator).project(x)
     torch.testing.assert_close(KrylovSolver(scaled).project(x), expected, rtol=0, atol=1e-13)
     torch.testing.assert_close(KrylovSolver(scaled).project(x.float()), expected.float(), rtol=0, atol=1e-4)
 
 
 def test_images_leave_the_batch_and_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    map = layer("strided")
-    solver = KrylovSolver(map)
+    operator = layer("strided")
+    solver = KrylovSolver(operator)
     seen: list[int] = []
-    forward = map._forward
+    forward = operator._forward
 
     def counted(x: Tensor) -> Tensor:
         seen.append(len(x))
         return forward(x)
 
-    monkeypatch.setattr(map, "_forward", counted)
-    null = solver.project(noise(map.in_shape, 2))
-    x = torch.cat([noise(map.in_shape, 1), null])
+    monkeypatch.setattr(operator, "_forward", counted)
+    null = solver.project(noise(operator.in_shape, 2))
+    x = torch.cat([noise(operator.in_shape, 1), null])
     seen.clear()
     whole = solver.project(x)
     assert seen[0] == 3
     assert set(seen[1:]) == {1}
     assert solver.iterations > 10
-    monkeypatch.setattr(krylov, "CHUNK", 8 * map.in_dim)
+    monkeypatch.setattr(krylov, "CHUNK", 8 * operator.in_dim)
     torch.testing.assert_close(solver.project(x), whole, rtol=0, atol=1e-14)
     assert max(seen[-10:]) == 1
     assert solver.project(x[:0]).shape == x[:0].shape
@@ -172,13 +174,13 @@ def test_images_leave_the_batch_and_chunks_change_nothing(monkeypatch: pytest.Mo
 
 def test_float64_takes_over_where_float32_gains_nothing() -> None:
     torch.manual_seed(0)
-    map = Dense(falling(8, 12, 1e-5))  # on its way the residual grows by a factor of some thousands
-    solver, x = KrylovSolver(map), noise((12,))
+    operator = Dense(falling(8, 12, 1e-5))  # on its way the residual grows by a factor of some thousands
+    solver, x = KrylovSolver(operator), noise((12,))
     worked: list[torch.dtype] = []
     gram = solver._gram
     solver._gram = lambda u: worked.append(u.dtype) or gram(u)  # type: ignore[method-assign, func-returns-value]
     p = solver.project(x)
-    assert float(residuals(map, p, x).max()) <= 1e-15
+    assert float(residuals(operator, p, x).max()) <= 1e-15
     assert worked[0] == torch.float32
     assert worked[-1] == torch.float64
 
@@ -186,20 +188,20 @@ def test_float64_takes_over_where_float32_gains_nothing() -> None:
 def test_a_residual_that_has_to_grow_first() -> None:
     """One σ far below the others: the residual rises by about the condition before it falls."""
     weight = torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    map = Convolution(weight, (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
-    assert DenseSolver(map).certificate.condition > 1e5
-    x = noise(map.in_shape)
-    assert float(residuals(map, KrylovSolver(map).project(x), x).max()) <= 1e-15
+    operator = Convolution(weight, (1, 4, 4), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    assert DenseSolver(operator).certificate.condition > 1e5
+    x = noise(operator.in_shape)
+    assert float(residuals(operator, KrylovSolver(operator).project(x), x).max()) <= 1e-15
 
 
 def test_what_cannot_be_met_is_said_with_figures() -> None:
     torch.manual_seed(0)
-    map = Dense(falling(60, 90, 1e-6))
+    operator = Dense(falling(60, 90, 1e-6))
     x = noise((90,))
     with pytest.raises(NotConvergedError, match=r"stays at \d\.\de-\d\d, above 8\.9e-16, after 40 iterations"):
-        KrylovSolver(map, limit=40).project(x)
+        KrylovSolver(operator, limit=40).project(x)
     with pytest.raises(NotConvergedError, match=r"stays at \d\.\de-\d\d, above 4\.8e-07, after 40 iterations"):
-        KrylovSolver(map, limit=40).project(x.float())
+        KrylovSolver(operator, limit=40).project(x.float())
     rough = compose(Dense(torch.randn(30, 40, dtype=torch.float64)), Dense(torch.randn(5, 30, dtype=torch.float64)))
     solver = KrylovSolver(rough)
     solver.norm *= 1e-3  # as if ‖B ∘ R‖ were far below ‖B‖ ‖R‖, by which the rounding errors go
@@ -209,42 +211,44 @@ def test_what_cannot_be_met_is_said_with_figures() -> None:
 
 def test_a_preconditioner_that_is_none() -> None:
     """One that is not positive definite is noticed."""
-    map = layer("strided")
+    operator = layer("strided")
     with pytest.warns(BlindspaceWarning, match="stays at"):
-        KrylovSolver(map, lambda b: 0 * b).project(noise(map.in_shape))
+        KrylovSolver(operator, lambda b: 0 * b).project(noise(operator.in_shape))
 
 
 def test_tolerance() -> None:
-    map = layer("gabor")
-    x = noise(map.in_shape)
-    rough, fine = KrylovSolver(map, tolerance=1e-6), KrylovSolver(map)
-    assert 1e-15 < float(residuals(map, rough.project(x), x).max()) <= 1e-6
+    operator = layer("gabor")
+    x = noise(operator.in_shape)
+    rough, fine = KrylovSolver(operator, tolerance=1e-6), KrylovSolver(operator)
+    assert 1e-15 < float(residuals(operator, rough.project(x), x).max()) <= 1e-6
     fine.project(x)
     assert rough.iterations < fine.iterations
 
 
 @pytest.mark.parametrize("name", ["strided", "reflect", "gabor", "conv of pooling"])
 def test_gram_inverse(name: str) -> None:
-    map = layer(name)
-    b = noise(map.out_shape)
-    u = KrylovSolver(map).gram_inverse(b)
-    assert float((map.forward(map.adjoint(u)) - b).norm()) <= 1e-14 * float(map.norm() ** 2 * u.norm() + b.norm())
-    torch.testing.assert_close(u, CholeskySolver(map).gram_inverse(b), rtol=0, atol=1e-9 * float(u.abs().max()))
+    operator = layer(name)
+    b = noise(operator.out_shape)
+    u = KrylovSolver(operator).gram_inverse(b)
+    assert float((operator.forward(operator.adjoint(u)) - b).norm()) <= 1e-14 * float(
+        operator.norm() ** 2 * u.norm() + b.norm()
+    )
+    torch.testing.assert_close(u, CholeskySolver(operator).gram_inverse(b), rtol=0, atol=1e-9 * float(u.abs().max()))
 
 
 def test_no_gram_inverse_below_full_row_rank() -> None:
-    map = layer("duplicates")
+    operator = layer("duplicates")
     with pytest.raises(UnsupportedLayerError, match="no inverse: the rank is 50, below 100"):
-        KrylovSolver(map, certificate=DenseSolver(map).certificate).gram_inverse(noise(map.out_shape))
+        KrylovSolver(operator, certificate=DenseSolver(operator).certificate).gram_inverse(noise(operator.out_shape))
 
 
 def test_certificates() -> None:
-    map = layer("strided")
-    dense = DenseSolver(map).certificate
-    assert KrylovSolver(map, certificate=dense).certificate is dense
-    assert KrylovSolver(map, certificate=lambda map: DenseSolver(map).certificate).certificate == dense
-    counted = KrylovSolver(map).certificate
-    assert (counted.rank, counted.kind) == (map.out_dim, "undecided")
+    operator = layer("strided")
+    dense = DenseSolver(operator).certificate
+    assert KrylovSolver(operator, certificate=dense).certificate is dense
+    assert KrylovSolver(operator, certificate=lambda operator: DenseSolver(operator).certificate).certificate == dense
+    counted = KrylovSolver(operator).certificate
+    assert (counted.rank, counted.kind) == (operator.out_dim, "undecided")
     assert dense.sigma_above is not None
     assert counted.sigma_above is not None
     assert dense.sigma_above * (1 - 1e-9) <= counted.sigma_above <= 3 * dense.sigma_above
@@ -255,14 +259,14 @@ def test_certificates() -> None:
 
 
 def test_a_proved_injective_map_needs_no_iteration() -> None:
-    map = layer("tall")
-    certificate = DenseSolver(map).certificate
+    operator = layer("tall")
+    certificate = DenseSolver(operator).certificate
     assert certificate.kind == "exact"
-    solver = KrylovSolver(map, certificate=certificate)
-    assert not solver.project(noise(map.in_shape)).any()
+    solver = KrylovSolver(operator, certificate=certificate)
+    assert not solver.project(noise(operator.in_shape)).any()
     assert solver.iterations == 0
-    doubtful = KrylovSolver(map, certificate=replace(certificate, kind="undecided"))
-    doubtful.project(noise(map.in_shape))
+    doubtful = KrylovSolver(operator, certificate=replace(certificate, kind="undecided"))
+    doubtful.project(noise(operator.in_shape))
     assert doubtful.iterations > 0
 
 
@@ -286,37 +290,37 @@ def chain(seed: int = 0) -> list[LinearMap]:
 @pytest.mark.parametrize("factors", [2, 3])
 def test_factors_precondition_their_composition(factors: int) -> None:
     parts = chain()[:factors]
-    map = compose(*parts)
+    operator = compose(*parts)
     preconditioner = FactorPreconditioner(*(CholeskySolver(part) for part in parts))
-    b, c = noise(map.out_shape, 2), noise(map.out_shape, 2, seed=5)
+    b, c = noise(operator.out_shape, 2), noise(operator.out_shape, 2, seed=5)
     assert float(((preconditioner(b) * c).sum() - (b * preconditioner(c)).sum()).abs()) <= 1e-9 * float(
         b.norm() * c.norm()
     )
     assert bool(((preconditioner(b) * b).flatten(1).sum(1) > 0).all())
-    plain, helped = KrylovSolver(map), KrylovSolver(map, preconditioner)
-    x = noise(map.in_shape)
+    plain, helped = KrylovSolver(operator), KrylovSolver(operator, preconditioner)
+    x = noise(operator.in_shape)
     p = helped.project(x)
     torch.testing.assert_close(p, plain.project(x), rtol=0, atol=1e-12)
-    assert float(residuals(map, p, x).max()) <= 1e-15
+    assert float(residuals(operator, p, x).max()) <= 1e-15
     assert helped.iterations < plain.iterations / 3
-    assert float(residuals(map, helped.project(x.float()).double(), x).max()) <= 1e-6
+    assert float(residuals(operator, helped.project(x.float()).double(), x).max()) <= 1e-6
 
 
 def test_factors_that_have_the_inverse_need_one_step() -> None:
     """Where the outer factor is invertible the preconditioner is the inverse."""
     torch.manual_seed(0)
     inner, outer = Dense(torch.randn(5, 9, dtype=torch.float64)), Dense(torch.randn(5, 5, dtype=torch.float64))
-    map = compose(inner, outer)
+    operator = compose(inner, outer)
     preconditioner = FactorPreconditioner(CholeskySolver(inner), KrylovSolver(outer))
     b = noise((5,))
-    torch.testing.assert_close(preconditioner(b), CholeskySolver(map).gram_inverse(b), rtol=1e-6, atol=0)
+    torch.testing.assert_close(preconditioner(b), CholeskySolver(operator).gram_inverse(b), rtol=1e-6, atol=0)
     assert preconditioner(b.float()).dtype == torch.float32
 
 
 def test_a_stack() -> None:
-    map = VStack([layer("strided"), from_module(nn.AvgPool2d(2), (3, 12, 10))])
-    x = noise(map.in_shape)
-    close_to_oracle(map, KrylovSolver(map), x, 500)
+    operator = VStack([layer("strided"), from_module(nn.AvgPool2d(2), (3, 12, 10))])
+    x = noise(operator.in_shape)
+    close_to_oracle(operator, KrylovSolver(operator), x, 500)
 
 
 # --- the iteration itself ---------------------------------------------------------------------------------
@@ -385,12 +389,12 @@ def test_any_convolution(
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(channels[1], channels[0], *[kernel] * axes, generator=generator, dtype=torch.float64)
     shape = (channels[0], *[size] * axes)
-    map = Convolution(weight, shape, [stride] * axes, [(padding, padding)] * axes, [1] * axes, 1, mode)
-    dense = DenseSolver(map)
+    operator = Convolution(weight, shape, [stride] * axes, [(padding, padding)] * axes, [1] * axes, 1, mode)
+    dense = DenseSolver(operator)
     assume(dense.certificate.condition < 1e3)  # beyond, it may take as many iterations as the guard allows
-    x = noise(map.in_shape, batch)
-    p = KrylovSolver(map).project(x)
+    x = noise(operator.in_shape, batch)
+    p = KrylovSolver(operator).project(x)
     assert p.shape == x.shape
     if batch:
-        assert float(residuals(map, p, x).max()) <= 1e-15
+        assert float(residuals(operator, p, x).max()) <= 1e-15
         torch.testing.assert_close(p, dense.project(x), rtol=0, atol=1e-10)

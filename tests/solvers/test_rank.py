@@ -31,9 +31,9 @@ CASE = {case.id: case for case in [*CASES, *BIG_CASES]}
 
 
 def conv_of(module: nn.Module, shape: tuple[int, ...]) -> Convolution:
-    map = from_module(module, shape)
-    assert isinstance(map, Convolution)
-    return map
+    operator = from_module(module, shape)
+    assert isinstance(operator, Convolution)
+    return operator
 
 
 def seeded(build: Any, seed: int = 0) -> nn.Module:
@@ -187,14 +187,14 @@ def factored_maps() -> dict[str, tuple[LinearMap, int]]:
 
 @pytest.mark.parametrize("name", factored_maps())
 def test_a_map_is_the_product_of_its_factors(name: str) -> None:
-    map, rank = factored_maps()[name]
-    factors = rational_factors(map)
+    operator, rank = factored_maps()[name]
+    factors = rational_factors(operator)
     whole = factors[0].toarray()
     for factor in factors[1:]:
         whole = factor.toarray() @ whole
-    assert np.abs(whole - map.to_dense().numpy()).max() <= 1e-14
+    assert np.abs(whole - operator.to_dense().numpy()).max() <= 1e-14
     assert exact_rank(*factors).rank == rank
-    certificate = projector(map.to_scipy(), lambda: rational_factors(map)).certificate
+    certificate = projector(operator.to_scipy(), lambda: rational_factors(operator)).certificate
     assert (certificate.rank, certificate.kind) == (rank, "exact")
 
 
@@ -216,9 +216,9 @@ EXACT = ["linear-rank-deficient", "conv2d-tied", "conv2d-duplicates", "conv2d-lu
 @pytest.mark.parametrize("name", EXACT)
 def test_deficient_by_its_weights_is_exact(name: str) -> None:
     case = CASE[name]
-    map = from_module(*case.make())
-    found = DenseSolver(map).certificate
-    assert map.in_dim - found.rank == case.dim
+    operator = from_module(*case.make())
+    found = DenseSolver(operator).certificate
+    assert operator.in_dim - found.rank == case.dim
     assert (found.kind, found.exact_rank) == ("exact", found.rank)
     assert found.sigma_below is not None
     assert "elimination modulo 2 primes" in found.method
@@ -244,8 +244,8 @@ def test_the_formula_is_not_a_certificate(name: str) -> None:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_numerically_deficient_without_being_exactly_so(seed: int) -> None:
     """Full rank over the rationals, σ falling through every tolerance: no rank is right, and that is said."""
-    map = conv_of(seeded(lambda: nn.Conv2d(3, 12, 3, 2, 1), seed), (3, 32, 32))
-    found = certify(map)
+    operator = conv_of(seeded(lambda: nn.Conv2d(3, 12, 3, 2, 1), seed), (3, 32, 32))
+    found = certify(operator)
     assert (found.kind, found.exact_rank, found.rank < 3060) == ("undecided", 3072, True)
     assert "deficient to rounding only: rank 3072 over the rationals" in str(found)
     small = projector(conv_of(seeded(lambda: nn.Conv2d(3, 12, 3, 2, 1), seed), (3, 24, 24)).to_scipy()).certificate
@@ -325,15 +325,15 @@ COUNTED: dict[str, tuple[Any, tuple[int, ...]]] = {
 def test_counts_are_those_of_the_singular_values(name: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inertia, "LEAST_BLOCK", least)
     build, shape = COUNTED[name]
-    map = from_module(seeded(build), shape)
-    sigma = np.linalg.svd(map.to_dense().numpy(), compute_uv=False)
-    counter = Inertia(map)
+    operator = from_module(seeded(build), shape)
+    sigma = np.linalg.svd(operator.to_dense().numpy(), compute_uv=False)
+    counter = Inertia(operator)
     assert counter.size == len(sigma)
     for s in np.geomspace(counter.resolution, 1.1 * sigma[0], 9):
         count, used = counter.count_near(s)
         assert count == (sigma < used).sum()
         assert s <= used <= 1.5 * s
-    assert count_below(map, 1.1 * sigma[0]) == len(sigma)
+    assert count_below(operator, 1.1 * sigma[0]) == len(sigma)
 
 
 def test_blocks_share_columns_with_their_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -359,14 +359,14 @@ def test_a_bound_that_is_a_singular_value_of_a_part_is_refused(monkeypatch: pyte
 
 
 def test_counting_refuses_what_it_cannot_do() -> None:
-    map = conv_of(seeded(lambda: nn.Conv2d(3, 4, 7, 2, 3)), (3, 14, 14))
+    operator = conv_of(seeded(lambda: nn.Conv2d(3, 4, 7, 2, 3)), (3, 14, 14))
     with pytest.raises(TooLargeError, match=r"entries.*GiB"):
-        Inertia(map, limit=100_000)
+        Inertia(operator, limit=100_000)
     with pytest.raises(TooLargeError, match="operations"):
-        certify(map, work=1e6)
-    for s in (1e-9 * map.norm(), -1.0, float("nan")):
+        certify(operator, work=1e6)
+    for s in (1e-9 * operator.norm(), -1.0, float("nan")):
         with pytest.raises(ValueRangeError, match="resolves"):
-            count_below(map, s)
+            count_below(operator, s)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +375,8 @@ def test_counting_refuses_what_it_cannot_do() -> None:
 )
 def test_certified_by_inertia(name: str, kind: str) -> None:
     build, shape = COUNTED[name]
-    map = from_module(seeded(build), shape)
-    found, oracle = certify(map), Reference(map.to_dense().numpy())
+    operator = from_module(seeded(build), shape)
+    found, oracle = certify(operator), Reference(operator.to_dense().numpy())
     assert (found.rank, found.kind) == (oracle.rank, kind)
     assert found.sigma_above is not None
     assert found.tolerance <= found.sigma_above <= oracle.sigma[oracle.rank - 1]
@@ -387,8 +387,8 @@ def test_certified_by_inertia(name: str, kind: str) -> None:
 
 def test_bounds_without_a_gap() -> None:
     """Some σ between the two bounds: they are counted, and the lower bound is all that is known of them."""
-    map = from_module(seeded(COUNTED["falling"][0]), (3, 16, 16))
-    found, sigma = certify(map), np.linalg.svd(map.to_dense().numpy(), compute_uv=False)
+    operator = from_module(seeded(COUNTED["falling"][0]), (3, 16, 16))
+    found, sigma = certify(operator), np.linalg.svd(operator.to_dense().numpy(), compute_uv=False)
     assert found.kind == "undecided"
     assert found.sigma_above is not None
     assert found.sigma_below is not None
@@ -469,14 +469,14 @@ STRUCTURED: dict[str, tuple[nn.Module, tuple[int, ...], tuple[int, ...], str]] =
 @pytest.mark.parametrize("name", STRUCTURED)
 def test_reduced_convolution_has_the_same_nullspace(name: str) -> None:
     module, shape, left, reason = STRUCTURED[name]
-    map = conv_of(module, shape)
-    found = reduce(map)
+    operator = conv_of(module, shape)
+    found = reduce(operator)
     assert found is not None
     assert found.conv.weight.shape == left
-    assert found.conv.out_shape == (left[0], *map.out_shape[1:])
-    assert pytest.approx(0, abs=1e-13) == project_apart(found, map)
+    assert found.conv.out_shape == (left[0], *operator.out_shape[1:])
+    assert pytest.approx(0, abs=1e-13) == project_apart(found, operator)
     inner = DenseSolver(found.conv)
-    whole, oracle = found.certificate(inner.certificate), Reference(map.to_dense().numpy())
+    whole, oracle = found.certificate(inner.certificate), Reference(operator.to_dense().numpy())
     assert (whole.rank, whole.kind, found.kind) == (oracle.rank, "exact", "exact")
     assert_matches(reason, found.reason)
     assert reduce(found.conv) is None
@@ -487,11 +487,11 @@ def assert_matches(pattern: str, text: str) -> None:
         raise AssertionError(text)
 
 
-def project_apart(found: Reduced, map: LinearMap) -> float:
+def project_apart(found: Reduced, operator: LinearMap) -> float:
     """How far the reduced projection is from the oracle's."""
-    x = torch.randn(4, *map.in_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.randn(4, *operator.in_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     p = found.project(DenseSolver(found.conv).project, x).flatten(1).numpy()
-    expected = Reference(map.to_dense().numpy()).project(x.flatten(1).numpy())
+    expected = Reference(operator.to_dense().numpy()).project(x.flatten(1).numpy())
     return float(np.abs(p - expected).max())
 
 
@@ -509,17 +509,17 @@ def test_no_padding_no_smaller_kernel() -> None:
 
 def test_reduced_to_rounding_only_says_so() -> None:
     weight = kernels(5, 1, 3, 3).double() * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)[:, None, None]
-    map = Convolution(weight, (3, 8, 8), (2, 2), ((1, 1), (1, 1)), (1, 1))
-    found = reduce(map)
+    operator = Convolution(weight, (3, 8, 8), (2, 2), ((1, 1), (1, 1)), (1, 1))
+    found = reduce(operator)
     assert found is not None
     assert (found.kind, found.conv.weight.shape[1]) == ("numerical", 1)
     assert found.certificate(DenseSolver(found.conv).certificate).kind == "numerical"
-    assert pytest.approx(0, abs=1e-13) == project_apart(found, map)
+    assert pytest.approx(0, abs=1e-13) == project_apart(found, operator)
 
 
 def test_certificate_of_a_reduction_is_no_better_than_its_parts() -> None:
-    map = conv_of(*STRUCTURED["combined"][:2])
-    exact = reduce(map)
+    operator = conv_of(*STRUCTURED["combined"][:2])
+    exact = reduce(operator)
     assert exact is not None
     assert exact.rounded
     full = judge(np.array([2.0, 1.0]), (2, 2), "SVD")

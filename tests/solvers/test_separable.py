@@ -30,17 +30,17 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 @cache
 def solver_of(case: Case) -> SeparableSolver:
-    map = from_module(*case.make())
-    assert isinstance(map, Kronecker)
-    return SeparableSolver(map)
+    operator = from_module(*case.make())
+    assert isinstance(operator, Kronecker)
+    return SeparableSolver(operator)
 
 
-def vectors_for(map: LinearMap) -> Tensor:
+def vectors_for(operator: LinearMap) -> Tensor:
     """Gaussian noise, a constant, and vectors of the row space, of length 1, ``(6, *in_shape)``."""
-    rows = map.adjoint(noise(2, *map.out_shape, seed=1))
-    vectors = torch.cat([noise(3, *map.in_shape), torch.ones(1, *map.in_shape), rows]).flatten(1)
+    rows = operator.adjoint(noise(2, *operator.out_shape, seed=1))
+    vectors = torch.cat([noise(3, *operator.in_shape), torch.ones(1, *operator.in_shape), rows]).flatten(1)
     vectors /= vectors.norm(dim=1, keepdim=True).clamp(min=1e-300)
-    return vectors.reshape(-1, *map.in_shape)
+    return vectors.reshape(-1, *operator.in_shape)
 
 
 def flat(x: Tensor) -> Array:
@@ -54,14 +54,14 @@ def largest(rows: Array | LongArray) -> float:
 
 def check(solver: SeparableSolver, oracle: Reference) -> None:
     """Everything a projector owes, by the oracle of the whole matrix."""
-    x = vectors_for(solver.map)
+    x = vectors_for(solver.operator)
     p = solver.project(x)
     assert solver.dim == oracle.dim
     assert np.abs(flat(p) - oracle.project(flat(x))).max() <= 1e-13
     assert largest(oracle.residual(flat(p))) <= 1e-15 * oracle.norm
     assert largest(oracle.residual(flat(solver.project(x.float())))) <= 1e-6 * oracle.norm
     assert float((solver.project(p) - p).abs().max()) <= 1e-13
-    free = torch.from_numpy(~oracle.matrix.any(0)).reshape(solver.map.in_shape)
+    free = torch.from_numpy(~oracle.matrix.any(0)).reshape(solver.operator.in_shape)
     assert torch.equal(p[:, free], x[:, free])
     certificate = solver.certificate
     assert certificate.rank == oracle.rank
@@ -98,7 +98,7 @@ def test_what_is_said(case: Case) -> None:
 
 @every_case
 def test_certificate_as_the_dense_solver_gives_it(case: Case) -> None:
-    ours, dense = solver_of(case).certificate, DenseSolver(solver_of(case).map).certificate
+    ours, dense = solver_of(case).certificate, DenseSolver(solver_of(case).operator).certificate
     assert ours.rank == dense.rank
     # Where one axis grows and another shrinks, each has full rank but the whole matrix has not.
     assert ours.kind == dense.kind or (ours.kind, dense.kind) == ("exact", "numerical")
@@ -158,12 +158,12 @@ KINDS = [
 def test_any_matrices(axes: list[tuple[str, int, int, int]], leading: tuple[int, ...]) -> None:
     assume(sum(axis[0] == "tiny" for axis in axes) <= 1)
     matrices = [matrix(*axis) for axis in axes]
-    map = Kronecker(matrices, (*leading, *(made.shape[1] for made in matrices)))
-    assume(map.in_dim <= 400 and map.out_dim <= 400)
-    oracle = Reference(map.to_scipy().toarray())
+    operator = Kronecker(matrices, (*leading, *(made.shape[1] for made in matrices)))
+    assume(operator.in_dim <= 400 and operator.out_dim <= 400)
+    oracle = Reference(operator.to_scipy().toarray())
     # What is ill-conditioned is for the test below.
     assume(oracle.rank == 0 or oracle.sigma[0] < 1e3 * oracle.sigma[oracle.rank - 1])
-    check(SeparableSolver(map), oracle)
+    check(SeparableSolver(operator), oracle)
 
 
 def blur(size: int, width: int) -> Tensor:
@@ -178,8 +178,8 @@ def blur(size: int, width: int) -> Tensor:
 )
 def test_deficient_along_an_axis(second: Tensor) -> None:
     """A mean of three over 3k + 2 pixels does not see one wave."""
-    map = Kronecker([blur(11, 3), second], (2, 11, 11))
-    solver, oracle = SeparableSolver(map), Reference(map.to_scipy().toarray())
+    operator = Kronecker([blur(11, 3), second], (2, 11, 11))
+    solver, oracle = SeparableSolver(operator), Reference(operator.to_scipy().toarray())
     check(solver, oracle)
     assert solver.axes[0].certificate.rank == 10
     assert solver.certificate.sigma_below is not None
@@ -191,10 +191,10 @@ def test_ill_conditioned(last: float, shape: tuple[int, int]) -> None:
     """The error grows with the condition number, the residual does not."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        map = Kronecker([falling(*shape, last), noise(3, 5)], (*shape[1:], 5))
-    solver, oracle = SeparableSolver(map), Reference(map.to_scipy().toarray())
+        operator = Kronecker([falling(*shape, last), noise(3, 5)], (*shape[1:], 5))
+    solver, oracle = SeparableSolver(operator), Reference(operator.to_scipy().toarray())
     assert solver.axes[0].certificate.condition > TAME
-    x = vectors_for(map)
+    x = vectors_for(operator)
     p = solver.project(x)
     assert solver.dim == oracle.dim
     assert largest(oracle.residual(flat(p))) <= 1e-15 * oracle.norm
@@ -223,13 +223,13 @@ def test_undecided_where_only_the_products_have_no_gap() -> None:
 @every_case
 def test_gram_inverse(case: Case) -> None:
     solver, oracle = solver_of(case), reference(case)
-    b = noise(3, *solver.map.out_shape)
-    if oracle.rank < solver.map.out_dim:
+    b = noise(3, *solver.operator.out_shape)
+    if oracle.rank < solver.operator.out_dim:
         with pytest.raises(UnsupportedLayerError, match=r"no inverse.*rows along an axis"):
             solver.gram_inverse(b)
         return
     u = solver.gram_inverse(b)
-    assert float((solver.map.forward(solver.map.adjoint(u)) - b).abs().max()) <= 1e-13
+    assert float((solver.operator.forward(solver.operator.adjoint(u)) - b).abs().max()) <= 1e-13
 
 
 # --- photographs -------------------------------------------------------------------------------------------
@@ -238,23 +238,23 @@ def test_gram_inverse(case: Case) -> None:
 @DTYPES
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_a_photograph(mode: str, dtype: torch.dtype, bound: float) -> None:
-    map = Resize((3, 270, 480), (64, 64), mode, antialias=True)
-    solver = SeparableSolver(map)
+    operator = Resize((3, 270, 480), (64, 64), mode, antialias=True)
+    solver = SeparableSolver(operator)
     assert (solver.dim, solver.certificate.kind) == (3 * (270 * 480 - 64 * 64), "exact")
-    x = torch.cat([noise(1, 3, 270, 480), torch.ones(1, 3, 270, 480), map.adjoint(noise(1, 3, 64, 64))]).to(dtype)
+    x = torch.cat([noise(1, 3, 270, 480), torch.ones(1, 3, 270, 480), operator.adjoint(noise(1, 3, 64, 64))]).to(dtype)
     # One at a time: a second pass for one image of a batch is one for all.
     p = torch.cat([solver.project(image[None]) for image in x]).double()
-    left = map.forward(p).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
+    left = operator.forward(p).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
     assert float(left.max()) <= bound * solver.certificate.sigma_max
     assert float((solver.project(p) - p).abs().max()) <= 1e-13 if dtype == torch.float64 else True
-    assert memory(map) < dense_memory(map) / 1000
+    assert memory(operator) < dense_memory(operator) / 1000
 
 
 @every_case
 def test_what_little_is_left_is_blind_too(case: Case) -> None:
     """Of a vector that is seen but for a trace, the trace is found, not the rounding of the rest."""
     solver, oracle = solver_of(case), reference(case)
-    seen, *_, unseen = vectors_for(solver.map).flip(0)[:, None]
+    seen, *_, unseen = vectors_for(solver.operator).flip(0)[:, None]
     trace = 1e-9 * solver.project(unseen)
     if not solver.dim:
         return
@@ -278,9 +278,9 @@ def test_a_resize_to_more_pixels_leaves_nothing() -> None:
 
 def test_folded_preprocessing() -> None:
     first, second = Resize((1, 40, 30), (25, 20), antialias=True), Resize((1, 25, 20), (9, 11), "bicubic")
-    map = compose(first, second)
-    assert isinstance(map, Kronecker)
-    check(SeparableSolver(map), Reference((second.to_scipy() @ first.to_scipy()).toarray()))
+    operator = compose(first, second)
+    assert isinstance(operator, Kronecker)
+    check(SeparableSolver(operator), Reference((second.to_scipy() @ first.to_scipy()).toarray()))
 
 
 # --- layouts, autograd, batches ----------------------------------------------------------------------------
@@ -300,9 +300,9 @@ def test_memory_layout_and_batch_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("map", [MAP, Resize((3, 20, 22), (18, 20), antialias=True), Kronecker([noise(2, 9)], (9,))])
-def test_gradients_pass_through_and_inputs_stay(map: Kronecker) -> None:
-    solver = SeparableSolver(map)
-    x, y = noise(2, *map.in_shape).requires_grad_(), noise(2, *map.in_shape, seed=1)
+def test_gradients_pass_through_and_inputs_stay(operator: Kronecker) -> None:
+    solver = SeparableSolver(operator)
+    x, y = noise(2, *operator.in_shape).requires_grad_(), noise(2, *operator.in_shape, seed=1)
     kept = x.detach().clone()
     (gradient,) = torch.autograd.grad((solver.project(x) * y).sum(), x)
     assert float((gradient - solver.project(y)).abs().max()) <= 1e-14

@@ -39,18 +39,18 @@ def solver_of(case: Case) -> Solver:
 @cache
 def vectors_of(case: Case) -> Array:
     """Gaussian noise, a constant, a flat image with noise, and vectors of the row space; of length 1, ``(B, n)``."""
-    generator, map = np.random.default_rng(3), solver_of(case).map
-    noise = generator.standard_normal((GAUSSIAN, map.in_dim))
-    flat = np.stack([np.ones(map.in_dim), 0.5 + 0.1 * noise[0]])
-    outputs = torch.from_numpy(generator.standard_normal((2, *map.out_shape)))
-    rows = map.adjoint(outputs).reshape(2, -1).numpy()
+    generator, operator = np.random.default_rng(3), solver_of(case).operator
+    noise = generator.standard_normal((GAUSSIAN, operator.in_dim))
+    flat = np.stack([np.ones(operator.in_dim), 0.5 + 0.1 * noise[0]])
+    outputs = torch.from_numpy(generator.standard_normal((2, *operator.out_shape)))
+    rows = operator.adjoint(outputs).reshape(2, -1).numpy()
     vectors: Array = np.concatenate([noise, flat, rows])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-300)
     return vectors
 
 
 def project(solver: Solver, vectors: Array, dtype: torch.dtype = torch.float64) -> Array:
-    x = torch.from_numpy(vectors).to(dtype).reshape(-1, *solver.map.in_shape)
+    x = torch.from_numpy(vectors).to(dtype).reshape(-1, *solver.operator.in_shape)
     kept = x.clone()
     p = solver.project(x)
     assert p.dtype == dtype
@@ -94,11 +94,11 @@ def test_residual(case: Case) -> None:
 @every_case
 def test_projector_is_symmetric_and_idempotent(case: Case) -> None:
     solver = solver_of(case)
-    if solver.map.in_dim > 700:
+    if solver.operator.in_dim > 700:
         once = project(solver, vectors_of(case))
         assert lengths(project(solver, once) - once).max() <= 1e-13
         return
-    p = project(solver, np.eye(solver.map.in_dim))
+    p = project(solver, np.eye(solver.operator.in_dim))
     assert np.linalg.norm(p @ p - p, 2) <= 1e-13
     assert np.linalg.norm(p - p.T, 2) <= 1e-13
     assert np.trace(p) == pytest.approx(solver.dim, abs=1e-9)
@@ -139,7 +139,7 @@ def test_certificate(case: Case) -> None:
         assert certificate.kind == "exact"
     if certificate.sigma_above is not None:
         assert certificate.tolerance < certificate.sigma_above <= certificate.sigma_max
-    if not isinstance(solver.map, Dense | Convolution):
+    if not isinstance(solver.operator, Dense | Convolution):
         return  # of composed maps only a part is factored
     assert certificate.sigma_max == pytest.approx(oracle.norm, rel=1e-8)
     if oracle.rank:
@@ -148,13 +148,13 @@ def test_certificate(case: Case) -> None:
 
 @every_case
 def test_patchwise_exactly_where_no_value_is_read_twice(case: Case) -> None:
-    map = solver_of(case).map
-    if isinstance(map, Convolution):
+    operator = solver_of(case).operator
+    if isinstance(operator, Convolution):
         apart = bool(reference(case).matrix.any(0).size) and all(
-            d * (k - 1) < s for d, k, s in zip(map.dilation, map.kernel, map.stride, strict=True)
+            d * (k - 1) < s for d, k, s in zip(operator.dilation, operator.kernel, operator.stride, strict=True)
         )
-        assert serves(map) == (apart and case.id != "conv2d-patches-circular")
-        assert (solver_of(case).name == "patchwise") == serves(map)
+        assert serves(operator) == (apart and case.id != "conv2d-patches-circular")
+        assert (solver_of(case).name == "patchwise") == serves(operator)
 
 
 # --- large layers -----------------------------------------------------------------------------------------
@@ -163,14 +163,14 @@ def test_patchwise_exactly_where_no_value_is_read_twice(case: Case) -> None:
 @big_case
 def test_large_layer(case: Case) -> None:
     solver, vectors = solver_of(case), vectors_of(case)
-    map, certificate = solver.map, solver.certificate
+    operator, certificate = solver.operator, solver.certificate
     assert (solver.dim, certificate.kind) == (case.dim, case.kind)
-    matrix = map.to_scipy().astype(np.longdouble)
+    matrix = operator.to_scipy().astype(np.longdouble)
     for dtype, bound in ((torch.float64, 1e-15), (torch.float32, 1e-6)):
         once = project(solver, vectors, dtype)
         residual = lengths((matrix @ once.T.astype(np.longdouble)).T)
-        assert residual[:GAUSSIAN].max() <= bound * map.norm()
-        assert residual.max() <= 4 * bound * map.norm()
+        assert residual[:GAUSSIAN].max() <= bound * operator.norm()
+        assert residual.max() <= 4 * bound * operator.norm()
     once = project(solver, vectors)
     assert lengths(project(solver, once) - once).max() <= 1e-13
     other = np.roll(vectors, 1, 0)
@@ -249,10 +249,10 @@ def test_smallest_singular_value_is_resolved(
 def test_undecided_rank_warns_with_the_figures() -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        map = Dense(falling(60, 80, 1e-20))
-    assert choose(map).certificate.kind == "undecided"
+        operator = Dense(falling(60, 80, 1e-20))
+    assert choose(operator).certificate.kind == "undecided"
     with pytest.warns(BlindspaceWarning, match=r"^the rank of Dense.* is undecided: rank 4\d.*tolerance.*\Z"):
-        space = nullspace(map)
+        space = nullspace(operator)
     assert space.certificate.kind == "undecided"
 
 
@@ -326,9 +326,9 @@ def test_an_outer_factor_is_dropped_only_where_it_is_proved_to_lose_nothing() ->
 
 
 def test_dense_solver_refuses_before_it_allocates() -> None:
-    map = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
+    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
     with pytest.raises(TooLargeError, match=r"^(?=.*GiB)(?=.*125440 × 150528)(?=.*8\.0 GiB).+\Z"):
-        DenseSolver(map)
+        DenseSolver(operator)
     with pytest.raises(TooLargeError, match="64 × 192"):
         DenseSolver(from_module(nn.Conv2d(3, 4, 3, 2, 1), (3, 8, 8)), limit=100_000)
 
@@ -372,11 +372,11 @@ def test_gradients_pass_through(module: nn.Module) -> None:
 DTYPES = pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-15), (torch.float32, 1e-6)])
 
 
-def left_of_a_constant(map: LinearMap, dtype: torch.dtype) -> float:
+def left_of_a_constant(operator: LinearMap, dtype: torch.dtype) -> float:
     """‖A P x‖ / (‖A‖ ‖x‖) of an x with the same value everywhere."""
-    x = torch.full((1, *map.in_shape), 0.7, dtype=dtype)
-    left = map.forward(choose(map).project(x).double()).norm()
-    return float(left / map.norm() / x.double().norm())
+    x = torch.full((1, *operator.in_shape), 0.7, dtype=dtype)
+    left = operator.forward(choose(operator).project(x).double()).norm()
+    return float(left / operator.norm() / x.double().norm())
 
 
 @DTYPES

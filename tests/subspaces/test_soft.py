@@ -133,8 +133,8 @@ def known(name: str) -> tuple[LinearMap, list[float], list[int]]:
     "name", ["scaling", "tokens", "circular padding", "pooling", "block", "shuffled, scaled, padded"]
 )
 def test_known_counts(name: str) -> None:
-    map, thresholds, expected = known(name)
-    found = soft_dimension(map, thresholds, relative=False)
+    operator, thresholds, expected = known(name)
+    found = soft_dimension(operator, thresholds, relative=False)
     assert list(found.counts) == expected
     assert set(found.kinds) == {"exact"}
 
@@ -195,7 +195,7 @@ def test_inertia_is_not_asked_what_follows(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.fixture
 def only_random(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every map were large; few vectors and steps, so that intervals are wide enough to be wrong."""
-    monkeypatch.setattr(soft, "singular_values", lambda map: None)
+    monkeypatch.setattr(soft, "singular_values", lambda operator: None)
     monkeypatch.setattr(counting, "MATRIX_LIMIT", 0)
     monkeypatch.setattr(quadrature, "PROBES", (2, 8))
     monkeypatch.setattr(quadrature, "STEPS", (16, 40))
@@ -225,12 +225,12 @@ def test_intervals_hold_the_truth(name: str) -> None:
 
 @pytest.mark.usefixtures("only_random")
 def test_estimates_repeat_with_their_seed() -> None:
-    map = map_of("conv2d-groups")
-    first, again, other = (soft_dimension(map, seed=seed) for seed in (1, 1, 2))
+    operator = map_of("conv2d-groups")
+    first, again, other = (soft_dimension(operator, seed=seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
     assert first.kinds[-1] == "exact"  # ε = ‖A‖ holds everything
-    assert first.counts[-1] == map.in_dim
+    assert first.counts[-1] == operator.in_dim
     assert tuple(sorted(first.counts)) == first.counts
 
 
@@ -297,13 +297,13 @@ def test_any_map_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if torus.serves(map_of(case))], ids=lambda case: case.id)
 def test_the_symbol_bounds_the_count(case: Case) -> None:
-    map, sigma = map_of(case), true_sigma(case)
-    found = symbol(map)
+    operator, sigma = map_of(case), true_sigma(case)
+    found = symbol(operator)
     assert found is not None
-    assert found.counts.sum() == min(torus.CirculantEmbedding.sides(map)) * torus.CirculantEmbedding.size(map)
-    more = map.in_dim - min(map.in_dim, map.out_dim)
+    assert found.counts.sum() == min(torus.CirculantEmbedding.sides(operator)) * torus.CirculantEmbedding.size(operator)
+    more = operator.in_dim - min(operator.in_dim, operator.out_dim)
     for bound in gaps(sigma):
-        (count,) = counting._by_symbol(map, [bound]) or []
+        (count,) = counting._by_symbol(operator, [bound]) or []
         assert count.low <= int((sigma <= bound).sum()) - more <= count.high
         assert count.low <= count.best <= count.high
         assert count.high - count.low <= found.edges
@@ -334,29 +334,29 @@ def test_relative_counts_do_not_depend_on_units(name: str, scale: float) -> None
 
 @pytest.mark.parametrize("name", ["conv2d-stem", "transpose2d-up", "resize-bicubic-both", "linear-tokens", "pad-zeros"])
 def test_the_adjoint_has_the_same_singular_values(name: str) -> None:
-    map = map_of(name)
+    operator = map_of(name)
     bounds = gaps(true_sigma(name)) or [0.5]
-    there, back = (soft_dimension(each, bounds, relative=False).counts for each in (map, map.T))
-    assert [a - b for a, b in zip(there, back, strict=True)] == [map.in_dim - map.out_dim] * len(bounds)
+    there, back = (soft_dimension(each, bounds, relative=False).counts for each in (operator, operator.T))
+    assert [a - b for a, b in zip(there, back, strict=True)] == [operator.in_dim - operator.out_dim] * len(bounds)
 
 
 def test_relative_and_absolute_thresholds_say_the_same() -> None:
-    map = map_of("conv2d-stem")
-    relative = soft_dimension(map)
-    absolute = soft_dimension(map, relative.epsilons, relative=False)
+    operator = map_of("conv2d-stem")
+    relative = soft_dimension(operator)
+    absolute = soft_dimension(operator, relative.epsilons, relative=False)
     assert relative.thresholds == DECADES
     assert relative.counts == absolute.counts
-    shuffled = soft_dimension(map, DECADES[::-1])
+    shuffled = soft_dimension(operator, DECADES[::-1])
     assert shuffled.counts == relative.counts[::-1]
 
 
 @pytest.mark.parametrize("name", ["norm-conv-1x1", "pad-patches-norm", "unshuffle-1x1", "transpose2d-up"])
 def test_the_core_of_a_map_has_its_singular_values(name: str) -> None:
-    map = map_of(name)
-    factor = Diagonal(torch.full((1,), -0.3, dtype=torch.float64), map.out_shape)
-    padded = Padding(map.out_shape, [(2, 1)]) @ factor @ map
+    operator = map_of(name)
+    factor = Diagonal(torch.full((1,), -0.3, dtype=torch.float64), operator.out_shape)
+    padded = Padding(operator.out_shape, [(2, 1)]) @ factor @ operator
     inner, gain = core(padded)
-    assert inner.out_shape == map.out_shape
+    assert inner.out_shape == operator.out_shape
     assert gain == pytest.approx(0.3 if name == "transpose2d-up" else 1.0)  # the others take it into their weights
     largest = torch.linalg.svdvals(inner.to_dense())
     assert torch.allclose(gain * largest, torch.linalg.svdvals(padded.to_dense())[: len(largest)], atol=1e-13)
@@ -366,11 +366,11 @@ def test_the_core_of_a_map_has_its_singular_values(name: str) -> None:
 def test_padding_in_front_is_no_core(mode: str) -> None:
     """It keeps lengths, or reads values twice, but what follows does not see every direction of its output."""
     matrix = torch.randn(3, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    map = Dense(matrix, (2,)) @ Padding((2, 6), [(2, 1)], mode)
-    inner, gain = core(map)
-    assert torch.allclose(gain * torch.linalg.svdvals(inner.to_dense()), torch.linalg.svdvals(map.to_dense()))
+    operator = Dense(matrix, (2,)) @ Padding((2, 6), [(2, 1)], mode)
+    inner, gain = core(operator)
+    assert torch.allclose(gain * torch.linalg.svdvals(inner.to_dense()), torch.linalg.svdvals(operator.to_dense()))
     cropped = Dense(matrix, (2,)) @ Padding((2, 12), [(-2, -1)], mode)
-    assert core(cropped).map.in_shape == (2, 9)  # whole rows of the identity are left out
+    assert core(cropped).operator.in_shape == (2, 9)  # whole rows of the identity are left out
 
 
 def test_the_core_reads_no_more_than_it_needs() -> None:
@@ -546,9 +546,9 @@ def test_the_spectrum_is_drawn(suffix: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from blindspace.report.spectrum import draw
 
-    map = map_of("conv2d-gabor")
+    operator = map_of("conv2d-gabor")
     path = tmp_path / f"spectrum{suffix}"
-    draw(spectrum(map), soft_dimension(map), path)
+    draw(spectrum(operator), soft_dimension(operator), path)
     assert path.stat().st_size > 5000
     bare = tmp_path / f"bare{suffix}"
     draw(spectrum(map_of("flatten")), None, bare)

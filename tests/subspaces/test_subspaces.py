@@ -226,8 +226,8 @@ def test_intersection_of_two_layers_is_the_nullspace_of_both_stacked() -> None:
     both, vstack, v = nullspace(maps[0]) & nullspace(maps[1]), nullspace(VStack(maps)), noise()
     assert both.dim == vstack.dim == SIZE - 27 - 9
     assert gap(both.project(v), vstack.project(v)) <= 1e-13
-    for map in maps:
-        assert map.forward(both.project(v)).abs().max() <= 1e-14
+    for operator in maps:
+        assert operator.forward(both.project(v)).abs().max() <= 1e-14
     assert gap(intersection(nullspace(maps[1]), nullspace(maps[0])).project(v), both.project(v)) <= 1e-13
 
 

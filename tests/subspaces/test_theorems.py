@@ -29,8 +29,8 @@ def _trained() -> LinearMap:
 
 @pytest.fixture(params=[_random, _structured, _trained], ids=["random", "structured", "trained"], scope="module")
 def layer(request: pytest.FixtureRequest) -> LinearMap:
-    map: LinearMap = request.param()
-    return map
+    operator: LinearMap = request.param()
+    return operator
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ def audit(
         result = run_audit(network, layers, seed, report, solver, bounds, thorough)
         found = result.to_dict()
         if picture is not None:
-            curve = spectrum(result.map)
+            curve = spectrum(result.operator)
             draw(curve, result.soft, picture)
             found["spectrum"] = curve.to_dict()
     _tell(console(json), result)
@@ -100,7 +100,9 @@ def _tell(screen: Console, result: Audit) -> None:
     for value, readers in result.ends.items():
         screen.print(f"  front        ends at {escape(value)}, read by {escape(_some(readers))}")
     screen.print(f"  certificate  {front.certificate}")
-    screen.print(f"  formula      in − out = {result.map.in_dim} − {result.map.out_dim}, so {result.formula_dim}")
+    screen.print(
+        f"  formula      in − out = {result.operator.in_dim} − {result.operator.out_dim}, so {result.formula_dim}"
+    )
     screen.print(f"  solver       {escape(f'{front.solver}: {front.reason}')}")
     screen.print(f"  residual     ‖A P δ‖ / (‖A‖ ‖δ‖) = {result.residual:.1e} in float64")
     if shown is not None:

@@ -58,14 +58,14 @@ MOVES = (Rearrange, Padding, Gather)
 """The maps that only move values."""
 
 
-def positions(map: LinearMap) -> Tensor | None:
+def positions(operator: LinearMap) -> Tensor | None:
     """The input position that every output of a map reads, −1 for none, ``(out_dim,)``; None of other maps."""
-    if not isinstance(map, MOVES):
+    if not isinstance(operator, MOVES):
         return None
-    if isinstance(map, Gather):
-        return map.read
-    numbered = torch.arange(1, map.in_dim + 1, dtype=torch.float64).reshape(1, *map.in_shape)
-    return map._forward(numbered).flatten().long() - 1
+    if isinstance(operator, Gather):
+        return operator.read
+    numbered = torch.arange(1, operator.in_dim + 1, dtype=torch.float64).reshape(1, *operator.in_shape)
+    return operator._forward(numbered).flatten().long() - 1
 
 
 def gather(in_shape: Shape, out_shape: Shape, read: Tensor) -> LinearMap:
@@ -76,6 +76,6 @@ def gather(in_shape: Shape, out_shape: Shape, read: Tensor) -> LinearMap:
         out_shape: of one output.
         read: as of ``Selection``.
     """
-    map = Gather(in_shape, out_shape, read)
-    still = map.in_dim == map.out_dim and torch.equal(map.read, torch.arange(map.in_dim))
-    return Rearrange(in_shape, out_shape) if still else map
+    operator = Gather(in_shape, out_shape, read)
+    still = operator.in_dim == operator.out_dim and torch.equal(operator.read, torch.arange(operator.in_dim))
+    return Rearrange(in_shape, out_shape) if still else operator

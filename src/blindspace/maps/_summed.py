@@ -89,11 +89,11 @@ def _both(a: LinearMap, b: LinearMap) -> LinearMap | None:
     return moved if bool((weight == 1).all()) else compose(moved, Diagonal(weight.reshape(a.out_shape), a.out_shape))
 
 
-def _monomial(map: LinearMap) -> tuple[Tensor, Tensor] | None:
+def _monomial(operator: LinearMap) -> tuple[Tensor, Tensor] | None:
     """Of a map whose every output is one input value times a number: which, −1 for none, and the numbers."""
-    read = torch.arange(map.in_dim)
-    weight = torch.ones(map.in_dim, dtype=torch.float64)
-    for factor in map.factors if isinstance(map, Composed) else [map]:
+    read = torch.arange(operator.in_dim)
+    weight = torch.ones(operator.in_dim, dtype=torch.float64)
+    for factor in operator.factors if isinstance(operator, Composed) else [operator]:
         if isinstance(factor, Diagonal):
             weight = weight * _weights(factor).flatten()
             continue
@@ -104,9 +104,9 @@ def _monomial(map: LinearMap) -> tuple[Tensor, Tensor] | None:
     return read, weight
 
 
-def _weights(map: Diagonal | Identity) -> Tensor:
-    weight = map.weight if isinstance(map, Diagonal) else torch.ones((), dtype=torch.float64)
-    return torch.broadcast_to(weight, map.in_shape)
+def _weights(operator: Diagonal | Identity) -> Tensor:
+    weight = operator.weight if isinstance(operator, Diagonal) else torch.ones((), dtype=torch.float64)
+    return torch.broadcast_to(weight, operator.in_shape)
 
 
 def _kernels(a: Convolution, b: Convolution) -> Convolution | None:

@@ -78,15 +78,17 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         known = ", ".join(sorted(kind.__name__ for kind in RULES))
         raise UnsupportedLayerError(f"{kind} is not known to be affine; known are {known}")
     try:
-        map = rule(module, shape)
+        operator = rule(module, shape)
         written = _torch_out_shape(module, shape)
     except BlindspaceError:
         raise
     except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         raise ShapeError(f"{kind} cannot read an input of shape {shape}: {error}") from error
-    if map.out_shape != written:
-        raise UnsupportedLayerError(f"{module} writes {written}, its map {map.out_shape}: an option not served here")
-    return map
+    if operator.out_shape != written:
+        raise UnsupportedLayerError(
+            f"{module} writes {written}, its map {operator.out_shape}: an option not served here"
+        )
+    return operator
 
 
 def _torch_out_shape(module: nn.Module, shape: Shape) -> Shape:

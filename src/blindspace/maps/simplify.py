@@ -96,8 +96,8 @@ def _append(whole: list[LinearMap], outer: LinearMap) -> None:
         whole.append(outer)
 
 
-def _nothing(map: LinearMap) -> bool:
-    return isinstance(map, Rearrange) and map.in_shape == map.out_shape and map.still
+def _nothing(operator: LinearMap) -> bool:
+    return isinstance(operator, Rearrange) and operator.in_shape == operator.out_shape and operator.still
 
 
 def _check_fit(outer: LinearMap, inner: LinearMap) -> None:
@@ -221,14 +221,14 @@ def _separable(outer: Kronecker | Padding, inner: Kronecker | Padding) -> Kronec
     return Kronecker([_matrix_along(outer, axis) @ _matrix_along(inner, axis) for axis in axes], inner.in_shape)
 
 
-def _matrix_along(map: Kronecker | Padding, axis: int) -> Tensor:
+def _matrix_along(operator: Kronecker | Padding, axis: int) -> Tensor:
     """What the map does along one axis, as a matrix."""
-    if axis not in map.axes:
-        return torch.eye(map.in_shape[axis], dtype=torch.float64)
-    if isinstance(map, Kronecker):
-        return map.matrices[axis - map.axes.start]
-    read = map.reads[axis - map.axes.start]
-    matrix = torch.zeros(len(read), map.in_shape[axis], dtype=torch.float64)
+    if axis not in operator.axes:
+        return torch.eye(operator.in_shape[axis], dtype=torch.float64)
+    if isinstance(operator, Kronecker):
+        return operator.matrices[axis - operator.axes.start]
+    read = operator.reads[axis - operator.axes.start]
+    matrix = torch.zeros(len(read), operator.in_shape[axis], dtype=torch.float64)
     inside = (read >= 0).nonzero().flatten()
     matrix[inside, read[inside]] = 1
     return matrix

@@ -61,13 +61,20 @@ def vstack(parts: Sequence[LinearMap]) -> LinearMap:
     return whole[0] if len(whole) == 1 else VStack(whole)
 
 
-def _geometry(map: LinearMap) -> object:
-    match map:
+def _geometry(operator: LinearMap) -> object:
+    match operator:
         case Convolution(groups=1):
-            return (map.in_shape, map.kernel, map.stride, map.padding, map.dilation, map.mode)
+            return (
+                operator.in_shape,
+                operator.kernel,
+                operator.stride,
+                operator.padding,
+                operator.dilation,
+                operator.mode,
+            )
         case Dense():
-            return map.in_shape
-    return id(map)
+            return operator.in_shape
+    return id(operator)
 
 
 def _one_of(group: list[LinearMap]) -> LinearMap:

@@ -72,7 +72,7 @@ def harmless(network: Network, *others: Network, solver: str | None = None) -> S
         TooLargeError: no solver here serves a front of that size.
     """
     fronts = [front(each) for each in (network, *others)]
-    if len({map.in_shape for map in fronts}) > 1:
+    if len({operator.in_shape for operator in fronts}) > 1:
         read = ", ".join(f"{each.name} {each.input_shape}" for each in (network, *others))
         raise ShapeError(f"the networks read different shapes: {read}; give all the same --input-shape")
     return nullspace(side_by_side(fronts) if others else fronts[0], solver=solver)

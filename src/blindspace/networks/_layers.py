@@ -37,20 +37,20 @@ class LayerReport:
     @property
     def dim(self) -> int | None:
         """Dimension of the nullspace; None where the layer is too large."""
-        return None if self.certificate is None else self.layer.map.in_dim - self.certificate.rank
+        return None if self.certificate is None else self.layer.operator.in_dim - self.certificate.rank
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
-        map = self.layer.map
+        operator = self.layer.operator
         return {
             "name": self.layer.name,
             "kind": self.layer.kind,
-            "in_shape": list(map.in_shape),
-            "in_dim": map.in_dim,
-            "out_dim": map.out_dim,
+            "in_shape": list(operator.in_shape),
+            "in_dim": operator.in_dim,
+            "out_dim": operator.out_dim,
             "rank": self.certificate.rank if self.certificate else None,
             "dim": self.dim,
-            "formula_dim": max(map.in_dim - map.out_dim, 0),
+            "formula_dim": max(operator.in_dim - operator.out_dim, 0),
             "harmless_for_network": self.layer.harmless_for_network,
             "certificate": self.certificate.to_dict() if self.certificate else None,
             "reason": self.reason,
@@ -74,19 +74,19 @@ def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerRep
         thorough: also of large layers with as many outputs as inputs, which may take minutes each.
     """
     for layer in found:
-        map = layer.map
-        if not thorough and map.in_dim > QUICK and map.out_dim >= map.in_dim and not _cheap(map):
+        operator = layer.operator
+        if not thorough and operator.in_dim > QUICK and operator.out_dim >= operator.in_dim and not _cheap(operator):
             yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
             continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", BlindspaceWarning)  # the report carries the certificate's kind
-                space = nullspace(map)
+                space = nullspace(operator)
             yield LayerReport(layer, space.certificate, space.reason)
         except TooLargeError as error:
             yield LayerReport(layer, None, str(error))
 
 
-def _cheap(map: LinearMap) -> bool:
+def _cheap(operator: LinearMap) -> bool:
     """Whether one small matrix tells the rank of the whole."""
-    return patchwise.serves(map)
+    return patchwise.serves(operator)

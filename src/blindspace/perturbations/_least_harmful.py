@@ -74,84 +74,84 @@ def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k
         NotConvergedError: the residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
         UnsupportedLayerError: the module is not affine.
     """
-    map = as_map(layer, in_shape)
-    n = map.in_dim
+    operator = as_map(layer, in_shape)
+    n = operator.in_dim
     if not 1 <= k <= n:
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
-    if isinstance(map, Dense):
-        vectors = _by_token(map, k)
+    if isinstance(operator, Dense):
+        vectors = _by_token(operator, k)
     elif n <= SVD_LIMIT or MANY * k > n:
-        vectors = _by_svd(map, k)
+        vectors = _by_svd(operator, k)
     else:
-        vectors = _at_any_size(map, k)
-    return _measured(map, vectors)
+        vectors = _at_any_size(operator, k)
+    return _measured(operator, vectors)
 
 
-def _measured(map: LinearMap, directions: Tensor) -> LeastHarmful:
-    image = map.forward(directions)
+def _measured(operator: LinearMap, directions: Tensor) -> LeastHarmful:
+    image = operator.forward(directions)
     sigma = image.flatten(1).norm(dim=1)
-    error = (map.adjoint(image).flatten(1) - sigma[:, None] ** 2 * directions.flatten(1)).norm(dim=1)
+    error = (operator.adjoint(image).flatten(1) - sigma[:, None] ** 2 * directions.flatten(1)).norm(dim=1)
     tiny = np.finfo(float).tiny
     # The smallest singular values are no larger than these σ, whatever the residual (Courant and Fischer).
     bound = torch.minimum(error / sigma.clamp_min(tiny), sigma)
-    return LeastHarmful(directions, sigma, error / max(map.norm() ** 2, tiny), bound)
+    return LeastHarmful(directions, sigma, error / max(operator.norm() ** 2, tiny), bound)
 
 
-def _at_any_size(map: LinearMap, k: int) -> Tensor:
+def _at_any_size(operator: LinearMap, k: int) -> Tensor:
     """Harmless directions first, ``(k, *in_shape)``.
 
     A layer with as many outputs as inputs need have none: whether it has is asked only where the iteration finds a σ
     next to 0.
     """
     solver = None
-    if map.out_dim >= map.in_dim and map.norm() > 0:
-        found = smallest_triplets(map, k).vectors
-        if float(map.forward(found[:1]).norm()) > NEARLY_HARMLESS * map.norm():
+    if operator.out_dim >= operator.in_dim and operator.norm() > 0:
+        found = smallest_triplets(operator, k).vectors
+        if float(operator.forward(found[:1]).norm()) > NEARLY_HARMLESS * operator.norm():
             return found
         with suppress(TooLargeError, UnsupportedLayerError):
-            solver = choose(map)
+            solver = choose(operator)
         if solver is None or solver.dim == 0:
             return found
-    solver = solver or choose(map)
+    solver = solver or choose(operator)
     harmless = _harmless(solver, min(k, solver.dim))
     if len(harmless) == k:
         return harmless
-    return torch.cat([harmless, smallest_triplets(map, k - len(harmless), harmless).vectors])
+    return torch.cat([harmless, smallest_triplets(operator, k - len(harmless), harmless).vectors])
 
 
 def _harmless(solver: Solver, count: int) -> Tensor:
     """Orthonormal members of the nullspace, ``(count, *in_shape)``."""
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(count, *solver.map.in_shape, generator=generator, dtype=torch.float64)
+    v = torch.randn(count, *solver.operator.in_shape, generator=generator, dtype=torch.float64)
     for _ in range(2):  # the second time takes out what rounding left, where few directions remain to the last ones
         q, _ = torch.linalg.qr(solver.project(v).flatten(1).T)
         v = q.T.reshape(v.shape).contiguous()
     return v
 
 
-def _by_token(map: Dense, k: int) -> Tensor:
+def _by_token(operator: Dense, k: int) -> Tensor:
     """Those of its matrix, each at one token after the other."""
-    tokens = prod(map.leading)
-    vectors = _by_svd(Dense(map.matrix), -(-k // tokens))
+    tokens = prod(operator.leading)
+    vectors = _by_svd(Dense(operator.matrix), -(-k // tokens))
     index = torch.arange(k)
-    directions = torch.zeros(k, tokens, map.matrix.shape[1], dtype=torch.float64)
+    directions = torch.zeros(k, tokens, operator.matrix.shape[1], dtype=torch.float64)
     directions[index, index % tokens] = vectors[index // tokens]
-    return directions.reshape(k, *map.in_shape)
+    return directions.reshape(k, *operator.in_shape)
 
 
-def _by_svd(map: LinearMap, k: int) -> Tensor:
+def _by_svd(operator: LinearMap, k: int) -> Tensor:
     """``(k, *in_shape)``.
 
     Raises:
         TooLargeError: A and its singular vectors do not fit.
     """
-    m, n = map.out_dim, map.in_dim
+    m, n = operator.out_dim, operator.in_dim
     side = n if m < n else min(m, n)
     needed = 8 * (2 * m * n + m * min(m, n) + 2 * n * side)
     if needed > MEMORY_LIMIT:
         raise TooLargeError(
-            f"the SVD for the {k} least harmful directions of {map} ({m} × {n}) takes {needed / 2**30:.1f} GiB, above "
-            f"the limit of {MEMORY_LIMIT / 2**30:.0f} GiB; take fewer of them, or a smaller input shape"
+            f"the SVD for the {k} least harmful directions of {operator} ({m} × {n}) takes {needed / 2**30:.1f} GiB, "
+            f"above the limit of {MEMORY_LIMIT / 2**30:.0f} GiB; take fewer of them, or a smaller input shape"
         )
-    _, _, vt = scipy.linalg.svd(map.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
-    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *map.in_shape)
+    _, _, vt = scipy.linalg.svd(operator.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
+    return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *operator.in_shape)

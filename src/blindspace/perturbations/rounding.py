@@ -181,8 +181,8 @@ class _Plan:
     """
 
     def __init__(self, a: LinearMap) -> None:
-        self.map = a if a.in_dim <= WHOLE else narrowest(a)
-        factors = self.map.factors if isinstance(self.map, Composed) else [self.map]
+        self.operator = a if a.in_dim <= WHOLE else narrowest(a)
+        factors = self.operator.factors if isinstance(self.operator, Composed) else [self.operator]
         self._matrices = [scipy.sparse.csc_array(factor.to_scipy()) for factor in factors]
         self._patterns = [abs(matrix) for matrix in self._matrices]
         self.unread, cells = cells_of(self._matrices, a.in_shape)
@@ -227,8 +227,8 @@ class _Plan:
     ) -> None:
         """Replace the cells of a stage in ``whole`` by what is chosen of their form, v, r and slope at r."""
         weight = self._weights[stage]
-        error = self.map.forward(whole - x)
-        slope = self.map.adjoint(error * weight.reshape(self.map.out_shape)).flatten(1)
+        error = self.operator.forward(whole - x)
+        slope = self.operator.adjoint(error * weight.reshape(self.operator.out_shape)).flatten(1)
         flat, given = whole.flatten(1), values.flatten(1)
         alike: dict[str, list[Index]] = {}
         for number, cell in enumerate(self.stages[stage]):
@@ -244,8 +244,8 @@ class _Plan:
 
     def _share_read(self) -> list[Tensor]:
         """For each stage and output the weight it has then; ``(out_dim,)``."""
-        read = np.zeros(self.map.in_dim)
-        total = np.maximum(through(self._patterns, np.ones(self.map.in_dim)), np.finfo(np.float64).tiny)
+        read = np.zeros(self.operator.in_dim)
+        total = np.maximum(through(self._patterns, np.ones(self.operator.in_dim)), np.finfo(np.float64).tiny)
         weights = []
         for cells in self.stages:
             read[np.concatenate(cells)] = 1

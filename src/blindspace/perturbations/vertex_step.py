@@ -82,13 +82,13 @@ class Part:
         return np.zeros_like(slope) if found is None else self.null @ found
 
 
-def parts(map: LinearMap) -> list[Part]:
+def parts(operator: LinearMap) -> list[Part]:
     """The parts of a map that share neither inputs nor outputs.
 
     Raises:
         TooLargeError: one has more than ``LARGEST_PART`` values.
     """
-    matrix = map.to_scipy()
+    matrix = operator.to_scipy()
     outputs = matrix.shape[0]
     both = scipy.sparse.block_array([[None, matrix], [matrix.T, None]])
     label = connected_components(both, directed=False)[1]
@@ -97,8 +97,8 @@ def parts(map: LinearMap) -> list[Part]:
     most = max(len(values) for values in groups)
     if most > LARGEST_PART:
         raise TooLargeError(
-            f"a linear programme of {most} values that {map} reads together would take too long, above the limit of "
-            f"{LARGEST_PART}; leave vertex_steps at 0"
+            f"a linear programme of {most} values that {operator} reads together would take too long, above the "
+            f"limit of {LARGEST_PART}; leave vertex_steps at 0"
         )
     found = []
     for values in groups:

@@ -51,7 +51,7 @@ class Audit:
         model: name of the network.
         input_shape: of one input.
         input: what that is: pixels, samples, token embeddings or features.
-        map: the affine front.
+        operator: the affine front.
         ends: the values that stand for it, and the operations that read them and are not affine.
         space: its nullspace, harmless for the whole network.
         residual: ‖A P v‖ / (‖A‖ ‖v‖) measured on Gaussian noise, float64.
@@ -63,7 +63,7 @@ class Audit:
     model: str
     input_shape: Shape
     input: str
-    map: LinearMap
+    operator: LinearMap
     ends: dict[str, list[str]]
     space: Subspace
     residual: float
@@ -74,7 +74,7 @@ class Audit:
     @property
     def formula_dim(self) -> int:
         """The formula's value, in − out, never less than 0: no certificate (corollaries 1 and 2)."""
-        return max(self.map.in_dim - self.map.out_dim, 0)
+        return max(self.operator.in_dim - self.operator.out_dim, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """The schema of ``audit --json``."""
@@ -84,11 +84,11 @@ class Audit:
             "input_shape": list(self.input_shape),
             "input": self.input,
             "front": {
-                "in_dim": self.map.in_dim,
-                "out_dim": self.map.out_dim,
+                "in_dim": self.operator.in_dim,
+                "out_dim": self.operator.out_dim,
                 "rank": certificate.rank,
                 "dim": self.space.dim,
-                "fraction": self.space.dim / self.map.in_dim,
+                "fraction": self.space.dim / self.operator.in_dim,
                 "formula_dim": self.formula_dim,
                 "ends": self.ends,
                 "solver": self.space.solver,
@@ -128,13 +128,13 @@ def audit(
     """
     tell = progress or (lambda done, total, what: None)
     found = layers(network) if with_layers else []
-    map = front(network)
+    operator = front(network)
     tell(0, len(found) + 1, "affine front")
-    space = nullspace(map, solver=solver)
-    noise = torch.randn(SHOWN, *map.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    space = nullspace(operator, solver=solver)
+    noise = torch.randn(SHOWN, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     residual = space.residual(noise)
     shown = _shown(network, space, noise, seed) if space.dim else None
-    counted = soft_dimension(map, soft) if soft else None
+    counted = soft_dimension(operator, soft) if soft else None
     reports = []
     measured = measure(found, thorough)
     for index, layer in enumerate(found):
@@ -145,7 +145,7 @@ def audit(
         model=network.name,
         input_shape=network.input_shape,
         input=network.space,
-        map=map,
+        operator=operator,
         ends=ends(network),
         space=space,
         residual=residual,

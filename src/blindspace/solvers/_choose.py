@@ -52,11 +52,11 @@ WHOLE_LIMIT = 1 << 30
 """Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
 
 
-def choose(map: LinearMap, solver: str | None = None) -> Solver:
+def choose(operator: LinearMap, solver: str | None = None) -> Solver:
     """The solver for the nullspace of a map.
 
     Args:
-        map: any; of a composed one, factors that lose nothing are taken off the outer end first.
+        operator: any; of a composed one, factors that lose nothing are taken off the outer end first.
         solver: one of ``NAMES``, to have that one; by structure and size if None.
 
     Raises:
@@ -66,93 +66,97 @@ def choose(map: LinearMap, solver: str | None = None) -> Solver:
     """
     if solver is not None and solver not in NAMES:
         raise UnknownNameError(f"no solver is called {solver!r}; there are: {', '.join(NAMES)}")
-    if isinstance(map, Composed):
-        return _composed(map, solver)
-    return _single(map) if solver is None else _asked(map, solver)
+    if isinstance(operator, Composed):
+        return _composed(operator, solver)
+    return _single(operator) if solver is None else _asked(operator, solver)
 
 
-def _single(map: LinearMap) -> Solver:
+def _single(operator: LinearMap) -> Solver:
     for name in ("diagonal", "patchwise", "separable", "grouped"):
-        if _serves(map, name):
-            return _asked(map, name)
+        if _serves(operator, name):
+            return _asked(operator, name)
     refusals: list[BlindspaceError] = []
-    if torus.serves(map) and max(map.out_dim, map.in_dim) > LARGE and min(map.out_dim, map.in_dim) > LARGE // 4:
-        found = structure.reduce(map) if isinstance(map, Convolution) else None
+    if (
+        torus.serves(operator)
+        and max(operator.out_dim, operator.in_dim) > LARGE
+        and min(operator.out_dim, operator.in_dim) > LARGE // 4
+    ):
+        found = structure.reduce(operator) if isinstance(operator, Convolution) else None
         if found is not None:
-            return StructuredSolver(map, found, choose(found.conv))
+            return StructuredSolver(operator, found, choose(found.conv))
         try:
-            if not fourier.serves(map):
-                return _injective(map)
-            solver = FourierSolver(map, FOURIER_LIMIT)
+            if not fourier.serves(operator):
+                return _injective(operator)
+            solver = FourierSolver(operator, FOURIER_LIMIT)
             return OnDemandSolver(solver) if on_demand.pays(solver) else solver
         except (UnsupportedLayerError, TooLargeError) as error:
             refusals.append(error)
     try:
-        return DenseSolver(map)
+        return DenseSolver(operator)
     except TooLargeError as error:
         refusals.append(error)
-    return _iterated(map, refusals)
+    return _iterated(operator, refusals)
 
 
-def _injective(map: LinearMap) -> Solver:
-    return InjectiveSolver(map, FourierSolver(map.T, FOURIER_LIMIT))
+def _injective(operator: LinearMap) -> Solver:
+    return InjectiveSolver(operator, FourierSolver(operator.T, FOURIER_LIMIT))
 
 
-def _serves(map: LinearMap, name: str) -> bool:
+def _serves(operator: LinearMap, name: str) -> bool:
     match name:
         case "diagonal":
-            return isinstance(map, DiagonalSolver.kinds)
+            return isinstance(operator, DiagonalSolver.kinds)
         case "patchwise":
-            return patchwise.serves(map)
+            return patchwise.serves(operator)
         case "separable":
-            return separable.serves(map)
+            return separable.serves(operator)
         case "grouped":
-            return grouped.serves(map)
+            return grouped.serves(operator)
         case "fourier":
-            return torus.serves(map) and (fourier.serves(map) or fourier.serves(map.T))
+            return torus.serves(operator) and (fourier.serves(operator) or fourier.serves(operator.T))
     return True
 
 
-def _asked(map: LinearMap, name: str) -> Solver:
+def _asked(operator: LinearMap, name: str) -> Solver:
     """The solver of that name."""
-    if not _serves(map, name):
-        served = ", ".join(other for other in NAMES if _serves(map, other))
-        raise UnsupportedLayerError(f"the {name} solver does not serve {map}; these do: {served}")
-    match map, name:
+    if not _serves(operator, name):
+        served = ", ".join(other for other in NAMES if _serves(operator, other))
+        raise UnsupportedLayerError(f"the {name} solver does not serve {operator}; these do: {served}")
+    match operator, name:
         case _, "diagonal":
-            return DiagonalSolver(map)
+            return DiagonalSolver(operator)
         case Dense(), "patchwise":
-            return patchwise.TokenSolver(map)
+            return patchwise.TokenSolver(operator)
         case Convolution(), "patchwise":
-            return patchwise.PatchwiseSolver(map)
+            return patchwise.PatchwiseSolver(operator)
         case Kronecker(), "separable":
-            return SeparableSolver(map)
+            return SeparableSolver(operator)
         case Convolution(), "grouped":
-            return GroupedSolver(map, choose)
+            return GroupedSolver(operator, choose)
         case _, "fourier":
-            return FourierSolver(map) if fourier.serves(map) else _injective(map)
+            return FourierSolver(operator) if fourier.serves(operator) else _injective(operator)
         case _, "krylov":
-            return _iterated(map, [])
-    return DenseSolver(map)
+            return _iterated(operator, [])
+    return DenseSolver(operator)
 
 
 # --- conjugate gradients, where nothing else serves ------------------------------------------------------
 
 
-def _iterated(map: LinearMap, refusals: list[BlindspaceError]) -> Solver:
+def _iterated(operator: LinearMap, refusals: list[BlindspaceError]) -> Solver:
     """Conjugate gradients, preconditioned by the circular inverse where the map is a part of one that contracts."""
     preconditioner = None
     reason = "conjugate gradients"
-    if torus.serves(map) and fourier.contracts(map):
-        preconditioner = torus.EmbeddedInverse(map)
+    if torus.serves(operator) and fourier.contracts(operator):
+        preconditioner = torus.EmbeddedInverse(operator)
         reason = "conjugate gradients, preconditioned by the inverse on a torus"
     if refusals:
         reason += f", as {'; and '.join(str(error) for error in refusals)}"
     certificate = None
     with suppress(TooLargeError, UnsupportedLayerError):
-        certificate = certify(map)
-    solver = KrylovSolver(map, preconditioner, certificate=certificate, reason=reason)
-    if certificate is None and solver.certificate.rank == map.out_dim and _inverts(solver):
+        certificate = certify(operator)
+    solver = KrylovSolver(operator, preconditioner, certificate=certificate, reason=reason)
+    if certificate is None and solver.certificate.rank == operator.out_dim and _inverts(solver):
         method = "the iteration inverts A Aᵀ; smallest σ by inverse iteration"
         solver.certificate = replace(solver.certificate, kind="numerical", method=method)
     return solver
@@ -161,12 +165,12 @@ def _iterated(map: LinearMap, refusals: list[BlindspaceError]) -> Solver:
 def _inverts(solver: KrylovSolver) -> bool:
     """Whether every row of the map is independent, as far as an iteration of bearable length can tell."""
     probe = KrylovSolver(
-        solver.map, solver.preconditioner, tolerance=PROBED, certificate=solver.certificate, limit=PROBES
+        solver.operator, solver.preconditioner, tolerance=PROBED, certificate=solver.certificate, limit=PROBES
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error", BlindspaceWarning)
         try:
-            return inverts(solver.map, probe.gram_inverse)
+            return inverts(solver.operator, probe.gram_inverse)
         except (BlindspaceError, BlindspaceWarning):
             return False
 
@@ -174,8 +178,8 @@ def _inverts(solver: KrylovSolver) -> bool:
 # --- composed maps ---------------------------------------------------------------------------------------
 
 
-def _composed(map: Composed, name: str | None) -> Solver:
-    whole = compose(map)
+def _composed(operator: Composed, name: str | None) -> Solver:
+    whole = compose(operator)
     factors = whole.factors if isinstance(whole, Composed) else [whole]
     # One factor for every value changes no nullspace.
     factors = [factor for factor in factors if not _uniform(factor)] or factors[:1]
@@ -186,7 +190,7 @@ def _composed(map: Composed, name: str | None) -> Solver:
     first = factors.pop(0) if len(factors) > 1 and _only_moves(factors[0]) else None
     inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
-    solver = ReducedSolver(map, inner, first, reason)
+    solver = ReducedSolver(operator, inner, first, reason)
     if "numerical" in kinds and solver.certificate.kind == "exact":
         solver.certificate = replace(solver.certificate, kind="numerical")
     return solver
@@ -199,7 +203,7 @@ def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
     if name == "dense" or (name is None and dense.memory(whole) <= WHOLE_LIMIT):
         return DenseSolver(whole)
     solvers = [choose(factor) for factor in factors]
-    onto = all(solver.certificate.rank == solver.map.out_dim for solver in solvers)
+    onto = all(solver.certificate.rank == solver.operator.out_dim for solver in solvers)
     kinds = [solver.certificate.kind for solver in solvers]
     if onto and "undecided" not in kinds:
         # Maps that reach everything reach everything together.
@@ -222,34 +226,36 @@ def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
     return _iterated(whole, [])
 
 
-def _uniform(map: LinearMap) -> bool:
+def _uniform(operator: LinearMap) -> bool:
     """Whether the map multiplies every value by the same number, not 0."""
-    return isinstance(map, Diagonal) and bool((map.weight == map.weight.flatten()[0]).all() and map.weight.any())
+    return isinstance(operator, Diagonal) and bool(
+        (operator.weight == operator.weight.flatten()[0]).all() and operator.weight.any()
+    )
 
 
-def _only_moves(map: LinearMap) -> bool:
+def _only_moves(operator: LinearMap) -> bool:
     """Whether every output is one input value, and no two the same one: A Aᵀ = 1."""
-    match map:
+    match operator:
         case Rearrange():
             return True
         case Gather():
-            return map.once
+            return operator.once
         case Padding():
-            return all(before <= 0 and after <= 0 for before, after in map.amounts)
+            return all(before <= 0 and after <= 0 for before, after in operator.amounts)
     return False
 
 
-def _loses_nothing(map: LinearMap) -> Kind | None:
+def _loses_nothing(operator: LinearMap) -> Kind | None:
     """Whether the map is injective, as far as that is proved; None where it is not, or undecided."""
-    if map.out_dim < map.in_dim:
+    if operator.out_dim < operator.in_dim:
         return None
-    if isinstance(map, Diagonal | Padding | Rearrange | Gather):
-        return "exact" if DiagonalSolver(map).dim == 0 else None
-    structured = patchwise.serves(map) or separable.serves(map) or torus.serves(map)
-    if not structured and dense.memory(map) > PROOF_LIMIT:
+    if isinstance(operator, Diagonal | Padding | Rearrange | Gather):
+        return "exact" if DiagonalSolver(operator).dim == 0 else None
+    structured = patchwise.serves(operator) or separable.serves(operator) or torus.serves(operator)
+    if not structured and dense.memory(operator) > PROOF_LIMIT:
         return None
     try:
-        solver = choose(map)
+        solver = choose(operator)
     except TooLargeError:
         return None
     return solver.certificate.kind if solver.dim == 0 and solver.certificate.kind != "undecided" else None

@@ -16,18 +16,18 @@ class Solver(ABC):
     """Applies P = I − A⁺A, the orthogonal projector onto the nullspace of a map.
 
     Attributes:
-        map: A.
+        operator: A.
         certificate: of its rank.
         reason: why this solver serves it, one line for the audit.
     """
 
     name: str
-    map: LinearMap
+    operator: LinearMap
     certificate: Certificate
     reason: str = ""
 
-    def __init__(self, map: LinearMap) -> None:
-        self.map = map
+    def __init__(self, operator: LinearMap) -> None:
+        self.operator = operator
 
     @abstractmethod
     def _project(self, x: Tensor) -> Tensor: ...
@@ -57,9 +57,9 @@ class Solver(ABC):
         Raises:
             UnsupportedLayerError: the solver has no such inverse to offer.
         """
-        raise UnsupportedLayerError(f"the {self.name} solver of {self.map} has no inverse of A Aᵀ to offer")
+        raise UnsupportedLayerError(f"the {self.name} solver of {self.operator} has no inverse of A Aᵀ to offer")
 
     @property
     def dim(self) -> int:
         """Dimension of the nullspace."""
-        return self.map.in_dim - self.certificate.rank
+        return self.operator.in_dim - self.certificate.rank

@@ -16,20 +16,20 @@ class Nullspace(Subspace):
     """N(A) = {v : A v = 0}.
 
     Args:
-        map: A.
+        operator: A.
         solver: applies the projector: one made before, or the name of one; chosen by structure and size if None.
     """
 
-    def __init__(self, map: LinearMap, solver: Solver | str | None = None) -> None:
-        self.map = map
-        self._solver = solver if isinstance(solver, Solver) else choose(map, solver)
-        self.shape = map.in_shape
+    def __init__(self, operator: LinearMap, solver: Solver | str | None = None) -> None:
+        self.operator = operator
+        self._solver = solver if isinstance(solver, Solver) else choose(operator, solver)
+        self.shape = operator.in_shape
         self.certificate = self._solver.certificate
         self.solver = self._solver.name
         self.reason = self._solver.reason
         if self.certificate.kind == "undecided":
             warnings.warn(
-                f"the rank of {map} is undecided: {self.certificate}; directions near the gap are harmless to "
+                f"the rank of {operator} is undecided: {self.certificate}; directions near the gap are harmless to "
                 "rounding only",
                 BlindspaceWarning,
                 stacklevel=3,
@@ -45,7 +45,7 @@ class Nullspace(Subspace):
 
     def annihilator(self) -> LinearMap:
         """A itself."""
-        return self.map
+        return self.operator
 
 
 def as_map(layer: LinearMap | nn.Module, in_shape: tuple[int, ...] | None) -> LinearMap:

@@ -51,7 +51,7 @@ def side_by_side(maps: Sequence[LinearMap]) -> LinearMap:
     Raises:
         ShapeError: their inputs differ.
     """
-    parts = [part for map in maps for part in (map.parts if isinstance(map, VStack) else [map])]
+    parts = [part for operator in maps for part in (operator.parts if isinstance(operator, VStack) else [operator])]
     factors = [_without_moves(part.factors if isinstance(part, Composed) else [part]) for part in parts]
     shared = 0
     # The last factor of each stays, so that there is something to stack.
@@ -73,20 +73,20 @@ def _without_moves(factors: list[LinearMap]) -> list[LinearMap]:
 
 def _alike(maps: Sequence[LinearMap]) -> bool:
     first = map_key(maps[0])
-    return all(map is maps[0] or (first is not None and map_key(map) == first) for map in maps)
+    return all(operator is maps[0] or (first is not None and map_key(operator) == first) for operator in maps)
 
 
 def _in_common_patches(maps: list[LinearMap]) -> list[LinearMap]:
     """Patch embeddings of several sizes as ones of a common size; all maps as they are where that is not so."""
-    patches = [map for map in maps if isinstance(map, Convolution) and _reads_patches(map)]
+    patches = [operator for operator in maps if isinstance(operator, Convolution) and _reads_patches(operator)]
     shape = maps[0].in_shape
-    if len(patches) < len(maps) or len({len(map.stride) for map in patches}) > 1:
+    if len(patches) < len(maps) or len({len(operator.stride) for operator in patches}) > 1:
         return maps
-    common = tuple(lcm(*sides) for sides in zip(*(map.stride for map in patches), strict=True))
+    common = tuple(lcm(*sides) for sides in zip(*(operator.stride for operator in patches), strict=True))
     divides = all(size % side == 0 for size, side in zip(shape[1:], common, strict=True))
     if not divides or shape[0] * prod(common) > LARGEST_PATCH:
         return maps
-    return [_enlarged(map, common) for map in patches]
+    return [_enlarged(operator, common) for operator in patches]
 
 
 def _reads_patches(conv: Convolution) -> bool:

@@ -102,12 +102,12 @@ class Spectrum:
 
 
 def soft_dimension(
-    map: LinearMap, thresholds: Sequence[float] = DECADES, relative: bool = True, seed: int = 0
+    operator: LinearMap, thresholds: Sequence[float] = DECADES, relative: bool = True, seed: int = 0
 ) -> EpsilonNullity:
     """How many directions move the output of a map by at most ε per unit of perturbation, for every ε of a list.
 
     Args:
-        map: A.
+        operator: A.
         thresholds: above 0, finite, in any order; at least one.
         relative: whether they are shares of ‖A‖ or absolute numbers.
         seed: of the random vectors, where the count is an estimate.
@@ -119,21 +119,21 @@ def soft_dimension(
     if not thresholds or not all(isfinite(threshold) and threshold > 0 for threshold in thresholds):
         given = ", ".join(f"{threshold:g}" for threshold in thresholds) or "none"
         raise ValueRangeError(f"thresholds of soft blindness must be finite and above 0, such as 1e-3; given: {given}")
-    values = singular_values(map)
-    norm = values.norm if values else map.norm()
+    values = singular_values(operator)
+    norm = values.norm if values else operator.norm()
     epsilons = tuple(threshold * norm if relative else threshold for threshold in thresholds)
     # No direction is shown by more than ‖A‖: that needs no counting, which rounding could only spoil.
     asked = [e for t, e in zip(thresholds, epsilons, strict=True) if norm > 0 and not (relative and t >= 1)]
-    found, method = counts(map, values, asked, seed)
+    found, method = counts(operator, values, asked, seed)
     counted = dict(zip(asked, found, strict=True))
-    every = Count(map.in_dim, map.in_dim, map.in_dim, "exact")
+    every = Count(operator.in_dim, operator.in_dim, operator.in_dim, "exact")
     rows = [counted.get(epsilon, every) for epsilon in epsilons]
     return EpsilonNullity(
         thresholds,
         relative,
         norm,
         epsilons,
-        map.in_dim,
+        operator.in_dim,
         counts=tuple(row.best for row in rows),
         low=tuple(row.low for row in rows),
         high=tuple(row.high for row in rows),
@@ -142,11 +142,11 @@ def soft_dimension(
     )
 
 
-def spectrum(map: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
+def spectrum(operator: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
     """The singular values of a map, sorted, as points of a curve.
 
     Args:
-        map: A.
+        operator: A.
         points: how many quantiles there are to be, where there are more different values or they are estimates.
         seed: of the random vectors, where they are estimates.
 
@@ -155,32 +155,32 @@ def spectrum(map: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
     """
     if points < 2:
         raise ValueRangeError(f"a spectrum needs at least 2 points, got {points}")
-    values = singular_values(map)
+    values = singular_values(operator)
     if values is not None:
         ends = np.cumsum(values.counts)
         runs = np.stack([ends - values.counts + 1, ends], 1).ravel()
         positions = np.unique(runs if len(ends) <= points else _even(1, int(ends[-1]), points))
         sigma = values.sigma[np.searchsorted(ends, positions)]
-        return Spectrum(map.in_dim, _whole(positions), _real(sigma), values.tolerance, "exact", values.method)
-    inner, gain = core(map)
+        return Spectrum(operator.in_dim, _whole(positions), _real(sigma), values.tolerance, "exact", values.method)
+    inner, gain = core(operator)
     nodes, weights, method = _estimated(inner, seed)
     size = min(inner.in_dim, inner.out_dim)
     positions = _even(1, size, points)
     sigma = gain * np.interp(positions, np.cumsum(weights) - weights / 2, nodes)
-    if size < map.in_dim:
-        positions, sigma = np.append(positions, [size + 1, map.in_dim]), np.append(sigma, [0.0, 0.0])
+    if size < operator.in_dim:
+        positions, sigma = np.append(positions, [size + 1, operator.in_dim]), np.append(sigma, [0.0, 0.0])
     positions, first = np.unique(positions, return_index=True)
-    tolerance = float(max(map.in_dim, map.out_dim) * np.finfo(np.float64).eps * sigma[0])
-    return Spectrum(map.in_dim, _whole(positions), _real(sigma[first]), tolerance, "estimated", method)
+    tolerance = float(max(operator.in_dim, operator.out_dim) * np.finfo(np.float64).eps * sigma[0])
+    return Spectrum(operator.in_dim, _whole(positions), _real(sigma[first]), tolerance, "estimated", method)
 
 
-def _estimated(map: LinearMap, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
+def _estimated(operator: LinearMap, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
     """Values, descending, for how many of the min(m, n) singular values each stands, and how they were found."""
-    found = symbol(map)
-    size = min(map.in_dim, map.out_dim)
+    found = symbol(operator)
+    size = min(operator.in_dim, operator.out_dim)
     if found is not None and found.edges <= EDGES * size:
         return found.sigma, found.counts * size / found.counts.sum(), "the symbol on a torus, edges left out"
-    quadrature = Quadrature(map, seed)
+    quadrature = Quadrature(operator, seed)
     return *quadrature.rule(), quadrature.method
 
 

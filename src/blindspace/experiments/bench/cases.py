@@ -37,7 +37,7 @@ class BenchCase:
     in_shape: Shape
     side: int | None = None
 
-    def map(self, seed: int) -> LinearMap:
+    def operator(self, seed: int) -> LinearMap:
         """The layer as a map; the same for the same seed."""
         torch.manual_seed(seed)
         return from_module(self.build(), self.in_shape)

@@ -108,32 +108,34 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
     Raises:
         BlindspaceError: no solver serves it.
     """
-    map = case.map(seed)
-    map.adjoint(map.forward(noise(map, 1)))  # what torch makes at its first convolution is not the solver's
+    operator = case.operator(seed)
+    operator.adjoint(
+        operator.forward(noise(operator, 1))
+    )  # what torch makes at its first convolution is not the solver's
     with peak() as factoring:
         started = time.perf_counter()
-        solver = choose(map)
+        solver = choose(operator)
         setup = time.perf_counter() - started
-    kept = held(solver, beside=map)
-    one = turns(map, solver.project, noise(map, 1), repeats, patience)
-    batch = affordable(map, solver.project, patience)
-    x = noise(map, batch)
+    kept = held(solver, beside=operator)
+    one = turns(operator, solver.project, noise(operator, 1), repeats, patience)
+    batch = affordable(operator, solver.project, patience)
+    x = noise(operator, batch)
     with peak() as projecting:
         started = time.perf_counter()
         solver.project(x)
         first = time.perf_counter() - started
-    many = turns(map, solver.project, x, repeats, patience)
+    many = turns(operator, solver.project, x, repeats, patience)
     del x
-    single = noise(map, 1).float()
-    float32 = turns(map, solver.project, single, repeats, patience / 2)
-    residual_float32 = residual(map, solver.project(single), single)
-    few = noise(map, min(4, batch))
+    single = noise(operator, 1).float()
+    float32 = turns(operator, solver.project, single, repeats, patience / 2)
+    residual_float32 = residual(operator, solver.project(single), single)
+    few = noise(operator, min(4, batch))
     scale = BATCH / batch
     return BenchRow(
         name=case.name,
         side=case.side,
         solver=solver.name,
-        in_dim=map.in_dim,
+        in_dim=operator.in_dim,
         dim=solver.dim,
         setup=setup,
         kept=kept,
@@ -147,7 +149,7 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
         seconds_64=many.seconds * scale,
         bound_64=many.bound * scale,
         ratio_64=many.ratio,
-        residual=residual(map, solver.project(few), few),
+        residual=residual(operator, solver.project(few), few),
         passes=_count(solver, "passes"),
         iterations=_count(solver, "iterations"),
         ratio_float32=float32.ratio,
@@ -155,18 +157,18 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
     )
 
 
-def noise(map: LinearMap, batch: int) -> Tensor:
+def noise(operator: LinearMap, batch: int) -> Tensor:
     """Gaussian perturbations, ``(batch, *in_shape)``, float64."""
-    return torch.randn(batch, *map.in_shape, dtype=torch.float64)
+    return torch.randn(batch, *operator.in_shape, dtype=torch.float64)
 
 
-def residual(map: LinearMap, p: Tensor, x: Tensor) -> float:
+def residual(operator: LinearMap, p: Tensor, x: Tensor) -> float:
     """The largest ‖A p‖ / (‖A‖ ‖x‖) of a batch, worked out in float64."""
-    left = map.forward(p.double()).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
-    return float(left.max()) / (map.norm() or 1.0)
+    left = operator.forward(p.double()).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
+    return float(left.max()) / (operator.norm() or 1.0)
 
 
-def turns(map: LinearMap, project: Project, x: Tensor, repeats: int, patience: float) -> Turns:
+def turns(operator: LinearMap, project: Project, x: Tensor, repeats: int, patience: float) -> Turns:
     """Projector and lower bound, one after the other, until there are ``repeats`` turns or patience is at its end.
 
     The first turn fills caches and counts only where no other could follow.
@@ -174,7 +176,7 @@ def turns(map: LinearMap, project: Project, x: Tensor, repeats: int, patience: f
     seconds: list[tuple[float, float]] = []
     started = time.perf_counter()
     while len(seconds) <= repeats and (not seconds or time.perf_counter() - started < patience):
-        bound = taken(lambda: map.adjoint(map.forward(x)))
+        bound = taken(lambda: operator.adjoint(operator.forward(x)))
         seconds.append((taken(lambda: project(x)), bound))
     counted = seconds[1:] or seconds
     own, bounds = zip(*counted, strict=True)
@@ -182,15 +184,15 @@ def turns(map: LinearMap, project: Project, x: Tensor, repeats: int, patience: f
     return Turns(statistics.median(own), statistics.median(bounds), ratio)
 
 
-def affordable(map: LinearMap, project: Project, patience: float) -> int:
+def affordable(operator: LinearMap, project: Project, patience: float) -> int:
     """How many perturbations to project at once, up to ``BATCH``: by their memory, and by the time that a few take."""
     batch = BATCH
-    while batch > 1 and 8 * map.in_dim * batch > BATCH_BYTES:
+    while batch > 1 and 8 * operator.in_dim * batch > BATCH_BYTES:
         batch //= 2
     probe = 1
-    spent = taken(lambda: project(noise(map, 1)))
+    spent = taken(lambda: project(noise(operator, 1)))
     if 8 * spent < patience and batch > 8:
-        probe, spent = 8, taken(lambda: project(noise(map, 8)))
+        probe, spent = 8, taken(lambda: project(noise(operator, 8)))
     while batch > 1 and spent / probe * batch > 2 * patience:
         batch //= 2
     return batch

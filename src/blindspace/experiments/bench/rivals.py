@@ -82,48 +82,48 @@ class RivalRow:
         return asdict(self)
 
 
-def null_space(map: LinearMap) -> Project:
+def null_space(operator: LinearMap) -> Project:
     """``scipy.linalg.null_space``: P x = N Nᵀ x."""
-    return _onto(torch.from_numpy(scipy.linalg.null_space(map.to_dense().numpy())))
+    return _onto(torch.from_numpy(scipy.linalg.null_space(operator.to_dense().numpy())))
 
 
-def full_svd(map: LinearMap) -> Project:
+def full_svd(operator: LinearMap) -> Project:
     """``torch.linalg.svd`` with all right singular vectors, as the paper does it."""
-    _, sigma, rows = torch.linalg.svd(map.to_dense(), full_matrices=True)
-    tolerance = max(map.in_dim, map.out_dim) * torch.finfo(torch.float64).eps * float(sigma[0])
+    _, sigma, rows = torch.linalg.svd(operator.to_dense(), full_matrices=True)
+    tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * float(sigma[0])
     return _onto(rows[int((sigma > tolerance).sum()) :].T.contiguous())
 
 
-def sparse_lu(map: LinearMap) -> Project:
+def sparse_lu(operator: LinearMap) -> Project:
     """``scipy.sparse.linalg.splu`` of A Aᵀ, ordered and pivoted for symmetric matrices."""
-    a = map.to_scipy()
+    a = operator.to_scipy()
     gram = scipy.sparse.csc_array(a @ a.T)
     factors = scipy.sparse.linalg.splu(
         gram, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
-    return Direct(map, factors.solve, 12 * (factors.L.nnz + factors.U.nnz))  # 8 bytes an entry, 4 its row
+    return Direct(operator, factors.solve, 12 * (factors.L.nnz + factors.U.nnz))  # 8 bytes an entry, 4 its row
 
 
-def sparse_cholesky(map: LinearMap) -> Project:
+def sparse_cholesky(operator: LinearMap) -> Project:
     """CHOLMOD of A Aᵀ, by scikit-sparse."""
-    factor = _cholmod()(scipy.sparse.csc_matrix(map.to_scipy()))
+    factor = _cholmod()(scipy.sparse.csc_matrix(operator.to_scipy()))
     entries = int(factor.L().nnz) if hasattr(factor, "L") else 0
-    return Direct(map, factor, 12 * entries)
+    return Direct(operator, factor, 12 * entries)
 
 
 @dataclass(frozen=True)
 class Direct:
     """P x = x − Aᵀ (A Aᵀ)⁻¹ A x with a factored A Aᵀ, whose arrays are the library's own and ``size`` bytes."""
 
-    map: LinearMap
+    operator: LinearMap
     solve: Callable[[np.ndarray], np.ndarray]
     size: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """P x of a batch."""
-        b = self.map.forward(x)
+        b = self.operator.forward(x)
         u = torch.from_numpy(np.ascontiguousarray(self.solve(b.flatten(1).numpy().T.copy()).T))
-        return x - self.map.adjoint(u.reshape(b.shape))
+        return x - self.operator.adjoint(u.reshape(b.shape))
 
 
 DIRECT: dict[str, Callable[[LinearMap], Project]] = {
@@ -136,12 +136,12 @@ LSMR = "scipy LSMR"
 RIVALS = (*DIRECT, LSMR)
 
 
-def refusal(rival: str, map: LinearMap, patience: float) -> str | None:
+def refusal(rival: str, operator: LinearMap, patience: float) -> str | None:
     """Why a rival should not be begun on a map; None where it may.
 
     Args:
         rival: one of ``RIVALS``.
-        map: of the case.
+        operator: of the case.
         patience: seconds that a sparse factorisation may be expected to take.
     """
     if rival == "sparse Cholesky":
@@ -150,15 +150,16 @@ def refusal(rival: str, map: LinearMap, patience: float) -> str | None:
         except MissingExtraError as error:
             return str(error)
     if rival in ("scipy.linalg.null_space", "torch.linalg.svd"):
-        needed = 8 * (2 * map.in_dim * map.out_dim + 2 * map.in_dim**2 + 2 * map.out_dim**2)
-        if map.in_dim > COLUMNS or needed > MEMORY:
-            return f"{map.out_dim} × {map.in_dim} would take {needed / 2**30:.1f} GiB; measured up to {COLUMNS} columns"
+        needed = 8 * (2 * operator.in_dim * operator.out_dim + 2 * operator.in_dim**2 + 2 * operator.out_dim**2)
+        if operator.in_dim > COLUMNS or needed > MEMORY:
+            size = f"{operator.out_dim} × {operator.in_dim}"
+            return f"{size} would take {needed / 2**30:.1f} GiB; measured up to {COLUMNS} columns"
     elif rival in DIRECT:
-        sparsity = sparsity_of(map)
+        sparsity = sparsity_of(operator)
         if sparsity is None:
             return "nothing is known of the sparsity of this map"
         needed = int(32 * sparsity.entries + 30 * sparsity.fill)
-        seconds = 4e-9 * sparsity.entries**2 / map.in_dim + 2.5e-11 * sparsity.fill**1.5
+        seconds = 4e-9 * sparsity.entries**2 / operator.in_dim + 2.5e-11 * sparsity.fill**1.5
         if needed > MEMORY or seconds > patience:
             return f"{sparsity.fill:.1e} entries of fill would take about {needed / 2**30:.1f} GiB and {seconds:.0f} s"
     return None
@@ -171,30 +172,30 @@ class Sparsity(NamedTuple):
     fill: float
 
 
-def sparsity_of(map: LinearMap) -> Sparsity | None:
+def sparsity_of(operator: LinearMap) -> Sparsity | None:
     """What a sparse solver would have to do with; None for maps of no known structure.
 
     The fill is the Gram matrix's own entries times the logarithm of nested dissection on a grid. Its constants, and
     those of the time, are those that splu showed for the 7×7 stem at sides 16 to 80; for side 224 they give what
     CHOLMOD was measured to have.
     """
-    match map:
+    match operator:
         case Convolution():
-            reach = [d * (k - 1) + 1 for d, k in zip(map.dilation, map.kernel, strict=True)]
-            near = prod(2 * -(-r // s) - 1 for r, s in zip(reach, map.stride, strict=True))
-            reads, coupled = map.weight[0].numel(), near * len(map.weight) / map.groups
-            positions = map.out_dim / len(map.weight)
+            reach = [d * (k - 1) + 1 for d, k in zip(operator.dilation, operator.kernel, strict=True)]
+            near = prod(2 * -(-r // s) - 1 for r, s in zip(reach, operator.stride, strict=True))
+            reads, coupled = operator.weight[0].numel(), near * len(operator.weight) / operator.groups
+            positions = operator.out_dim / len(operator.weight)
         case Dense():
-            near, reads, coupled = 1, map.matrix.shape[1], len(map.matrix)
-            positions = map.out_dim / len(map.matrix)
+            near, reads, coupled = 1, operator.matrix.shape[1], len(operator.matrix)
+            positions = operator.out_dim / len(operator.matrix)
         case Kronecker():
-            near, positions = 3, map.out_dim
-            reads = prod(_widest(matrix) for matrix in map.matrices)
-            coupled = prod(_widest(matrix @ matrix.T) for matrix in map.matrices)
+            near, positions = 3, operator.out_dim
+            reads = prod(_widest(matrix) for matrix in operator.matrices)
+            coupled = prod(_widest(matrix @ matrix.T) for matrix in operator.matrices)
         case _:
             return None
     growth = 1.0 if near == 1 else max(1.4, 0.93 * log2(positions) - 5.5)
-    return Sparsity(float(map.out_dim) * reads, map.out_dim * coupled * growth)
+    return Sparsity(float(operator.out_dim) * reads, operator.out_dim * coupled * growth)
 
 
 def _widest(matrix: Tensor) -> int:
@@ -215,21 +216,21 @@ def measure_rival(case: BenchCase, rival: str, repeats: int, seed: int, patience
     Raises:
         MemoryError, RuntimeError, numpy.linalg.LinAlgError: the rival fails.
     """
-    map = case.map(seed)
-    x = noise(map, 1)
-    map.adjoint(map.forward(x))
+    operator = case.operator(seed)
+    x = noise(operator, 1)
+    operator.adjoint(operator.forward(x))
     row = RivalRow(case.name, case.side, rival)
     if rival == LSMR:
-        return lsmr(row, map, x, patience)
+        return lsmr(row, operator, x, patience)
     with peak() as factoring:
         started = time.perf_counter()
-        project = DIRECT[rival](map)
+        project = DIRECT[rival](operator)
         setup = time.perf_counter() - started
-    kept = project.size if isinstance(project, Direct) else held(project, beside=map)
-    one = turns(map, project, x, repeats, patience)
-    batch = affordable(map, project, patience)
-    many = turns(map, project, noise(map, batch), repeats, patience)
-    few = noise(map, min(4, batch))
+    kept = project.size if isinstance(project, Direct) else held(project, beside=operator)
+    one = turns(operator, project, x, repeats, patience)
+    batch = affordable(operator, project, patience)
+    many = turns(operator, project, noise(operator, batch), repeats, patience)
+    few = noise(operator, min(4, batch))
     return replace(
         row,
         setup=setup,
@@ -239,24 +240,24 @@ def measure_rival(case: BenchCase, rival: str, repeats: int, seed: int, patience
         ratio_1=one.ratio,
         seconds_64=many.seconds * BATCH / batch,
         ratio_64=many.ratio,
-        residual=residual(map, project(few), few),
+        residual=residual(operator, project(few), few),
     )
 
 
-def lsmr(row: RivalRow, map: LinearMap, x: Tensor, patience: float) -> RivalRow:
+def lsmr(row: RivalRow, operator: LinearMap, x: Tensor, patience: float) -> RivalRow:
     """LSMR on A y = A x from 0, whose answer lies in the row space; P x = x − y.
 
     It takes one right-hand side at a time. How many iterations the time allows is found from a few of them.
     """
 
     def apply(v: np.ndarray) -> np.ndarray:
-        return map._forward(torch.from_numpy(v.reshape(1, *map.in_shape))).numpy().ravel()
+        return operator._forward(torch.from_numpy(v.reshape(1, *operator.in_shape))).numpy().ravel()
 
     def apply_adjoint(v: np.ndarray) -> np.ndarray:
-        return map._adjoint(torch.from_numpy(v.reshape(1, *map.out_shape))).numpy().ravel()
+        return operator._adjoint(torch.from_numpy(v.reshape(1, *operator.out_shape))).numpy().ravel()
 
     operator = scipy.sparse.linalg.LinearOperator(
-        (map.out_dim, map.in_dim), matvec=apply, rmatvec=apply_adjoint, dtype=np.float64
+        (operator.out_dim, operator.in_dim), matvec=apply, rmatvec=apply_adjoint, dtype=np.float64
     )
     b = apply(x.numpy())
 
@@ -265,16 +266,16 @@ def lsmr(row: RivalRow, map: LinearMap, x: Tensor, patience: float) -> RivalRow:
         y, reason, count, *_ = scipy.sparse.linalg.lsmr(operator, b, atol=0, btol=btol, conlim=0, maxiter=most)
         return y, int(reason), int(count)
 
-    btol = CLOSE * map.norm() * float(x.norm()) / (float(np.linalg.norm(b)) or 1.0)
+    btol = CLOSE * operator.norm() * float(x.norm()) / (float(np.linalg.norm(b)) or 1.0)
     run(2)
     each = taken(lambda: run(8)) / 8
     started = time.perf_counter()
     y, reason, count = run(max(int(patience / each), 8))
     seconds = time.perf_counter() - started
-    bounds = turns(map, lambda v: v, x, 5, patience)
-    many = noise(map, 8 if 8 * 8 * map.in_dim <= BATCH_BYTES else 1)
-    bound_64 = turns(map, lambda v: v, many, 3, patience).bound * BATCH / len(many)
-    left = residual(map, x - torch.from_numpy(y).reshape(x.shape), x)
+    bounds = turns(operator, lambda v: v, x, 5, patience)
+    many = noise(operator, 8 if 8 * 8 * operator.in_dim <= BATCH_BYTES else 1)
+    bound_64 = turns(operator, lambda v: v, many, 3, patience).bound * BATCH / len(many)
+    left = residual(operator, x - torch.from_numpy(y).reshape(x.shape), x)
     return replace(
         row,
         setup=0.0,

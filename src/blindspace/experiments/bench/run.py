@@ -73,9 +73,9 @@ def bench(
         task = {"case": case.name, "side": case.side, "repeats": repeats, "seed": seed, "patience": patience}
         found = _in_a_process(task)
         yield Refused(case.name, found["refused"]) if "refused" in found else BenchRow(**found)
-        map = case.map(seed) if rivals else None
-        for rival in RIVALS if map else ():
-            reason = refusal(rival, map, patience) if map else None
+        operator = case.operator(seed) if rivals else None
+        for rival in RIVALS if operator else ():
+            reason = refusal(rival, operator, patience) if operator else None
             found = {"refused": reason} if reason else _in_a_process({**task, "rival": rival})
             if "refused" in found:
                 yield RivalRow(case.name, case.side, rival, skipped=found["refused"])

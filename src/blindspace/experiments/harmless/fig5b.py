@@ -69,25 +69,25 @@ def parts(s: Fig5b) -> list[Part]:
     return [Part(architecture, partial(_measure, s, architecture)) for architecture in s.architectures]
 
 
-def most_harmful(map: LinearMap) -> tuple[Tensor, float]:
+def most_harmful(operator: LinearMap) -> tuple[Tensor, float]:
     """The direction a layer shows most, a unit vector ``(*in_shape)``, and ‖A v‖ = σ_max; the opposite of lemma 2."""
-    a = map.to_scipy(limit=None)
+    a = operator.to_scipy(limit=None)
     gram = scipy.sparse.linalg.LinearOperator(
-        (map.in_dim, map.in_dim), matvec=lambda v: a.T @ (a @ v), dtype=np.float64
+        (operator.in_dim, operator.in_dim), matvec=lambda v: a.T @ (a @ v), dtype=np.float64
     )
-    start = np.random.default_rng(0).standard_normal(map.in_dim)
+    start = np.random.default_rng(0).standard_normal(operator.in_dim)
     _, vectors = scipy.sparse.linalg.eigsh(gram, k=1, v0=start)
-    direction = torch.from_numpy(vectors[:, 0].copy()).view(map.in_shape)
-    return direction, float(map.forward(direction[None]).norm())
+    direction = torch.from_numpy(vectors[:, 0].copy()).view(operator.in_shape)
+    return direction, float(operator.forward(direction[None]).norm())
 
 
 def _measure(s: Fig5b, architecture: str, report: Report) -> Kept:
     """One network under every kind of perturbation, in its own precision."""
     network = trained(architecture, s.preset, report)
-    map = front(network)
-    least = least_harmful(map)
+    operator = front(network)
+    least = least_harmful(operator)
     unit = least.directions
-    most, sigma_max = most_harmful(map)
+    most, sigma_max = most_harmful(operator)
     peak = float(unit.abs().max())
     chosen = images("cifar10", s.preset, s.count)
     x, y = chosen.tensor(torch.float64), chosen.targets()

@@ -113,7 +113,7 @@ def _random(s: Formula, kind: str, start: int, report: Report) -> Kept:
 
 def _by_hand(s: Formula) -> Kept:
     layers = [Layer(name, "Conv2d", from_module(*case), True) for name, case in by_hand().items()]
-    return Kept({"layers": [ask(layer, BY_HAND, 1e12) for layer in layers if layer.map.in_dim <= s.designed]})
+    return Kept({"layers": [ask(layer, BY_HAND, 1e12) for layer in layers if layer.operator.in_dim <= s.designed]})
 
 
 def _network(s: Formula, name: str, report: Report) -> Kept:

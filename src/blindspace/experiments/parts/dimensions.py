@@ -35,8 +35,8 @@ def measured(layer: nn.Module | LinearMap, in_shape: tuple[int, ...] | None = No
         in_shape: of one input of a module.
         name: in the report.
     """
-    map = layer if isinstance(layer, LinearMap) else from_module(layer, in_shape or ())
-    return next(iter(measure([Layer(name, type(layer).__name__, map, True)], thorough=True))).to_dict()
+    operator = layer if isinstance(layer, LinearMap) else from_module(layer, in_shape or ())
+    return next(iter(measure([Layer(name, type(layer).__name__, operator, True)], thorough=True))).to_dict()
 
 
 def verdict(report: Report) -> Verdict:
@@ -89,30 +89,35 @@ def at_most(sigma: Tensor, in_dim: int, share: float) -> int:
     return in_dim - int((sigma > share * sigma[0]).sum())
 
 
-def meets_corollary_1(map: LinearMap) -> bool:
+def meets_corollary_1(operator: LinearMap) -> bool:
     """Whether a layer is what corollary 1 speaks of: a plain convolution, kernels independent and no smaller than S.
 
     The corollary asks nothing of padding and size. Groups and dilation, of which it does not speak, are left out.
     """
-    if not isinstance(map, Convolution) or map.groups > 1 or max(map.dilation) > 1 or map.mode != "zeros":
+    if (
+        not isinstance(operator, Convolution)
+        or operator.groups > 1
+        or max(operator.dilation) > 1
+        or operator.mode != "zeros"
+    ):
         return False
-    if any(k < s for k, s in zip(map.kernel, map.stride, strict=True)):
+    if any(k < s for k, s in zip(operator.kernel, operator.stride, strict=True)):
         return False
-    kernels = map.weight.flatten(1)
+    kernels = operator.weight.flatten(1)
     if len(kernels) > kernels.shape[1]:
         return False
     return int(torch.linalg.matrix_rank(kernels)) == len(kernels) or exact_rank(kernels.numpy()).rank == len(kernels)
 
 
-def by_pattern(map: LinearMap) -> int:
+def by_pattern(operator: LinearMap) -> int:
     """The dimension that any weights would leave at least: by which values each output reads, and nothing else.
 
     n less the largest number of non-zero entries of which no two share a row or a column, above which no rank is. It
     is the largest flow from outputs to inputs, one unit each, along the entries (SciPy's own matching,
     ``structural_rank``, takes over ten minutes for some convolutions of 2000 inputs).
     """
-    entries = map.to_scipy().tocoo()
-    m, n = map.out_dim, map.in_dim
+    entries = operator.to_scipy().tocoo()
+    m, n = operator.out_dim, operator.in_dim
     read = entries.data != 0
     source, sink = m + n, m + n + 1
     starts = np.concatenate([np.full(m, source), entries.row[read], np.arange(m, m + n)])

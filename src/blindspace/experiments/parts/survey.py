@@ -27,24 +27,24 @@ def ask(layer: Layer, group: str, work: float) -> dict[str, Any]:
     Returns:
         Plain values; ``certificate`` is None of a layer that was not measured.
     """
-    map = layer.map
-    known: dict[str, Any] = {"group": group, "name": layer.name, "in_dim": map.in_dim, "out_dim": map.out_dim}
-    if not affordable(map, work):
+    operator = layer.operator
+    known: dict[str, Any] = {"group": group, "name": layer.name, "in_dim": operator.in_dim, "out_dim": operator.out_dim}
+    if not affordable(operator, work):
         return known | {"certificate": None}
     found = next(iter(measure([layer], thorough=True))).to_dict()
     known |= {key: found[key] for key in ("dim", "formula_dim", "certificate", "reason", "in_shape")}
-    known["meets"] = meets_corollary_1(map)
-    if known["certificate"] and error(known) and max(map.in_dim, map.out_dim) <= SMALL:
-        known["pattern"] = by_pattern(map)
+    known["meets"] = meets_corollary_1(operator)
+    if known["certificate"] and error(known) and max(operator.in_dim, operator.out_dim) <= SMALL:
+        known["pattern"] = by_pattern(operator)
     return known
 
 
-def affordable(map: LinearMap, work: float) -> bool:
+def affordable(operator: LinearMap, work: float) -> bool:
     """Whether a layer takes no more than ``work`` operations, dense, group by group; one patch or token serves all."""
-    if patchwise.serves(map):
+    if patchwise.serves(operator):
         return True
-    groups = map.groups if isinstance(map, Convolution) else 1
-    n, m = map.in_dim // groups, map.out_dim // groups
+    groups = operator.groups if isinstance(operator, Convolution) else 1
+    n, m = operator.in_dim // groups, operator.out_dim // groups
     return groups * min(n, m) ** 2 * max(n, m) <= work
 
 

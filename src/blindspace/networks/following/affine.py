@@ -60,9 +60,9 @@ class AffineGraph:
             ShapeError: a map does not lead from the value it reads to that shape.
         """
         reads = tuple(reads)
-        for source, map in reads:
-            if map.in_shape != source.shape or map.out_shape != shape:
-                raise ShapeError(f"{map} does not lead from {source} to {name}{shape}")
+        for source, operator in reads:
+            if operator.in_shape != source.shape or operator.out_shape != shape:
+                raise ShapeError(f"{operator} does not lead from {source} to {name}{shape}")
         self.size += 1
         return Value(name, shape, reads, order=self.size)
 
@@ -110,28 +110,28 @@ def _independent(values: dict[Value, list[str]]) -> dict[Value, list[str]]:
 
 def _apart(value: Value) -> bool:
     """Whether each of the values it reads can be read off it: one that loses nothing, or several side by side."""
-    maps = [map for _, map in value.reads]
+    maps = [operator for _, operator in value.reads]
     if len(maps) == 1:
         return _loses_nothing(maps[0])
-    if not all(isinstance(map, Padding | Gather) and _loses_nothing(map) for map in maps):
+    if not all(isinstance(operator, Padding | Gather) and _loses_nothing(operator) for operator in maps):
         return False
-    taken = torch.cat([map.forward(_ones(map)) != 0 for map in maps])
+    taken = torch.cat([operator.forward(_ones(operator)) != 0 for operator in maps])
     return int(taken.sum(0).max()) <= 1
 
 
-def _loses_nothing(map: LinearMap) -> bool:
-    match map:
+def _loses_nothing(operator: LinearMap) -> bool:
+    match operator:
         case Rearrange():
             return True
         case Diagonal():
-            return bool((map.weight != 0).all())
+            return bool((operator.weight != 0).all())
         case Padding() | Gather():
-            return bool((map.adjoint(_ones(map.T)) > 0).all())
+            return bool((operator.adjoint(_ones(operator.T)) > 0).all())
     return False
 
 
-def _ones(map: LinearMap) -> Tensor:
-    return torch.ones(1, *map.in_shape, dtype=torch.float64)
+def _ones(operator: LinearMap) -> Tensor:
+    return torch.ones(1, *operator.in_shape, dtype=torch.float64)
 
 
 def _determined(value: Value, by: set[Value]) -> bool:
@@ -223,8 +223,11 @@ class _Paths:
     def _last(self, start: Value, end: Value) -> LinearMap:
         """From its dominator to a value: the sum over the ways there."""
         if (start, end) not in self._maps:
-            ways = [(source is start, source, map) for source, map in end.reads]
+            ways = [(source is start, source, operator) for source, operator in end.reads]
             self._maps[start, end] = summed(
-                [map if direct else compose(self.between(start, source), map) for direct, source, map in ways]
+                [
+                    operator if direct else compose(self.between(start, source), operator)
+                    for direct, source, operator in ways
+                ]
             )
         return self._maps[start, end]

@@ -88,10 +88,10 @@ def _outputs(call: Call, tensors: list[Tensor]) -> list[Reads | None] | None:
     rule = RULES.get(name)
     if len(tensors) != 1:
         return None
-    map = rule(call) if rule is not None else None
-    if map is None and name in LINEAR:
-        map = _derivative(call, tensors[0])
-    return None if map is None else [[(call.values[id(tensors[0])], map)]]
+    operator = rule(call) if rule is not None else None
+    if operator is None and name in LINEAR:
+        operator = _derivative(call, tensors[0])
+    return None if operator is None else [[(call.values[id(tensors[0])], operator)]]
 
 
 def _values(call: Call, tensors: list[Tensor]) -> list[Value]:
@@ -143,17 +143,17 @@ def _simply(call: Call, value: Value, read: Tensor, out_shape: Shape) -> LinearM
     axes = len(value.shape) - 1
     if call.name == "constant_pad_nd" and len(given["pad"]) <= 2 * axes:
         pairs = [(int(a), int(b)) for a, b in zip(given["pad"][::2], given["pad"][1::2], strict=True)]
-        map: LinearMap = Padding(value.shape, pairs[::-1])
+        operator: LinearMap = Padding(value.shape, pairs[::-1])
     elif call.name == "slice" and given["step"] == 1 and axes and len(out_shape) == len(value.shape):
         changed = [axis for axis in range(1, axes + 1) if out_shape[axis] != value.shape[axis]]
         start = _first(read, value.shape)
         if value.shape[0] != out_shape[0] or len(changed) > 1:
             return gather(value.shape, out_shape, read)
         cuts = [(-start[a], -(value.shape[a] - start[a] - out_shape[a])) for a in range(1, axes + 1)]
-        map = Padding(value.shape, cuts)
+        operator = Padding(value.shape, cuts)
     else:
         return gather(value.shape, out_shape, read)
-    return map if map.out_shape == out_shape else gather(value.shape, out_shape, read)
+    return operator if operator.out_shape == out_shape else gather(value.shape, out_shape, read)
 
 
 def _first(read: Tensor, shape: Shape) -> list[int]:
@@ -170,8 +170,10 @@ def _sum(call: Call, terms: Sequence[tuple[Any, float]], like: Any = None) -> Re
         if not isinstance(tensor, Tensor) or id(tensor) not in call.values:
             continue
         value = call.values[id(tensor)]
-        map = expanded(value, tensor, whole)
-        reads.append((value, map if factor == 1 else compose(map, Diagonal(torch.tensor(factor), map.out_shape))))
+        operator = expanded(value, tensor, whole)
+        reads.append(
+            (value, operator if factor == 1 else compose(operator, Diagonal(torch.tensor(factor), operator.out_shape)))
+        )
     return reads
 
 
@@ -208,16 +210,16 @@ def _agrees(call: Call, tensors: list[Tensor], found: list[Reads | None]) -> boo
         {id(t): torch.randn(t.shape, generator=generator, dtype=torch.float64) for t in tensors} for _ in range(2)
     )
     before, after = (call.run(point, _double) for point in (here, there))
-    if any(isinstance(map, Jacobian) for reads in found for _, map in reads or []):
+    if any(isinstance(operator, Jacobian) for reads in found for _, operator in reads or []):
         # No derivative can be taken while torch is being watched; that it is the same everywhere can be seen.
         between = call.run({key: (here[key] + there[key]) / 2 for key in here}, _double)
         return all(_near(2 * c - a - b, a, b) for a, b, c in zip(before, after, between, strict=True))
     tensor_of = {call.values[key]: key for key in here}
     for reads, a, b in zip(found, before, after, strict=False):
         change = (b - a).flatten()
-        for value, map in reads or []:
+        for value, operator in reads or []:
             key = tensor_of[value]
-            change = change - map.forward((there[key] - here[key]).reshape(1, *map.in_shape)).flatten()
+            change = change - operator.forward((there[key] - here[key]).reshape(1, *operator.in_shape)).flatten()
         if reads is not None and not _near(change, a, b):
             return False
     return True

@@ -44,8 +44,8 @@ def _multiplied(call: Call) -> LinearMap | None:
         weight = 1 / weight
     tensor = given[own]
     whole = torch.broadcast_shapes(tensor.shape, weight.shape)
-    map = expanded(value, tensor, whole)
-    return compose(map, Diagonal(_compact(weight, whole), map.out_shape))
+    operator = expanded(value, tensor, whole)
+    return compose(operator, Diagonal(_compact(weight, whole), operator.out_shape))
 
 
 def _compact(weight: Tensor, whole: Sequence[int]) -> Tensor:

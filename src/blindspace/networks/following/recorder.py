@@ -97,14 +97,14 @@ class _Called:
         name: of the module.
         module: itself.
         value: what it read, where it is taken whole or is a linear layer.
-        map: of a module taken whole.
+        operator: of a module taken whole.
         layer: shape of its input, of a linear layer.
     """
 
     name: str
     module: nn.Module
     value: Value | None = None
-    map: LinearMap | None = None
+    operator: LinearMap | None = None
     layer: Shape | None = None
 
 
@@ -149,9 +149,9 @@ class Recorder(TorchDispatchMode):
         for called in self._layers:
             assert called.layer is not None
             assert called.value is not None
-            map = called.map or from_module(called.module, called.layer)
+            operator = called.operator or from_module(called.module, called.layer)
             alone = self._readers.alone(called.value, called)
-            yield Layer(called.name, type(called.module).__name__, map, alone)
+            yield Layer(called.name, type(called.module).__name__, operator, alone)
 
     def _count(self, value: Value) -> None:
         self._readers.add(value, list(self._calls))
@@ -167,17 +167,17 @@ class Recorder(TorchDispatchMode):
                 self._is_layer(called, value, args[0])
             if value.affine and value.shape == tuple(args[0].shape[1:]) and args[0].shape[0] == 1:
                 try:
-                    called.map = from_module(module, value.shape)
+                    called.operator = from_module(module, value.shape)
                 except BlindspaceError:
-                    called.map = None  # a batch norm without statistics; operation by operation then
+                    called.operator = None  # a batch norm without statistics; operation by operation then
         self._calls.append(called)
         self.last = called.name
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         called = self._calls.pop()
-        if called.map is not None and called.value is not None and isinstance(output, Tensor):
-            made = self.graph.affine(called.name, called.map.out_shape, [(called.value, called.map)])
-            if isinstance(called.map, Rearrange):
+        if called.operator is not None and called.value is not None and isinstance(output, Tensor):
+            made = self.graph.affine(called.name, called.operator.out_shape, [(called.value, called.operator)])
+            if isinstance(called.operator, Rearrange):
                 self._readers.same(made, called.value)
             else:
                 self._readers.add(called.value, [*self._calls, called])
@@ -197,7 +197,7 @@ class Recorder(TorchDispatchMode):
             self._is_layer(called, call.values[id(tensor)], tensor)
 
     def _inside_whole(self) -> bool:
-        return any(called.map is not None for called in self._calls)
+        return any(called.operator is not None for called in self._calls)
 
     # --- operations --------------------------------------------------------------------------------------
 

@@ -15,14 +15,14 @@ class Layer:
     Attributes:
         name: of the module or node, such as ``5.conv1``.
         kind: class name of the module, or the operation's name.
-        map: what it does to a perturbation of its input.
+        operator: what it does to a perturbation of its input.
         harmless_for_network: whether nothing else reads its input; where a skip connection carries the input past the
             layer, a perturbation it cannot see still reaches the output.
     """
 
     name: str
     kind: str
-    map: LinearMap
+    operator: LinearMap
     harmless_for_network: bool
 
 

@@ -157,8 +157,8 @@ def linear(*ops: str, reads: tuple[int, ...] = (0,)) -> Callable[[LinearRule], L
             if len(call.varying) != 1 or call.varying[0] not in reads:
                 return None
             index = call.varying[0]
-            map = function(call)
-            return None if map is None else [[(index, fitted(map, call.shape(index), call.out_shape()))]]
+            operator = function(call)
+            return None if operator is None else [[(index, fitted(operator, call.shape(index), call.out_shape()))]]
 
         rule(*ops)(served)
         return function
@@ -166,18 +166,18 @@ def linear(*ops: str, reads: tuple[int, ...] = (0,)) -> Callable[[LinearRule], L
     return add
 
 
-def fitted(map: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMap:
+def fitted(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMap:
     """The map with its values in other shapes.
 
     Raises:
         ShapeError: they have another number of values.
     """
-    return compose(Rearrange(in_shape, map.in_shape), map, Rearrange(map.out_shape, out_shape))
+    return compose(Rearrange(in_shape, operator.in_shape), operator, Rearrange(operator.out_shape, out_shape))
 
 
-def is_still(map: LinearMap) -> bool:
+def is_still(operator: LinearMap) -> bool:
     """Whether a map leaves everything as it is."""
-    return isinstance(map, Rearrange) and map.in_shape == map.out_shape and map.still
+    return isinstance(operator, Rearrange) and operator.in_shape == operator.out_shape and operator.still
 
 
 def count(shape: Shape) -> int:

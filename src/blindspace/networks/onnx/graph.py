@@ -76,7 +76,7 @@ class _Found:
 
     node: NodeProto
     read: str
-    map: LinearMap
+    operator: LinearMap
 
 
 class _Recorder:
@@ -130,9 +130,9 @@ class _Recorder:
         asked = is_standard(node.domain) and not inside and (affine or node.op_type in LAYERS)
         found = self._terms(call) if asked else None
         if found is not None and node.op_type in LAYERS and len(call.varying) == 1:
-            ((index, map),) = found[0]
+            ((index, operator),) = found[0]
             if index < 2:  # not the bias
-                self._found.append(_Found(node, node.input[index], map))
+                self._found.append(_Found(node, node.input[index], operator))
         if found is not None and affine and len(found) == len(written):
             for name, terms in zip(written, found, strict=True):
                 self._keep(name, self._affine(node, operands, terms))
@@ -148,7 +148,7 @@ class _Recorder:
         for found in self._found:
             read = self._root(found.read)
             alone = self._readers[read] + sum(self._root(name) == read for name in self.outputs) == 1
-            yield Layer(found.node.name or found.node.output[0], found.node.op_type, found.map, alone)
+            yield Layer(found.node.name or found.node.output[0], found.node.op_type, found.operator, alone)
 
     def _operand(self, name: str) -> Operand:
         """What a name stands for; something unknown where it is no dense tensor of this graph."""
@@ -177,7 +177,9 @@ class _Recorder:
             if found is None:
                 return None
             agree = all(
-                map.out_shape == call.out_shape(output) for output, terms in enumerate(found) for _, map in terms
+                operator.out_shape == call.out_shape(output)
+                for output, terms in enumerate(found)
+                for _, operator in terms
             ) and all(self.runs.agree(call, output, terms) for output, terms in enumerate(found))
         except (BlindspaceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
             return None  # an option that its rule does not serve
@@ -193,11 +195,11 @@ class _Recorder:
     def _affine(self, node: NodeProto, operands: tuple[Operand | None, ...], terms: Terms) -> Value:
         """The value that a node writes; the one it reads where it does nothing."""
         reads = []
-        for index, map in terms:
+        for index, operator in terms:
             operand = operands[index]
             assert operand is not None
             assert operand.value is not None
-            reads.append((operand.value, map))
+            reads.append((operand.value, operator))
         if len(reads) == 1 and is_still(reads[0][1]):
             return reads[0][0]
         return self.graph.affine(node.name or node.output[0], reads[0][1].out_shape, reads)

@@ -147,11 +147,11 @@ def _gemm(call: Call) -> list[Terms] | None:
         return None
     if 0 in call.varying:
         weight = given.get("alpha", 1.0) * (call.weight(1) if given.get("transB") else call.weight(1).T)
-        map = _from_left(weight, call.shape(0), call.tensor(0)) if given.get("transA") else None
-        if map is not None:  # Bᵀ A, which still is to be turned over
-            rows, columns = map.out_shape[-2:]
-            map = compose(map, Rearrange(map.out_shape, (columns, rows), order=(1, 0)))
-        terms.append((0, fitted(map or Dense(weight, _leading(call.shape(0))), call.shape(0), call.out_shape())))
+        operator = _from_left(weight, call.shape(0), call.tensor(0)) if given.get("transA") else None
+        if operator is not None:  # Bᵀ A, which still is to be turned over
+            rows, columns = operator.out_shape[-2:]
+            operator = compose(operator, Rearrange(operator.out_shape, (columns, rows), order=(1, 0)))
+        terms.append((0, fitted(operator or Dense(weight, _leading(call.shape(0))), call.shape(0), call.out_shape())))
     if 1 in call.varying:
         weight = given.get("alpha", 1.0) * (call.weight(0).T if given.get("transA") else call.weight(0))
         tensor, shape = call.tensor(1), call.shape(1)
@@ -159,8 +159,8 @@ def _gemm(call: Call) -> list[Terms] | None:
         if given.get("transB"):
             turned = Rearrange(shape, value_shape(tensor[::-1]), tensor, (1, 0))
             tensor, shape = tensor[::-1], turned.out_shape
-        map = compose(turned, _from_left(weight, shape, tensor))
-        terms.append((1, fitted(map, call.shape(1), call.out_shape())))
+        operator = compose(turned, _from_left(weight, shape, tensor))
+        terms.append((1, fitted(operator, call.shape(1), call.out_shape())))
     if 2 in call.varying:
         beta = torch.tensor(given.get("beta", 1.0), dtype=torch.float64)
         terms.append((2, compose(_broadcast(call, 2), Diagonal(beta, call.out_shape()))))
@@ -191,8 +191,10 @@ def _einsum(call: Call) -> list[Terms] | None:
     (index,) = call.varying
     weights = [None if i == index else call.weight(i) for i in range(len(call.operands))]
     equation = call.attributes["equation"]
-    map = _derivative(call, lambda x, _: torch.einsum(equation, *(x if w is None else w.to(x.dtype) for w in weights)))
-    return [[(index, map)]]
+    operator = _derivative(
+        call, lambda x, _: torch.einsum(equation, *(x if w is None else w.to(x.dtype) for w in weights))
+    )
+    return [[(index, operator)]]
 
 
 def _derivative(call: Call, function: Callable[[Tensor, Tensor], Tensor]) -> LinearMap:
@@ -224,13 +226,13 @@ def _added(call: Call) -> list[Terms]:
     terms: Terms = []
     for index in call.varying:
         factor = -1.0 if call.op == "Sub" and index == 1 else 1 / len(call.operands) if call.op == "Mean" else 1.0
-        map = _broadcast(call, index)
+        operator = _broadcast(call, index)
         terms.append(
             (
                 index,
-                map
+                operator
                 if factor == 1
-                else compose(map, Diagonal(torch.tensor(factor, dtype=torch.float64), map.out_shape)),
+                else compose(operator, Diagonal(torch.tensor(factor, dtype=torch.float64), operator.out_shape)),
             )
         )
     return [terms]

@@ -63,11 +63,11 @@ class Runs:
         if name not in self.first:
             return True
         left = torch.from_numpy(self.change(name).ravel())
-        for index, map in terms:
+        for index, operator in terms:
             operand = call.operands[index]
             assert operand is not None
-            change = torch.from_numpy(self.change(operand.name).reshape(1, *map.in_shape))
-            left = left - map.forward(change).flatten()
+            change = torch.from_numpy(self.change(operand.name).reshape(1, *operator.in_shape))
+            left = left - operator.forward(change).flatten()
         values = np.abs([self.first[name], self.second[name]]).max(initial=0)
         share = AGREES.get(self.first[name].dtype.name, 0.0)
         allowed = ROUNDED if call.op == "QuantizeLinear" else share * float(values)

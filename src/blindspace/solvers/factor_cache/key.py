@@ -36,9 +36,9 @@ def identity(value: object) -> Any:
         return None
 
 
-def map_key(map: LinearMap) -> dict[str, Any] | None:
+def map_key(operator: LinearMap) -> dict[str, Any] | None:
     """The identity of a map; None for those defined outside the package or holding anything of unknown kind."""
-    found: dict[str, Any] | None = identity(map)
+    found: dict[str, Any] | None = identity(operator)
     return found
 
 
@@ -64,10 +64,10 @@ def _plain(value: object) -> Any:
     raise _UnknownError
 
 
-def _of_map(map: LinearMap) -> dict[str, Any]:
-    kind = type(map)
+def _of_map(operator: LinearMap) -> dict[str, Any]:
+    kind = type(operator)
     if kind.__module__.split(".")[0] != __name__.split(".")[0]:
         raise _UnknownError
-    derived = DERIVED | {name for name in vars(map) if isinstance(getattr(kind, name, None), cached_property)}
-    values = {name: _plain(value) for name, value in vars(map).items() if name not in derived}
+    derived = DERIVED | {name for name in vars(operator) if isinstance(getattr(kind, name, None), cached_property)}
+    values = {name: _plain(value) for name, value in vars(operator).items() if name not in derived}
     return {"class": f"{kind.__module__}.{kind.__qualname__}", **values}

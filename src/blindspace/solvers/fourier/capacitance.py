@@ -136,7 +136,7 @@ class DirectCapacitance(CapacitanceSystem):
         made_from = {
             "solver": "fourier",
             "version": VERSION,
-            "map": torus.map,
+            "map": torus.operator,
             "grid": torus.grid,
             "precision": str(precision),
         }

@@ -119,11 +119,11 @@ class CirculantEmbedding:
     """The circular map C that A is a part of, in Fourier space.
 
     Args:
-        map: a ``Convolution`` of one group padded with zeros, or the adjoint of one.
+        operator: a ``Convolution`` of one group padded with zeros, or the adjoint of one.
         larger: by how many positions an axis the grid exceeds the smallest one.
 
     Attributes:
-        map: A.
+        operator: A.
         rows: where A's outputs lie.
         columns: where its inputs lie.
         symbol: Ĉ, ``(frequencies, p, q)``, complex.
@@ -133,29 +133,29 @@ class CirculantEmbedding:
         UnsupportedLayerError: the map is none of the two.
     """
 
-    def __init__(self, map: LinearMap, larger: int = 0) -> None:
-        conv = _convolution(map)
-        self.map = map
+    def __init__(self, operator: LinearMap, larger: int = 0) -> None:
+        conv = _convolution(operator)
+        self.operator = operator
         ones = (1,) * len(conv.kernel)
         self.grid = _grid(conv, larger)
         outputs = Lattice(conv.out_shape, ones, (0,) * len(ones), self.grid)
         inputs = Lattice(conv.in_shape, conv.stride, tuple(before for before, _ in conv.padding), self.grid)
         symbol = self._symbol(conv)
-        self.rows, self.columns = (inputs, outputs) if isinstance(map, Adjoint) else (outputs, inputs)
+        self.rows, self.columns = (inputs, outputs) if isinstance(operator, Adjoint) else (outputs, inputs)
         adjoint = symbol.mH.resolve_conj().contiguous()
-        self.symbol, self.symbol_adjoint = (adjoint, symbol) if isinstance(map, Adjoint) else (symbol, adjoint)
+        self.symbol, self.symbol_adjoint = (adjoint, symbol) if isinstance(operator, Adjoint) else (symbol, adjoint)
 
     @staticmethod
-    def sides(map: LinearMap) -> tuple[int, int]:
+    def sides(operator: LinearMap) -> tuple[int, int]:
         """p and q: values at one position of the grid, of outputs and of inputs."""
-        conv = _convolution(map)
+        conv = _convolution(operator)
         p, q = conv.out_shape[0], conv.in_shape[0] * prod(conv.stride)
-        return (q, p) if isinstance(map, Adjoint) else (p, q)
+        return (q, p) if isinstance(operator, Adjoint) else (p, q)
 
     @staticmethod
-    def size(map: LinearMap) -> int:
+    def size(operator: LinearMap) -> int:
         """Positions of the smallest grid."""
-        return prod(_grid(_convolution(map), 0))
+        return prod(_grid(_convolution(operator), 0))
 
     def _symbol(self, conv: Convolution) -> Tensor:
         c_out, c_in = conv.weight.shape[:2]
@@ -246,9 +246,9 @@ class CirculantEmbedding:
         return result.reshape(len(rows.position) * high, len(columns.position) * wide)
 
 
-def serves(map: LinearMap) -> bool:
+def serves(operator: LinearMap) -> bool:
     """Whether the map is a convolution of one group padded with zeros, or the adjoint of one."""
-    conv = map.of if isinstance(map, Adjoint) else map
+    conv = operator.of if isinstance(operator, Adjoint) else operator
     return (
         isinstance(conv, Convolution)
         and conv.groups == 1
@@ -257,10 +257,10 @@ def serves(map: LinearMap) -> bool:
     )
 
 
-def _convolution(map: LinearMap) -> Convolution:
-    conv = map.of if isinstance(map, Adjoint) else map
-    if not serves(map) or not isinstance(conv, Convolution):
-        raise UnsupportedLayerError(f"{map} is no zero-padded convolution of one group")
+def _convolution(operator: LinearMap) -> Convolution:
+    conv = operator.of if isinstance(operator, Adjoint) else operator
+    if not serves(operator) or not isinstance(conv, Convolution):
+        raise UnsupportedLayerError(f"{operator} is no zero-padded convolution of one group")
     return conv
 
 
@@ -273,14 +273,14 @@ class EmbeddedInverse:
     """S K⁻¹ Sᵀ: A Aᵀ inverted as if there were no edges. Symmetric and positive definite; a preconditioner.
 
     Args:
-        map: for which ``serves`` holds.
+        operator: for which ``serves`` holds.
 
     Raises:
         UnsupportedLayerError: it does not.
     """
 
-    def __init__(self, map: LinearMap) -> None:
-        self.torus = CirculantEmbedding(map)
+    def __init__(self, operator: LinearMap) -> None:
+        self.torus = CirculantEmbedding(operator)
         values, vectors = torch.linalg.eigh(self.torus.symbol @ self.torus.symbol_adjoint)
         values = values.clamp_min(FLOOR * float(values.max()))
         self.inverse = (vectors / values[:, None]) @ vectors.mH

@@ -54,14 +54,14 @@ TRIES = 3
 """Sizes of the torus tried, where rows are lost at some frequency of the first one."""
 
 
-def serves(map: LinearMap) -> bool:
+def serves(operator: LinearMap) -> bool:
     """Whether the map is a convolution of one group, padded with zeros, or the adjoint of one, and contracts."""
-    return torus.serves(map) and map.out_dim <= map.in_dim and contracts(map)
+    return torus.serves(operator) and operator.out_dim <= operator.in_dim and contracts(operator)
 
 
-def contracts(map: LinearMap) -> bool:
+def contracts(operator: LinearMap) -> bool:
     """Whether the map has no more outputs than inputs at every frequency."""
-    shape = CirculantEmbedding.sides(map)
+    shape = CirculantEmbedding.sides(operator)
     return shape[0] <= shape[1]
 
 
@@ -69,7 +69,7 @@ class FourierSolver(Solver):
     """Embedded circular inverse with exact edge correction, refined until the residual is at rounding.
 
     Args:
-        map: for which ``serves`` holds.
+        operator: for which ``serves`` holds.
         limit: bytes it may take.
         edges: "direct" or "loops"; by size if None.
         inner: torch.float32 to solve in single precision and keep half the bytes, by size if None; residuals stay in
@@ -84,14 +84,14 @@ class FourierSolver(Solver):
 
     def __init__(
         self,
-        map: LinearMap,
+        operator: LinearMap,
         limit: int = MEMORY_LIMIT,
         edges: str | None = None,
         inner: torch.dtype | None = None,
     ) -> None:
-        if not serves(map):
-            raise UnsupportedLayerError(f"{map} is no zero-padded convolution of one group that contracts")
-        super().__init__(map)
+        if not serves(operator):
+            raise UnsupportedLayerError(f"{operator} is no zero-padded convolution of one group that contracts")
+        super().__init__(operator)
         self._refuse_above(limit)
         torus, inverse = self._frequencies()
         self.norm_bound, self.passes = torus.norm_bound, 0
@@ -104,7 +104,7 @@ class FourierSolver(Solver):
             except UnsupportedLayerError as error:
                 refusal = error
         else:
-            raise UnsupportedLayerError(f"{map}: {refusal}") from refusal
+            raise UnsupportedLayerError(f"{operator}: {refusal}") from refusal
         unknowns = self.edges.z + self.edges.f
         how = "an edge system" if isinstance(self.edges, DirectCapacitance) else "an iterated edge system"
         single = " in single precision, refined in double" if self.inner == torch.float32 else ""
@@ -120,30 +120,30 @@ class FourierSolver(Solver):
         self._check()
 
     def _refuse_above(self, limit: int) -> None:
-        needed = memory(self.map)
+        needed = memory(self.operator)
         if needed > limit:
             raise TooLargeError(
-                f"the Fourier solver needs about {needed / 2**30:.1f} GiB for {self.map}, above the limit of "
+                f"the Fourier solver needs about {needed / 2**30:.1f} GiB for {self.operator}, above the limit of "
                 f"{limit / 2**30:.1f} GiB; take a smaller input shape"
             )
 
     def _frequencies(self) -> tuple[CirculantEmbedding, Tensor]:
         """The torus and K̂⁻¹, of the first size at which no frequency loses rows."""
         for larger in range(TRIES):
-            torus = CirculantEmbedding(self.map, larger)
+            torus = CirculantEmbedding(self.operator, larger)
             try:
                 return torus, torus.gram_inverse()
             except UnsupportedLayerError as error:
                 refusal = error
-        raise UnsupportedLayerError(f"{self.map}: {refusal}") from refusal
+        raise UnsupportedLayerError(f"{self.operator}: {refusal}") from refusal
 
     def _certify(self) -> Certificate:
         """Full row rank, by the Cholesky factors; the smallest σ by Lanczos on (A Aᵀ)⁻¹."""
-        size = self.map.out_dim
-        smallest = smallest_sigma(self.map, self._roughly)
-        tolerance = max(size, self.map.in_dim) * ENOUGH * self.norm_bound
+        size = self.operator.out_dim
+        smallest = smallest_sigma(self.operator, self._roughly)
+        tolerance = max(size, self.operator.in_dim) * ENOUGH * self.norm_bound
         if smallest <= max(MARGIN * tolerance, RESOLVED * self.norm_bound):
-            raise UnsupportedLayerError(f"{self.map} has not full row rank to working precision")
+            raise UnsupportedLayerError(f"{self.operator} has not full row rank to working precision")
         kind: Kind = "exact" if self.edges.proof else "numerical"
         return Certificate(size, kind, self.edges.proof or LANCZOS, tolerance, self.norm_bound, smallest, None)
 
@@ -154,7 +154,7 @@ class FourierSolver(Solver):
         u = self._inverse(b, 1e-4 if few else 1e-6, torch.float32 if few else self.inner)
         edges = self._edges_in(torch.float32) if few else self.edges
         if isinstance(edges, IterativeCapacitance) and not edges.solved:
-            raise UnsupportedLayerError(f"the edges of {self.map} take over {edges.iterations} iterations")
+            raise UnsupportedLayerError(f"the edges of {self.operator} take over {edges.iterations} iterations")
         return u
 
     def _check(self) -> None:
@@ -162,13 +162,13 @@ class FourierSolver(Solver):
 
         It must invert; and, as what a projection takes off lies in the row space, a small residual proves that right.
         """
-        if not inverts(self.map, self.gram_inverse):
-            raise UnsupportedLayerError(f"{self.map} has not full row rank to working precision")
+        if not inverts(self.operator, self.gram_inverse):
+            raise UnsupportedLayerError(f"{self.operator} has not full row rank to working precision")
         generator = torch.Generator().manual_seed(0)
-        x = torch.randn(1, *self.map.in_shape, generator=generator, dtype=torch.float64)
-        residual = float(self.map._forward(self._project(x)).norm()) / self.norm_bound / float(x.norm())
+        x = torch.randn(1, *self.operator.in_shape, generator=generator, dtype=torch.float64)
+        residual = float(self.operator._forward(self._project(x)).norm()) / self.norm_bound / float(x.norm())
         if residual > 2 * ENOUGH:
-            raise UnsupportedLayerError(f"{self.map} is too ill-conditioned: the residual stays at {residual:.1e}")
+            raise UnsupportedLayerError(f"{self.operator} is too ill-conditioned: the residual stays at {residual:.1e}")
 
     @property
     def iterations(self) -> int | None:
@@ -185,7 +185,7 @@ class FourierSolver(Solver):
         u = self._inverse(b, share, self.inner)
         if self.inner == torch.float32:
             for _ in range(SINGLE_PASSES):
-                u = u + self._inverse(b - self.map._forward(self.map._adjoint(u)), share, self.inner)
+                u = u + self._inverse(b - self.operator._forward(self.operator._adjoint(u)), share, self.inner)
         return u
 
     def _inverse(self, b: Tensor, share: float, precision: torch.dtype) -> Tensor:
@@ -206,7 +206,7 @@ class FourierSolver(Solver):
         if self.dim == 0:
             return torch.zeros_like(x)
         # In float64 on the CPU whatever x is.
-        batch = max(CHUNK // (8 * self.map.in_dim), 1)
+        batch = max(CHUNK // (8 * self.operator.in_dim), 1)
         parts = [self._refined(part) for part in x.to("cpu", torch.float64).split(batch)]
         return torch.cat(parts).to(x.device, x.dtype)
 
@@ -216,7 +216,7 @@ class FourierSolver(Solver):
         before = torch.full_like(enough, float("inf"))
         self.passes = 0
         for _ in range(PASSES):
-            b = self.map._forward(x)
+            b = self.operator._forward(x)
             size = b.flatten(1).norm(dim=1)
             if bool(((size <= enough) | (size > before / 4)).all()):
                 break
@@ -225,7 +225,7 @@ class FourierSolver(Solver):
             little = share >= FEW_DIGITS and bool(before.isfinite().all())
             precision = torch.float32 if little else self.inner
             u = self._inverse(b, max(share / AMPLIFIED, 1e-13), precision)
-            x = x - self.map._adjoint(u.float() if little else u).double()
+            x = x - self.operator._adjoint(u.float() if little else u).double()
             self.passes += 1
             falls = (size / before).clamp_min(0.0 if precision == self.inner else SINGLE)
             if bool((size * falls <= enough / 100).all() & before.isfinite().all()):
@@ -241,7 +241,7 @@ def _by_size(torus: CirculantEmbedding, inner: torch.dtype | None) -> list[tuple
     return [*direct[:1], ("loops", precisions[0])] if not direct or direct[0][1] != precisions[0] else direct[:1]
 
 
-def memory(map: LinearMap) -> int:
+def memory(operator: LinearMap) -> int:
     """Bytes at the peak: the symbols of the torus, entries of their products, and an edge system."""
-    p, q = CirculantEmbedding.sides(map)
-    return 8 * (p * p + 2 * p * q + 3 * q * q) * CirculantEmbedding.size(map) + DIRECT
+    p, q = CirculantEmbedding.sides(operator)
+    return 8 * (p * p + 2 * p * q + 3 * q * q) * CirculantEmbedding.size(operator) + DIRECT

@@ -26,7 +26,7 @@ class OnDemandSolver(Solver):
     """
 
     def __init__(self, inner: Solver) -> None:
-        super().__init__(inner.map)
+        super().__init__(inner.operator)
         self.inner = inner
         self.name = inner.name
         self.certificate = inner.certificate
@@ -49,8 +49,10 @@ class OnDemandSolver(Solver):
 
         The second round takes out what the first one's change of basis, ill-conditioned as it is, made of rounding.
         """
-        map = self.map
-        rows = torch.randn(self.dim, *map.in_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        operator = self.operator
+        rows = torch.randn(
+            self.dim, *operator.in_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        )
         for _ in range(2):
             rows = _orthonormal(self.inner._project(rows).flatten(1)).reshape(rows.shape)
         return _orthonormal(rows.flatten(1)).T.contiguous()
@@ -65,4 +67,4 @@ def _orthonormal(rows: Tensor) -> Tensor:
 
 def pays(solver: Solver) -> bool:
     """Whether a basis of that solver's nullspace is small."""
-    return 0 < 8 * solver.map.in_dim * solver.dim <= BASIS_LIMIT
+    return 0 < 8 * solver.operator.in_dim * solver.dim <= BASIS_LIMIT

@@ -29,7 +29,7 @@ class DenseSolver(Solver):
     """Orthonormal basis of the nullspace or row space of the whole matrix; kept on disk where it took long.
 
     Args:
-        map: any.
+        operator: any.
         limit: bytes the factorisation may take.
 
     Raises:
@@ -38,30 +38,31 @@ class DenseSolver(Solver):
 
     name = "dense"
 
-    def __init__(self, map: LinearMap, limit: int = MEMORY_LIMIT) -> None:
-        super().__init__(map)
-        needed = memory(map)
+    def __init__(self, operator: LinearMap, limit: int = MEMORY_LIMIT) -> None:
+        super().__init__(operator)
+        needed = memory(operator)
         if needed > limit:
             raise TooLargeError(
-                f"the dense solver needs about {needed / 2**30:.1f} GiB for {map} "
-                f"({map.out_dim} × {map.in_dim}), above the limit of {limit / 2**30:.1f} GiB; "
+                f"the dense solver needs about {needed / 2**30:.1f} GiB for {operator} "
+                f"({operator.out_dim} × {operator.in_dim}), above the limit of {limit / 2**30:.1f} GiB; "
                 "take a smaller input shape, or a layer whose kernel is no larger than its stride"
             )
         made_from = {
             "solver": self.name,
             "version": VERSION,
             "certificate": [field.name for field in fields(Certificate)],
-            "map": map,
+            "map": operator,
         }
         self.projector = _restored(
-            map, kept(made_from, lambda: _arrays(projector(map.to_scipy(), lambda: rational_factors(map))))
+            operator,
+            kept(made_from, lambda: _arrays(projector(operator.to_scipy(), lambda: rational_factors(operator)))),
         )
         self.certificate = self.projector.certificate
-        self.reason = f"{map.out_dim} × {map.in_dim} is small enough for the whole matrix"
+        self.reason = f"{operator.out_dim} × {operator.in_dim} is small enough for the whole matrix"
         self._limit = limit
 
     def _project(self, x: Tensor) -> Tensor:
-        flat = self.projector.rows(x.reshape(len(x), self.map.in_dim))
+        flat = self.projector.rows(x.reshape(len(x), self.operator.in_dim))
         if self.projector.row is not None:
             flat = self.projector.rows(flat)  # takes out what rounding left of a large row space
         return flat.reshape(x.shape)
@@ -80,7 +81,7 @@ class DenseSolver(Solver):
                 A Aᵀ squares, or A Aᵀ would take more than the limit.
         """
         u = self._gram_solve(b)
-        return u + self._gram_solve(b - self.map._forward(self.map._adjoint(u)))
+        return u + self._gram_solve(b - self.operator._forward(self.operator._adjoint(u)))
 
     def _gram_solve(self, b: Tensor) -> Tensor:
         factor, scale = self._gram_factor
@@ -90,31 +91,31 @@ class DenseSolver(Solver):
     @cached_property
     def _gram_factor(self) -> tuple[Tensor, float]:
         """Lower Cholesky factor of (A / s)(A / s)ᵀ, made when it is first asked for, and s."""
-        size = self.map.out_dim
+        size = self.operator.out_dim
         if self.certificate.rank < size or self.certificate.kind != "exact":
-            raise UnsupportedLayerError(f"A Aᵀ of {self.map} has no inverse: {self.certificate} of {size}")
-        needed = 8 * (2 * size * size + size * self.map.in_dim)
+            raise UnsupportedLayerError(f"A Aᵀ of {self.operator} has no inverse: {self.certificate} of {size}")
+        needed = 8 * (2 * size * size + size * self.operator.in_dim)
         if needed > self._limit:
             raise UnsupportedLayerError(
-                f"A Aᵀ of {self.map} needs about {needed / 2**30:.1f} GiB, "
+                f"A Aᵀ of {self.operator} needs about {needed / 2**30:.1f} GiB, "
                 f"above the limit of {self._limit / 2**30:.1f} GiB"
             )
-        a = self.map.to_scipy()
+        a = self.operator.to_scipy()
         scale = 2.0 ** float(np.floor(np.log2(np.abs(a.data).max())))  # exact; keeps squares of tiny weights in range
         factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(_gram(a / scale)))
         if int(failed):
             condition = self.certificate.condition
             raise UnsupportedLayerError(
-                f"{self.map} is too ill-conditioned for Cholesky of A Aᵀ: condition {condition:.1e}"
+                f"{self.operator} is too ill-conditioned for Cholesky of A Aᵀ: condition {condition:.1e}"
             )
         return factor, scale
 
 
-def memory(map: LinearMap) -> int:
+def memory(operator: LinearMap) -> int:
     """Bytes that the dense solver needs at its peak, estimated: the matrix, three Gram matrices and two bases."""
-    small = min(map.in_dim, map.out_dim)
-    basis = map.in_dim * min(small, max(map.in_dim - small, 1))
-    return 8 * (map.in_dim * map.out_dim + 3 * small * small + 2 * basis)
+    small = min(operator.in_dim, operator.out_dim)
+    basis = operator.in_dim * min(small, max(operator.in_dim - small, 1))
+    return 8 * (operator.in_dim * operator.out_dim + 3 * small * small + 2 * basis)
 
 
 def _gram(a: scipy.sparse.csr_array) -> np.ndarray:
@@ -132,8 +133,10 @@ def _arrays(found: Projector) -> Arrays:
     return {"read": found.read.numpy(), name: basis.numpy(), "certificate": packed(found.certificate.to_dict())}
 
 
-def _restored(map: LinearMap, arrays: Arrays) -> Projector:
+def _restored(operator: LinearMap, arrays: Arrays) -> Projector:
     """The projector that ``_arrays`` was given."""
     bases = {name: torch.from_numpy(arrays[name]) for name in ("null", "row") if name in arrays}
     certificate = Certificate(**unpacked(arrays["certificate"]))
-    return Projector(map.in_dim, torch.from_numpy(arrays["read"]), bases.get("null"), bases.get("row"), certificate)
+    return Projector(
+        operator.in_dim, torch.from_numpy(arrays["read"]), bases.get("null"), bases.get("row"), certificate
+    )

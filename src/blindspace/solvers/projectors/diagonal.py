@@ -14,18 +14,18 @@ class DiagonalSolver(Solver):
     """For maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
 
     Args:
-        map: a ``Scale``, ``Padding``, ``Rearrange`` or ``Selection``.
+        operator: a ``Scale``, ``Padding``, ``Rearrange`` or ``Selection``.
     """
 
     name = "diagonal"
     kinds = (Diagonal, Padding, Rearrange, Gather)
 
-    def __init__(self, map: LinearMap) -> None:
-        super().__init__(map)
-        if isinstance(map, Diagonal):
-            squares = torch.broadcast_to(map.weight, map.in_shape) ** 2
+    def __init__(self, operator: LinearMap) -> None:
+        super().__init__(operator)
+        if isinstance(operator, Diagonal):
+            squares = torch.broadcast_to(operator.weight, operator.in_shape) ** 2
         else:
-            squares = map.adjoint(torch.ones(1, *map.out_shape, dtype=torch.float64))[0]
+            squares = operator.adjoint(torch.ones(1, *operator.out_shape, dtype=torch.float64))[0]
         self.free = squares == 0
         sigma = squares[~self.free].sqrt()
         self.certificate = Certificate(

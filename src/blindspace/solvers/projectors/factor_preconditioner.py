@@ -37,8 +37,8 @@ class FactorPreconditioner:
         """
         u = b.double()
         for solver in reversed(self.outer):
-            u = solver.map._adjoint(solver.gram_inverse(u))
+            u = solver.operator._adjoint(solver.gram_inverse(u))
         u = self.inner.gram_inverse(u)
         for solver in self.outer:
-            u = solver.gram_inverse(solver.map._forward(u))
+            u = solver.gram_inverse(solver.operator._forward(u))
         return u.to(b.dtype)

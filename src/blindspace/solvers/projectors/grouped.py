@@ -13,9 +13,9 @@ from ..base import Solver
 from ..rank.certificate import merge
 
 
-def serves(map: LinearMap) -> bool:
+def serves(operator: LinearMap) -> bool:
     """Whether the map is a convolution in more than one group."""
-    return isinstance(map, Convolution) and map.groups > 1
+    return isinstance(operator, Convolution) and operator.groups > 1
 
 
 class GroupedSolver(Solver):

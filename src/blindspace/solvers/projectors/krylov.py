@@ -55,7 +55,7 @@ class KrylovSolver(Solver):
     """Preconditioned conjugate gradients with refinement to a stated residual.
 
     Args:
-        map: any.
+        operator: any.
         preconditioner: M⁻¹, symmetric positive definite and near (A Aᵀ)⁻¹ up to a factor; takes and returns
             ``(B, *out_shape)``, float32 or float64. None for the identity.
         tolerance: ‖A p‖ / (‖A‖ ‖x‖) to be reached; None for four times the rounding error of x's dtype, and never
@@ -73,7 +73,7 @@ class KrylovSolver(Solver):
 
     def __init__(
         self,
-        map: LinearMap,
+        operator: LinearMap,
         preconditioner: Apply | None = None,
         tolerance: float | None = None,
         certificate: Certificate | Callable[[LinearMap], Certificate] | None = None,
@@ -81,21 +81,23 @@ class KrylovSolver(Solver):
         limit: int = LIMIT,
         reason: str = "",
     ) -> None:
-        super().__init__(map)
+        super().__init__(operator)
         self.preconditioner = preconditioner
         self.tolerance = tolerance
         self.inner = inner
         self.limit = limit
-        self.norm = map.norm() or 1.0
+        self.norm = operator.norm() or 1.0
         self.reason = reason or "conjugate gradients need no structure"
-        self.certificate = certificate if isinstance(certificate, Certificate) else (certificate or self._count)(map)
+        self.certificate = (
+            certificate if isinstance(certificate, Certificate) else (certificate or self._count)(operator)
+        )
         self.iterations = 0
 
     def _project(self, x: Tensor) -> Tensor:
         self.iterations = 0
         if self.dim == 0 and self.certificate.kind == "exact":
             return torch.zeros_like(x)
-        return torch.cat([self._projected(part) for part in x.split(max(CHUNK // (8 * self.map.in_dim), 1))])
+        return torch.cat([self._projected(part) for part in x.split(max(CHUNK // (8 * self.operator.in_dim), 1))])
 
     def _projected(self, x: Tensor) -> Tensor:
         scale = _magnitude(x)
@@ -123,9 +125,10 @@ class KrylovSolver(Solver):
             UnsupportedLayerError: A is known not to have full row rank.
             NotConvergedError: that residual is not reached.
         """
-        if self.certificate.rank < self.map.out_dim:
+        if self.certificate.rank < self.operator.out_dim:
             raise UnsupportedLayerError(
-                f"A Aᵀ of {self.map} has no inverse: the rank is {self.certificate.rank}, below {self.map.out_dim}"
+                f"A Aᵀ of {self.operator} has no inverse: the rank is {self.certificate.rank}, "
+                f"below {self.operator.out_dim}"
             )
         self.iterations = 0
         scale = _magnitude(b)
@@ -143,10 +146,10 @@ class KrylovSolver(Solver):
     # --- everything below is about A / ‖A‖, whose squares are in the range of float32 --------------------
 
     def _forward(self, x: Tensor) -> Tensor:
-        return self.map._forward(x) / self.norm
+        return self.operator._forward(x) / self.norm
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.map._adjoint(y / self.norm)
+        return self.operator._adjoint(y / self.norm)
 
     def _gram(self, u: Tensor) -> Tensor:
         return self._forward(self._adjoint(u))
@@ -190,28 +193,30 @@ class KrylovSolver(Solver):
 
     def _report(self, reached: float, wanted: float, spent: int) -> None:
         """Says what was not met: an error where iterations ran out, a warning where more of them would not help."""
-        figures = f"the residual of {self.map} stays at {reached:.1e}, above {wanted:.1e}, after {spent} iterations"
+        figures = (
+            f"the residual of {self.operator} stays at {reached:.1e}, above {wanted:.1e}, after {spent} iterations"
+        )
         if spent >= self.limit:
             raise NotConvergedError(f"{figures}; give a preconditioner, a larger limit or a larger tolerance")
         warn(f"{figures}; no more of them would help", BlindspaceWarning, stacklevel=2)
 
     # --- rank -------------------------------------------------------------------------------------------
 
-    def _count(self, map: LinearMap) -> Certificate:
+    def _count(self, operator: LinearMap) -> Certificate:
         """Rows and columns that are not zero, as random vectors tell; and a bound on the smallest σ from above."""
         generator = torch.Generator().manual_seed(0)
-        outputs = map._forward(torch.randn(1, *map.in_shape, generator=generator, dtype=torch.float64))
-        inputs = map._adjoint(torch.randn(1, *map.out_shape, generator=generator, dtype=torch.float64))
+        outputs = operator._forward(torch.randn(1, *operator.in_shape, generator=generator, dtype=torch.float64))
+        inputs = operator._adjoint(torch.randn(1, *operator.out_shape, generator=generator, dtype=torch.float64))
         rank = min(int(outputs.count_nonzero()), int(inputs.count_nonzero()))
         if rank == 0:
             return Certificate(0, "exact", "no weight is non-zero", 0.0, 0.0, None, None)
-        tolerance = max(map.in_dim, map.out_dim) * torch.finfo(torch.float64).eps * self.norm
+        tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * self.norm
         v = outputs.to(self.inner)
         for _ in range(3):  # inverse iteration; whatever comes of it, ‖Aᵀv‖/‖v‖ is a bound
             v = v / _wide(_norm(v), v)
             v, _ = pcg(self._gram, v, self.preconditioner, torch.full((1,), 0.1, dtype=v.dtype), 100)
         v = v.double()
-        smallest = float(map._adjoint(v / _wide(_norm(v), v)).norm())
+        smallest = float(operator._adjoint(v / _wide(_norm(v), v)).norm())
         method = "non-zero rows and columns, not proved; smallest σ by inverse iteration"
         return Certificate(rank, "undecided", method, tolerance, self.norm, smallest, None)
 
@@ -260,23 +265,23 @@ def pcg(apply: Apply, b: Tensor, preconditioner: Apply | None, stop: Tensor, lim
     return solution, iteration
 
 
-def memory(map: LinearMap, batch: int = 1) -> int:
+def memory(operator: LinearMap, batch: int = 1) -> int:
     """Bytes that projecting a batch of float64 takes at its peak, estimated; a preconditioner's are not counted."""
-    whole = 2 * batch * map.in_dim
-    batch = min(batch, max(CHUNK // (8 * map.in_dim), 1))
+    whole = 2 * batch * operator.in_dim
+    batch = min(batch, max(CHUNK // (8 * operator.in_dim), 1))
     unfolded = max(
-        (conv.in_shape[0] * prod((*conv.kernel, *conv.out_shape[1:])) for conv in _convolutions(map)), default=0
+        (conv.in_shape[0] * prod((*conv.kernel, *conv.out_shape[1:])) for conv in _convolutions(operator)), default=0
     )
-    return 8 * (whole + batch * (5 * map.in_dim + 9 * map.out_dim + unfolded))
+    return 8 * (whole + batch * (5 * operator.in_dim + 9 * operator.out_dim + unfolded))
 
 
-def _convolutions(map: LinearMap) -> Iterator[Convolution]:
+def _convolutions(operator: LinearMap) -> Iterator[Convolution]:
     """Those that a map is made of."""
-    match map:
+    match operator:
         case Convolution():
-            yield map
+            yield operator
         case Adjoint():
-            yield from _convolutions(map.of)
+            yield from _convolutions(operator.of)
         case Composed(factors=parts) | VStack(parts=parts):
             for part in parts:
                 yield from _convolutions(part)

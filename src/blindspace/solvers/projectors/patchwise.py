@@ -25,33 +25,33 @@ from ..dense_algebra.orthonormal_basis import Projector, projector
 from ..rank.certificate import merge
 
 
-def serves(map: LinearMap) -> bool:
+def serves(operator: LinearMap) -> bool:
     """Whether the map is a set of patches or tokens, each read by itself."""
-    if isinstance(map, Dense):
+    if isinstance(operator, Dense):
         return True
-    if not isinstance(map, Convolution):
+    if not isinstance(operator, Convolution):
         return False
-    reach = [d * (k - 1) + 1 for d, k in zip(map.dilation, map.kernel, strict=True)]
-    unpadded = all(pair == (0, 0) for pair in map.padding)
-    return all(r <= s for r, s in zip(reach, map.stride, strict=True)) and (map.mode == "zeros" or unpadded)
+    reach = [d * (k - 1) + 1 for d, k in zip(operator.dilation, operator.kernel, strict=True)]
+    unpadded = all(pair == (0, 0) for pair in operator.padding)
+    return all(r <= s for r, s in zip(reach, operator.stride, strict=True)) and (operator.mode == "zeros" or unpadded)
 
 
 class TokenSolver(Solver):
     """A matrix over the last axis, the same for every token.
 
     Args:
-        map: a ``Dense``.
+        operator: a ``Dense``.
     """
 
     name = "patchwise"
 
-    def __init__(self, map: Dense) -> None:
-        super().__init__(map)
-        self.matrix = map.matrix
-        tokens = prod(map.leading)
-        self.token = projector(scipy.sparse.csr_array(map.matrix.numpy()))
+    def __init__(self, operator: Dense) -> None:
+        super().__init__(operator)
+        self.matrix = operator.matrix
+        tokens = prod(operator.leading)
+        self.token = projector(scipy.sparse.csr_array(operator.matrix.numpy()))
         self.certificate = merge([(self.token.certificate, tokens)])
-        self.reason = f"one matrix {tuple(map.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
+        self.reason = f"one matrix {tuple(operator.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
 
     def _project(self, x: Tensor) -> Tensor:
         return self.token.rows(x)
@@ -62,14 +62,14 @@ class TokenSolver(Solver):
 
     @cached_property
     def _gram_inverse(self) -> Tensor:
-        return _inverse_of_gram(self.map, self.certificate.rank, self.matrix)
+        return _inverse_of_gram(self.operator, self.certificate.rank, self.matrix)
 
 
 class PatchwiseSolver(Solver):
     """A convolution whose kernel reaches no further than its stride.
 
     Args:
-        map: a ``Convolution`` for which ``serves`` holds.
+        operator: a ``Convolution`` for which ``serves`` holds.
 
     Raises:
         UnsupportedLayerError: it does not.
@@ -77,18 +77,20 @@ class PatchwiseSolver(Solver):
 
     name = "patchwise"
 
-    def __init__(self, map: Convolution) -> None:
-        if not serves(map):
-            raise UnsupportedLayerError(f"{map} reads some values twice: its kernel reaches further than its stride")
-        super().__init__(map)
-        self.conv = map
-        self.out = map.out_shape[1:]
+    def __init__(self, operator: Convolution) -> None:
+        if not serves(operator):
+            raise UnsupportedLayerError(
+                f"{operator} reads some values twice: its kernel reaches further than its stride"
+            )
+        super().__init__(operator)
+        self.conv = operator
+        self.out = operator.out_shape[1:]
         # Output positions along each axis whose taps fall inside the image alike.
-        alike = [np.unique(table.numpy() >= 0, axis=0, return_inverse=True) for table in map.reads]
+        alike = [np.unique(table.numpy() >= 0, axis=0, return_inverse=True) for table in operator.reads]
         self.patterns: list[tuple[Tensor, list[Projector]]] = []
         self._kernels: list[tuple[Tensor, Tensor]] = []
         counts = []
-        by_group = map.weight.reshape(map.groups, -1, map.weight.shape[1], *map.kernel)
+        by_group = operator.weight.reshape(operator.groups, -1, operator.weight.shape[1], *operator.kernel)
         for choice in product(*(range(len(masks)) for masks, _ in alike)):
             masks = [torch.from_numpy(masks[c]) for (masks, _), c in zip(alike, choice, strict=True)]
             inside = torch.ones((), dtype=torch.bool)
@@ -105,10 +107,10 @@ class PatchwiseSolver(Solver):
             counts += [(block.certificate, len(sites)) for block in blocks]
         self.patterns.sort(key=lambda pattern: -len(pattern[0]))
         self.certificate = merge(counts)
+        count = len(self.patterns) * operator.groups
         self.reason = (
-            f"kernel {map.kernel} reaches no further than stride {map.stride}: "
-            f"{len(self.patterns) * map.groups} small factorisation{'s' * (len(self.patterns) * map.groups != 1)} "
-            f"for {prod(self.out)} patches"
+            f"kernel {operator.kernel} reaches no further than stride {operator.stride}: "
+            f"{count} small factorisation{'s' * (count != 1)} for {prod(self.out)} patches"
         )
 
     def _project(self, x: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class PatchwiseSolver(Solver):
     def _gram_inverses(self) -> list[tuple[Tensor, Tensor]]:
         """Of each pattern of patches its places and an inverse a group, ``(groups, C_out/groups, C_out/groups)``."""
         rank = self.certificate.rank
-        return [(places, _inverse_of_gram(self.map, rank, kernels)) for places, kernels in self._kernels]
+        return [(places, _inverse_of_gram(self.operator, rank, kernels)) for places, kernels in self._kernels]
 
     def _taps(self, padded: Tensor) -> Tensor:
         """A view of what the kernel reads: ``(B, C, *tiles)`` as ``(B, C, tap_1, …, out_1, …)``."""
@@ -186,12 +188,12 @@ class PatchwiseSolver(Solver):
         return projected.reshape(taps.shape)
 
 
-def _inverse_of_gram(map: LinearMap, rank: int, blocks: Tensor) -> Tensor:
+def _inverse_of_gram(operator: LinearMap, rank: int, blocks: Tensor) -> Tensor:
     """(B Bᵀ)⁻¹ of matrices ``(…, m, n)`` that stand on the diagonal of a map.
 
     Raises:
         UnsupportedLayerError: the map's rank says that one of them is singular.
     """
-    if rank < map.out_dim:
-        raise UnsupportedLayerError(f"A Aᵀ of {map} is singular: the rank is {rank} of {map.out_dim}")
+    if rank < operator.out_dim:
+        raise UnsupportedLayerError(f"A Aᵀ of {operator} is singular: the rank is {rank} of {operator.out_dim}")
     return torch.cholesky_inverse(torch.linalg.cholesky(blocks @ blocks.mT))

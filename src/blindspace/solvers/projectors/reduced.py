@@ -16,14 +16,14 @@ class ReducedSolver(Solver):
     """The solver of a simpler map: N(B A' S) = N(S) + Sᵀ N(A') for an injective B and S Sᵀ = 1.
 
     Args:
-        map: A = B ∘ A' ∘ S.
+        operator: A = B ∘ A' ∘ S.
         inner: solver of A'.
         selection: S, which moves values or leaves some out; None for the identity.
         reason: what was taken off.
     """
 
-    def __init__(self, map: LinearMap, inner: Solver, selection: LinearMap | None, reason: str) -> None:
-        super().__init__(map)
+    def __init__(self, operator: LinearMap, inner: Solver, selection: LinearMap | None, reason: str) -> None:
+        super().__init__(operator)
         self.inner = inner
         self.selection = selection
         self.name = inner.name
@@ -42,13 +42,13 @@ class StructuredSolver(Solver):
     """A convolution whose kernels are dependent or read few directions of the channels, by the solver of what is left.
 
     Args:
-        map: the convolution.
+        operator: the convolution.
         found: what ``structure.reduce`` made of it.
         inner: solver of the reduced convolution.
     """
 
-    def __init__(self, map: LinearMap, found: Reduced, inner: Solver) -> None:
-        super().__init__(map)
+    def __init__(self, operator: LinearMap, found: Reduced, inner: Solver) -> None:
+        super().__init__(operator)
         self.found, self.inner = found, inner
         self.name = inner.name
         self.certificate = found.certificate(inner.certificate)
@@ -62,12 +62,12 @@ class InjectiveSolver(Solver):
     """The nullspace {0} of a map whose adjoint has full row rank.
 
     Args:
-        map: A.
+        operator: A.
         adjoint: solver of Aᵀ, of rank ``map.in_dim``.
     """
 
-    def __init__(self, map: LinearMap, adjoint: Solver) -> None:
-        super().__init__(map)
+    def __init__(self, operator: LinearMap, adjoint: Solver) -> None:
+        super().__init__(operator)
         self.adjoint = adjoint
         self.name = adjoint.name
         self.certificate = replace(adjoint.certificate, method=f"{adjoint.certificate.method}, of the adjoint")

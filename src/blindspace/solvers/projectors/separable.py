@@ -29,15 +29,15 @@ NEGLIGIBLE = 2.0**-58
 largest say nothing in float64; without them the inverse is a band matrix, too, and quicker to apply."""
 
 
-def serves(map: LinearMap) -> bool:
+def serves(operator: LinearMap) -> bool:
     """Whether the map is a product of one matrix an axis."""
-    return isinstance(map, Kronecker)
+    return isinstance(operator, Kronecker)
 
 
-def memory(map: LinearMap) -> int:
+def memory(operator: LinearMap) -> int:
     """Bytes that the solver needs at its peak, estimated: for each axis the matrix, three Gram matrices, two bases."""
-    assert isinstance(map, Kronecker)
-    sizes = [tuple(matrix.shape) for matrix in map.matrices]
+    assert isinstance(operator, Kronecker)
+    sizes = [tuple(matrix.shape) for matrix in operator.matrices]
     return sum(8 * (3 * m * n + 3 * min(m, n) ** 2) for m, n in sizes)
 
 
@@ -60,20 +60,20 @@ class SeparableSolver(Solver):
     """A small factorisation for each axis.
 
     Args:
-        map: a ``Separable``.
+        operator: a ``Separable``.
     """
 
     name = "separable"
 
-    def __init__(self, map: Kronecker) -> None:
-        super().__init__(map)
-        self.separable = map
-        self.axes = [_axis(matrix) for matrix in map.matrices]
-        self.certificate = _product([axis.certificate for axis in self.axes], map)
-        self.sees_all = self.certificate.rank == map.in_dim
-        self.read = Kronecker([axis.read for axis in self.axes], map.in_shape)
+    def __init__(self, operator: Kronecker) -> None:
+        super().__init__(operator)
+        self.separable = operator
+        self.axes = [_axis(matrix) for matrix in operator.matrices]
+        self.certificate = _product([axis.certificate for axis in self.axes], operator)
+        self.sees_all = self.certificate.rank == operator.in_dim
+        self.read = Kronecker([axis.read for axis in self.axes], operator.in_shape)
         self.inner = Kronecker([axis.inner for axis in self.axes], self.read.out_shape)
-        sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in map.matrices)
+        sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in operator.matrices)
         ranks = " and ".join(str(axis.certificate.rank) for axis in self.axes)
         self.reason = f"one small matrix an axis: {sizes}, of rank {ranks}"
 
@@ -113,10 +113,10 @@ class SeparableSolver(Solver):
         for matrix, axis in zip(self.separable.matrices, self.axes, strict=True):
             if axis.certificate.rank < len(matrix):
                 raise UnsupportedLayerError(
-                    f"A Aᵀ of {self.map} has no inverse: {axis.certificate.rank} of {len(matrix)} rows along an axis "
-                    "are independent"
+                    f"A Aᵀ of {self.operator} has no inverse: {axis.certificate.rank} of {len(matrix)} rows along an "
+                    "axis are independent"
                 )
-        return Kronecker([_gram_inverse(matrix) for matrix in self.separable.matrices], self.map.out_shape)
+        return Kronecker([_gram_inverse(matrix) for matrix in self.separable.matrices], self.operator.out_shape)
 
 
 def _axis(matrix: Tensor) -> Axis:
@@ -159,7 +159,7 @@ def _gram_inverse(matrix: Tensor) -> Tensor:
     return inverse / scale / scale
 
 
-def _product(axes: list[Certificate], map: Kronecker) -> Certificate:
+def _product(axes: list[Certificate], operator: Kronecker) -> Certificate:
     """The certificate of the whole: its singular values are the products of those of the axes.
 
     A product is told from 0 where each of its factors is, so the rank is the product of the ranks. The kind is that of
@@ -173,20 +173,20 @@ def _product(axes: list[Certificate], map: Kronecker) -> Certificate:
         for i, axis in enumerate(axes)
         if axis.sigma_below is not None
     ]
-    live = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in map.matrices])
-    tolerance = float(max(live.prod(0)) * map.leading * np.finfo(np.float64).eps * sigma_max)
+    live = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in operator.matrices])
+    tolerance = float(max(live.prod(0)) * operator.leading * np.finfo(np.float64).eps * sigma_max)
     kinds: list[Kind] = ["exact", "numerical", "undecided"]
     kind = max((axis.kind for axis in axes), key=kinds.index)
     if above and (above < MARGIN * tolerance or any(above < GAP * sigma for sigma in below)):
         kind = "undecided"
     proved = [axis.proved_rank for axis in axes]
     return Certificate(
-        rank=prod(axis.rank for axis in axes) * map.leading,
+        rank=prod(axis.rank for axis in axes) * operator.leading,
         kind=kind,
         method=f"each axis by itself: {max(axes, key=lambda axis: axis.rank).method}",
         tolerance=tolerance,
         sigma_max=sigma_max,
         sigma_above=above or None,
         sigma_below=max(below, default=None),
-        exact_rank=None if None in proved else prod(rank for rank in proved if rank is not None) * map.leading,
+        exact_rank=None if None in proved else prod(rank for rank in proved if rank is not None) * operator.leading,
     )

@@ -54,7 +54,7 @@ class Inertia:
     """Counts the singular values of a map below given bounds.
 
     Args:
-        map: A. Where it has more outputs than inputs Aᵀ takes its place, with the same singular values.
+        operator: A. Where it has more outputs than inputs Aᵀ takes its place, with the same singular values.
         limit: bytes that a count may take.
         work: floating-point operations that a count may take.
 
@@ -68,20 +68,20 @@ class Inertia:
         TooLargeError: a count would take more.
     """
 
-    def __init__(self, map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT) -> None:
-        entries = _entries(map)
+    def __init__(self, operator: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT) -> None:
+        entries = _entries(operator)
         if 24 * entries > limit:
             raise TooLargeError(
-                f"the sparse matrix of {map} has {entries:.1e} entries and takes {24 * entries / 2**30:.1f} GiB, above "
-                f"the limit of {limit / 2**30:.1f} GiB; take a smaller input shape, or raise it"
+                f"the sparse matrix of {operator} has {entries:.1e} entries and takes {24 * entries / 2**30:.1f} GiB, "
+                f"above the limit of {limit / 2**30:.1f} GiB; take a smaller input shape, or raise it"
             )
-        matrix = map.to_scipy()
+        matrix = operator.to_scipy()
         self.size = min(matrix.shape)
         matrix = live(matrix)
         matrix = ordered(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T)
-        self.map = map
+        self.operator = operator
         self.dead = self.size - matrix.shape[0]
-        self.norm = map.norm()
+        self.norm = operator.norm()
         # A power of two: exact, and keeps squares of tiny or huge weights in range.
         self.scale = 2.0 ** np.floor(np.log2(self.norm)) if self.norm else 1.0
         self.rows = matrix / self.scale
@@ -91,7 +91,7 @@ class Inertia:
         bytes_taken, operations = 8 * 7 * largest**2, float(4 * (sizes**3).sum())
         if bytes_taken > limit or operations > work:
             raise TooLargeError(
-                f"counting the singular values of {map} takes {len(sizes)} blocks of up to {largest:.0f} rows, "
+                f"counting the singular values of {operator} takes {len(sizes)} blocks of up to {largest:.0f} rows, "
                 f"{bytes_taken / 2**30:.1f} GiB and {operations:.1e} operations, above the limits of "
                 f"{limit / 2**30:.1f} GiB and {work:.0e}; take a smaller input shape, or raise them"
             )
@@ -110,7 +110,9 @@ class Inertia:
                 few per cent off, will do.
         """
         if not s >= self.resolution > 0:
-            raise ValueRangeError(f"A Aᵀ of {self.map} resolves σ from {self.resolution:.2g} on, asked for {s:.2g}")
+            raise ValueRangeError(
+                f"A Aᵀ of {self.operator} resolves σ from {self.resolution:.2g} on, asked for {s:.2g}"
+            )
         most = GROWTH * (s / self.resolution) ** 2 * (self.norm / self.scale) ** 2
         negative = 0
         before = eliminated = None
@@ -121,7 +123,7 @@ class Inertia:
             if before is not None and eliminated is not None:
                 change, size = eliminated.complement((rows @ before.T).toarray())
                 if not size <= most:
-                    raise UnsupportedLayerError(f"{s:.6g} is too near a singular value of a part of {self.map}")
+                    raise UnsupportedLayerError(f"{s:.6g} is too near a singular value of a part of {self.operator}")
                 block -= change
             eliminated, before = _Factored(block), rows
             negative += eliminated.negative
@@ -141,7 +143,7 @@ class Inertia:
         return self.count_below(s), s
 
 
-def count_below(map: LinearMap, s: float) -> int:
+def count_below(operator: LinearMap, s: float) -> int:
     """How many of the min(m, n) singular values of a map lie below s. As ``Inertia(map).count_below(s)``.
 
     Raises:
@@ -149,10 +151,10 @@ def count_below(map: LinearMap, s: float) -> int:
         ValueRangeError: s is below what A Aᵀ resolves.
         UnsupportedLayerError: s is too near a singular value of a part of A.
     """
-    return Inertia(map).count_below(s)
+    return Inertia(operator).count_below(s)
 
 
-def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT) -> Certificate:
+def certify(operator: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT) -> Certificate:
     """The rank of a map by inertia: exact where no σ lies below the resolution.
 
     Two bounds are asked, the resolution and one ``GAP`` times higher: where as many σ lie below both there is a gap.
@@ -160,7 +162,7 @@ def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT)
     Below full rank elimination modulo primes is asked too, where it is within its limits.
 
     Args:
-        map: any with a sparse matrix.
+        operator: any with a sparse matrix.
         limit: bytes that a count may take.
         work: floating-point operations that a count may take.
 
@@ -168,7 +170,7 @@ def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT)
         TooLargeError: a count would take more.
         UnsupportedLayerError: rounding takes over at every bound tried.
     """
-    inertia = Inertia(map, limit, work)
+    inertia = Inertia(operator, limit, work)
     method = "inertia of A Aᵀ"
     if inertia.dead == inertia.size:
         return Certificate(0, "exact", method, 0.0, 0.0, None, None)
@@ -184,32 +186,32 @@ def certify(map: LinearMap, limit: int = MEMORY_LIMIT, work: float = WORK_LIMIT)
     found = Certificate(inertia.size - count, kind, method, inertia.resolution, inertia.norm, above, below)
     if kind != "exact":
         with suppress(TooLargeError):
-            exact = exact_rank(*rational_factors(map))
+            exact = exact_rank(*rational_factors(operator))
             # Every σ counted stands clear of rounding: where the others are 0 exactly, no gap is needed.
             found = confirmed(replace(found, kind="numerical") if exact.rank == found.rank else found, exact)
     return found
 
 
-def _entries(map: LinearMap) -> int:
+def _entries(operator: LinearMap) -> int:
     """Non-zero entries of a map's matrix at most, as far as its parts tell."""
-    match map:
+    match operator:
         case Convolution():
-            return map.out_dim * int(np.prod(map.weight.shape[1:]))
+            return operator.out_dim * int(np.prod(operator.weight.shape[1:]))
         case Adjoint():
-            return _entries(map.of)
+            return _entries(operator.of)
         case Composed(factors=parts):
             a_row = prod(_entries(part) / part.out_dim for part in parts)
-            return int(map.out_dim * min(a_row, map.in_dim))
+            return int(operator.out_dim * min(a_row, operator.in_dim))
         case VStack(parts=parts) | Summed(parts=parts):
             return sum(_entries(part) for part in parts)
         case Kronecker(matrices=matrices):
-            rest = map.in_dim // prod(matrix.shape[1] for matrix in matrices)
+            rest = operator.in_dim // prod(matrix.shape[1] for matrix in matrices)
             return rest * prod(int(matrix.count_nonzero()) for matrix in matrices)
         case Jacobian():
-            return map.in_dim * map.out_dim
+            return operator.in_dim * operator.out_dim
         case Dense():
-            return map.matrix.numel() * int(np.prod(map.leading))
-    return max(map.in_dim, map.out_dim)
+            return operator.matrix.numel() * int(np.prod(operator.leading))
+    return max(operator.in_dim, operator.out_dim)
 
 
 class _Factored:

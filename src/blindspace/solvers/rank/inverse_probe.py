@@ -22,29 +22,29 @@ EXHAUSTED = 1e-10
 """Share of the largest eigenvalue below which a new direction is rounding: there are no others."""
 
 
-def inverts(map: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
+def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
     """Whether A Aᵀ brings back random values from its inverse.
 
     Where rows depend on one another a random b has a part that no A Aᵀ u reaches, so no inverse can.
 
     Args:
-        map: A.
+        operator: A.
         inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64.
     """
-    b = torch.randn(1, *map.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    back = map._forward(map._adjoint(inverse(b)))
+    b = torch.randn(1, *operator.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    back = operator._forward(operator._adjoint(inverse(b)))
     return float((back - b).norm()) <= INVERTED * float(b.norm())
 
 
-def smallest_sigma(map: LinearMap, inverse: Callable[[Tensor], Tensor], steps: int = STEPS) -> float:
+def smallest_sigma(operator: LinearMap, inverse: Callable[[Tensor], Tensor], steps: int = STEPS) -> float:
     """The smallest singular value of a map of full row rank, by Lanczos on (A Aᵀ)⁻¹; never too small.
 
     Args:
-        map: A.
+        operator: A.
         inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64; three digits are enough.
         steps: at most.
     """
-    v = torch.randn(1, *map.out_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    v = torch.randn(1, *operator.out_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     basis = [v / v.norm()]
     projected = torch.zeros(steps + 1, steps + 1, dtype=torch.float64)
     largest = 0.0

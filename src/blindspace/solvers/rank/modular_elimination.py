@@ -147,16 +147,18 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     return matrix
 
 
-def rational_factors(map: LinearMap) -> list[scipy.sparse.csr_array]:
+def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
     """Matrices whose product the map is, first applied first, each as it is stored: without the product's rounding."""
-    if isinstance(map, Composed):
-        return [matrix for factor in map.factors for matrix in rational_factors(factor)]
-    if isinstance(map, Adjoint):
-        return [scipy.sparse.csr_array(matrix.T) for matrix in reversed(rational_factors(map.of))]
-    if isinstance(map, Kronecker):
+    if isinstance(operator, Composed):
+        return [matrix for factor in operator.factors for matrix in rational_factors(factor)]
+    if isinstance(operator, Adjoint):
+        return [scipy.sparse.csr_array(matrix.T) for matrix in reversed(rational_factors(operator.of))]
+    if isinstance(operator, Kronecker):
         # One axis after the other; those before are resized by then, those behind not yet.
-        sizes = map.out_shape, map.in_shape
-        along = [(axis, scipy.sparse.csr_array(m.numpy())) for axis, m in zip(map.axes, map.matrices, strict=True)]
+        sizes = operator.out_shape, operator.in_shape
+        along = [
+            (axis, scipy.sparse.csr_array(m.numpy())) for axis, m in zip(operator.axes, operator.matrices, strict=True)
+        ]
         eye = scipy.sparse.eye_array
         return [
             scipy.sparse.csr_array(
@@ -166,15 +168,15 @@ def rational_factors(map: LinearMap) -> list[scipy.sparse.csr_array]:
             )
             for axis, matrix in along
         ]
-    if isinstance(map, VStack):
-        chains = [rational_factors(part) for part in map.parts]
+    if isinstance(operator, VStack):
+        chains = [rational_factors(part) for part in operator.parts]
         longest = max(len(chain) for chain in chains)
         for chain in chains:
             chain += [scipy.sparse.eye_array(chain[-1].shape[0], format="csr")] * (longest - len(chain))
         return [scipy.sparse.vstack([chain[0] for chain in chains], format="csr")] + [
             scipy.sparse.block_diag(level, format="csr") for level in list(zip(*chains, strict=True))[1:]
         ]
-    return [map.to_scipy()]
+    return [operator.to_scipy()]
 
 
 def _canonical(matrix: scipy.sparse.csr_array | Array) -> scipy.sparse.csr_array:

@@ -56,36 +56,38 @@ class Count(NamedTuple):
         return Count(self.low + by, self.best + by, self.high + by, self.kind)
 
 
-def counts(map: LinearMap, values: Values | None, bounds: Sequence[float], seed: int = 0) -> tuple[list[Count], str]:
+def counts(
+    operator: LinearMap, values: Values | None, bounds: Sequence[float], seed: int = 0
+) -> tuple[list[Count], str]:
     """Counts of a map's n singular values, zeros included, up to each of some bounds, and how they were counted.
 
     Args:
-        map: A, not zero.
+        operator: A, not zero.
         values: its singular values where ``singular_values`` knows them, else None.
         bounds: above 0; may be none.
         seed: of the random vectors, where counts are estimates.
     """
     if values is not None:
         return [_certain(*values.up_to(bound)) for bound in bounds], values.method
-    inner, gain = core(map)
+    inner, gain = core(operator)
     scaled = [bound / gain for bound in bounds]
     found, method = _by_inertia(inner, scaled) or _by_quadrature(inner, scaled, seed)
     # Of n directions only min(m, n) have been counted among; the others are shown by nothing.
-    return [count.raised(map.in_dim - min(inner.in_dim, inner.out_dim)) for count in found], method
+    return [count.raised(operator.in_dim - min(inner.in_dim, inner.out_dim)) for count in found], method
 
 
 def _certain(low: int, best: int, high: int) -> Count:
     return Count(low, best, high, "exact" if low == high else "bounded")
 
 
-def _by_inertia(map: LinearMap, bounds: Sequence[float]) -> tuple[list[Count], str] | None:
+def _by_inertia(operator: LinearMap, bounds: Sequence[float]) -> tuple[list[Count], str] | None:
     """Counts among the min(m, n) singular values; None where that takes too much."""
-    if not bounds or matrix_bytes(map) > MATRIX_LIMIT:
+    if not bounds or matrix_bytes(operator) > MATRIX_LIMIT:
         return None
     ordered = sorted(set(bounds))
     known: dict[float, Count] = {}
     try:
-        inertia = Inertia(map, work=INERTIA_WORK / max(len(ordered), FEWEST))
+        inertia = Inertia(operator, work=INERTIA_WORK / max(len(ordered), FEWEST))
         for bound in (ordered[0], ordered[-1]):
             known[bound] = _inertia_count(inertia, bound)
         _count_between(inertia, ordered, known)
@@ -125,12 +127,12 @@ def _inertia_count(inertia: Inertia, bound: float) -> Count:
     raise UnsupportedLayerError(f"no bound near {bound:.6g} can be counted up to")
 
 
-def _by_quadrature(map: LinearMap, bounds: Sequence[float], seed: int) -> tuple[list[Count], str]:
+def _by_quadrature(operator: LinearMap, bounds: Sequence[float], seed: int) -> tuple[list[Count], str]:
     """Estimates among the min(m, n) singular values, within what a torus allows."""
     if not bounds:
         return [], "no direction is shown by more than ‖A‖"
-    quadrature = Quadrature(map, seed)
-    on_torus = _by_symbol(map, bounds)
+    quadrature = Quadrature(operator, seed)
+    on_torus = _by_symbol(operator, bounds)
     method = quadrature.method
     if on_torus is None:
         return [Count(*quadrature.up_to(bound), "estimated") for bound in bounds], method
@@ -147,12 +149,12 @@ def _met(estimate: Count, certain: Count) -> Count:
     return Count(low, min(max(narrower.best, low), high), high, "estimated")
 
 
-def _by_symbol(map: LinearMap, bounds: Sequence[float]) -> list[Count] | None:
+def _by_symbol(operator: LinearMap, bounds: Sequence[float]) -> list[Count] | None:
     """Certain bounds of counts among the min(m, n) singular values of a convolution, and those of the circular one."""
-    found = symbol(map)
+    found = symbol(operator)
     if found is None:
         return None
-    size = min(map.in_dim, map.out_dim)
+    size = min(operator.in_dim, operator.out_dim)
     rows = []
     for bound in bounds:
         low = max(size - found.above(bound * (1 - ROUNDING)), 0)
@@ -180,14 +182,14 @@ class Symbol(NamedTuple):
         return int(self.counts[self.sigma > bound].sum())
 
 
-def symbol(map: LinearMap) -> Symbol | None:
+def symbol(operator: LinearMap) -> Symbol | None:
     """Singular values on a torus, one matrix a frequency; None where there is none, or it takes too much memory."""
-    if not torus.serves(map):
+    if not torus.serves(operator):
         return None
-    rows, columns = torus.CirculantEmbedding.sides(map)
-    if 32 * rows * columns * torus.CirculantEmbedding.size(map) > SYMBOL_LIMIT:
+    rows, columns = torus.CirculantEmbedding.sides(operator)
+    if 32 * rows * columns * torus.CirculantEmbedding.size(operator) > SYMBOL_LIMIT:
         return None
-    circular = torus.CirculantEmbedding(map)
+    circular = torus.CirculantEmbedding(operator)
     half = circular.grid[-1] // 2 + 1
     sigma = torch.linalg.svdvals(circular.symbol).numpy().reshape(-1, half, min(rows, columns))
     # Half of all frequencies along the last axis; the others are their conjugates.
@@ -197,5 +199,5 @@ def symbol(map: LinearMap) -> Symbol | None:
         times[-1] = 1
     order = np.argsort(-sigma, axis=None)
     counts = np.broadcast_to(times, sigma.shape).ravel()[order]
-    edges = (rows + columns) * int(np.prod(circular.grid)) - map.in_dim - map.out_dim
+    edges = (rows + columns) * int(np.prod(circular.grid)) - operator.in_dim - operator.out_dim
     return Symbol(sigma.ravel()[order], counts, edges)

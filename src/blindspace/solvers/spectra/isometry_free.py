@@ -20,24 +20,24 @@ class Core(NamedTuple):
     """What is left of a map.
 
     Attributes:
-        map: without the factors that keep lengths.
+        operator: without the factors that keep lengths.
         gain: what its singular values are to be multiplied with.
     """
 
-    map: LinearMap
+    operator: LinearMap
     gain: float
 
 
-def core(map: LinearMap) -> Core:
+def core(operator: LinearMap) -> Core:
     """The map without the factors at either end that keep lengths, and with no more inputs than its inner one needs.
 
     Args:
-        map: any.
+        operator: any.
     """
-    if isinstance(map, Adjoint):
-        inner, gain = core(map.of)
+    if isinstance(operator, Adjoint):
+        inner, gain = core(operator.of)
         return Core(inner.T, gain)
-    whole = compose(map)
+    whole = compose(operator)
     factors = whole.factors if isinstance(whole, Composed) else [whole]
     gain = 1.0
     while len(factors) > 1 and (factor := _keeps_lengths(factors[-1])):
@@ -49,18 +49,18 @@ def core(map: LinearMap) -> Core:
     return Core(compose(*factors), gain)
 
 
-def _keeps_lengths(map: LinearMap) -> float | None:
+def _keeps_lengths(operator: LinearMap) -> float | None:
     """The number c for which ‖A x‖ = c ‖x‖ for every x, of a map that scales or moves values; None where there is none.
 
     Args:
-        map: such a map or the adjoint of one.
+        operator: such a map or the adjoint of one.
     """
-    inner = map.of if isinstance(map, Adjoint) else map
+    inner = operator.of if isinstance(operator, Adjoint) else operator
     if isinstance(inner, Diagonal):
         sizes = inner.weight.abs().flatten()
     elif not isinstance(inner, MOVES):
         return None
-    elif isinstance(map, Adjoint):  # A Aᵀ is diagonal only where no value is read twice
+    elif isinstance(operator, Adjoint):  # A Aᵀ is diagonal only where no value is read twice
         read = positions(inner)
         assert read is not None
         return 1.0 if int(read.min()) >= 0 and len(torch.unique(read)) == len(read) else None
@@ -69,15 +69,15 @@ def _keeps_lengths(map: LinearMap) -> float | None:
     return float(sizes[0]) if float(sizes[0]) > 0 and bool((sizes == sizes[0]).all()) else None
 
 
-def _shortened(map: LinearMap) -> LinearMap:
+def _shortened(operator: LinearMap) -> LinearMap:
     """A map of matrices of no more columns than rows, with the same A Aᵀ."""
-    if isinstance(map, Dense):
-        return Dense(_lower(map.matrix), map.leading)
-    if isinstance(map, Kronecker):
-        matrices = [_lower(matrix) for matrix in map.matrices]
-        kept = map.in_shape[: map.axes.start]
+    if isinstance(operator, Dense):
+        return Dense(_lower(operator.matrix), operator.leading)
+    if isinstance(operator, Kronecker):
+        matrices = [_lower(matrix) for matrix in operator.matrices]
+        kept = operator.in_shape[: operator.axes.start]
         return Kronecker(matrices, (*kept, *(matrix.shape[1] for matrix in matrices)))
-    return map
+    return operator
 
 
 def _lower(matrix: Tensor) -> Tensor:

@@ -56,7 +56,7 @@ class Quadrature:
     """Counts of singular values up to any bound, from one run of Lanczos bidiagonalisation.
 
     Args:
-        map: A.
+        operator: A.
         seed: of the random vectors.
 
     Attributes:
@@ -67,17 +67,17 @@ class Quadrature:
         shares: of the energy of all vectors that each has, ``(k,)``.
     """
 
-    def __init__(self, map: LinearMap, seed: int = 0) -> None:
-        self.size = min(map.in_dim, map.out_dim)
+    def __init__(self, operator: LinearMap, seed: int = 0) -> None:
+        self.size = min(operator.in_dim, operator.out_dim)
         self.probes = int(np.clip(ceil(PRECISE / self.size), *PROBES))
-        self.steps = int(np.clip(WORK / (self.probes * _work(map)), *STEPS))
-        wide = map.out_dim < map.in_dim
-        shape = map.out_shape if wide else map.in_shape
+        self.steps = int(np.clip(WORK / (self.probes * _work(operator)), *STEPS))
+        wide = operator.out_dim < operator.in_dim
+        shape = operator.out_shape if wide else operator.in_shape
         generator = torch.Generator().manual_seed(seed)
         start = torch.randn(self.probes, *shape, generator=generator, dtype=torch.float64)
         energy = _norms(start).square()
         self.shares = (energy / energy.sum()).numpy()
-        there, back = (map._adjoint, map._forward) if wide else (map._forward, map._adjoint)
+        there, back = (operator._adjoint, operator._forward) if wide else (operator._forward, operator._adjoint)
         self.off_diagonal = _bidiagonal(start, there, back, self.steps)
 
     @property
@@ -127,11 +127,11 @@ class Quadrature:
         return high
 
 
-def _work(map: LinearMap) -> float:
+def _work(operator: LinearMap) -> float:
     """Floating-point operations of one forward and one adjoint of a vector."""
     with FlopCounterMode(display=False) as counter:
-        map._forward(torch.zeros(1, *map.in_shape, dtype=torch.float64))
-    return float(2 * counter.get_total_flops() + TRAFFIC * (map.in_dim + map.out_dim))
+        operator._forward(torch.zeros(1, *operator.in_shape, dtype=torch.float64))
+    return float(2 * counter.get_total_flops() + TRAFFIC * (operator.in_dim + operator.out_dim))
 
 
 def _norms(x: Tensor) -> Tensor:

@@ -74,28 +74,28 @@ class Values:
         return low, count, high
 
 
-def singular_values(map: LinearMap) -> Values | None:
+def singular_values(operator: LinearMap) -> Values | None:
     """All singular values of a map.
 
     Args:
-        map: any.
+        operator: any.
 
     Returns:
         None where it has no structure that tells them and is too large for one matrix. Kept as long as the map is.
     """
-    if map not in _kept:
-        _kept[map] = _with_zeros(map, _not_zero(map))
-    return _kept[map]
+    if operator not in _kept:
+        _kept[operator] = _with_zeros(operator, _not_zero(operator))
+    return _kept[operator]
 
 
 _kept: WeakKeyDictionary[LinearMap, Values | None] = WeakKeyDictionary()
 
 
-def _with_zeros(map: LinearMap, found: Values | None) -> Values | None:
+def _with_zeros(operator: LinearMap, found: Values | None) -> Values | None:
     """As many as the map has inputs, descending."""
     if found is None:
         return None
-    zeros = map.in_dim - int(found.counts.sum())
+    zeros = operator.in_dim - int(found.counts.sum())
     if zeros:
         zero = np.zeros(1)
         nothing = Values(zero, zero, zero, np.array([zeros]), "")
@@ -104,51 +104,54 @@ def _with_zeros(map: LinearMap, found: Values | None) -> Values | None:
     return replace(found, **{name: getattr(found, name)[order] for name in ("sigma", "low", "high", "counts")})
 
 
-def matrix_bytes(map: LinearMap) -> int:
+def matrix_bytes(operator: LinearMap) -> int:
     """Bytes that it takes to make the matrix of a map, at most.
 
     A convolution's entries pass through lists of coordinates; products of sparse matrices may fill up.
     """
-    conv = map.of if isinstance(map, Adjoint) else map
+    conv = operator.of if isinstance(operator, Adjoint) else operator
     if isinstance(conv, Convolution):
         return 200 * conv.out_dim * prod(conv.weight.shape[1:])
-    return 16 * map.in_dim * map.out_dim
+    return 16 * operator.in_dim * operator.out_dim
 
 
-def _not_zero(map: LinearMap) -> Values | None:
+def _not_zero(operator: LinearMap) -> Values | None:
     """The singular values without those that are 0 because there are too few outputs, or because nothing is read."""
-    match map:
+    match operator:
         case Adjoint():
-            return _not_zero(map.of)
+            return _not_zero(operator.of)
         case Diagonal():
-            return _known(np.broadcast_to(map.weight.abs().numpy(), map.in_shape), "AᵀA is diagonal")
-        case _ if isinstance(map, MOVES):
-            squares = map.adjoint(torch.ones(1, *map.out_shape, dtype=torch.float64))
+            return _known(np.broadcast_to(operator.weight.abs().numpy(), operator.in_shape), "AᵀA is diagonal")
+        case _ if isinstance(operator, MOVES):
+            squares = operator.adjoint(torch.ones(1, *operator.out_shape, dtype=torch.float64))
             return _known(squares.sqrt().numpy(), "AᵀA is diagonal")
         case Dense():
-            tokens = prod(map.leading)
-            return _merged_if_all([(_of_matrix(map.matrix.numpy()), tokens)], "one matrix for every token")
+            tokens = prod(operator.leading)
+            return _merged_if_all([(_of_matrix(operator.matrix.numpy()), tokens)], "one matrix for every token")
         case Kronecker():
-            return _products(map)
-        case Convolution() if patchwise.serves(map):
-            parts = ((_of_matrix(matrix), times) for matrix, times in _patches(map))
+            return _products(operator)
+        case Convolution() if patchwise.serves(operator):
+            parts = ((_of_matrix(matrix), times) for matrix, times in _patches(operator))
             return _merged_if_all(parts, "one matrix for every patch")
-        case Convolution() if map.groups > 1:
-            if map.groups * _work(map.out_dim // map.groups, map.in_dim // map.groups) > WORK_LIMIT:
+        case Convolution() if operator.groups > 1:
+            if (
+                operator.groups * _work(operator.out_dim // operator.groups, operator.in_dim // operator.groups)
+                > WORK_LIMIT
+            ):
                 return None
-            return _merged_if_all(((_not_zero(conv), times) for conv, times in _groups(map)), "group by group")
+            return _merged_if_all(((_not_zero(conv), times) for conv, times in _groups(operator)), "group by group")
         case Composed():
-            inner, gain = core(map)
+            inner, gain = core(operator)
             found = _whole(inner) if isinstance(inner, Composed) else _not_zero(inner)
             return None if found is None else _scaled(found, gain)
-    return _whole(map)
+    return _whole(operator)
 
 
-def _whole(map: LinearMap) -> Values | None:
+def _whole(operator: LinearMap) -> Values | None:
     """Those of the whole matrix, where it is small."""
-    if matrix_bytes(map) > MATRIX_LIMIT or _work(map.out_dim, map.in_dim) > WORK_LIMIT:
+    if matrix_bytes(operator) > MATRIX_LIMIT or _work(operator.out_dim, operator.in_dim) > WORK_LIMIT:
         return None
-    return _of_matrix(map.to_scipy())
+    return _of_matrix(operator.to_scipy())
 
 
 def _work(m: int, n: int) -> float:
@@ -220,16 +223,16 @@ def _merged_if_all(parts: Iterable[tuple[Values | None, int]], method: str) -> V
     return _merged(known, f"{method}: {most.method}")
 
 
-def _products(map: Kronecker) -> Values | None:
+def _products(operator: Kronecker) -> Values | None:
     """σ of A = M₁ ⊗ M₂ ⊗ … are the products of those of the Mᵢ."""
-    axes = [_of_matrix(matrix.numpy()) for matrix in map.matrices]
+    axes = [_of_matrix(matrix.numpy()) for matrix in operator.matrices]
     known = [axis for axis in axes if axis is not None]
     if len(known) < len(axes):
         return None
     sigma, low, high = (
         reduce(np.multiply.outer, [getattr(axis, name) for axis in known]).ravel() for name in ("sigma", "low", "high")
     )
-    return Values(sigma, low, high, map.leading * _ones(sigma), f"one matrix an axis: {known[0].method}")
+    return Values(sigma, low, high, operator.leading * _ones(sigma), f"one matrix an axis: {known[0].method}")
 
 
 def _groups(conv: Convolution) -> Iterator[tuple[Convolution, int]]:

@@ -79,11 +79,13 @@ class Triplets(NamedTuple):
     steps: int
 
 
-def smallest_triplets(map: LinearMap, k: int, without: Tensor | None = None, tolerance: float = TOLERANCE) -> Triplets:
+def smallest_triplets(
+    operator: LinearMap, k: int, without: Tensor | None = None, tolerance: float = TOLERANCE
+) -> Triplets:
     """The k smallest singular values of a map among directions orthogonal to given ones.
 
     Args:
-        map: A, not zero.
+        operator: A, not zero.
         k: how many, at most n less the number of those given.
         without: orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
         tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, where AᵀA resolves as much.
@@ -92,74 +94,74 @@ def smallest_triplets(map: LinearMap, k: int, without: Tensor | None = None, tol
         TooLargeError: the basis would take too much memory.
         NotConvergedError: the residual is not reached; the message holds the figures.
     """
-    needed = memory(map, k)
+    needed = memory(operator, k)
     if needed > MEMORY_LIMIT:
         raise TooLargeError(
-            f"the {k} smallest singular values of {map} take about {needed / 2**30:.1f} GiB, above the limit of "
+            f"the {k} smallest singular values of {operator} take about {needed / 2**30:.1f} GiB, above the limit of "
             f"{MEMORY_LIMIT / 2**30:.0f} GiB; take fewer, or a smaller input shape"
         )
-    for inverse in inverses(map):
+    for inverse in inverses(operator):
         with suppress(NotConvergedError):
-            return eigen_iteration(map, k, inverse, without, tolerance)
-    return eigen_iteration(map, k, lambda b: _conjugate_gradients(map, b), without, tolerance)
+            return eigen_iteration(operator, k, inverse, without, tolerance)
+    return eigen_iteration(operator, k, lambda b: _conjugate_gradients(operator, b), without, tolerance)
 
 
-def memory(map: LinearMap, k: int) -> int:
+def memory(operator: LinearMap, k: int) -> int:
     """Bytes that the basis and its images take at the peak, estimated, and one step's forward."""
-    return 8 * (map.in_dim * 3 * (2 * (k + GUARDS) + ROOM) + 2 * AT_ONCE * map.out_dim)
+    return 8 * (operator.in_dim * 3 * (2 * (k + GUARDS) + ROOM) + 2 * AT_ONCE * operator.out_dim)
 
 
-def inverses(map: LinearMap) -> Iterator[Apply]:
+def inverses(operator: LinearMap) -> Iterator[Apply]:
     """What is near (AᵀA)⁻¹, positive definite, on batches ``(B, *in_shape)``; the cheapest to make first."""
-    conv = map.of if isinstance(map, Adjoint) else map
+    conv = operator.of if isinstance(operator, Adjoint) else operator
     if isinstance(conv, Convolution):
         with suppress(UnsupportedLayerError, TooLargeError):
-            yield _embedded(map, conv)
-    if 16 * map.in_dim**2 <= CHOLESKY_LIMIT:
-        yield _cholesky(map)
+            yield _embedded(operator, conv)
+    if 16 * operator.in_dim**2 <= CHOLESKY_LIMIT:
+        yield _cholesky(operator)
     with suppress(UnsupportedLayerError, TooLargeError):
-        solver = FourierSolver(map.T)
+        solver = FourierSolver(operator.T)
         yield lambda b: solver.gram_inverse(b, ROUGHLY)
 
 
-def _embedded(map: LinearMap, conv: Convolution) -> Apply:
+def _embedded(operator: LinearMap, conv: Convolution) -> Apply:
     """As if there were no edges, group by group."""
     parts = []
     for weight in conv.weight.chunk(conv.groups):
         shape = (weight.shape[1], *conv.in_shape[1:])
         part: LinearMap = Convolution(weight, shape, conv.stride, conv.padding, conv.dilation, 1, conv.mode)
-        adjoint = part if isinstance(map, Adjoint) else part.T
+        adjoint = part if isinstance(operator, Adjoint) else part.T
         if not torus.serves(adjoint) or not fourier.contracts(adjoint):
-            raise UnsupportedLayerError(f"AᵀA of {map} is singular at every frequency of a torus, or on none")
+            raise UnsupportedLayerError(f"AᵀA of {operator} is singular at every frequency of a torus, or on none")
         outputs, inputs = torus.CirculantEmbedding.sides(adjoint)
         needed = 8 * torus.CirculantEmbedding.size(adjoint) * (4 * outputs + 2 * inputs) * outputs
         if needed > MEMORY_LIMIT:
-            raise TooLargeError(f"the inverse of {map} on a torus takes {needed / 2**30:.1f} GiB")
+            raise TooLargeError(f"the inverse of {operator} on a torus takes {needed / 2**30:.1f} GiB")
         parts.append(torus.EmbeddedInverse(adjoint))
     return lambda b: torch.cat([part(some) for part, some in zip(parts, b.chunk(len(parts), 1), strict=True)], 1)
 
 
-def _cholesky(map: LinearMap) -> Apply:
+def _cholesky(operator: LinearMap) -> Apply:
     """Of the whole AᵀA, shifted by a trifle so that directions of σ = 0 do not stop it."""
-    a = map.to_scipy()
+    a = operator.to_scipy()
     gram = (a.T @ a).toarray()
     gram.flat[:: len(gram) + 1] += SHIFT * gram.trace()
     factor, _ = torch.linalg.cholesky_ex(torch.from_numpy(gram))
     return lambda b: torch.cholesky_solve(b.flatten(1).T, factor).T.reshape(b.shape)
 
 
-def _conjugate_gradients(map: LinearMap, b: Tensor) -> Tensor:
+def _conjugate_gradients(operator: LinearMap, b: Tensor) -> Tensor:
     stop = FALLEN * b.flatten(1).norm(dim=1)
-    return pcg(lambda x: map._adjoint(map._forward(x)), b, None, stop, INNER)[0]
+    return pcg(lambda x: operator._adjoint(operator._forward(x)), b, None, stop, INNER)[0]
 
 
 def eigen_iteration(
-    map: LinearMap, k: int, inverse: Apply, without: Tensor | None = None, tolerance: float = TOLERANCE
+    operator: LinearMap, k: int, inverse: Apply, without: Tensor | None = None, tolerance: float = TOLERANCE
 ) -> Triplets:
     """The same with a given inverse.
 
     Args:
-        map: A, not zero.
+        operator: A, not zero.
         k: how many.
         without: orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
         tolerance: as above.
@@ -168,28 +170,28 @@ def eigen_iteration(
     Raises:
         NotConvergedError: the residual is not reached.
     """
-    left_out = torch.empty(0, map.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
-    start = min(k + GUARDS, map.in_dim - len(left_out))
-    floor = ROUNDING * torch.finfo(torch.float64).eps * map.norm() ** 2
-    basis = _Basis(map, 2 * start + ROOM, left_out)
+    left_out = torch.empty(0, operator.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
+    start = min(k + GUARDS, operator.in_dim - len(left_out))
+    floor = ROUNDING * torch.finfo(torch.float64).eps * operator.norm() ** 2
+    basis = _Basis(operator, 2 * start + ROOM, left_out)
     generator = torch.Generator().manual_seed(0)
-    basis.extend(inverse(torch.randn(start, *map.in_shape, generator=generator, dtype=torch.float64)).flatten(1))
+    basis.extend(inverse(torch.randn(start, *operator.in_shape, generator=generator, dtype=torch.float64)).flatten(1))
     limit = LIMIT * -(-k // AT_ONCE)
     for step in range(limit):
         theta, vectors, rest = basis.ritz(k)
         size = rest.norm(dim=1)
         far = (size > (tolerance * theta).clamp_min(floor)).nonzero().flatten()[:AT_ONCE]
         if not len(far):
-            return Triplets(vectors.reshape(k, *map.in_shape), theta.clamp_min(0).sqrt(), size, step)
+            return Triplets(vectors.reshape(k, *operator.in_shape), theta.clamp_min(0).sqrt(), size, step)
         scaled = rest[far] / size[far, None]
-        if not basis.extend(inverse(scaled.reshape(-1, *map.in_shape)).flatten(1)):
+        if not basis.extend(inverse(scaled.reshape(-1, *operator.in_shape)).flatten(1)):
             basis.extend(scaled)  # the inverse says nothing new
     worst = far[0]
-    scale = map.norm() ** 2
+    scale = operator.norm() ** 2
     left, wanted = float(size[worst]) / scale, max(tolerance * float(theta[worst]), floor) / scale
     raise NotConvergedError(
-        f"after {limit} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of {map} is "
-        f"{left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
+        f"after {limit} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of {operator} "
+        f"is {left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
     )
 
 
@@ -197,14 +199,16 @@ class _Basis:
     """Orthonormal rows V in a fixed room, their images V AᵀA and V AᵀA Vᵀ.
 
     Args:
-        map: A.
+        operator: A.
         room: rows at most.
         left_out: orthonormal rows, to which V is kept orthogonal.
     """
 
-    def __init__(self, map: LinearMap, room: int, left_out: Tensor) -> None:
-        self.map, self.left_out, self.size = map, left_out, 0
-        self.rows, self.images = torch.empty(2, min(room, map.in_dim - len(left_out)), map.in_dim, dtype=torch.float64)
+    def __init__(self, operator: LinearMap, room: int, left_out: Tensor) -> None:
+        self.operator, self.left_out, self.size = operator, left_out, 0
+        self.rows, self.images = torch.empty(
+            2, min(room, operator.in_dim - len(left_out)), operator.in_dim, dtype=torch.float64
+        )
         self.gram = torch.empty(len(self.rows), len(self.rows), dtype=torch.float64)
 
     def extend(self, rows: Tensor) -> int:
@@ -215,8 +219,8 @@ class _Basis:
         new = self._orthonormal(rows)
         end = self.size + len(new)
         self.rows[self.size : end] = new
-        batch = new.reshape(-1, *self.map.in_shape)
-        self.images[self.size : end] = self.map._adjoint(self.map._forward(batch)).flatten(1)
+        batch = new.reshape(-1, *self.operator.in_shape)
+        self.images[self.size : end] = self.operator._adjoint(self.operator._forward(batch)).flatten(1)
         products = self.rows[:end] @ self.images[self.size : end].T
         self.gram[:end, self.size : end] = products
         self.gram[self.size : end, :end] = products.T

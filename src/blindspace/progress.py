@@ -1,0 +1,6 @@
+"""How long work reports what it has done."""
+
+from collections.abc import Callable
+
+Progress = Callable[[int, int, str], None]
+"""Called with the number of steps done, the number of steps in all, and what comes next."""
