@@ -2,6 +2,7 @@
 
 from ._gather import Gather, gather
 from ._summed import Summed, summed
+from .coerce import Operator, SupportsLinearMap, as_linear_map
 from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
@@ -28,12 +29,15 @@ __all__ = [
     "Jacobian",
     "Kronecker",
     "LinearMap",
+    "Operator",
     "Padding",
     "Rearrange",
     "Resize",
     "Shape",
     "Summed",
+    "SupportsLinearMap",
     "VStack",
+    "as_linear_map",
     "compose",
     "from_module",
     "gather",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -10,14 +10,13 @@ from math import prod
 import numpy as np
 import scipy.linalg
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
-from ..maps import Dense, LinearMap, Shape
+from ..maps import Dense, LinearMap, Operator, as_linear_map
 from ..solvers import Solver, choose
 from ..solvers.projectors.dense import MEMORY_LIMIT
 from ..solvers.spectra.smallest_triplets import smallest_triplets
-from ..subspaces._nullspace import as_map
 
 SVD_LIMIT = 1024
 """Up to so many input values LAPACK's SVD of the whole matrix is used."""
@@ -56,7 +55,7 @@ class LeastHarmful:
         return self.bound / self.sigma
 
 
-def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k: int = 1) -> LeastHarmful:
+def least_harmful(operator: Operator, input_shape: Sequence[int] | None = None, k: int = 1) -> LeastHarmful:
     """argmin ‖A δ‖ over ‖δ‖ = 1 and the k − 1 next: eigenvectors of AᵀA to its smallest eigenvalues (lemma 2).
 
     Where the nullspace is not {0} the first ones are harmless, σ = 0: random members of it, from a fixed seed. The
@@ -64,9 +63,9 @@ def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k
     (``solvers/triplets.py``).
 
     Args:
-        layer: a linear map, or an affine module.
-        in_shape: of one input of the module; not needed for a map.
-        k: how many.
+        operator: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network or a subspace.
+        input_shape: Shape of one input without the batch axis; only a module needs it.
+        k: Number of directions.
 
     Raises:
         ValueRangeError: k is below 1 or above the input dimension.
@@ -74,17 +73,17 @@ def least_harmful(layer: LinearMap | nn.Module, in_shape: Shape | None = None, k
         NotConvergedError: the residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
         UnsupportedLayerError: the module is not affine.
     """
-    operator = as_map(layer, in_shape)
-    n = operator.in_dim
+    A = as_linear_map(operator, input_shape)
+    n = A.in_dim
     if not 1 <= k <= n:
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
-    if isinstance(operator, Dense):
-        vectors = _by_token(operator, k)
+    if isinstance(A, Dense):
+        vectors = _by_token(A, k)
     elif n <= SVD_LIMIT or MANY * k > n:
-        vectors = _by_svd(operator, k)
+        vectors = _by_svd(A, k)
     else:
-        vectors = _at_any_size(operator, k)
-    return _measured(operator, vectors)
+        vectors = _at_any_size(A, k)
+    return _measured(A, vectors)
 
 
 def _measured(operator: LinearMap, directions: Tensor) -> LeastHarmful:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import BlindspaceWarning, ShapeError
-from ..maps import LinearMap, Shape, from_module
+from ..errors import BlindspaceWarning
+from ..maps import LinearMap, Operator, as_linear_map
 from ..solvers import Solver, choose
 from .subspace import Subspace
 
@@ -48,40 +49,32 @@ class Nullspace(Subspace):
         return self.operator
 
 
-def as_map(layer: LinearMap | nn.Module, in_shape: tuple[int, ...] | None) -> LinearMap:
-    """A layer as a map: a map as it is, a module at its input shape.
-
-    Raises:
-        ShapeError: a module without an input shape.
-        UnsupportedLayerError: a module that is not affine.
-    """
-    if isinstance(layer, LinearMap):
-        return layer
-    if in_shape is None:
-        raise ShapeError(f"a {type(layer).__name__} needs the shape of its input, as in nullspace(layer, (3, 32, 32))")
-    return from_module(layer, in_shape)
-
-
-def nullspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None, solver: str | None = None) -> Subspace:
-    """The harmless perturbations of one layer: what it maps to zero (definition 1, theorem 1, corollaries 1 and 2).
+def nullspace(
+    operator: Operator, input_shape: Sequence[int] | None = None, solver: Solver | str | None = None
+) -> Subspace:
+    """The nullspace of an operator: the perturbations that it maps to 0 (definition 1, theorem 1, corollaries 1 and 2).
 
     Args:
-        layer: a linear map, or an affine module.
-        in_shape: of one input of the module, without the batch; not needed for a map.
-        solver: one of ``solvers.NAMES``; by structure, size and memory if None.
+        operator: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network or a subspace.
+        input_shape: Shape of one input without the batch axis; only a module needs it.
+        solver: One of ``solvers.NAMES``; chosen by structure, size and memory if None.
 
     Returns:
         The subspace, of dimension n − rank(A).
 
     Raises:
-        UnsupportedLayerError: the module is not affine.
-        ShapeError: it cannot read that shape.
-        TooLargeError: the solver would take too much memory.
-        UnknownNameError: no solver has that name.
+        BlindspaceError: The operator is of no accepted type.
+        UnsupportedLayerError: The module is not affine.
+        ShapeError: The module cannot read that shape.
+        TooLargeError: The solver would take too much memory.
+        UnknownNameError: No solver has that name.
     """
-    return Nullspace(as_map(layer, in_shape), solver)
+    return Nullspace(as_linear_map(operator, input_shape), solver)
 
 
-def rowspace(layer: LinearMap | nn.Module, in_shape: Shape | None = None) -> Subspace:
-    """The row space C(Aᵀ) of a layer, the orthogonal complement of its nullspace. As ``nullspace``."""
-    return nullspace(layer, in_shape).complement
+def rowspace(operator: Operator, input_shape: Sequence[int] | None = None) -> Subspace:
+    """The row space C(Aᵀ) of an operator, the orthogonal complement of its nullspace.
+
+    Args and errors are those of ``nullspace``.
+    """
+    return nullspace(operator, input_shape).complement

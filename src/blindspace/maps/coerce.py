@@ -1,0 +1,62 @@
+"""One linear map from whatever a user has at hand: a map, an affine torch module, a network or a subspace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from torch import nn
+
+from ..errors import BlindspaceError, ShapeError
+from .linear_map import LinearMap
+from .modules import from_module
+
+
+@runtime_checkable
+class SupportsLinearMap(Protocol):
+    """An object that stands for a linear map: a network for its affine front, a subspace for its annihilator."""
+
+    def linear_map(self) -> LinearMap:
+        """The linear map that the object stands for."""
+
+
+Operator: TypeAlias = LinearMap | nn.Module | SupportsLinearMap
+"""Everything that ``as_linear_map`` accepts."""
+
+
+def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) -> LinearMap:
+    """The linear map that an object stands for.
+
+    Args:
+        operator: A ``LinearMap``, which is returned as it is; an object with a method ``linear_map()``, such as a
+            ``Network`` or a ``Subspace``; or an affine torch module.
+        input_shape: Shape of one input without the batch axis. A module needs it; where the map is known already, it
+            is compared with the map's own.
+
+    Returns:
+        The map. The parameters of a module are copied to float64.
+
+    Raises:
+        BlindspaceError: The object is of none of these types.
+        ShapeError: A module comes without its input shape or cannot read it, or a map has another input shape.
+        UnsupportedLayerError: The module is not affine.
+        ValueRangeError: A parameter of the module is not finite.
+    """
+    if isinstance(operator, LinearMap):
+        found = operator
+    elif not isinstance(operator, type) and isinstance(operator, SupportsLinearMap):
+        found = operator.linear_map()
+    elif isinstance(operator, nn.Module):
+        kind = type(operator).__name__
+        if input_shape is None:
+            raise ShapeError(f"a {kind} needs the shape of its input, such as input_shape=(3, 32, 32)")
+        return from_module(operator, input_shape)
+    else:
+        given = f"the class {operator.__name__}" if isinstance(operator, type) else f"a {type(operator).__name__}"
+        raise BlindspaceError(
+            f"{given} is not a linear operator; give a LinearMap, a torch module with its input_shape, a Network or a "
+            "Subspace"
+        )
+    if input_shape is not None and (isinstance(input_shape, int) or tuple(input_shape) != found.in_shape):
+        raise ShapeError(f"{found} reads inputs of shape {found.in_shape}, not {input_shape}")
+    return found
