@@ -7,7 +7,7 @@ from blindspace.data import samples
 from blindspace.errors import ShapeError, ValueRangeError
 from blindspace.subspaces import Subspace
 
-SIZE = 0.15
+EPS = 0.15
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,23 @@ def space(network: bs.Network) -> Subspace:
 
 
 @pytest.mark.parametrize("attack", [bs.fgsm, bs.pgd])
-@pytest.mark.parametrize(("norm", "size"), [("linf", SIZE), ("l2", 2.0)])
-def test_attacks_find_wrong_labels_within_their_ball(attack, norm, size, network, batch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("norm", "eps"), [("linf", EPS), ("l2", 2.0)])
+def test_attacks_find_wrong_labels_within_their_ball(attack, norm, eps, network, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
-    found = attack(network.module, images, labels, size, norm=norm)
+    found = attack(network.module, images, labels, eps, norm=norm)
     assert found.images.min() >= 0
     assert found.images.max() <= 1
     flat = found.perturbation.flatten(1)
     measured = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
-    assert float(measured.max()) <= size * (1 + 1e-5)
+    assert float(measured.max()) <= eps * (1 + 1e-5)
     assert float(found.success.float().mean()) >= (0.5 if attack is bs.pgd else 0.2)
     assert torch.equal(found.success, network.labels(found.images) != labels)
 
 
 def test_pgd_is_stronger_than_noise(network: bs.Network, batch: tuple[Tensor, Tensor]) -> None:
     images, labels = batch
-    noise = (images + SIZE * torch.randn(images.shape).sign()).clamp(0, 1)
-    attacked = bs.pgd(network.module, images, labels, SIZE)
+    noise = (images + EPS * torch.randn(images.shape).sign()).clamp(0, 1)
+    attacked = bs.pgd(network.module, images, labels, EPS)
     assert attacked.success.sum() > (network.labels(noise) != labels).sum()
 
 
@@ -59,7 +59,7 @@ def test_targets_are_reached(network: bs.Network, batch: tuple[Tensor, Tensor]) 
 def test_confined_to_the_harmless_space_nothing_is_found(norm, network, batch, space) -> None:  # type: ignore[no-untyped-def]
     images = 0.25 + 0.5 * batch[0]  # away from black and white, so that there is somewhere to go
     before = network.labels(images)
-    found = bs.pgd(network.double, images.double(), before, 1.0, steps=3, norm=norm, subspace=space, start=0.1)
+    found = bs.pgd(network.double, images.double(), before, 1.0, steps=3, norm=norm, subspace=space, random_start=0.1)
     assert not found.success.any()
     assert found.residual <= 1e-9
     assert float(found.perturbation.abs().max()) > 1e-3  # it did move
@@ -98,7 +98,7 @@ def test_attacks_refuse(network: bs.Network, batch: tuple[Tensor, Tensor]) -> No
         bs.fgsm(network.module, images * float("nan"), labels)
     with pytest.raises(ShapeError, match="one label"):
         bs.fgsm(network.module, images, labels[:3])
-    with pytest.raises(ValueRangeError, match="size"):
+    with pytest.raises(ValueRangeError, match="eps"):
         bs.pgd(network.module, images, labels, -1.0)
     with pytest.raises(ValueRangeError, match="step"):
         bs.pgd(network.module, images, labels, steps=0)

@@ -1,4 +1,4 @@
-"""Attacks that see scores alone: what they ask, where they stay, and what their directions are."""
+"""Attacks that see scores alone: their queries, the set they stay in, and their directions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 class Counting(nn.Module):
-    """A small network that keeps all it was asked."""
+    """A small network that keeps all queries."""
 
     def __init__(self, rank: int = 12, seed: int = 3) -> None:
         super().__init__()
@@ -31,10 +31,10 @@ class Counting(nn.Module):
         self.last = nn.Linear(rank, 4).double()
         for p in self.parameters():
             p.data = torch.randn(p.shape, generator=draw, dtype=torch.float64) * 0.5
-        self.asked: list[Tensor] = []
+        self.queries: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        self.asked.append(x.clone())
+        self.queries.append(x.clone())
         scores: Tensor = self.last(torch.tanh(self.first(x.flatten(1))))
         return scores
 
@@ -52,15 +52,15 @@ def model() -> Counting:
 def batch(model: Counting) -> tuple[Tensor, Tensor]:
     images = 0.3 + 0.4 * torch.rand(8, *SHAPE, generator=seeded(1), dtype=torch.float64)
     labels = model(images).argmax(1)
-    model.asked.clear()
+    model.queries.clear()
     return images, labels
 
 
 ATTACKS = [
-    partial(simba, size=2.0, queries=120, step=0.3),
-    partial(simba, size=2.0, queries=120, step=0.3, directions=partial(Pixels, shape=SHAPE)),
-    partial(simba, size=2.0, queries=120, step=0.3, directions=partial(Cosines, shape=SHAPE, count=30)),
-    partial(nes, size=2.0, queries=120, pairs=4),
+    partial(simba, eps=2.0, queries=120, step_size=0.3),
+    partial(simba, eps=2.0, queries=120, step_size=0.3, directions=partial(Pixels, shape=SHAPE)),
+    partial(simba, eps=2.0, queries=120, step_size=0.3, directions=partial(Cosines, shape=SHAPE, count=30)),
+    partial(nes, eps=2.0, queries=120, pairs=4),
 ]
 each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=["uniform", "pixels", "cosines", "nes"])
 
@@ -68,7 +68,7 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=["uniform", "pixels
 @each_attack
 def test_every_image_sent_is_counted_and_none_more_than_allowed(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     found: Queried = attack(model, *batch, generator=seeded())
-    assert int(found.queries.sum()) == sum(len(x) for x in model.asked)
+    assert int(found.queries.sum()) == sum(len(x) for x in model.queries)
     assert int(found.queries.max()) <= 120
     assert found.success.any()
     assert int(found.queries[found.success].min()) > 1
@@ -76,23 +76,23 @@ def test_every_image_sent_is_counted_and_none_more_than_allowed(attack, model, b
 
 
 @each_attack
-@pytest.mark.parametrize(("norm", "size"), [("l2", 0.8), ("linf", 0.12)])
-def test_what_is_asked_is_in_range_and_what_is_found_in_the_ball(attack, norm, size, model, batch) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize(("norm", "eps"), [("l2", 0.8), ("linf", 0.12)])
+def test_what_is_asked_is_in_range_and_what_is_found_in_the_ball(attack, norm, eps, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     images = images.clone()
     images[:, 0, 0] = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.5], dtype=torch.float64)
-    found = attack(model, images, labels, size=size, norm=norm, generator=seeded())
-    assert all(x.min() >= 0 and x.max() <= 1 for x in model.asked)
+    found = attack(model, images, labels, eps=eps, norm=norm, generator=seeded())
+    assert all(x.min() >= 0 and x.max() <= 1 for x in model.queries)
     flat = found.perturbation.flatten(1)
     measured = flat.norm(dim=1) if norm == "l2" else flat.abs().amax(1)
-    assert float(measured.max()) <= size * (1 + 1e-12)
+    assert float(measured.max()) <= eps * (1 + 1e-12)
     torch.testing.assert_close(found.images, images + found.perturbation, rtol=0, atol=1e-15)
 
 
 def test_simba_is_what_one_image_at_a_time_would_do(model: Counting, batch: tuple[Tensor, Tensor]) -> None:
     """The published loop, written out for one image."""
     images, labels = batch
-    found = simba(model, images, labels, 5.0, queries=150, step=0.2, generator=seeded(5))
+    found = simba(model, images, labels, 5.0, queries=150, step_size=0.2, generator=seeded(5))
     for index, random in enumerate(streams(len(images), seeded(5))):
         x, y, delta, count = images[index], int(labels[index]), torch.zeros(SHAPE, dtype=torch.float64), 1
 
@@ -123,7 +123,7 @@ def test_nes_estimates_the_gradient(model: Counting, batch: tuple[Tensor, Tensor
     scores = model(x)
     other = scores.scatter(1, labels[:, None], -torch.inf).amax(1)
     gradient = torch.autograd.grad((scores.gather(1, labels[:, None])[:, 0] - other).sum(), x)[0].flatten(1)
-    found = nes(model, images, labels, 0.01, queries=2 + 2 * 1000, pairs=1000, reach=1e-3, generator=seeded())
+    found = nes(model, images, labels, 0.01, queries=2 + 2 * 1000, pairs=1000, sigma=1e-3, generator=seeded())
     cosine = -(found.perturbation.flatten(1) * gradient).sum(1) / (
         found.perturbation.flatten(1).norm(dim=1) * gradient.norm(dim=1)
     )
@@ -147,7 +147,7 @@ def test_images_do_not_depend_on_those_beside_them(attack, model, batch) -> None
 def test_targets_are_reached(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     targets = (labels + 1) % 4
-    found = attack(model, images, targets, size=5.0, queries=1500, targeted=True, generator=seeded())
+    found = attack(model, images, targets, eps=5.0, queries=1500, targeted=True, generator=seeded())
     assert torch.equal(found.success, model(found.images).argmax(1) == targets)
     assert float(found.success.double().mean()) >= 0.5
 
@@ -155,7 +155,7 @@ def test_targets_are_reached(attack, model, batch) -> None:  # type: ignore[no-u
 @each_attack
 def test_confined_to_the_harmless_space_nothing_succeeds(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
-    found = attack(model, images, labels, size=5.0, queries=20, subspace=model.space, generator=seeded())
+    found = attack(model, images, labels, eps=5.0, queries=20, subspace=model.space, generator=seeded())
     assert not found.success.any()
     assert found.residual <= 1e-7
     assert (found.queries >= 18).all()
@@ -248,7 +248,7 @@ def test_attacks_refuse(model: Counting, batch: tuple[Tensor, Tensor]) -> None:
         with pytest.raises(ValueRangeError, match=r"\[0, 1\]"):
             attack(model, images + 1, labels)
     with pytest.raises(ValueRangeError, match="step"):
-        simba(model, images, labels, step=0.0)
+        simba(model, images, labels, step_size=0.0)
     with pytest.raises(ValueRangeError, match="pair"):
         nes(model, images, labels, pairs=0)
     with pytest.raises(ValueRangeError, match="orthonormal"):

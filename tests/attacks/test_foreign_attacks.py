@@ -34,13 +34,13 @@ def check(found: Attacked, case: tuple[nn.Module, Tensor, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "order"), [("LinfPGD", 0.3, float("inf")), ("L2PGD", 2.0, 2.0), ("L2DeepFoolAttack", None, 2.0)]
+    ("name", "eps", "order"), [("LinfPGD", 0.3, float("inf")), ("L2PGD", 2.0, 2.0), ("L2DeepFoolAttack", None, 2.0)]
 )
-def test_foolbox(name: str, size: float | None, order: float, case: tuple[nn.Module, Tensor, Tensor]) -> None:
-    found = foolbox(name, *case, size, steps=20)
+def test_foolbox(name: str, eps: float | None, order: float, case: tuple[nn.Module, Tensor, Tensor]) -> None:
+    found = foolbox(name, *case, eps, steps=20)
     check(found, case)
-    if size is not None:
-        assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= size * (1 + 1e-5)
+    if eps is not None:
+        assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= eps * (1 + 1e-5)
 
 
 def test_foolbox_comes_from_images_of_other_labels(case: tuple[nn.Module, Tensor, Tensor]) -> None:
@@ -64,10 +64,10 @@ def test_foolbox_comes_from_images_of_other_labels(case: tuple[nn.Module, Tensor
     ],
 )
 def test_autoattack(name: Member, options: dict[str, int], norm: str, case: tuple[nn.Module, Tensor, Tensor]) -> None:
-    size, order = (0.3, float("inf")) if norm == "linf" else (3.0, 2.0)
-    found = autoattack(name, *case, size, norm, **options)  # type: ignore[arg-type]
+    eps, order = (0.3, float("inf")) if norm == "linf" else (3.0, 2.0)
+    found = autoattack(name, *case, eps, norm, **options)  # type: ignore[arg-type]
     check(found, case)
-    assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= size * (1 + 1e-5)
+    assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= eps * (1 + 1e-5)
 
 
 def test_seeds_decide_and_torch_keeps_its_own(case: tuple[nn.Module, Tensor, Tensor]) -> None:

@@ -89,7 +89,7 @@ def test_the_attack_on_features_follows_the_gradients_sign() -> None:
     size = torch.rand(5, 1) + 0.5
     away = (linear.weight[1] - linear.weight[0]).sign() * torch.where(labels == 0, 1.0, -1.0)[:, None]
     for steps, share in ((4, 0.5), (20, 1.0)):
-        found = feature_pgd(network, features, labels, size, steps, start=0.0)
+        found = feature_pgd(network, features, labels, size, steps, random_start=0.0)
         torch.testing.assert_close(found, share * size * away)
     started = feature_pgd(network, features, labels, size, 1, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Floor 4: adversarial perturbations that can be confined to a subspace, one attack a file."""
+"""Adversarial perturbations that can be confined to a subspace, one attack per file."""
 
 from ._fgsm import fgsm
 from ._nes import nes

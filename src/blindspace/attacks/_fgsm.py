@@ -1,4 +1,4 @@
-"""The fast gradient sign method (Goodfellow et al. 2015), in L∞ or L2."""
+"""Known as the fast gradient sign method (FGSM); Goodfellow, Shlens & Szegedy 2015. Here in L∞ or L2."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ def fgsm(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    size: float = 8 / 255,
+    eps: float = 8 / 255,
     norm: Norm = "linf",
     targeted: bool = False,
     subspace: Subspace | None = None,
 ) -> Attacked:
-    """One step of the whole size along the gradient.
+    """Attack images by a single step of size eps along the gradient of the loss.
 
     Args:
-        model: images in [0, 1] to logits; normalisation inside.
-        images: ``(B, *shape)`` in [0, 1].
-        labels: true labels, or targets, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range.
-        norm: ``linf`` or ``l2``.
-        targeted: whether labels are targets.
-        subspace: confines gradient and perturbation, if given.
+        model: The network: images in [0, 1] to logits, with its normalisation inside.
+        images: Images in [0, 1], floating point ``(B, *shape)``.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        eps: Radius of the ball around each image, in units of the image range.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        targeted: Whether the labels are targets to be reached.
+        subspace: The subspace that gradient and perturbation are confined to; None for no confinement.
 
     Raises:
-        ValueRangeError: images outside [0, 1], or a negative size.
-        ShapeError: labels and images do not fit.
+        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
+        ShapeError: The labels do not match the images.
     """
-    allowed = Constraint(images, size, norm, subspace)
-    step = size * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)
+    allowed = Constraint(images, eps, norm, subspace)
+    step = eps * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)
     return allowed.result(model, allowed.nearest(step, 1e-12), labels, targeted)

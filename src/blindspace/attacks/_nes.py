@@ -1,4 +1,7 @@
-"""NES (Ilyas et al. 2018): steps along a gradient estimated from scores at antithetic random points."""
+"""Known as NES, the natural evolution strategies attack; Ilyas et al. 2018.
+
+Each step follows a gradient that is estimated from the scores at antithetic pairs of random points.
+"""
 
 from __future__ import annotations
 
@@ -18,45 +21,46 @@ def nes(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    size: float = 2.0,
+    eps: float = 2.0,
     queries: int = 1000,
-    step: float | None = None,
+    step_size: float | None = None,
     pairs: int = 25,
-    reach: float = 0.1,
+    sigma: float = 0.1,
     norm: Norm = "l2",
     targeted: bool = False,
     subspace: Subspace | None = None,
     generator: torch.Generator | None = None,
 ) -> Queried:
-    """Projected gradient descent on the margin, its gradient estimated anew for every step.
+    """Attack images by projected gradient descent on the margin, whose gradient is estimated anew for every step.
 
-    A step costs two queries a pair and one more, which says whether the attack is there. The points of the pairs are
-    cut to the pixel range and may lie outside ball and subspace; only what a step ends at counts as success.
+    A step costs two queries per pair and one more, which determines whether the attack has succeeded. The probe points
+    are clipped to the pixel range and may lie outside ball and subspace; only the end of a step counts as success.
 
     Args:
-        model: images in [0, 1] to scores; normalisation inside.
-        images: ``(B, *shape)`` in [0, 1].
-        labels: true labels, or targets, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range.
-        queries: allowed, an image; the first is the image as it is.
-        step: size of one; an eighth of ``size`` if None.
-        pairs: random directions a step, each tried forwards and backwards.
-        reach: how far from the image, in L2.
-        norm: ``linf`` or ``l2``.
-        targeted: whether labels are targets.
-        subspace: confines directions and perturbation, if given.
-        generator: of all randomness; an image's does not depend on what becomes of the others.
+        model: The network: images in [0, 1] to scores ``(B, K)``, with its normalisation inside.
+        images: Images in [0, 1], floating point ``(B, *shape)``.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        eps: Radius of the ball around each image, in units of the image range.
+        queries: Largest number of queries per image; the first one is the unperturbed image.
+        step_size: Size of one step in ``norm``; ``eps / 8`` if None.
+        pairs: Number of random directions per step, each probed forwards and backwards.
+        sigma: Search radius of the estimate: L2 distance of the probe points from the current point.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        targeted: Whether the labels are targets to be reached.
+        subspace: The subspace that directions and perturbation are confined to; None for no confinement.
+        generator: Source of all randomness; each image has a stream of its own, independent of the other images.
 
     Raises:
-        ValueRangeError: images outside [0, 1], a negative size, or fewer than one query or pair, or no reach.
-        ShapeError: labels and images do not fit.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``queries`` or ``pairs`` is below 1, or
+            ``sigma`` is not positive.
+        ShapeError: The labels do not match the images.
     """
-    if pairs < 1 or not 0 < reach < float("inf"):
-        raise ValueRangeError(f"an estimate needs at least one pair and a positive reach, got {pairs} and {reach}")
+    if pairs < 1 or not 0 < sigma < float("inf"):
+        raise ValueRangeError(f"an estimate needs at least one pair and a positive sigma, got {pairs} and {sigma}")
     one_label_each(images, labels)
     oracle = Oracle(model, labels, targeted, queries)
-    allowed = Constraint(images, size, norm, subspace)
-    step = size / 8 if step is None else step
+    allowed = Constraint(images, eps, norm, subspace)
+    step_size = eps / 8 if step_size is None else step_size
     source = Uniform(streams(len(images), generator), images.shape[1:], subspace)
     delta = torch.zeros_like(images)
     active = torch.arange(len(images))
@@ -67,10 +71,10 @@ def nes(
         slope = torch.zeros_like(at)
         for _ in range(pairs):
             u = source.draw(active).to(images.dtype)
-            ahead, _ = oracle.margin((at + reach * u).clamp(0, 1), active)
-            behind, _ = oracle.margin((at - reach * u).clamp(0, 1), active)
+            ahead, _ = oracle.margin((at + sigma * u).clamp(0, 1), active)
+            behind, _ = oracle.margin((at - sigma * u).clamp(0, 1), active)
             slope += (ahead - behind).view(-1, *[1] * (images.ndim - 1)) * u
-        moved = delta[active] - step * unit(slope, norm)
+        moved = delta[active] - step_size * unit(slope, norm)
         delta[active] = allowed.of(active).nearest(moved, LOOSE)
         _, hit = oracle.margin((images[active] + delta[active]).clamp(0, 1), active)
         success[active] = hit

@@ -1,4 +1,4 @@
-"""Projected gradient descent (Madry et al. 2018), in L∞ or L2, confined to a subspace if wanted."""
+"""Known as projected gradient descent (PGD); Madry et al. 2018. Here in L∞ or L2, optionally confined to a subspace."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ from ..subspaces.box import Norm
 from .gradient import Attacked, Constraint, Model, ascent, unit
 
 LOOSE = 1e-4
-"""Tolerance of the joint projection between steps; the last one is exact."""
+"""Tolerance of the joint projection between steps; the last projection is computed to 1e-12."""
 
 
 def pgd(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    size: float = 8 / 255,
+    eps: float = 8 / 255,
     steps: int = 20,
-    step: float | None = None,
+    step_size: float | None = None,
     norm: Norm = "linf",
     targeted: bool = False,
     subspace: Subspace | None = None,
-    start: float = 0.001,
+    random_start: float = 0.001,
     generator: torch.Generator | None = None,
 ) -> Attacked:
-    """Steps along the gradient, each followed by projection on pixel range ∩ ball ∩ subspace, jointly.
+    """Attack images by steps along the gradient, each followed by a joint projection on pixel range ∩ ball ∩ subspace.
 
-    Clipping to the pixel range after a projection on the subspace would leave the subspace.
+    The projection is joint because clipping to the pixel range after a projection on the subspace would leave the
+    subspace.
 
     Args:
-        model: images in [0, 1] to logits; normalisation inside.
-        images: ``(B, *shape)`` in [0, 1].
-        labels: true labels, or targets, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range.
-        steps: how many; the paper's PGD-20 has 20 (appendix F.2).
-        step: size of one; an eighth of ``size`` if None (1/255 of 8/255).
-        norm: ``linf`` or ``l2``.
-        targeted: whether labels are targets.
-        subspace: confines gradient and perturbation, if given.
-        start: standard deviation of the Gaussian start.
-        generator: of that start.
+        model: The network: images in [0, 1] to logits, with its normalisation inside.
+        images: Images in [0, 1], floating point ``(B, *shape)``.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        eps: Radius of the ball around each image, in units of the image range.
+        steps: Number of steps, at least 1; the paper's PGD-20 takes 20 (appendix F.2).
+        step_size: Size of one step in ``norm``; ``eps / 8`` if None (1/255 for eps = 8/255).
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        targeted: Whether the labels are targets to be reached.
+        subspace: The subspace that gradient and perturbation are confined to; None for no confinement.
+        random_start: Standard deviation of the Gaussian starting point; 0 starts at the images themselves.
+        generator: Source of the random starting point; torch's global generator if None.
 
     Raises:
-        ValueRangeError: images outside [0, 1], a negative size, or fewer than one step.
-        ShapeError: labels and images do not fit.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, or ``steps`` is below 1.
+        ShapeError: The labels do not match the images.
     """
     if steps < 1:
         raise ValueRangeError(f"an attack needs at least one step, got {steps}")
-    allowed = Constraint(images, size, norm, subspace)
-    step = size / 8 if step is None else step
+    allowed = Constraint(images, eps, norm, subspace)
+    step_size = eps / 8 if step_size is None else step_size
     noise = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
-    delta = allowed.nearest(start * noise, LOOSE)
+    delta = allowed.nearest(random_start * noise, LOOSE)
     for _ in range(steps):
         gradient = ascent(model, (images + delta).clamp(0, 1), labels, targeted)
-        delta = allowed.nearest(delta + step * unit(allowed.direction(gradient), norm), LOOSE)
+        delta = allowed.nearest(delta + step_size * unit(allowed.direction(gradient), norm), LOOSE)
     return allowed.result(model, allowed.nearest(delta, 1e-12), labels, targeted)

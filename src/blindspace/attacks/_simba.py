@@ -1,4 +1,7 @@
-"""SimBA (Guo et al. 2019): a step along a random direction, or against it, whenever the score says that it helps."""
+"""Known as SimBA, the simple black-box attack; Guo et al. 2019.
+
+One random direction after the other is tried forwards and backwards; a step is kept if it lowers the margin.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +23,9 @@ def simba(
     model: Model,
     images: Tensor,
     labels: Tensor,
-    size: float = 2.0,
+    eps: float = 2.0,
     queries: int = 1000,
-    step: float = 0.2,
+    step_size: float = 0.2,
     norm: Norm = "l2",
     targeted: bool = False,
     subspace: Subspace | None = None,
@@ -30,40 +33,41 @@ def simba(
     directions: Callable[[Sequence[torch.Generator]], Directions] | None = None,
     generator: torch.Generator | None = None,
 ) -> Queried:
-    """One query after the other, each a step along a direction not tried before, or against it where that failed.
+    """Attack images by single queries, each a step along a new direction, or against it if the first sign failed.
 
-    A step stays if it lowers the margin: the true label's score less the largest other.
+    A step is kept if it lowers the margin: the true label's score minus the largest other score.
 
     Args:
-        model: images in [0, 1] to scores; normalisation inside.
-        images: ``(B, *shape)`` in [0, 1].
-        labels: true labels, or targets, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range.
-        queries: allowed, an image; the first is the image as it is.
-        step: length of a step, in L2.
-        norm: of the ball, ``linf`` or ``l2``.
-        targeted: whether labels are targets.
-        subspace: confines the steps, if given.
-        joint: whether every query is the nearest point of pixel range ∩ ball ∩ subspace. Otherwise pixel range and
-            ball alone hold exactly, and what clipping puts outside the subspace is in ``residual``; a joint
-            projection costs more than a query of a small model.
-        directions: makes the directions out of one generator an image, such as ``partial(Pixels, shape=…)``; uniform
-            ones in the subspace if None.
-        generator: of all randomness; an image's does not depend on what becomes of the others.
+        model: The network: images in [0, 1] to scores ``(B, K)``, with its normalisation inside.
+        images: Images in [0, 1], floating point ``(B, *shape)``.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        eps: Radius of the ball around each image, in units of the image range.
+        queries: Largest number of queries per image; the first one is the unperturbed image.
+        step_size: Length of a step in L2.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        targeted: Whether the labels are targets to be reached.
+        subspace: The subspace that the steps are confined to; None for no confinement.
+        joint: Whether every query is the nearest point of pixel range ∩ ball ∩ subspace. If False, only pixel range
+            and ball hold exactly, and ``residual`` states what clipping puts outside the subspace; a joint projection
+            costs more than a query of a small model.
+        directions: Factory that makes the directions from one generator per image, such as
+            ``partial(Pixels, shape=…)``; uniform directions of the subspace if None.
+        generator: Source of all randomness; each image has a stream of its own, independent of the other images.
 
     Raises:
-        ValueRangeError: images outside [0, 1], a negative size, a step that is not positive, or fewer than one query.
-        ShapeError: labels and images do not fit.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``step_size`` is not positive, or
+            ``queries`` is below 1.
+        ShapeError: The labels do not match the images.
     """
-    if not 0 < step < float("inf"):
-        raise ValueRangeError(f"a step must be a positive number, got {step}")
+    if not 0 < step_size < float("inf"):
+        raise ValueRangeError(f"step_size must be a positive number, got {step_size}")
     one_label_each(images, labels)
     oracle = Oracle(model, labels, targeted, queries)
-    allowed = Constraint(images, size, norm, subspace)
+    allowed = Constraint(images, eps, norm, subspace)
     random = streams(len(images), generator)
     source = directions(random) if directions else Uniform(random, images.shape[1:], subspace)
     delta, tried = torch.zeros_like(images), torch.zeros_like(images)
-    sign = torch.zeros(len(images), dtype=torch.int64)  # 0 where a new direction is due
+    sign = torch.zeros(len(images), dtype=torch.int64)  # 0 if a new direction is due
     active = torch.arange(len(images))
     best, success = oracle.margin(images, active)
     active = active[~success]
@@ -73,7 +77,7 @@ def simba(
             drawn = source.draw(due).to(images.dtype)
             tried[due] = drawn if directions is None else unit(allowed.direction(drawn), "l2")
             sign[due] = 1
-        moved = delta[active] + step * sign[active].view(-1, *[1] * (images.ndim - 1)) * tried[active]
+        moved = delta[active] + step_size * sign[active].view(-1, *[1] * (images.ndim - 1)) * tried[active]
         moved = allowed.of(active, joint).nearest(moved, LOOSE)
         margin, hit = oracle.margin((images[active] + moved).clamp(0, 1), active)
         better = (margin < best[active]) | hit

@@ -1,6 +1,7 @@
-"""Where an attack that sees scores alone takes its directions: each image in an order of its own.
+"""Search directions of score-based attacks, drawn for each image in an order of its own.
 
-What an image is given depends on its own stream of random numbers, not on the images attacked beside it.
+The directions of an image depend on its own stream of random numbers, not on the other images of the batch. Low
+frequencies of the cosine transform are the directions of SimBA-DCT (Guo et al. 2019).
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from .gradient import unit
 
 
 class Directions(ABC):
-    """Unit directions for a batch of images, one an image at a time.
+    """Unit directions for a batch of images, drawn one per image at a time.
 
     Args:
-        generators: one an image.
+        generators: Sources of randomness, one per image.
     """
 
     def __init__(self, generators: Sequence[torch.Generator]) -> None:
@@ -31,16 +32,16 @@ class Directions(ABC):
 
     @abstractmethod
     def draw(self, images: Tensor) -> Tensor:
-        """The next direction of each of the numbered images ``(b,)``: float32 ``(b, *shape)``, of L2 norm 1."""
+        """Draw the next direction for the images at given indices ``(b,)``: float32 ``(b, *shape)``, of L2 norm 1."""
 
 
 class Uniform(Directions):
-    """Uniformly distributed in a subspace: the projections of Gaussian noise.
+    """Directions distributed uniformly in a subspace: normalised projections of Gaussian noise.
 
     Args:
-        generators: one an image.
-        shape: of one image.
-        subspace: all of space if None.
+        generators: Sources of randomness, one per image.
+        shape: Shape of one image.
+        subspace: The subspace; the whole space if None.
     """
 
     def __init__(
@@ -50,17 +51,17 @@ class Uniform(Directions):
         self.shape, self.subspace = tuple(shape), subspace
 
     def draw(self, images: Tensor) -> Tensor:
-        """As of the base; 0 where the subspace holds nothing else."""
+        """Draw as ``Directions.draw`` does; zeros if the subspace is {0}."""
         noise = torch.stack([torch.randn(self.shape, generator=self.generators[i]) for i in images.tolist()])
         return unit(noise if self.subspace is None else self.subspace.project(noise), "l2")
 
 
 class Orthonormal(Directions):
-    """Out of an orthonormal basis, without replacement until all have been drawn (Guo et al. 2019).
+    """Vectors of an orthonormal basis, drawn without replacement until all have been drawn (Guo et al. 2019).
 
     Args:
-        generators: one an image.
-        count: vectors of the basis.
+        generators: Sources of randomness, one per image.
+        count: Number of vectors of the basis.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], count: int) -> None:
@@ -70,7 +71,7 @@ class Orthonormal(Directions):
         self.drawn = [0] * len(generators)
 
     def draw(self, images: Tensor) -> Tensor:
-        """As of the base."""
+        """Draw as ``Directions.draw`` does."""
         return self.vectors(torch.tensor([self._next(i) for i in images.tolist()]))
 
     def _next(self, image: int) -> int:
@@ -82,19 +83,19 @@ class Orthonormal(Directions):
 
     @abstractmethod
     def vectors(self, numbers: Tensor) -> Tensor:
-        """Basis vectors by their numbers ``(b,)``: ``(b, *shape)``."""
+        """Return the basis vectors at given indices ``(b,)``: ``(b, *shape)``."""
 
 
 class Basis(Orthonormal):
-    """The vectors of a given basis.
+    """Vectors of a given orthonormal basis.
 
     Args:
-        generators: one an image.
-        basis: orthonormal, ``(k, *shape)``.
+        generators: Sources of randomness, one per image.
+        basis: Orthonormal vectors, ``(k, *shape)``, k ≥ 1.
 
     Raises:
-        ShapeError: there is no vector.
-        ValueRangeError: they are not orthonormal.
+        ShapeError: The basis is empty.
+        ValueRangeError: The vectors are not orthonormal.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], basis: Tensor) -> None:
@@ -103,12 +104,14 @@ class Basis(Orthonormal):
         flat = basis.flatten(1).double()
         apart = float((flat @ flat.T - torch.eye(len(flat), dtype=flat.dtype)).abs().max())
         if not apart <= 1e-4:
-            raise ValueRangeError(f"the basis is not orthonormal: its products are off by up to {apart:.2g}")
+            raise ValueRangeError(
+                f"the basis is not orthonormal: its Gram matrix differs from the identity by up to {apart:.2g}"
+            )
         super().__init__(generators, len(basis))
         self.basis = basis.float()
 
     def vectors(self, numbers: Tensor) -> Tensor:
-        """As of the base."""
+        """Return the basis vectors at given indices."""
         return self.basis[numbers]
 
 
@@ -125,17 +128,17 @@ class Pixels(Orthonormal):
         self.shape = tuple(shape)
 
     def vectors(self, numbers: Tensor) -> Tensor:
-        """As of the base."""
+        """Return the basis vectors at given indices."""
         return one_hot(numbers, self.shape)
 
 
 class Cosines(Orthonormal):
-    """Waves of the two-dimensional cosine transform in one channel each, the lowest frequencies (SimBA-DCT).
+    """Basis functions of the two-dimensional cosine transform in one channel each, lowest frequencies (SimBA-DCT).
 
     Args:
-        generators: one an image.
-        shape: ``(C, H, W)`` of one image.
-        count: how many of them.
+        generators: Sources of randomness, one per image.
+        shape: Shape ``(C, H, W)`` of one image.
+        count: Number of basis functions.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], shape: Sequence[int], count: int) -> None:
@@ -143,19 +146,19 @@ class Cosines(Orthonormal):
         super().__init__(generators, len(self.lowest))
 
     def vectors(self, numbers: Tensor) -> Tensor:
-        """As of the base."""
+        """Return the basis vectors at given indices."""
         return waves(one_hot(self.lowest[numbers], self.shape))
 
 
 def one_hot(numbers: Tensor, shape: Sequence[int]) -> Tensor:
-    """1 at the numbered value of each image, 0 elsewhere, float32 ``(b, *shape)``."""
+    """Return the standard basis vectors at given flat indices ``(b,)``, float32 ``(b, *shape)``."""
     found = torch.zeros(len(numbers), prod(shape))
     found[torch.arange(len(numbers)), numbers] = 1
     return found.view(-1, *shape)
 
 
 def by_frequency(shape: Sequence[int]) -> Tensor:
-    """Numbers of the coefficients of images ``(C, H, W)``, lowest frequency first, channels in turn; int64 ``(n,)``."""
+    """Flat indices of the DCT coefficients of images ``(C, H, W)``, lowest frequency first, int64 ``(n,)``."""
     channels, height, width = shape
     squared = (torch.arange(height) / height).square()[:, None] + (torch.arange(width) / width).square()
     order = squared.flatten().argsort(stable=True)
@@ -163,16 +166,16 @@ def by_frequency(shape: Sequence[int]) -> Tensor:
 
 
 def waves(coefficients: Tensor) -> Tensor:
-    """Images ``(B, C, H, W)`` of orthonormal cosine coefficients, of the same shape and dtype."""
+    """Inverse orthonormal DCT: coefficients ``(B, C, H, W)`` to images of the same shape and dtype."""
     return torch.from_numpy(np.asarray(scipy.fft.idctn(coefficients.numpy(), axes=(2, 3), norm="ortho")))
 
 
 def frequencies(images: Tensor) -> Tensor:
-    """Orthonormal cosine coefficients of images ``(B, C, H, W)``, of the same shape and dtype."""
+    """Orthonormal DCT: images ``(B, C, H, W)`` to coefficients of the same shape and dtype."""
     return torch.from_numpy(np.asarray(scipy.fft.dctn(images.numpy(), axes=(2, 3), norm="ortho")))
 
 
 def streams(count: int, generator: torch.Generator | None) -> list[torch.Generator]:
-    """Random numbers for each of so many images, apart from one another."""
+    """Split one generator into ``count`` independent ones, one per image."""
     seeds = torch.randint(2**62, (count,), generator=generator)
     return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]

@@ -1,4 +1,4 @@
-"""Attacks of two well-kept libraries, foolbox and AutoAttack, with the same answer as our own."""
+"""Attacks of two other libraries, foolbox and AutoAttack, with the same result type as our own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .gradient import Attacked, Constraint
 EXTRA = "attacks"
 
 Member = Literal["apgd-ce", "apgd-dlr", "fab", "square"]
-"""Of AutoAttack (Croce and Hein 2020), untargeted."""
+"""The attacks of AutoAttack (Croce & Hein 2020), untargeted."""
 
 _MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "apgd-ce": ("apgd", {"loss": "ce", "n_restarts": 1}),
@@ -23,7 +23,7 @@ _MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "fab": ("fab", {"targeted": False, "n_restarts": 1}),
     "square": ("square", {}),
 }
-"""Attribute of the suite, and how it is set; restarts as in its standard version."""
+"""Attribute of the suite per attack, and its settings; restarts as in the standard version of AutoAttack."""
 
 
 def foolbox(
@@ -31,41 +31,41 @@ def foolbox(
     module: nn.Module,
     images: Tensor,
     labels: Tensor,
-    size: float | None = None,
+    eps: float | None = None,
     seed: int = 0,
     starts: Tensor | None = None,
     **options: Any,
 ) -> Attacked:
-    """An attack of foolbox (Rauber et al. 2017), untargeted.
+    """Run an attack of foolbox (Rauber et al. 2017), untargeted.
 
     Args:
-        name: its class, such as ``LinfPGD`` or ``L2DeepFoolAttack``.
-        module: in eval; images in [0, 1] to logits, normalisation inside.
-        images: ``(B, *shape)`` in [0, 1].
-        labels: true labels, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range; None for the smallest perturbation that the attack
-            finds, which those of a fixed size cannot do.
-        seed: of its randomness; torch's own generator is left as it was.
-        starts: images of other labels, for attacks that come from there, ``(B, *shape)``.
-        options: of the class.
+        name: Name of the attack's class, such as ``LinfPGD`` or ``L2DeepFoolAttack``.
+        module: The network in eval mode: images in [0, 1] to logits, with its normalisation inside.
+        images: Images in [0, 1], ``(B, *shape)``.
+        labels: True labels, int64 ``(B,)``.
+        eps: Radius of the ball, in units of the image range; None for the smallest perturbation that a minimising
+            attack finds.
+        seed: Seed of the attack's randomness; torch's global generator is left as it was.
+        starts: Starting points of other labels, ``(B, *shape)``, for attacks that begin at adversarial images.
+        options: Keyword arguments of the attack's class.
 
     Raises:
         MissingExtraError: foolbox is not installed.
-        UnknownNameError: it has no such attack.
-        ValueRangeError: images outside [0, 1], or no size for an attack that needs one.
+        UnknownNameError: foolbox has no attack of that name.
+        ValueRangeError: The images leave [0, 1], or eps is None for an attack with a fixed eps.
     """
-    allowed = _anywhere(images, size)
+    allowed = _unconfined(images, eps)
     kinds = library("foolbox", EXTRA).attacks
     kind = getattr(kinds, name, None)
     if not isinstance(kind, type) or not hasattr(kind, "run"):
         raise UnknownNameError(f"foolbox has no attack {name!r}; there are LinfPGD, L2DeepFoolAttack, BoundaryAttack …")
-    if size is None and issubclass(kind, kinds.base.FixedEpsilonAttack):
-        raise ValueRangeError(f"{name} of foolbox attacks with a fixed size; say which")
+    if eps is None and issubclass(kind, kinds.base.FixedEpsilonAttack):
+        raise ValueRangeError(f"{name} of foolbox attacks with a fixed eps; give one, such as eps=8/255")
     model = library("foolbox", EXTRA).PyTorchModel(module, bounds=(0, 1), device=images.device)
     given = {} if starts is None else {"starting_points": starts}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _, found, _ = kind(**options)(model, images, labels, epsilons=size, **given)
+        _, found, _ = kind(**options)(model, images, labels, epsilons=eps, **given)
     return allowed.result(module, found.detach() - images, labels, False)
 
 
@@ -74,33 +74,35 @@ def autoattack(
     module: nn.Module,
     images: Tensor,
     labels: Tensor,
-    size: float,
+    eps: float,
     norm: Norm = "linf",
     seed: int = 0,
     **options: Any,
 ) -> Attacked:
-    """One of AutoAttack's attacks by itself; where it does not succeed the image stays as it is.
+    """Run one of AutoAttack's attacks by itself; an image that it fails on is returned unperturbed.
 
     Args:
-        name: which one.
-        module: in eval; images in [0, 1] to logits, normalisation inside.
-        images: ``(B, C, H, W)`` in [0, 1].
-        labels: true labels, int64 ``(B,)``.
-        size: radius of the ball, in units of the image range.
-        norm: ``linf`` or ``l2``.
-        seed: of its randomness; torch's own generator is left as it was.
-        options: attributes of the attack, such as ``n_iter`` or ``n_queries``.
+        name: Name of the attack: ``apgd-ce``, ``apgd-dlr``, ``fab`` or ``square``.
+        module: The network in eval mode: images in [0, 1] to logits, with its normalisation inside.
+        images: Images in [0, 1], ``(B, C, H, W)``.
+        labels: True labels, int64 ``(B,)``.
+        eps: Radius of the ball, in units of the image range.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        seed: Seed of the attack's randomness; torch's global generator is left as it was.
+        options: Attributes of the attack, such as ``n_iter`` or ``n_queries``.
 
     Raises:
         MissingExtraError: pyautoattack is not installed.
-        UnknownNameError: no such attack, option or norm.
-        ValueRangeError: images outside [0, 1].
+        UnknownNameError: The attack, the norm or an option is not known.
+        ValueRangeError: The images leave [0, 1].
     """
-    allowed = _anywhere(images, size)
+    allowed = _unconfined(images, eps)
     if name not in _MEMBERS or norm not in ("linf", "l2"):
-        raise UnknownNameError(f"no {name!r} in {norm!r}; there are {', '.join(_MEMBERS)} in linf and l2")
+        raise UnknownNameError(
+            f"AutoAttack has no {name!r} in {norm!r}; there are {', '.join(_MEMBERS)} in linf and l2"
+        )
     suite = library("pyautoattack", EXTRA).AutoAttack(
-        module, attacks=[], version="custom", norm={"linf": "Linf", "l2": "L2"}[norm], eps=size, device=images.device
+        module, attacks=[], version="custom", norm={"linf": "Linf", "l2": "L2"}[norm], eps=eps, device=images.device
     )
     part, preset = _MEMBERS[name]
     attack = getattr(suite, part)
@@ -113,6 +115,6 @@ def autoattack(
     return allowed.result(module, found.detach() - images, labels, False)
 
 
-def _anywhere(images: Tensor, size: float | None) -> Constraint:
-    """The libraries keep to their balls themselves; what is checked here are the images."""
-    return Constraint(images, size or 0.0, "l2", None)
+def _unconfined(images: Tensor, eps: float | None) -> Constraint:
+    """Check the images; the libraries keep to their balls themselves."""
+    return Constraint(images, eps or 0.0, "l2", None)

@@ -1,4 +1,4 @@
-"""What every gradient attack needs: the loss it climbs, and where its perturbation may go."""
+"""Parts shared by all attacks: the gradient of the loss, and the set that perturbations are confined to."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from ..subspaces import Subspace, nearest, norms
 from ..subspaces.box import Norm
 
 Model = Callable[[Tensor], Tensor]
-"""Images ``(B, C, H, W)`` in [0, 1] to logits ``(B, K)``; its normalisation is inside it."""
+"""A network: images ``(B, C, H, W)`` in [0, 1] to logits ``(B, K)``, with its normalisation inside."""
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack found.
+    """Result of an attack.
 
     Attributes:
-        images: attacked images, in [0, 1] to the last bit, ``(B, *shape)``.
-        perturbation: the attacked less the given images, ``(B, *shape)``.
-        success: whether the label is wrong (untargeted) or the target's (targeted), bool ``(B,)``.
-        residual: share of the perturbation outside the subspace it is confined to, the largest; 0 without one.
+        images: Attacked images, in [0, 1] to the last bit, ``(B, *shape)``.
+        perturbation: Attacked images minus the given ones, ``(B, *shape)``.
+        success: Whether the label is wrong (untargeted) or the target's (targeted), bool ``(B,)``.
+        residual: Largest share over the batch of a perturbation's norm that lies outside the subspace it is confined
+            to; 0 without a subspace.
     """
 
     images: Tensor
@@ -39,20 +40,20 @@ class Constraint:
     """Pixel range ∩ ball ∩ subspace around given images.
 
     Attributes:
-        images: ``(B, *shape)`` in [0, 1].
-        size: radius of the ball, in units of the image range.
-        norm: ``linf`` or ``l2``.
-        subspace: to confine the perturbation to, or None.
+        images: Images in [0, 1], ``(B, *shape)``.
+        eps: Radius of the ball, in units of the image range.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        subspace: The subspace that perturbations are confined to; None for no confinement.
     """
 
     images: Tensor
-    size: float
+    eps: float
     norm: Norm
     subspace: Subspace | None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.size < float("inf"):
-            raise ValueRangeError(f"the size of an attack must be a number of at least 0, got {self.size}")
+        if not 0 <= self.eps < float("inf"):
+            raise ValueRangeError(f"eps of an attack must be a finite number of at least 0, got {self.eps}")
         if bool(torch.isnan(self.images).any()) or self.images.min() < 0 or self.images.max() > 1:
             raise ValueRangeError(
                 f"attacks need images in [0, 1], got values from {float(self.images.min()):.4g} to "
@@ -60,27 +61,27 @@ class Constraint:
             )
 
     def nearest(self, perturbation: Tensor, tolerance: float) -> Tensor:
-        """The allowed perturbation nearest to one."""
+        """Project a perturbation on the allowed set."""
         low, high = -self.images, 1 - self.images
-        return nearest(perturbation, self.subspace, low, high, self.size, self.norm, tolerance).value
+        return nearest(perturbation, self.subspace, low, high, self.eps, self.norm, tolerance).value
 
     def of(self, images: Tensor, joint: bool = True) -> Constraint:
-        """The same for the numbered images ``(b,)``; without the subspace if not ``joint``."""
+        """Return the constraint of the images at given indices ``(b,)``; without the subspace unless ``joint``."""
         return replace(self, images=self.images[images], subspace=self.subspace if joint else None)
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """The gradient's part inside the subspace."""
+        """Project a gradient on the subspace."""
         return gradient if self.subspace is None else self.subspace.project(gradient)
 
     def result(self, model: Model, perturbation: Tensor, labels: Tensor, targeted: bool) -> Attacked:
-        """Measure an attack's outcome on the images that really come out."""
+        """Measure an attack's outcome on the images after rounding and clipping."""
         attacked, perturbation, residual = self.measured(perturbation)
         with torch.no_grad():
             hit = model(attacked).argmax(1) == labels
         return Attacked(attacked, perturbation, hit if targeted else ~hit, residual)
 
     def measured(self, perturbation: Tensor) -> tuple[Tensor, Tensor, float]:
-        """The images that really come out, their perturbation, and the largest share of its norm off the subspace."""
+        """Return the clipped images, their perturbation, and the largest share of its norm outside the subspace."""
         attacked = (self.images + perturbation).clamp(0, 1)
         perturbation = attacked - self.images
         if self.subspace is None or not len(perturbation):
@@ -90,16 +91,16 @@ class Constraint:
 
 
 def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
-    """The gradient that raises the loss (untargeted) or lowers it (targeted), ``(B, *shape)``.
+    """Compute the gradient that raises the cross-entropy (untargeted) or lowers it (targeted), ``(B, *shape)``.
 
     Args:
-        model: images to logits.
-        images: ``(B, *shape)``.
-        labels: true ones, or targets, int64 ``(B,)``.
-        targeted: which of both.
+        model: The network: images to logits.
+        images: Images, ``(B, *shape)``.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        targeted: Whether the labels are targets to be reached.
 
     Raises:
-        ShapeError: there is not one label an image.
+        ShapeError: The number of labels differs from the number of images.
     """
     one_label_each(images, labels)
     with torch.enable_grad():
@@ -110,17 +111,17 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
 
 
 def one_label_each(images: Tensor, labels: Tensor) -> None:
-    """Check labels.
+    """Check that there is one label per image.
 
     Raises:
-        ShapeError: there is not one label an image.
+        ShapeError: The number of labels differs from the number of images.
     """
     if labels.shape != images.shape[:1]:
-        raise ShapeError(f"attacks need one label an image, got {tuple(labels.shape)} for {tuple(images.shape)}")
+        raise ShapeError(f"attacks need one label per image, got {tuple(labels.shape)} for {tuple(images.shape)}")
 
 
 def unit(v: Tensor, norm: Norm) -> Tensor:
-    """The steepest step of size 1: the sign for L∞, the direction for L2."""
+    """Return the steepest step of size 1: the sign for L∞, the normalised vector for L2."""
     if norm == "linf":
         return v.sign()
     return v / norms(v, "l2").clamp(min=torch.finfo(v.dtype).tiny)

@@ -1,4 +1,4 @@
-"""What attacks that see a model's scores alone have in common: the margin they lower, and queries counted exactly."""
+"""Parts shared by score-based (black-box) attacks: the margin that they lower, and an exact count of queries."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from .gradient import Attacked, Constraint, Model
 
 @dataclass(frozen=True)
 class Queried(Attacked):
-    """What an attack found that sees scores alone.
+    """Result of a score-based attack.
 
     Attributes:
-        queries: images sent to the model, of each given one up to its success or to the last, int64 ``(B,)``.
+        queries: Number of queries per image, up to its success or to the last one, int64 ``(B,)``.
     """
 
     queries: Tensor
 
 
 class Oracle:
-    """A model that answers with scores and counts what it is asked.
+    """A model that answers with scores and counts the queries.
 
     Args:
-        model: images in [0, 1] to scores ``(B, K)``; its normalisation is inside it.
-        labels: true ones, or targets, int64 ``(B,)``.
-        targeted: whether labels are targets.
-        most: queries allowed, an image.
+        model: The network: images in [0, 1] to scores ``(B, K)``, with its normalisation inside.
+        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        targeted: Whether the labels are targets to be reached.
+        most: Largest number of queries per image.
 
     Raises:
-        ValueRangeError: not one query is allowed.
+        ValueRangeError: ``most`` is below 1.
     """
 
     def __init__(self, model: Model, labels: Tensor, targeted: bool, most: int) -> None:
@@ -43,15 +43,15 @@ class Oracle:
 
     @torch.no_grad()
     def margin(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """One query for each of the numbered images ``(b,)``.
+        """Send one query for each of the images at given indices.
 
         Args:
-            x: what is asked, ``(b, *shape)``.
-            images: for which.
+            x: The queries, ``(b, *shape)``.
+            images: Indices of the images that they belong to, int64 ``(b,)``.
 
         Returns:
-            How far the attack is from its end, ``(b,)``: the true label's score less the largest other (untargeted),
-            or the largest other less the target's; and whether it is there, bool ``(b,)``.
+            The margin ``(b,)``: the true label's score minus the largest other score (untargeted), or the largest other
+            score minus the target's (targeted); and whether the attack has succeeded, bool ``(b,)``.
         """
         self.queries[images] += 1
         scores, labels = self.model(x), self.labels[images]
@@ -61,11 +61,11 @@ class Oracle:
         return (other - own, hit) if self.targeted else (own - other, ~hit)
 
     def left(self, images: Tensor) -> int:
-        """Queries left to each of the images that have asked equally often."""
+        """Return the number of queries left to each of the images, which have been queried equally often."""
         return self.most - int(self.queries[images].max()) if len(images) else 0
 
 
 def queried(allowed: Constraint, perturbation: Tensor, success: Tensor, queries: Tensor) -> Queried:
-    """An attack's outcome, as it was seen when it was asked for."""
+    """Assemble the result of a score-based attack; success is as observed at the query."""
     attacked, perturbation, residual = allowed.measured(perturbation)
     return Queried(attacked, perturbation, success, residual, queries)

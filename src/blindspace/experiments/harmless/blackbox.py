@@ -90,9 +90,9 @@ def _attacked(s: Blackbox, name: str, attack: str, kind: str, report: Report) ->
     )
     if attack == "simba":
         # What clipping puts outside matters to the harmless space alone, and is measured for the others.
-        out: Queried = run(step=s.step * factor, joint=harmless, directions=_directions(kind, found))
+        out: Queried = run(step_size=s.step * factor, joint=harmless, directions=_directions(kind, found))
     else:
-        out = run(pairs=s.pairs, reach=s.step * factor)
+        out = run(pairs=s.pairs, sigma=s.step * factor)
     gradient = None if space is None or harmless else slopes(found)
     # Of what the network sees no gradient has anything outside.
     known = torch.ones(int(kind == "effective"))

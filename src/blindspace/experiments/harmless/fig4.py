@@ -66,7 +66,7 @@ def _attacked(s: Contour, network: Network) -> tuple[Tensor, Tensor]:
     """Images and the perturbations of PGD, float64."""
     chosen = images("cifar10", s.preset, s.count)
     x, y = chosen.tensor(), chosen.targets()
-    found = pgd(network.module, x, y, steps=s.steps, step=1 / 255, generator=s.generator("attack"))
+    found = pgd(network.module, x, y, steps=s.steps, step_size=1 / 255, generator=s.generator("attack"))
     return x.double(), found.perturbation.double()
 
 

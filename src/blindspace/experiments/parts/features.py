@@ -69,9 +69,9 @@ def feature_pgd(
     network: Network,
     features: Tensor,
     labels: Tensor,
-    size: Tensor,
+    eps: Tensor,
     steps: int = 20,
-    start: float = 0.001,
+    random_start: float = 0.001,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """PGD in L∞ on features, which have no range to be kept in (appendix F.2, Madry et al. 2018).
@@ -80,17 +80,17 @@ def feature_pgd(
         network: reads features.
         features: ``(B, *shape)``, of the network's own precision.
         labels: int64 ``(B,)``.
-        size: radius of the ball, each sample's own, ``(B, 1, …, 1)``; a step is an eighth of it, as 1/255 of 8/255.
+        eps: Radius of the ball per sample, ``(B, 1, …, 1)``; the step size is an eighth of it, as 1/255 of 8/255.
         steps: how many.
-        start: standard deviation of the Gaussian start where ``size`` is 8/255; in proportion to it elsewhere.
+        random_start: Standard deviation of the Gaussian starting point for eps = 8/255; proportional to eps otherwise.
         generator: of the start.
 
     Returns:
         The perturbation ``(B, *shape)``.
     """
     noise = torch.randn(features.shape, generator=generator, dtype=features.dtype)
-    delta = start * noise * size / (8 / 255)
+    delta = random_start * noise * eps / (8 / 255)
     for _ in range(steps):
         gradient = ascent(network.module, features + delta, labels, targeted=False)
-        delta = torch.minimum(torch.maximum(delta + size / 8 * gradient.sign(), -size), size)
+        delta = torch.minimum(torch.maximum(delta + eps / 8 * gradient.sign(), -eps), eps)
     return delta

@@ -34,7 +34,7 @@ class Blackbox(Settings):
         seeds: attacks on each image; of the controls one.
         queries: allowed an image.
         size: of the perturbation in L2, for 3072 values; for more in proportion to the square root of their number.
-        step: of SimBA, and reach of NES, likewise.
+        step: step size of SimBA and search radius sigma of NES, scaled likewise.
         pairs: of NES, a step.
         harmless_count: images of the control that is confined to the harmless space.
         harmless_queries: allowed there to SimBA; to NES five times as many.

@@ -68,11 +68,11 @@ def fgsm_images(s: NormSaving, a: Subject) -> Tensor:
 def _pgd(norm: Norm, s: NormSaving, a: Subject) -> Tensor:
     # No random start, which would put its own share there.
     size = _l2(s, a) if norm == "l2" else s.size
-    return pgd(a.network.module, a.x, a.y, size, s.steps, norm=norm, start=0.0).images
+    return pgd(a.network.module, a.x, a.y, size, s.steps, norm=norm, random_start=0.0).images
 
 
 def _feature_pgd(s: NormSaving, a: Subject) -> Tensor:
-    return a.x + feature_pgd(a.network, a.x, a.y, a.ball, s.steps, start=0.0)
+    return a.x + feature_pgd(a.network, a.x, a.y, a.ball, s.steps, random_start=0.0)
 
 
 def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSaving, a: Subject) -> Tensor:

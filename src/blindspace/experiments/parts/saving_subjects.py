@@ -130,7 +130,7 @@ def _features(s: NormSaving, name: str, count: int, report: Report) -> Subject:
     x, y = x[right], y[right]
     two = cut(network, CUTS[name])
     z = two.head.outputs(x)
-    delta = pgd(network.module, x, y, s.size, s.steps, start=0.0).perturbation
+    delta = pgd(network.module, x, y, s.size, s.steps, random_start=0.0).perturbation
     noise = gaussian(delta, s.generator(name, "carried"))
     carried = {key: two.head.outputs(x + d) - z for key, d in (("PGD-20 L∞ on images", delta), ("Gaussian", noise))}
     # Appendix F.2 scales images to features by the largest feature of the sample.

@@ -134,6 +134,8 @@ def _confined(s: NormSaving, name: str, count: int, report: Report) -> Kept:
         for budget in s.budgets:
             report(index, len(KINDS), kind)
             size = l2_size(budget, n)
-            attacked = pgd(module, found.images, found.labels, size, s.steps, norm="l2", subspace=space, start=0.0)
+            attacked = pgd(
+                module, found.images, found.labels, size, s.steps, norm="l2", subspace=space, random_start=0.0
+            )
             arrays[f"{kind}|{budget}"] = attacked.success
     return Kept({"dim": found.effective.dim, "n": n}, arrays)
