@@ -551,7 +551,11 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     "pickled weights": (written("net.pt"), ("audit", "mnist-mlp", "--weights", "net.pt"), "no .safetensors file"),
     "soft bound no number": (nothing, ("audit", "mnist-mlp", "--soft", "few"), "'few'"),
     "soft bound not above 0": (nothing, ("audit", "mnist-mlp", "--soft", "0"), "above 0"),
-    "spectrum no picture": (nothing, ("audit", "mnist-mlp", "--spectrum", "s.txt"), "s.txt is no picture's name"),
+    "spectrum no picture": (
+        nothing,
+        ("audit", "mnist-mlp", "--spectrum", "s.txt"),
+        "s.txt is not the name of a picture",
+    ),
     "missing weights": (nothing, ("audit", "mnist-mlp", "--weights", "w.safetensors"), "w.safetensors does not exist"),
     "weights of another": (
         wrong_weights,

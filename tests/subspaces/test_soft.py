@@ -575,7 +575,7 @@ def test_pictures_that_cannot_be_drawn(tmp_path: Path) -> None:
     from blindspace.report.spectrum import draw
 
     curve = Spectrum(4, (1, 4), (2.0, 1.0), 0.0, "exact", "by hand")
-    with pytest.raises(ValueRangeError, match="no picture's name"):
+    with pytest.raises(ValueRangeError, match="not the name of a picture"):
         draw(curve, None, tmp_path / "spectrum.txt")
     with pytest.raises(ValueRangeError, match="60 inputs, the spectrum of one of 4"):
         draw(curve, soft_dimension(map_of("linear-wide")), tmp_path / "spectrum.png")

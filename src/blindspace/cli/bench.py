@@ -15,7 +15,8 @@ from ..errors import ValueRangeError
 from ..experiments.bench.rivals import RIVALS
 from ..experiments.bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
 from ..experiments.bench.run import bench as measure
-from ..report.bench import check, draw
+from ..report.bench import draw
+from ..report.picture import check_picture
 from .output import JsonOption, SeedOption, console, progress, writable_file, write_json
 
 
@@ -39,7 +40,7 @@ def bench(
     """What a projection costs, as a ratio to one forward and one adjoint of the layer (LB), float64."""
     chosen = select(cases, _sides(sizes))
     if picture is not None:
-        check(picture)
+        check_picture(picture)
         if not any(case.side for case in chosen):
             raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
     rows: list[BenchRow] = []

@@ -20,8 +20,8 @@ from ..evidence._inspect import inspect as measure
 from ..evidence._verify import verify
 from ..evidence.detection import detect
 from ..networks import Network, harmless, load
-from ..report.bench import check
 from ..report.inspect import detection_table, draw, table
+from ..report.picture import check_picture
 from ..subspaces import Subspace
 from .output import (
     InputShapeOption,
@@ -81,7 +81,7 @@ def inspect(
 ) -> None:
     """Whether something is hidden where the network cannot see; exit code 1 if an image looks like it."""
     if picture is not None:
-        check(picture)
+        check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     named = load_images(images, network, pixel_range=False)
     names, x = [image.name for image in named], stack(named)

@@ -10,8 +10,8 @@ from rich.markup import escape
 
 from ..evidence._leakage import leakage as measure
 from ..networks import load
-from ..report.bench import check
 from ..report.leakage import draw, summary, table
+from ..report.picture import check_picture
 from .output import (
     InputShapeOption,
     JsonOption,
@@ -53,7 +53,7 @@ def leakage(
 ) -> None:
     """What an attacker recovers of protected images, with the network's weights and without."""
     if picture is not None:
-        check(picture)
+        check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     before = load_images([first], network)
     after = paired(before, load_images([second], network))

@@ -1,5 +1,6 @@
 """Floor 6: what can be claimed afterwards."""
 
+from ._audit import Audit, audit
 from ._canonical import Canonical, canonical
 from ._fingerprint import fingerprint
 from ._identify import Identification, Probe, identify, probe
@@ -12,6 +13,7 @@ from .energy import Energies, blind_energy
 from .prior import Prior
 
 __all__ = [
+    "Audit",
     "Canonical",
     "Energies",
     "Evidence",
@@ -22,6 +24,7 @@ __all__ = [
     "Probe",
     "Reference",
     "Similarity",
+    "audit",
     "blind_energy",
     "canonical",
     "complete",

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtraError, ValueRangeError
+from ..errors import ValueRangeError
 from ..experiments.bench.run import BenchRow, RivalRow
 from ..experiments.results.pictures import MUTED, RULE, End, name_ends
-from ..files import writing
+from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 _OURS, _BOUND = "#1f5fbf", "#8a9099"
 _RIVALS = {
@@ -37,23 +35,6 @@ class _Line:
     dashed: bool = False
 
 
-def check(path: Path) -> None:
-    """Refuse, before the work, a picture that could not be drawn.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-        ValueRangeError: the name does not end like a picture's.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueRangeError(f"{path} is no picture's name; end it in {', '.join(SUFFIXES)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "the picture needs matplotlib, which is not installed: pip install 'blindspace[plot]'"
-        ) from error
-
-
 def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> None:
     """Draw set-up, cost of an image and memory against the side of the image, all logarithmic.
 
@@ -67,7 +48,7 @@ def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> No
         ValueRangeError: no row has a side, or the name is no picture's.
         FileError: the picture cannot be written.
     """
-    check(path)
+    check_picture(path)
     rows = sorted((row for row in rows if row.side is not None), key=lambda row: row.side or 0)
     if not rows:
         raise ValueRangeError("the picture shows cost against image size; measure some sizes (--sizes)")
@@ -83,8 +64,7 @@ def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> No
     if any(not finished for lines in _panels(rows, rivals).values() for line in lines for *_, finished in line.points):
         note = "hollow: stopped before it was done, so at least this"
         figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
-    with writing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, facecolor="white")
+    save_figure(figure, path)
 
 
 def _panels(rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> dict[str, list[_Line]]:

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from ..data import ImageSet, samples
-from ..evidence import Evidence, verify
+from ..evidence import Audit, Evidence, audit, verify
 from ..files import writing
 from ..networks import Network, load
 from ..perturbations import harmless_noise
+from ..progress import Progress
 from ..subspaces import norms
-from .audit import Audit, Progress, audit
 from .figures import Example, charts, example
 from .page import render, require
 
@@ -142,7 +142,12 @@ def run_demo(
     gallery: list[Example] = []
     strip: list[Example] = []
     with writing(Path(out) / "index.html") as html, writing(Path(out) / "demo.json") as data:
-        found = audit(network, with_layers, seed, lambda done, total, what: tell(done, total + len(ALPHAS), what))
+        found = audit(
+            network,
+            layers=with_layers,
+            seed=seed,
+            progress=lambda done, total, what: tell(done, total + len(ALPHAS), what),
+        )
         before, generator = len(found.layers) + 1, torch.Generator().manual_seed(seed)
         for index, alpha in enumerate(ALPHAS):
             tell(before + index, before + len(ALPHAS), f"size {alpha * UNIT:.3f}")

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from ..evidence._inspect import Inspection
 from ..evidence.detection import Detection
-from ..files import writing
-from .bench import check
+from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +81,7 @@ def draw(
         ValueRangeError: the name is no picture's.
         FileError: the picture cannot be written.
     """
-    check(path)
+    check_picture(path)
     from matplotlib.figure import Figure
 
     count = min([shown, *(len(images) for _, images in cleaned)])
@@ -93,8 +92,7 @@ def draw(
     _histogram(figure.add_axes((0.53, bottom, 0.45, up)), found, threshold)
     for down, (title, images) in enumerate(cleaned):
         _row(figure, title, images[:count], (high - 4.5 - 1.25 * (down + 1)) / high, 1.15 / high)
-    with writing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, facecolor="white")
+    save_figure(figure, path)
 
 
 def _curves(axes: Axes, found: Sequence[Detection]) -> None:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from ..errors import ValueRangeError
 from ..evidence._leakage import ANYONE, CONTROL, NATURAL, PAIRS, VISIBLE, WITH, WITHOUT, Leakage, Recovery
-from ..files import writing
-from .bench import check
+from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +86,7 @@ def draw(leakage: Leakage, path: Path, shown: int = SHOWN) -> None:
         ValueRangeError: the name is no picture's, none is to be shown, or the images have neither 1 channel nor 3.
         FileError: the picture cannot be written.
     """
-    check(path)
+    check_picture(path)
     count = min(shown, len(leakage.originals))
     channels, height, width = leakage.originals.shape[1:]
     if channels not in (1, 3) or count < 1:
@@ -110,8 +109,7 @@ def draw(leakage: Leakage, path: Path, shown: int = SHOWN) -> None:
                 axes.text(0.5, -0.04, _figures(row, down), transform=place, ha="center", va="top", size=8, color=_MUTED)
             if down == 0:
                 axes.set_title(title, size=8.5, color=_INK, pad=6)
-    with writing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=130, facecolor="white")
+    save_figure(figure, path, dpi=130)
 
 
 def _figures(row: Recovery, index: int) -> str:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ValueRangeError
-from ..files import writing
 from ..subspaces.epsilon_nullity import EpsilonNullity, Spectrum
-from .bench import check
+from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +36,7 @@ def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
         ValueRangeError: the name is no picture's, the map is zero, or the thresholds are another map's.
         FileError: the picture cannot be written.
     """
-    check(path)
+    check_picture(path)
     if not spectrum.norm > 0:
         raise ValueRangeError("every singular value is 0; there is no spectrum to draw")
     if soft is not None and soft.ambient_dim != spectrum.ambient_dim:
@@ -65,8 +64,7 @@ def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
         _mark(axes, soft, marks)
     origin = "estimated quantiles" if spectrum.kind == "estimated" else "exact to rounding"
     figure.text(0.08, 0.93, f"singular values, {origin} ({spectrum.method})", size=11, color=_MUTED)
-    with writing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110, facecolor="white")
+    save_figure(figure, path)
 
 
 def _style(axes: Axes) -> None:

@@ -1,0 +1,191 @@
+"""The audit of a network: the nullspaces of its affine front and of each of its linear layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..maps import LinearMap, Shape
+from ..networks import LayerReport, Network, ends, front, load, measure
+from ..networks import layers as linear_layers
+from ..progress import Progress
+from ..subspaces import EpsilonNullity, Spectrum, Subspace, nullspace, soft_dimension
+from ..subspaces import spectrum as spectrum_of
+
+PROBES = 4
+"""Number of inputs on which the residual and the response of the outputs are measured."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """Response of a network's outputs, in its own precision, to harmless perturbations of four inputs.
+
+    The inputs are one of zeros and uniformly random ones.
+
+    Attributes:
+        size: L∞ norm of the harmless perturbations, which are random.
+        harmless: largest change of any output under the harmless perturbations.
+        noise: largest change of any output under Gaussian noise of the same L2 norms, the control.
+        labels_changed: number of inputs whose largest output moves to another class under the harmless perturbation.
+        inputs: number of inputs.
+    """
+
+    size: float
+    harmless: float
+    noise: float
+    labels_changed: int
+    inputs: int
+
+    def to_dict(self) -> dict[str, float]:
+        """The attributes as plain values for JSON."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What a network cannot see, and how that is certified.
+
+    Attributes:
+        model: name of the network.
+        input_shape: shape of one input.
+        input: what the input is: pixels, samples, token embeddings or features.
+        operator: the affine front.
+        ends: the values at which the front ends, each with the non-affine operations that read it.
+        space: nullspace of the front, harmless for the whole network.
+        residual: ‖A P v‖ / (‖A‖ ‖v‖), the largest over four Gaussian vectors v, computed in float64.
+        shown: response of the outputs to harmless perturbations; None if the nullspace is trivial.
+        soft: ε-nullity of the front at the given thresholds; None if there were none.
+        spectrum: singular values of the front; None if they were not asked for.
+        layers: one report per linear layer; empty if layers were not asked for.
+    """
+
+    model: str
+    input_shape: Shape
+    input: str
+    operator: LinearMap
+    ends: dict[str, list[str]]
+    space: Subspace
+    residual: float
+    shown: Response | None
+    soft: EpsilonNullity | None
+    spectrum: Spectrum | None
+    layers: tuple[LayerReport, ...]
+
+    @property
+    def formula_dim(self) -> int:
+        """The value of the formula in − out, at least 0; it is no certificate (corollaries 1 and 2)."""
+        return max(self.operator.in_dim - self.operator.out_dim, 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The audit as plain values, which is the schema of ``audit --json``."""
+        certificate = self.space.certificate
+        found: dict[str, Any] = {
+            "model": self.model,
+            "input_shape": list(self.input_shape),
+            "input": self.input,
+            "front": {
+                "in_dim": self.operator.in_dim,
+                "out_dim": self.operator.out_dim,
+                "rank": certificate.rank,
+                "dim": self.space.dim,
+                "fraction": self.space.dim / self.operator.in_dim,
+                "formula_dim": self.formula_dim,
+                "ends": self.ends,
+                "solver": self.space.solver,
+                "reason": self.space.reason,
+                "residual": self.residual,
+                "certificate": certificate.to_dict(),
+            },
+            "shown": None if self.shown is None else self.shown.to_dict(),
+            "soft": None if self.soft is None else self.soft.to_dict(),
+            "layers": [layer.to_dict() for layer in self.layers],
+        }
+        return found if self.spectrum is None else {**found, "spectrum": self.spectrum.to_dict()}
+
+
+def audit(
+    network: Network | nn.Module | str | Path,
+    input_shape: Sequence[int] | None = None,
+    *,
+    layers: bool = True,
+    solver: str | None = None,
+    soft: Sequence[float] = (),
+    spectrum: bool = False,
+    thorough: bool = False,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Audit:
+    """Find and certify what a network cannot see.
+
+    Args:
+        network: a ``Network``, a torch module with its ``input_shape``, or whatever else ``load`` takes.
+        input_shape: shape of one input, without the batch; needed for a torch module.
+        layers: whether every linear layer is measured at its own input as well.
+        solver: solver of the front, one of ``solvers.NAMES``; chosen by structure, size and memory if None.
+        soft: thresholds, in units of ‖A‖, at which the ε-nullity of the front is determined.
+        spectrum: whether the singular values of the front are computed as well.
+        thorough: whether large layers with as many outputs as inputs are measured, which may take minutes each.
+        seed: seed of the noise on which the residual and the outputs are measured.
+        progress: called before each step.
+
+    Raises:
+        UnsupportedLayerError: the network cannot be followed.
+        TooLargeError: no solver serves a front of this size.
+    """
+    network = network if isinstance(network, Network) else load(network, input_shape)
+    tell = progress or (lambda done, total, what: None)
+    found = linear_layers(network) if layers else []
+    operator = front(network)
+    tell(0, len(found) + 1, "affine front")
+    space = nullspace(operator, solver=solver)
+    noise = torch.randn(PROBES, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    residual = space.residual(noise)
+    shown = _response(network, space, noise, seed) if space.dim else None
+    counted = soft_dimension(operator, soft) if soft else None
+    curve = spectrum_of(operator) if spectrum else None
+    reports = []
+    measured = measure(found, thorough)
+    for index, layer in enumerate(found):
+        tell(1 + index, len(found) + 1, layer.name)
+        reports.append(next(measured))
+    tell(len(found) + 1, len(found) + 1, "done")
+    return Audit(
+        model=network.name,
+        input_shape=network.input_shape,
+        input=network.space,
+        operator=operator,
+        ends=ends(network),
+        space=space,
+        residual=residual,
+        shown=shown,
+        soft=counted,
+        spectrum=curve,
+        layers=tuple(reports),
+    )
+
+
+def _response(network: Network, space: Subspace, noise: Tensor, seed: int, size: float = 1.0) -> Response:
+    """The response to the harmless part of ``noise``, at an input of zeros and at uniformly random ones."""
+    generator = torch.Generator().manual_seed(seed + 1)
+    inputs = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
+    inputs[0] = 0  # many networks respond here that bright noise has driven into saturation
+    delta = space.project(noise)
+    ones = (-1, *[1] * (delta.ndim - 1))
+    delta = size * delta / delta.flatten(1).abs().amax(1).reshape(ones)
+    other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
+    other = other * (delta.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)).reshape(ones)
+    before, harmless, control = (
+        network.outputs(batch).flatten(1) for batch in (inputs, inputs + delta, inputs + other)
+    )
+    return Response(
+        size=size,
+        harmless=float((harmless - before).abs().max()),
+        noise=float((control - before).abs().max()),
+        labels_changed=int((harmless.argmax(1) != before.argmax(1)).sum()),
+        inputs=len(inputs),
+    )
