@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.maps import Composed, Convolution, Gather, LinearMap, Padding
-from blindspace.networks import Network, ends, record
-from blindspace.networks.following.affine import front_values
+from blindspace.networks import Network, ends
+from blindspace.networks.affine_graph import front_values
 
 Function = Callable[[Tensor], Tensor]
 IMAGE = (3, 8, 6)
@@ -264,7 +264,8 @@ def test_what_reads_the_front_is_named() -> None:
 
 def test_a_network_is_recorded_once() -> None:
     net = network(kernel)
-    assert record(net) is record(net)
+    assert net.record() is net.record()
+    assert net.front is net.front is bs.front(net)
 
 
 def test_values_worked_out_from_others_are_left_out() -> None:
@@ -272,5 +273,5 @@ def test_values_worked_out_from_others_are_left_out() -> None:
         y = kernel(x)
         return y.relu().sum() + y.mean().tanh() + (2 * y + 1).sigmoid().sum()
 
-    values = front_values(record(network(function)).graph)
+    values = front_values(network(function).record().graph)
     assert [value.shape for value in values] == [(4, 4, 3)]

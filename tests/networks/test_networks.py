@@ -369,6 +369,40 @@ def test_a_front_that_starts_non_linear_is_the_identity() -> None:
     assert isinstance(bs.front(bs.load(nn.ReLU(), IMAGE)), Identity)
 
 
+def test_modules_maps_and_subspaces_stand_for_networks() -> None:
+    linear = nn.Linear(4, 2)
+    by_network = bs.harmless(bs.load(linear, (4,)))
+    a = from_module(linear, (4,))
+    assert torch.equal(bs.front(linear, (4,)).to_dense(), a.to_dense())
+    for space in (bs.harmless(linear, input_shape=(4,)), bs.harmless(a)):
+        assert space.dim == by_network.dim == 2
+        assert torch.allclose(space.project(torch.eye(4)), by_network.project(torch.eye(4)))
+    other = nn.Sequential(nn.Linear(4, 1), nn.ReLU())
+    assert bs.harmless(linear, other, a, input_shape=(4,)).dim == 1
+    assert bs.load(other, (4,)).linear_map().out_shape == (1,)
+
+
+@pytest.mark.parametrize("ask", [bs.front, bs.harmless])
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (nn.Linear(4, 2), "a Linear needs the shape of its input"),
+        ("cifar-resnet", "a str is not a linear operator"),
+        (nn.Linear, "the class Linear is not a linear operator"),
+        (None, "a NoneType is not"),
+    ],
+)
+def test_what_is_no_network_is_refused_in_one_line(ask: Callable[..., Any], given: Any, named: str) -> None:
+    with pytest.raises(bs.BlindspaceError, match=named) as caught:
+        ask(given)
+    assert "\n" not in str(caught.value)
+
+
+def test_networks_of_different_input_shapes_are_refused_by_name() -> None:
+    with pytest.raises(ShapeError, match=r"different shapes: Sequential \(6,\), Dense \(4,\)"):
+        bs.harmless(bs.load(nn.Sequential(nn.Linear(6, 2)), (6,)), from_module(nn.Linear(4, 2), (4,)))
+
+
 def test_layers_in_training_do_not_belong_to_the_front() -> None:
     network = bs.load(nn.Sequential(nn.Dropout(), nn.Conv2d(3, 5, 4, 4)), IMAGE)
     network.module.train()

@@ -33,8 +33,7 @@ from blindspace.errors import (
 from blindspace.evidence import verify
 from blindspace.maps import Convolution, Identity, LinearMap, Padding, Rearrange, from_module
 from blindspace.networks import Normalise, harmless, layers
-from blindspace.networks.following.affine import Value, front_map
-from blindspace.networks.following.recording import Recording
+from blindspace.networks.affine_graph import Recording, Value, front_map
 from blindspace.networks.onnx import network as onnx_network
 from blindspace.networks.onnx import session as onnx_session
 from blindspace.networks.onnx.call import RULES

@@ -1,10 +1,10 @@
 """Floor 4: from a model to its maps."""
 
-from ._front import ends, front, harmless, record
+from ._front import ends, front, harmless
 from ._layers import LayerReport, layers, measure
 from ._load import load
+from .affine_graph import Layer, Recording
 from .builtin import BUILTIN, Recipe
-from .following.recording import Layer, Recording
 from .network import Network
 from .paper_networks import PAPER
 from .preprocessing_modules import CentreCrop, Normalise, Resize
@@ -28,6 +28,5 @@ __all__ = [
     "layers",
     "load",
     "measure",
-    "record",
     "train",
 ]

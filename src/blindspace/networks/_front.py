@@ -1,78 +1,82 @@
 """The affine front of a network: everything it does to an input before the first non-linear operation.
 
-Its nullspace is harmless for the whole network. Where branches leave, the front is all that they read, and its
-nullspace the intersection of theirs.
+The nullspace of the front is harmless for the whole network. Where several branches leave, the front consists of all
+values that they read, and its nullspace is the intersection of theirs.
 """
 
 from __future__ import annotations
 
-from weakref import WeakKeyDictionary
+from collections.abc import Sequence
+
+from torch import nn
 
 from ..errors import ShapeError
-from ..maps import LinearMap
+from ..maps import LinearMap, Operator, as_linear_map
 from ..subspaces import Subspace, nullspace
 from ..subspaces.combine import side_by_side
-from .following.affine import front_map, front_values
-from .following.recording import Recording
+from ._load import load
+from .affine_graph import front_values
 from .network import Network
 
-_recorded: WeakKeyDictionary[Network, Recording] = WeakKeyDictionary()
 
-
-def record(network: Network) -> Recording:
-    """A network followed from its input; once, however often it is asked for.
-
-    Raises:
-        UnsupportedLayerError: it cannot be followed, with the operation and the reason.
-    """
-    if network not in _recorded:
-        _recorded[network] = network.record()
-    return _recorded[network]
-
-
-def front(network: Network) -> LinearMap:
+def front(network: Operator, input_shape: Sequence[int] | None = None) -> LinearMap:
     """The linear part of the affine front.
 
     Args:
-        network: of any code, as long as it runs.
+        network: A ``Network`` of any code that runs, or a torch module, which is put in eval. A ``LinearMap`` is its
+            own front, and a ``Subspace`` stands for its annihilator.
+        input_shape: Shape of one input without the batch axis; a module needs it.
 
     Returns:
-        One map from the input, the identity where the network begins with something non-linear.
+        One map from the input; the identity if the network begins with something that is not affine.
 
     Raises:
-        UnsupportedLayerError: the network cannot be followed.
+        UnsupportedLayerError: The network cannot be followed.
+        ShapeError: A module comes without its input shape, or cannot read it.
+        BlindspaceError: The object is of another type.
     """
-    return front_map(record(network).graph)
+    followed = isinstance(network, nn.Module) and input_shape is not None
+    model = load(network, input_shape) if followed else network
+    return as_linear_map(model, input_shape)
 
 
 def ends(network: Network) -> dict[str, list[str]]:
-    """Where the front ends: the values that stand for it, and the operations that read them and are not affine.
+    """Where the front ends: the names of its values, and the operations that read each and are not affine.
 
     Raises:
-        UnsupportedLayerError: the network cannot be followed.
+        UnsupportedLayerError: The network cannot be followed.
     """
-    values = front_values(record(network).graph)
+    values = front_values(network.record().graph)
     return {value.name: list(dict.fromkeys(readers)) for value, readers in values.items()}
 
 
-def harmless(network: Network, *others: Network, solver: str | None = None) -> Subspace:
+def harmless(
+    network: Operator, *others: Operator, input_shape: Sequence[int] | None = None, solver: str | None = None
+) -> Subspace:
     """Every change of the input that the whole network cannot notice through its front (definition 1).
 
     Args:
-        network: of any code, as long as it runs.
-        others: further networks that shall not notice it either; they read inputs of the same shape.
-        solver: one of ``solvers.NAMES``; by structure, size and memory if None.
+        network: As in ``front``. A ``LinearMap`` stands for its nullspace, a ``Subspace`` for itself.
+        others: Further networks that must not notice the change either; they read inputs of the same shape.
+        input_shape: Shape of one input without the batch axis; modules need it.
+        solver: One of ``solvers.NAMES``; chosen by structure, size and memory if None.
 
     Returns:
-        The nullspace of the affine front; of several networks the intersection.
+        The nullspace of the affine front; for several networks the intersection of theirs.
 
     Raises:
-        UnsupportedLayerError: a network cannot be followed.
-        ShapeError: the networks read different shapes.
-        TooLargeError: no solver here serves a front of that size.
+        UnsupportedLayerError: A network cannot be followed.
+        ShapeError: The networks read different shapes, or a module comes without its input shape.
+        TooLargeError: No solver here serves a front of that size.
+        BlindspaceError: An object is of another type.
     """
-    fronts = [front(each) for each in (network, *others)]
+    models = (network, *others)
+    fronts = [front(model, input_shape) for model in models]
     if len({operator.in_shape for operator in fronts}) > 1:
-        read = ", ".join(f"{each.name} {each.input_shape}" for each in (network, *others))
+        read = ", ".join(f"{_name(model)} {a.in_shape}" for model, a in zip(models, fronts, strict=True))
         raise ShapeError(f"the networks read different shapes: {read}; give all the same --input-shape")
     return nullspace(side_by_side(fronts) if others else fronts[0], solver=solver)
+
+
+def _name(model: Operator) -> str:
+    return model.name if isinstance(model, Network) else type(model).__name__

@@ -12,8 +12,7 @@ from ..maps import LinearMap
 from ..solvers import Certificate
 from ..solvers.projectors import patchwise
 from ..subspaces import nullspace
-from ._front import record
-from .following.recording import Layer
+from .affine_graph import Layer
 from .network import Network
 
 QUICK = 4096
@@ -63,7 +62,7 @@ def layers(network: Network) -> list[Layer]:
     Raises:
         UnsupportedLayerError: the network cannot be followed.
     """
-    return list(record(network).layers)
+    return list(network.record().layers)
 
 
 def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerReport]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ShapeError
-from ..maps import Shape
+from ..maps import LinearMap, Shape
+from .affine_graph import Recording, front_map
 from .following.recorder import record_module
-from .following.recording import Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +58,35 @@ class Network:
         return copy.deepcopy(self.module).double()
 
     def record(self) -> Recording:
-        """The network followed from its input.
+        """The network followed from its input; it runs once, however often the recording is asked for.
 
         Raises:
-            UnsupportedLayerError: it cannot be followed, with the operation and the reason.
+            UnsupportedLayerError: The network cannot be followed; the message names the operation and the reason.
         """
-        return record_module(self)
+        return self._recording
+
+    @cached_property
+    def _recording(self) -> Recording:
+        try:
+            # Weights that the code computes while it runs are then as exact as the others.
+            return record_module(self.double, self.input_shape, torch.float64, self.name)
+        except Exception:  # code that insists on its own precision, or cannot be copied
+            return record_module(self.module, self.input_shape, self.dtype, self.name)
+
+    @cached_property
+    def front(self) -> LinearMap:
+        """The linear part of the affine front: one map from the input, computed once.
+
+        It is the identity if the network begins with something that is not affine.
+
+        Raises:
+            UnsupportedLayerError: The network cannot be followed.
+        """
+        return front_map(self.record().graph)
+
+    def linear_map(self) -> LinearMap:
+        """The affine front, so that a network may stand wherever a linear map is meant. As ``front``."""
+        return self.front
 
     def check(self, images: Tensor, name: str = "") -> Tensor:
         """``images`` if they are a batch the network can read; ``name`` says which ones in the message.

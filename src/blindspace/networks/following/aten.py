@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import BlindspaceError
 from ...maps import Diagonal, Jacobian, LinearMap, Padding, Rearrange, Shape, compose, gather
-from .affine import Value
+from ..affine_graph import Value
 from .aten_call import Call, expanded, value_shape
 from .aten_rules import RULES
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ...maps import LinearMap, Rearrange, Shape, gather
-from .affine import Value
+from ..affine_graph import Value
 
 
 @dataclass(eq=False)

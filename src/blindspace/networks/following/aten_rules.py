@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...maps import Dense, Diagonal, LinearMap, Rearrange, Resize, compose, from_module
-from .affine import Value
+from ..affine_graph import Value
 from .aten_call import Call, batched, expanded, value_shape
 
 Rule = Callable[[Call], LinearMap | None]

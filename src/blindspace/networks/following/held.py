@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .affine import AffineGraph, Value
+from ..affine_graph import AffineGraph, Value
 from .aten_call import value_shape
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .affine import Value
+from ..affine_graph import Value
 
 
 class Readers:

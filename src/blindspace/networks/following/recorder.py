@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,15 +20,11 @@ from torch.utils._pytree import tree_leaves
 
 from ...errors import BlindspaceError, UnsupportedLayerError, first_line
 from ...maps import LinearMap, Rearrange, Shape, from_module, is_affine
-from .affine import AffineGraph, Value
+from ..affine_graph import AffineGraph, Layer, Recording, Value
 from .aten import PASSED_ON, linear_part
 from .aten_call import Call, value_shape
 from .held import Held
 from .readers import Readers
-from .recording import Layer, Recording
-
-if TYPE_CHECKING:
-    from ..network import Network
 
 KINDS = (
     nn.Linear,
@@ -54,25 +50,20 @@ HARMLESS = ("is_same_size",)
 """Operations that write no tensor and say nothing of values."""
 
 
-def record_module(network: Network) -> Recording:
-    """Run a PyTorch network once and record it.
+def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, name: str) -> Recording:
+    """Run a PyTorch module once and record it.
 
     Args:
-        network: whose module takes ``(1, *input_shape)``.
+        module: The module, in eval; it takes ``(1, *input_shape)``.
+        input_shape: Shape of one input, without the batch.
+        dtype: Precision of the module's parameters, and so of the input it runs on.
+        name: What the network is called in messages.
 
     Raises:
-        UnsupportedLayerError: it cannot be run so, with the operation and the reason.
+        UnsupportedLayerError: The module's code cannot be followed; the message names the operation and the reason.
     """
-    try:
-        # Weights that the code works out as it runs are then as exact as the others.
-        return _run(network, network.double, torch.float64)
-    except Exception:
-        return _run(network, network.module, network.dtype)  # code that insists on its own precision
-
-
-def _run(network: Network, module: nn.Module, dtype: torch.dtype) -> Recording:
-    graph = AffineGraph(Value("input", network.input_shape))
-    start = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    graph = AffineGraph(Value("input", input_shape))
+    start = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     # With gradients no value leaves torch unseen: NumPy refuses such a tensor. In-place work refuses a leaf.
     x = start.requires_grad_() * 1
     recorder = Recorder(graph, module)
@@ -82,9 +73,7 @@ def _run(network: Network, module: nn.Module, dtype: torch.dtype) -> Recording:
             outputs = module(x)
     except Exception as error:  # the network's own code may raise anything
         where = f" beyond {recorder.last}" if recorder.last else ""
-        raise UnsupportedLayerError(
-            f"the code of {network.name} cannot be followed{where}: {first_line(error)}"
-        ) from error
+        raise UnsupportedLayerError(f"the code of {name} cannot be followed{where}: {first_line(error)}") from error
     recorder.ended(outputs)
     return Recording(graph, tuple(recorder.layers()))
 

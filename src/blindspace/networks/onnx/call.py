@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ShapeError, ValueRangeError
 from ...maps import LinearMap, Rearrange, Shape, compose
-from ..following.affine import Value
+from ..affine_graph import Value
 from .session import Array, is_standard, require
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import BlindspaceError, BlindspaceWarning
 from ...maps import LinearMap, Shape
-from ..following.affine import AffineGraph, Value
-from ..following.recording import Layer, Recording
+from ..affine_graph import AffineGraph, Layer, Recording, Value
 from . import resize as resize  # its rules register themselves, as those imported below do
 from .call import RULES, Call, Operand, Terms, is_still, value_shape
 from .moves import KEEPING

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Identity, LinearMap, Shape, compose, from_module
-from ..following.recording import Recording
+from ..affine_graph import Recording
 from ..network import Network
 from .graph import record_onnx
 from .runs import full_shape, network_input
@@ -122,12 +122,19 @@ class OnnxNetwork(Network):
         """The network followed from its input, by way of any preprocessing that stands before it.
 
         Args:
-            float_meaning: as of ``record_onnx``.
+            float_meaning: As in ``record_onnx``; the recording without it is made once.
 
         Raises:
-            UnsupportedLayerError: the runtime cannot run it, or the preprocessing is not affine.
-            ShapeError: the preprocessing does not fit.
+            UnsupportedLayerError: The runtime cannot run the network, or the preprocessing is not affine.
+            ShapeError: The preprocessing does not fit the network.
         """
+        return self._record(float_meaning) if float_meaning else self._recording
+
+    @cached_property
+    def _recording(self) -> Recording:
+        return self._record(float_meaning=False)
+
+    def _record(self, float_meaning: bool) -> Recording:
         if isinstance(self.module, OnnxModule):
             return record_onnx(self.model, self.input_shape, float_meaning)
         before = compose(*self._preprocessing())

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ...errors import ShapeError
-from ...maps import Diagonal, Gather, Identity, LinearMap, Padding, Rearrange, Shape, compose, summed, vstack
+from ..errors import ShapeError
+from ..maps import Diagonal, Gather, Identity, LinearMap, Padding, Rearrange, Shape, compose, summed, vstack
 
 
 @dataclass(eq=False)
@@ -77,6 +77,37 @@ class AffineGraph:
         """Says that an operation which is not linear reads a value."""
         if value.affine:
             self.front.setdefault(value, []).append(by)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One linear layer at its place in a network.
+
+    Attributes:
+        name: of the module or node, such as ``5.conv1``.
+        kind: class name of the module, or the operation's name.
+        operator: what it does to a perturbation of its input.
+        harmless_for_network: whether nothing else reads its input; where a skip connection carries the input past the
+            layer, a perturbation it cannot see still reaches the output.
+    """
+
+    name: str
+    kind: str
+    operator: LinearMap
+    harmless_for_network: bool
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A network followed from its input.
+
+    Attributes:
+        graph: what is affine in the input, and what reads it.
+        layers: the linear layers in the order they are called; one called twice stands there twice.
+    """
+
+    graph: AffineGraph
+    layers: tuple[Layer, ...]
 
 
 def front_values(graph: AffineGraph) -> dict[Value, list[str]]:
