@@ -35,9 +35,9 @@ def front(network: Operator, input_shape: Sequence[int] | None = None) -> Linear
         ShapeError: A module comes without its input shape, or cannot read it.
         BlindspaceError: The object is of another type.
     """
-    followed = isinstance(network, nn.Module) and input_shape is not None
-    model = load(network, input_shape) if followed else network
-    return as_linear_map(model, input_shape)
+    if isinstance(network, nn.Module) and input_shape is not None:
+        return load(network, input_shape).front
+    return as_linear_map(network, input_shape)
 
 
 def ends(network: Network) -> dict[str, list[str]]:
