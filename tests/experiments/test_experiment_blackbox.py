@@ -9,18 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless.blackbox import claims, rows, settings
-from blindspace.experiments.parts.confinement import (
-    behind,
-    everything,
-    kept_by,
-    low_frequency,
-    permuted,
-    random_subspace,
-    spanned,
-)
-from blindspace.experiments.parts.queries import (
+from blindspace.experiments.blackbox.queries import (
     CONTROLS,
     Blackbox,
     bootstrap,
@@ -30,7 +19,18 @@ from blindspace.experiments.parts.queries import (
     parts_of,
     ratio,
 )
-from blindspace.experiments.parts.targets import ROBUST
+from blindspace.experiments.blackbox.report import claims, rows, settings
+from blindspace.experiments.common.confinement import (
+    behind,
+    everything,
+    kept_by,
+    low_frequency,
+    permuted,
+    random_subspace,
+    spanned,
+)
+from blindspace.experiments.common.victims import ROBUST
+from blindspace.experiments.experiment import Kept
 from blindspace.maps import Resize
 from blindspace.subspaces import Subspace, nullspace
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from blindspace.experiments.common.models import examples
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import fig1
-from blindspace.experiments.harmless.fig1 import BEYOND, EXPERIMENT, INSIDE, NOISE, Fig1
-from blindspace.experiments.subjects import examples
+from blindspace.experiments.fig1 import report as fig1
+from blindspace.experiments.fig1.report import BEYOND, EXPERIMENT, INSIDE, NOISE, Fig1
 from blindspace.networks import Network, harmless
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from blindspace.data import ImageSet, samples
+from blindspace.experiments.common.dimensions import at_most, singular_values
+from blindspace.experiments.common.models import NAMED
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import fig2
-from blindspace.experiments.parts.dimensions import at_most, singular_values
-from blindspace.experiments.parts.steps import train_steps
-from blindspace.experiments.subjects import NAMED
+from blindspace.experiments.fig2 import report as fig2
+from blindspace.experiments.fig2.training import train_steps
 
 CHECKED = "mlp5-mnist-700"
 SETTINGS = fig2.Fig2(

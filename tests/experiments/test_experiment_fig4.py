@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless.fig4 import FIRST, LAST, WHOLE, Contour, claims, rows
-from blindspace.experiments.parts.contours import CONTROLS, PARALLEL, deviations, directions, examined, grids
+from blindspace.experiments.fig4.contours import CONTROLS, PARALLEL, deviations, directions, examined, grids
+from blindspace.experiments.fig4.report import FIRST, LAST, WHOLE, Contour, claims, rows
 from blindspace.maps import Dense
 from blindspace.subspaces import nullspace
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.errors import UnsupportedLayerError
+from blindspace.experiments.common.controls import shuffled
+from blindspace.experiments.common.features import cut, feature_pgd
+from blindspace.experiments.common.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless.fig5a import claims, draw, rows
-from blindspace.experiments.parts.controls import shuffled
-from blindspace.experiments.parts.features import cut, feature_pgd
-from blindspace.experiments.parts.flatness import CONTROLS, Case, Fig5a, cases, settings
-from blindspace.experiments.parts.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp
+from blindspace.experiments.fig5a.measure import CONTROLS, Case, Fig5a, cases, settings
+from blindspace.experiments.fig5a.report import claims, draw, rows
 from blindspace.networks import Network, harmless, layers
 from blindspace.networks.paper_networks import SKIPPED, convolutional
 from blindspace.subspaces import nullspace

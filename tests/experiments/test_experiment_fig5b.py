@@ -10,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from blindspace.experiments.common.magnitudes import Reading
+from blindspace.experiments.common.models import images
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import fig5b
-from blindspace.experiments.harmless.fig5b import (
+from blindspace.experiments.fig5b import report as fig5b
+from blindspace.experiments.fig5b.report import (
     CONTROLS,
     EPSILON,
     EQUAL,
@@ -30,8 +32,6 @@ from blindspace.experiments.harmless.fig5b import (
     rows,
     settings,
 )
-from blindspace.experiments.parts.magnitudes import Reading
-from blindspace.experiments.subjects import images
 from blindspace.maps import from_module
 from blindspace.networks import Network
 

@@ -12,9 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import structural_rank
 from torch import nn
 
-from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import formula
-from blindspace.experiments.parts.dimensions import (
+from blindspace.experiments.common.dimensions import (
     by_pattern,
     error,
     measured,
@@ -22,7 +20,9 @@ from blindspace.experiments.parts.dimensions import (
     singular_values,
     verdict,
 )
-from blindspace.experiments.parts.layer_samples import (
+from blindspace.experiments.experiment import Kept
+from blindspace.experiments.formula import report as formula
+from blindspace.experiments.formula.layers import (
     COMMUTING,
     DEPLOYED,
     by_hand,
@@ -31,7 +31,7 @@ from blindspace.experiments.parts.layer_samples import (
     random_convolution,
     random_linear,
 )
-from blindspace.experiments.parts.survey import affordable, ask
+from blindspace.experiments.formula.survey import affordable, ask
 from blindspace.maps import Dense, from_module
 from blindspace.networks import Layer, load
 from blindspace.subspaces import nullspace

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from blindspace.experiments.common.gallery.measure import CONTROLS, Base, Gallery, _mark, sweep
+from blindspace.experiments.common.gallery.report import exact_up_to, gallery_claims, gallery_rows
+from blindspace.experiments.common.models import examples
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.parts.galleries import CONTROLS, Base, Gallery, _mark, sweep
-from blindspace.experiments.results.gallery_report import exact_up_to, gallery_claims, gallery_rows
-from blindspace.experiments.subjects import examples
 from blindspace.networks import Network, harmless
 from blindspace.perturbations import harmless_noise
 

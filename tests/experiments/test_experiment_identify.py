@@ -11,9 +11,25 @@ from torch import Tensor, nn
 
 from blindspace.evidence import identify, probe
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless.identify import KEPT, MOVED, SHIPPED, STRANGER, Identify, claims, rows
-from blindspace.experiments.parts.asking import EIGHT_BIT, WAYS, ask, by_labels, nearest, verdict, way, within_range
-from blindspace.experiments.parts.copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
+from blindspace.experiments.identify.modified_copies import (
+    changed,
+    eight_bit,
+    fine_tuned,
+    half_precision,
+    half_pruned,
+    restemmed,
+)
+from blindspace.experiments.identify.querying import (
+    EIGHT_BIT,
+    WAYS,
+    ask,
+    by_labels,
+    nearest,
+    verdict,
+    way,
+    within_range,
+)
+from blindspace.experiments.identify.report import KEPT, MOVED, SHIPPED, STRANGER, Identify, claims, rows
 from blindspace.networks import Network
 
 N = 6

@@ -13,8 +13,8 @@ from test_experiment_fig1 import patches
 from blindspace.data import samples
 from blindspace.evidence._leakage import ANYONE, BOXED
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import leak
-from blindspace.experiments.harmless.leak import (
+from blindspace.experiments.leak import report as leak
+from blindspace.experiments.leak.report import (
     ATTEMPTS,
     CONTROLS,
     EXPERIMENT,

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.errors import ValueRangeError
 from blindspace.experiments.experiment import Kept, Parts, Row
-from blindspace.experiments.harmless import norm_saving
-from blindspace.experiments.parts.saving_attacks import WAYS, unclipped
-from blindspace.experiments.parts.saving_subjects import CUTS, NormSaving, Subject, settings
-from blindspace.experiments.parts.savings import CONTROLS, KINDS, measure, part_name, parts
+from blindspace.experiments.norm_saving import report as norm_saving
+from blindspace.experiments.norm_saving.attacks import WAYS, unclipped
+from blindspace.experiments.norm_saving.measure import CONTROLS, KINDS, measure, part_name, parts
+from blindspace.experiments.norm_saving.models import CUTS, NormSaving, Subject, settings
 from blindspace.perturbations import smallest
 from blindspace.subspaces import nullspace
 from blindspace.subspaces.box import Norm

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.experiments.experiment import Kept, Parts
-from blindspace.experiments.harmless.table1 import EPSILON, EXPERIMENT, KINDS, PAPER, Table1, _rms, _rmse
+from blindspace.experiments.table1.report import EPSILON, EXPERIMENT, KINDS, PAPER, Table1, _rms, _rmse
 
 S = Table1("cpu")
 OTHERS = {"one ulp": 1e-15, "shuffled": 0.1, "random subspace": 0.1}

@@ -16,9 +16,11 @@ from torch import Tensor
 
 from blindspace.data import samples
 from blindspace.evidence.perceptual import perceptual, unlikeness
+from blindspace.experiments.common import largest_harmless as concealment
+from blindspace.experiments.common.largest_harmless import farthest, most_unlike
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.harmless import table2
-from blindspace.experiments.harmless.table2 import (
+from blindspace.experiments.table2 import report as table2
+from blindspace.experiments.table2.report import (
     DROP,
     EQUAL,
     EXPERIMENT,
@@ -31,9 +33,7 @@ from blindspace.experiments.harmless.table2 import (
     UNLIKE,
     Table2,
 )
-from blindspace.experiments.parts import concealment
-from blindspace.experiments.parts.concealment import farthest, most_unlike
-from blindspace.experiments.parts.second_opinion import second_perceptual
+from blindspace.experiments.table2.second_distance import second_perceptual
 from blindspace.networks import harmless
 
 pytestmark = pytest.mark.skipif(

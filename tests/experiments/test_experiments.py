@@ -21,13 +21,13 @@ from PIL import Image
 
 from blindspace.cli.main import run as command
 from blindspace.errors import FileError, MissingExtraError, UnknownNameError
+from blindspace.experiments.common.models import Preset, Report, images, trained, training, where
+from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
 from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Parts, Result, Row, Settings, seed_of
+from blindspace.experiments.page import read, write_page
 from blindspace.experiments.registry import NAMES, chosen, experiment
-from blindspace.experiments.results.pictures import Line, gallery, new_figure, plain, plot, save, signed
-from blindspace.experiments.results.tables import markdown
 from blindspace.experiments.runner import run
-from blindspace.experiments.subjects import Preset, Report, images, trained, training, where
-from blindspace.report.results import read, write_page
+from blindspace.experiments.tables import markdown
 
 # --- every experiment ----------------------------------------------------------------------------------------
 
@@ -236,7 +236,7 @@ def test_the_table(tmp_path: Path) -> None:
 
 
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindspace.report.results.NAMES", ("dice", "never run"))
+    monkeypatch.setattr("blindspace.experiments.page.NAMES", ("dice", "never run"))
     run(Tried().experiment, "smoke", tmp_path)
     page = write_page(tmp_path).read_text()
     assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
@@ -334,7 +334,7 @@ def test_names_at_the_ends_of_lines_stand_apart() -> None:
 
 def test_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = trained("mlp5", "smoke")
-    monkeypatch.setattr("blindspace.experiments.subjects.train", None)
+    monkeypatch.setattr("blindspace.experiments.common.models.train", None)
     again = trained("mlp5", "smoke")
     assert first.card == again.card
     assert first.name == "mlp5"

@@ -11,11 +11,11 @@ import torch
 import typer
 from rich.table import Table
 
+from ..bench.baselines import RIVALS
+from ..bench.chart import draw
+from ..bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
+from ..bench.run import bench as measure
 from ..errors import ValueRangeError
-from ..experiments.bench.rivals import RIVALS
-from ..experiments.bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
-from ..experiments.bench.run import bench as measure
-from ..report.bench import draw
 from ..report.picture import check_picture
 from .output import JsonOption, SeedOption, console, progress, writable_file, write_json
 

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..experiments.experiment import Result
+from ..experiments.page import write_page
 from ..experiments.registry import NAMES, chosen
 from ..experiments.runner import run
-from ..report.results import write_page
 from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
 
 

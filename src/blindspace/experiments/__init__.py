@@ -1,1 +1,1 @@
-"""Floor 8: measurements and the papers' experiments, one file each."""
+"""The papers' tables and figures and questions beyond them, one folder per experiment."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..networks import Network
-from .subjects import Preset, Report
+from .common.models import Preset, Report
 
 
 @dataclass(frozen=True)

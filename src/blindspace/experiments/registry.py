@@ -1,43 +1,58 @@
-"""All experiments by name, imported when they are asked for."""
+"""All experiments by name. A module or folder of this package is an experiment if it declares ``EXPERIMENT``.
+
+Names are read from the files without importing them, so that the command line can list them at no cost.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UnknownNameError
-from .experiment import Experiment
-from .harmless import NAMES as HARMLESS
 
-ROOMS = {"harmless": HARMLESS}
-"""Names by the folder their files are in."""
+if TYPE_CHECKING:
+    from .experiment import Experiment
 
-NAMES: tuple[str, ...] = tuple(name for names in ROOMS.values() for name in names)
+_DECLARED = re.compile(r"^(EXPERIMENT\b|from \S+ import EXPERIMENT\b)", re.MULTILINE)
+
+
+def declared(folder: Path) -> tuple[str, ...]:
+    """Names of the experiments in a folder of modules: those named by a number in a paper first, then by alphabet.
+
+    Args:
+        folder: Folder with one module, or one package, per experiment.
+    """
+    files = {path.stem: path for path in folder.glob("*.py")} | {p.parent.name: p for p in folder.glob("*/__init__.py")}
+    found = [name.replace("_", "-") for name, path in files.items() if _DECLARED.search(path.read_text("utf-8"))]
+    return tuple(sorted(found, key=lambda name: (not any(map(str.isdigit, name)), name)))
+
+
+NAMES = declared(Path(__file__).parent)
 
 
 def experiment(name: str) -> Experiment[Any]:
-    """The experiment of that name.
+    """The experiment of a given name, imported.
 
     Raises:
-        UnknownNameError: there is none; the message lists them.
+        UnknownNameError: No experiment has this name; the message lists the names.
     """
-    for room, names in ROOMS.items():
-        if name in names:
-            module = import_module(f".{room}.{name.replace('-', '_')}", __package__)
-            found: Experiment[Any] = module.EXPERIMENT
-            return found
-    close = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UnknownNameError(f"no experiment is called {name!r}{hint}; there are all, {', '.join(NAMES)}")
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UnknownNameError(f"no experiment is called {name!r}{hint}; give all, or some of {', '.join(NAMES)}")
+    found: Experiment[Any] = import_module(f".{name.replace('-', '_')}", __package__).EXPERIMENT
+    return found
 
 
 def chosen(names: Sequence[str]) -> list[Experiment[Any]]:
-    """The experiments of those names, each once; ``all`` stands for all.
+    """The experiments of the given names, each once; ``all`` stands for all of them.
 
     Raises:
-        UnknownNameError: there is none of a name.
+        UnknownNameError: No experiment has one of the names.
     """
     wanted = [each for name in names for each in (NAMES if name == "all" else (name,))]
     return [experiment(name) for name in dict.fromkeys(wanted)]

@@ -7,6 +7,7 @@ and the source of its file and of ``parts/``. After a change elsewhere in the li
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
@@ -25,9 +26,9 @@ from safetensors.torch import save_file
 
 from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
+from .common.models import Preset, Report
 from .experiment import Experiment, Kept, Part, Parts, Result, S
-from .results.tables import markdown
-from .subjects import Preset, Report
+from .tables import markdown
 
 _LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
 
@@ -128,8 +129,9 @@ def _share(report: Report | None, index: int, parts: int, part: Part) -> Report:
 
 
 def _folder(experiment: Experiment[Any], settings: dict[str, Any], versions: dict[str, str]) -> Path:
-    files = [Path(inspect.getfile(experiment.parts)), *sorted((Path(__file__).parent / "parts").glob("*.py"))]
-    source = [path.read_text(encoding="utf-8") for path in files]
+    source = {
+        str(path.name): path.read_text(encoding="utf-8") for path in sources(Path(inspect.getfile(experiment.parts)))
+    }
     machine = [platform.machine(), torch.get_num_threads()]
     facts = json.dumps([settings, versions, machine, source], sort_keys=True)
     return home() / "experiments" / f"{experiment.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
@@ -187,3 +189,30 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def sources(file: Path, root: Path | None = None) -> list[Path]:
+    """A file and all files of a package that it imports, directly or through others, found without importing any.
+
+    Args:
+        file: Python file to start from.
+        root: Folder of the package of which imported files count; the folder of the experiments if None.
+
+    Returns:
+        Paths in alphabetical order. Imports relative to ``root`` are followed; others end outside of it.
+    """
+    root = root or Path(__file__).parent
+    found: set[Path] = set()
+    waiting = [file.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
+                modules = [base, *(base / alias.name for alias in node.names)]
+                files = [file for module in modules for file in (module.with_suffix(".py"), module / "__init__.py")]
+                waiting += [file for file in files if file.is_file() and file.is_relative_to(root)]
+    return sorted(found)

@@ -1,0 +1,118 @@
+"""The picture of the bench: what a projection costs against the side of the image, beside what people use today."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import ValueRangeError
+from ..experiments.common.pictures import MUTED, RULE, End, name_ends
+from ..report.picture import check_picture, save_figure
+from .run import BenchRow, RivalRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_OURS, _BOUND = "#1f5fbf", "#8a9099"
+_RIVALS = {
+    "scipy LSMR": ("LSMR", "#c2570c"),
+    "scipy splu of A Aᵀ": ("sparse LU", "#2d7d46"),
+    "sparse Cholesky": ("sparse Cholesky", "#7a5bb5"),
+    "scipy.linalg.null_space": ("null_space", "#b3304f"),
+    "torch.linalg.svd": ("torch svd", "#8f6b1f"),
+}
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One line: label, colour, points (side, value, finished), ascending, and whether it is dashed."""
+
+    label: str
+    colour: str
+    points: list[tuple[int, float, bool]]
+    dashed: bool = False
+
+
+def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> None:
+    """Draw set-up, cost of an image and memory against the side of the image, all logarithmic.
+
+    Args:
+        path: of the picture, .png, .svg or .pdf.
+        rows: those without a side are left out.
+        rivals: the same; those skipped too.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueRangeError: no row has a side, or the name is no picture's.
+        FileError: the picture cannot be written.
+    """
+    check_picture(path)
+    rows = sorted((row for row in rows if row.side is not None), key=lambda row: row.side or 0)
+    if not rows:
+        raise ValueRangeError("the picture shows cost against image size; measure some sizes (--sizes)")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(15, 5.4))
+    sides = sorted({row.side for row in rows if row.side})
+    for index, (title, lines) in enumerate(_panels(rows, rivals).items()):
+        axes = figure.add_axes((0.045 + index * 0.325, 0.13, 0.2, 0.74))
+        _panel(axes, title, lines, sides)
+    name = "7×7 convolution of stride 2, 3→10 channels, float64"
+    figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
+    if any(not finished for lines in _panels(rows, rivals).values() for line in lines for *_, finished in line.points):
+        note = "hollow: stopped before it was done, so at least this"
+        figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
+    save_figure(figure, path)
+
+
+def _panels(rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> dict[str, list[_Line]]:
+    """The lines of each chart, by its title."""
+
+    def ours(label: str, value: Callable[[BenchRow], float], colour: str = _OURS, dashed: bool = False) -> _Line:
+        return _Line(label, colour, [(row.side or 0, value(row), True) for row in rows], dashed)
+
+    def theirs(value: Callable[[RivalRow], float | None]) -> list[_Line]:
+        lines = []
+        for rival, (label, colour) in _RIVALS.items():
+            measured = [(row.side, value(row), row.finished) for row in rivals if row.rival == rival and row.side]
+            points = sorted((side, number, finished) for side, number, finished in measured if side and number)
+            lines += [_Line(label, colour, points)] if points else []
+        return lines
+
+    return {
+        "set-up, seconds": [ours("Blindspace", lambda row: row.setup), *theirs(lambda row: row.setup)],
+        "one image, seconds": [
+            ours("Blindspace, alone", lambda row: row.seconds_1, dashed=True),
+            ours("Blindspace, of 64", lambda row: row.seconds_64 / 64),
+            ours("lower bound, of 64", lambda row: row.bound_64 / 64, _BOUND),
+            *theirs(lambda row: row.seconds_64 and row.seconds_64 / 64),
+        ],
+        "memory, megabytes": [
+            ours("Blindspace, kept", lambda row: row.kept / 1e6),
+            ours("Blindspace, peak", lambda row: max(row.peak_setup, row.kept) / 1e6, dashed=True),
+            *theirs(lambda row: row.kept and row.kept / 1e6),
+        ],
+    }
+
+
+def _panel(axes: Axes, title: str, lines: Sequence[_Line], sides: Sequence[int]) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(sides, [str(side) for side in sides])
+    axes.minorticks_off()
+    axes.set_xlim(sides[0] / 1.08, sides[-1] * 1.08)
+    axes.set_title(title, loc="left", color=MUTED, size=12.5, pad=10)
+    axes.set_xlabel("side of the image, pixels", color=MUTED, size=11, labelpad=6)
+    axes.grid(axis="y", color=RULE, linewidth=1)
+    axes.tick_params(colors=MUTED, labelsize=10.5, length=0, pad=6)
+    axes.set_frame_on(False)
+    for line in lines:
+        x, y, finished = zip(*line.points, strict=True)
+        axes.plot(x, y, color=line.colour, linewidth=2.2, linestyle=(0, (2, 2)) if line.dashed else "-", clip_on=False)
+        for at, value, done in zip(x, y, finished, strict=True):
+            axes.plot(at, value, "o", color=line.colour, markersize=5, mfc=None if done else "white", clip_on=False)
+    for side in {line.points[-1][0] for line in lines}:  # those that end at the same side must not meet
+        here = [End(line.label, line.points[-1][:2], line.colour) for line in lines if line.points[-1][0] == side]
+        name_ends(axes, here, right=0.05, size=11, halo=True)

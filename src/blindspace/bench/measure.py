@@ -1,0 +1,214 @@
+"""One layer measured: seconds, bytes and residual of its projector, beside one forward and one adjoint of the layer.
+
+Times of one machine and one hour compare badly with another's; so the projector and its lower bound are measured in
+turns, in one process, and what is reported is their ratio.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..maps import LinearMap
+from ..solvers import choose
+from .cases import BenchCase
+from .memory import held, peak
+
+BATCH = 64
+"""Perturbations at once, unless that takes too long or too much memory."""
+
+BATCH_BYTES = 512 << 20
+"""What the perturbations of one batch may take."""
+
+Project = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class BenchRow:
+    """One case, measured in float64. Times are medians in seconds, sizes are bytes.
+
+    Attributes:
+        name: of the case.
+        side: of the image, where the case is a point of the picture.
+        solver: that served it.
+        in_dim: n.
+        dim: of the nullspace.
+        setup: seconds to factor, nothing being taken from the cache.
+        kept: bytes of the arrays that the solver holds.
+        peak_setup: bytes by which the process grew at most while it factored.
+        peak_project: the same while it projected ``batch`` perturbations, these not counted.
+        seconds_1: of a projection of one perturbation.
+        bound_1: of one forward and one adjoint of the layer.
+        ratio_1: of the two, each pair measured side by side.
+        batch: perturbations at once in what follows: 64, or fewer where these would take too long or too much memory.
+        first_64: of the first projection of ``batch`` perturbations, with what the solver makes only then.
+        seconds_64: of a projection of ``batch`` perturbations, times 64 over ``batch``.
+        bound_64: the same of the lower bound.
+        ratio_64: of the two.
+        passes: of refinement, and ``iterations``: of a Krylov solver, in the last projection; None where the solver
+            has no such thing.
+        iterations: see ``passes``.
+        residual: ‖A P v‖ / (‖A‖ ‖v‖), the largest of those measured.
+        ratio_float32: as ``ratio_1``, both in float32.
+        residual_float32: as ``residual``, of projections in float32.
+    """
+
+    name: str
+    side: int | None
+    solver: str
+    in_dim: int
+    dim: int
+    setup: float
+    kept: int
+    peak_setup: int
+    peak_project: int
+    seconds_1: float
+    bound_1: float
+    ratio_1: float
+    batch: int
+    first_64: float
+    seconds_64: float
+    bound_64: float
+    ratio_64: float
+    passes: int | None
+    iterations: int | None
+    residual: float
+    ratio_float32: float
+    residual_float32: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Medians of a projection and its lower bound, in seconds, and of their ratios."""
+
+    seconds: float
+    bound: float
+    ratio: float
+
+
+def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchRow:
+    """Measure a case in this process.
+
+    Args:
+        case: the layer.
+        repeats: turns of projector and lower bound, fewer where they take longer than ``patience``.
+        seed: of weights and perturbations.
+        patience: seconds that one kind of measurement may take, about.
+
+    Raises:
+        BlindspaceError: no solver serves it.
+    """
+    operator = case.operator(seed)
+    operator.adjoint(
+        operator.forward(noise(operator, 1))
+    )  # what torch makes at its first convolution is not the solver's
+    with peak() as factoring:
+        started = time.perf_counter()
+        solver = choose(operator)
+        setup = time.perf_counter() - started
+    kept = held(solver, beside=operator)
+    one = turns(operator, solver.project, noise(operator, 1), repeats, patience)
+    batch = affordable(operator, solver.project, patience)
+    x = noise(operator, batch)
+    with peak() as projecting:
+        started = time.perf_counter()
+        solver.project(x)
+        first = time.perf_counter() - started
+    many = turns(operator, solver.project, x, repeats, patience)
+    del x
+    single = noise(operator, 1).float()
+    float32 = turns(operator, solver.project, single, repeats, patience / 2)
+    residual_float32 = residual(operator, solver.project(single), single)
+    few = noise(operator, min(4, batch))
+    scale = BATCH / batch
+    return BenchRow(
+        name=case.name,
+        side=case.side,
+        solver=solver.name,
+        in_dim=operator.in_dim,
+        dim=solver.dim,
+        setup=setup,
+        kept=kept,
+        peak_setup=factoring.size,
+        peak_project=projecting.size,
+        seconds_1=one.seconds,
+        bound_1=one.bound,
+        ratio_1=one.ratio,
+        batch=batch,
+        first_64=first,
+        seconds_64=many.seconds * scale,
+        bound_64=many.bound * scale,
+        ratio_64=many.ratio,
+        residual=residual(operator, solver.project(few), few),
+        passes=_count(solver, "passes"),
+        iterations=_count(solver, "iterations"),
+        ratio_float32=float32.ratio,
+        residual_float32=residual_float32,
+    )
+
+
+def noise(operator: LinearMap, batch: int) -> Tensor:
+    """Gaussian perturbations, ``(batch, *in_shape)``, float64."""
+    return torch.randn(batch, *operator.in_shape, dtype=torch.float64)
+
+
+def residual(operator: LinearMap, p: Tensor, x: Tensor) -> float:
+    """The largest ‖A p‖ / (‖A‖ ‖x‖) of a batch, worked out in float64."""
+    left = operator.forward(p.double()).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
+    return float(left.max()) / (operator.norm() or 1.0)
+
+
+def turns(operator: LinearMap, project: Project, x: Tensor, repeats: int, patience: float) -> Turns:
+    """Projector and lower bound, one after the other, until there are ``repeats`` turns or patience is at its end.
+
+    The first turn fills caches and counts only where no other could follow.
+    """
+    seconds: list[tuple[float, float]] = []
+    started = time.perf_counter()
+    while len(seconds) <= repeats and (not seconds or time.perf_counter() - started < patience):
+        bound = taken(lambda: operator.adjoint(operator.forward(x)))
+        seconds.append((taken(lambda: project(x)), bound))
+    counted = seconds[1:] or seconds
+    own, bounds = zip(*counted, strict=True)
+    ratio = statistics.median(mine / bound for mine, bound in counted)
+    return Turns(statistics.median(own), statistics.median(bounds), ratio)
+
+
+def affordable(operator: LinearMap, project: Project, patience: float) -> int:
+    """How many perturbations to project at once, up to ``BATCH``: by their memory, and by the time that a few take."""
+    batch = BATCH
+    while batch > 1 and 8 * operator.in_dim * batch > BATCH_BYTES:
+        batch //= 2
+    probe = 1
+    spent = taken(lambda: project(noise(operator, 1)))
+    if 8 * spent < patience and batch > 8:
+        probe, spent = 8, taken(lambda: project(noise(operator, 8)))
+    while batch > 1 and spent / probe * batch > 2 * patience:
+        batch //= 2
+    return batch
+
+
+def taken(work: Callable[[], object]) -> float:
+    """Seconds of a piece of work."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _count(solver: object, name: str) -> int | None:
+    """A number that the solver, or the one it hands its work to, says of its last projection."""
+    value = getattr(solver, name, None)
+    if isinstance(value, int):
+        return value
+    inner = getattr(solver, "inner", None)
+    return None if inner is None else _count(inner, name)

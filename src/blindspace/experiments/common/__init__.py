@@ -1,0 +1,1 @@
+"""What several experiments use: models under test, victim models, controls, readings, charts."""

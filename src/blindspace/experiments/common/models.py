@@ -1,0 +1,131 @@
+"""What an experiment is done on: images, and networks trained as its preset says, cached and resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...data import ImageSet, samples
+from ...data import load as load_dataset
+from ...files import home
+from ...networks import BUILTIN, Network, Recipe, load, train
+from ...networks.paper_networks import known, paper_recipe
+
+Preset = Literal["smoke", "cpu", "paper"]
+Report = Callable[[int, int, str], None]
+"""Called with (done, in all, what)."""
+
+NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
+"""The paper's convolutional networks as it writes them."""
+
+_EPOCHS = {"resnet18": 4, "resnet18-noskip": 2, "resnet50": 3, "resnet50-noskip": 1, "mlp5": 5}
+"""Of the preset cpu, which has two cores and an hour; the paper has 60. The longest name that fits counts."""
+
+
+def training(name: str, preset: Preset) -> Recipe:
+    """How a preset trains one of the paper's networks.
+
+    Args:
+        name: as ``networks.paper.known`` has it.
+        preset: smoke trains an instant on the embedded images, cpu a few epochs, paper as the paper does.
+
+    Raises:
+        UnknownNameError: no such network.
+    """
+    dataset = known(name).recipe.dataset
+    match preset:
+        case "smoke":
+            return paper_recipe(dataset, epochs=1, batch_size=40)
+        case "cpu":
+            base = name.split("@")[0]
+            return paper_recipe(dataset, _EPOCHS.get(base, _EPOCHS.get(base.split("-")[0], 3)), 256)
+        case _:
+            return paper_recipe(dataset)
+
+
+def images(
+    dataset: str, preset: Preset, count: int | None = None, split: Literal["train", "test"] = "test"
+) -> ImageSet:
+    """The first images of a data set; of the preset smoke those that come with the package.
+
+    Args:
+        dataset: name of it.
+        preset: smoke or another.
+        count: how many, all if None.
+        split: ``train`` or ``test``; smoke has the same images for both.
+
+    Raises:
+        FileError: the data set is not here; the message says how to get it.
+    """
+    found = samples(dataset) if preset == "smoke" else load_dataset(dataset, split)
+    return found.take(slice(count))
+
+
+def subject(name: str, preset: Preset, report: Report | None = None) -> Network:
+    """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
+    return load(name) if name in BUILTIN else trained(name, preset, report)
+
+
+def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
+    """Numbers of images to be shown: of the eligible ones the first of each class, then further ones, then any.
+
+    Args:
+        classes: int64 ``(N,)``.
+        eligible: bool ``(N,)``.
+        count: how many; they come ascending.
+    """
+    of, fit = classes.tolist(), eligible.tolist()
+    first = {of[i]: i for i in reversed(range(len(of))) if fit[i]}
+    order = sorted(range(len(of)), key=lambda i: (not fit[i], first.get(of[i]) != i, i))
+    return sorted(order[:count])
+
+
+def of_others(name: str) -> Path | None:
+    """A network that is not part of the package, in the folder ``BLINDSPACE_MODELS``; None if it is not there."""
+    folder = os.environ.get("BLINDSPACE_MODELS")
+    path = Path(folder) / name if folder else None
+    return path if path and path.exists() else None
+
+
+def trained(name: str, preset: Preset, report: Report | None = None, recipe: Recipe | None = None) -> Network:
+    """One of the paper's networks, trained as the preset says; taken from the cache where it has been already.
+
+    Args:
+        name: as ``networks.paper.known`` has it.
+        preset: see ``training``.
+        report: called after every step of training.
+        recipe: instead of the preset's.
+
+    Raises:
+        UnknownNameError: no such network.
+        MissingExtraError: timm is not installed.
+        FileError: the data set is not here, or the cache is damaged.
+    """
+    recipe = recipe or training(name, preset)
+    folder = where(name, preset, recipe)
+    weights = folder / f"{name}.safetensors"
+    if not (weights.is_file() and weights.with_suffix(".json").is_file()):
+        train(
+            name,
+            folder,
+            recipe=recipe,
+            device="cuda" if torch.cuda.is_available() else "cpu",
+            train_set=images(recipe.dataset, preset, split="train"),
+            test_set=images(recipe.dataset, preset),
+            report=report and (lambda done, total, loss, what: report(done, total, f"training {name}, {what}")),
+        )
+    return replace(load(name, weights=weights), name=name)
+
+
+def where(name: str, preset: Preset, recipe: Recipe) -> Path:
+    """The folder of a trained network in the cache; other settings have another."""
+    settings = json.dumps({**recipe.to_dict(), "embedded": preset == "smoke"}, sort_keys=True)
+    return home() / "networks" / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"

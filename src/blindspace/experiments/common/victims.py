@@ -1,0 +1,154 @@
+"""Networks that a black-box attack is tried on, with the images they read rightly and what they see of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from ...maps import Resize as ResizeMap
+from ...networks import BUILTIN, Network, Resize, harmless, load
+from ...subspaces import Subspace
+from ..experiment import Settings
+from .confinement import behind, everything, kept_by, low_frequency, permuted, random_subspace, spanned
+from .models import images, of_others, trained
+
+ROBUST = "ibp_3_3_8.onnx.gz"
+"""Of the verification benchmarks, trained by interval bounds (Shi et al. 2021); not part of the package."""
+
+_READS = "normalise 0.4914 0.4822 0.4465 / 0.2023 0.1994 0.2010"
+"""What ``ROBUST`` was trained on."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network and what to attack.
+
+    Attributes:
+        network: reads images in [0, 1].
+        images: read rightly, float32 ``(N, C, H, W)``.
+        labels: int64 ``(N,)``.
+        effective: what its front sees.
+        guess: what somebody takes for it who does not know the weights, if anybody can.
+    """
+
+    network: Network
+    images: Tensor
+    labels: Tensor
+    effective: Subspace
+    guess: Subspace | None
+
+
+def has_guess(name: str) -> bool:
+    """Whether there is a guess: the resize alone, or the space of another network of the same stem."""
+    return name not in (ROBUST, "mnist-mlp")
+
+
+def present() -> tuple[str, ...]:
+    """Networks that are not part of the package, and here."""
+    return (ROBUST,) if of_others(ROBUST) else ()
+
+
+def runs(name: str, present: Sequence[str]) -> bool:
+    """Whether a network is part of the package, or among those that are here."""
+    return name != ROBUST or name in present
+
+
+@lru_cache(maxsize=1)
+def target(name: str, s: Settings, count: int) -> Target:
+    """A network by name: a built-in one, one of the paper's, ``ROBUST``, or a name with @ and the side it resizes from.
+
+    Args:
+        name: such as ``cifar-resnet@96``, which shrinks 96×96 images to 32×32 first.
+        s: preset and seed.
+        count: images, the first that are read rightly.
+    """
+    base, at, side = name.partition("@")
+    network = _network(base, s)
+    resize = ResizeMap((3, int(side), int(side)), (32, 32), "bilinear", True) if at else None
+    guess: Subspace | None = None
+    if resize is not None:
+        space = behind(resize, harmless(network).basis())
+        module = nn.Sequential(Resize(32, "bilinear"), network.module)
+        network = load(module, input_shape=resize.in_shape, name=name)
+        guess = kept_by(resize)
+    else:
+        space = _seen(network)
+        if has_guess(name):
+            guess = _seen(_network("resnet18-ten" if base == "cifar-resnet" else "cifar-resnet", s))
+    x, y = _read_rightly(network, s, count)
+    return Target(network, x, y, space, guess)
+
+
+def _network(base: str, s: Settings) -> Network:
+    if base in BUILTIN:
+        return load(base)
+    path = of_others(base)
+    if path is not None:
+        return load(path, (3, 32, 32), preprocess=_READS)
+    return trained(base, s.preset)
+
+
+def _seen(network: Network) -> Subspace:
+    """The row space of the front, projected onto by the smaller of two bases."""
+    unseen = harmless(network)
+    if unseen.dim <= unseen.ambient_dim // 2:
+        return spanned(unseen.basis(), everything(network.input_shape))
+    return spanned(unseen.complement.basis())
+
+
+def _read_rightly(network: Network, s: Settings, count: int) -> tuple[Tensor, Tensor]:
+    """The first images that a network reads rightly, enlarged (bicubic, to eight bits) if it wants that."""
+    dataset = "mnist" if network.input_shape[0] == 1 else "cifar10"
+    found = images(dataset, s.preset, None if s.preset == "smoke" else 4 * count)
+    x, y = found.tensor(), found.targets()
+    if x.shape[1:] != network.input_shape:
+        enlarged = Resize(network.input_shape[1:], "bicubic", antialias=False)(x)
+        x = (enlarged.clamp(0, 1) * 255).round() / 255
+    right = (network.labels(x) == y).nonzero()[:count, 0]
+    return x[right], y[right]
+
+
+CONFINED = ("effective", "guessed", "low frequencies", "random subspace", "permuted", "harmless")
+
+
+def confined(kind: str, found: Target, generator: torch.Generator) -> Subspace | None:
+    """The subspace of a kind, of the same dimension as the effective one; None for all of space.
+
+    Args:
+        kind: one of ``CONFINED``, or another word for none.
+        found: the network.
+        generator: of the random ones.
+    """
+    space, shape = found.effective, found.effective.shape
+    match kind:
+        case "effective":
+            return space
+        case "guessed":
+            return found.guess
+        case "low frequencies":
+            return low_frequency(shape, space.dim)
+        case "random subspace":
+            return random_subspace(shape, space.dim, generator)
+        case "permuted":
+            return permuted(space, generator)
+        case "harmless":
+            return space.complement
+        case _:
+            return None
+
+
+def slopes(found: Target, batch: int = 50) -> Tensor | None:
+    """Gradients of the margin at the images ``(N, *shape)``; None of a network that has none."""
+    if not all(p.requires_grad for p in found.network.module.parameters()) or found.network.name.startswith(ROBUST):
+        return None
+    made = []
+    for x, y in zip(found.images.split(batch), found.labels.split(batch), strict=True):
+        at = x.clone().requires_grad_()
+        scores = found.network.module(at)
+        other = scores.scatter(1, y[:, None], -torch.inf).amax(1)
+        made.append(torch.autograd.grad((scores.gather(1, y[:, None])[:, 0] - other).sum(), at)[0])
+    return torch.cat(made)

@@ -1,0 +1,208 @@
+"""What figure 5a measures: networks under harmless perturbations of any magnitude, of images and of features.
+
+How the figure is told and drawn is in ``harmless/fig5a.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ...attacks import pgd
+from ...networks import Network, harmless, layers
+from ...networks.paper_networks import SKIPPED
+from ...subspaces import Subspace, norms, nullspace
+from ..common.controls import gaussian, in_random_subspace, shuffled
+from ..common.features import cut, feature_pgd
+from ..common.magnitudes import Readings, labels_of, read, ulp
+from ..common.models import NAMED, Preset, Report, images, trained
+from ..experiment import Kept, Part, Settings, about
+
+EPSILON = 8 / 255
+CONTROLS = ("shuffled", "random subspace", "Gaussian")
+Place = Literal["images", "removed", "kept", "both"]
+"""The image; the features a layer reads, its skip connection removed or kept; kept, and harmless for all that reads."""
+
+PLACES: dict[Place, str] = {
+    "images": "images",
+    "removed": "features, skip removed",
+    "kept": "features, skip kept",
+    "both": "features, skip kept, harmless for all readers",
+}
+SUFFIX: dict[Place, str] = {"images": "-ten", "removed": "-noskip", "kept": "", "both": ""}
+DIMENSIONS = {"images": 512, "resnet18": 2048, "resnet50": 12288}
+"""Of appendix F.2."""
+
+
+@dataclass(frozen=True)
+class Fig5a(Settings):
+    """Settings of figure 5a.
+
+    Attributes:
+        architectures: of the networks.
+        count: test images.
+        batch: images at a time.
+        steps: of PGD; its step is an eighth of ε (appendix F.2).
+        magnitudes: α, multiples of the perturbation scaled to ‖δ‖∞ = ε: 8/255 on images, 8/255 of the sample's
+            largest value on features.
+        both: architectures in which something is harmless for the layer and for the skip connection past it.
+    """
+
+    architectures: tuple[str, ...] = ("resnet18", "resnet50")
+    count: int = 1000
+    batch: int = 100
+    steps: int = 20
+    magnitudes: tuple[int, ...] = tuple(2**k for k in range(9))
+    both: tuple[str, ...] = ("resnet18",)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the figure."""
+
+    place: Place
+    architecture: str
+
+    @property
+    def part(self) -> str:
+        """Name of its part."""
+        return f"{self.place}-{self.architecture}"
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{NAMED[self.architecture]}, {PLACES[self.place]}"
+
+    @property
+    def flat(self) -> bool:
+        """Whether theory says that nothing changes."""
+        return self.place != "kept"
+
+
+def settings(preset: Preset, seed: int) -> Fig5a:
+    """Of a preset."""
+    if preset == "smoke":
+        return Fig5a(preset, seed, ("resnet18",), 8, 8, 2, (1, 16, 256), ())
+    return Fig5a(preset, seed, count=400 if preset == "cpu" else 10_000)
+
+
+def cases(s: Fig5a) -> list[Case]:
+    """Lines of the figure, in the order they are measured."""
+    found = [Case(place, name) for place in ("images", "removed", "kept") for name in s.architectures]
+    return [*found, *(Case("both", name) for name in s.both)]
+
+
+def parts(s: Fig5a) -> list[Part]:
+    """One line each."""
+    return [Part(case.part, partial(_measure, s, case)) for case in cases(s)]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is perturbed.
+
+    Attributes:
+        whole: the network.
+        head: what makes features of images; None where images are perturbed.
+        reader: reads what is perturbed.
+        space: harmless for the layer or, of the place ``both``, for everything that reads it.
+        alone: whether nothing but the layer reads it.
+    """
+
+    whole: Network
+    head: Network | None
+    reader: Network
+    space: Subspace
+    alone: bool
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What is perturbed, of images, in float64."""
+        return x if self.head is None else self.head.outputs(x, torch.float64)
+
+    def attack(self, z: Tensor, y: Tensor, steps: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """PGD in the model's own precision: the perturbation and its radius ε, each sample's own."""
+        own = z.to(self.reader.dtype)
+        if self.head is None:
+            size = torch.full_like(norms(z, "linf"), EPSILON)
+            return pgd(self.reader.module, own, y, EPSILON, steps, generator=draw).perturbation.double(), size
+        size = EPSILON * norms(z, "linf")
+        return feature_pgd(self.reader, own, y, size.to(own.dtype), steps, generator=draw).double(), size
+
+
+def _subject(s: Fig5a, case: Case, report: Report) -> Subject:
+    network = trained(case.architecture + SUFFIX[case.place], s.preset, report)
+    if case.place == "images":
+        return Subject(network, None, network, harmless(network), layers(network)[0].harmless_for_network)
+    block, layer = SKIPPED[case.architecture]
+    halves = cut(network, block)
+    reader = halves.tail
+    module = network.module.get_submodule(f"{block}.{layer}")
+    space = harmless(reader) if case.place == "both" else nullspace(module, reader.input_shape)
+    return Subject(network, halves.head, reader, space, layers(reader)[0].harmless_for_network)
+
+
+def _measure(s: Fig5a, case: Case, report: Report) -> Kept:
+    """Everything of one line."""
+    subject = _subject(s, case, report)
+    chosen = images("cifar10", s.preset, s.count)
+    x, y = chosen.tensor(torch.float64), chosen.targets()
+    draw = s.generator(case.part)
+    found, a = Readings(), subject.space.annihilator()
+    for start in range(0, len(x), s.batch):
+        report(start, len(x), "images")
+        some, targets = x[start : start + s.batch], y[start : start + s.batch]
+        z = subject.inputs(some)
+        attacked, size = subject.attack(z, targets, s.steps, draw)
+        parallel = subject.space.project(attacked)
+        delta = parallel * size / norms(parallel, "linf")
+        residual = a.forward(delta).flatten(1).norm(dim=1) / (a.norm() * norms(delta, "l2").flatten())
+        found.keep("residual", residual)
+        found.keep("energy", (norms(parallel, "l2") / norms(attacked, "l2")).flatten() ** 2)
+        controls = {
+            "shuffled": shuffled(delta, draw),
+            "random subspace": in_random_subspace(delta, subject.space.dim, draw),
+            "Gaussian": gaussian(delta, draw),
+        }
+        found.keep("targets", targets)
+        _read(s, case, subject.reader, z, delta, controls, draw, found)
+    values = {
+        "network": about(subject.whole),
+        "dim": subject.space.dim,
+        "kind": subject.space.certificate.kind,
+        "alone": subject.alone,
+        "left": harmless(subject.reader).dim if case.place == "kept" and s.preset != "smoke" else None,
+    }
+    return Kept(values, found.arrays())
+
+
+def _read(
+    s: Fig5a,
+    case: Case,
+    reader: Network,
+    z: Tensor,
+    delta: Tensor,
+    controls: dict[str, Tensor],
+    draw: torch.Generator,
+    found: Readings,
+) -> None:
+    """Of one batch: the harmless perturbation in both precisions, the rounding floors, the controls."""
+    sign = torch.randint(0, 2, z.shape, generator=draw, dtype=torch.float64) * 2 - 1
+    own = reader.outputs(z)
+    found.keep("clean/own", labels_of(own))
+    for kind, value in {"harmless/own": delta, **controls}.items():
+        found.add(kind, read(reader, (z + m * value for m in s.magnitudes), own))
+    rounded = z.to(own.dtype)
+    floor = (rounded + sign.to(own.dtype) * ulp((z + m * delta).to(own.dtype)) for m in s.magnitudes)
+    found.add("one ulp/own", read(reader, floor, own))
+    low, high = (0, 1) if case.place == "images" else (0, torch.inf)
+    outside = [((v < low) | (v > high)).double().flatten(1).mean(1) for v in (z + m * delta for m in s.magnitudes)]
+    found.keep("outside", torch.stack(outside))
+    if case.flat:
+        exact = reader.outputs(z, torch.float64)
+        found.keep("clean/exact", labels_of(exact))
+        found.add("harmless/exact", read(reader, (z + m * delta for m in s.magnitudes), exact))
+        found.add("one ulp/exact", read(reader, [z + sign * ulp(z + s.magnitudes[-1] * delta)], exact))

@@ -1,0 +1,310 @@
+"""Beyond the paper: how often n − m is not the dimension of what a layer cannot see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...maps import from_module
+from ...networks import BUILTIN, Layer, Network, layers, load
+from ..common.dimensions import at_most, error, singular_values, verdict
+from ..common.dimensions import in_words as certificate_in_words
+from ..common.intervals import of_share
+from ..common.models import Preset, Report, of_others, subject, training, where
+from ..common.pictures import COLOURS, INK, MUTED, new_figure, plain, save
+from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
+from .layers import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
+from .survey import Tally, ask, tallies
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+USUAL, ANY, LINEAR = "random convolutions, usual options", "random convolutions, any options", "random fully-connected"
+BY_HAND, TRAINED, OTHERS = "filters made by hand", "networks trained here", "networks trained by others"
+SMALLEST, FILTERS = "pruned: smallest weights", "pruned: whole filters"
+GROUPS = (USUAL, ANY, LINEAR, BY_HAND, TRAINED, SMALLEST, FILTERS, OTHERS)
+RANDOM = (USUAL, ANY, LINEAR)
+CHUNK = 25
+EPSILON = 2.0**-52
+
+
+@dataclass(frozen=True)
+class Formula(Settings):
+    """Settings of the survey.
+
+    Attributes:
+        count: of random layers a kind.
+        most: inputs of a random layer, at most.
+        designed: the same of a filter made by hand.
+        checked: inputs up to which an SVD is taken of a random layer besides.
+        work: floating-point operations a layer may take; larger ones are not measured.
+        networks: trained here, that are surveyed.
+        pruned: trained here, that are pruned.
+        weights: shares of every layer's weights that are pruned.
+        filters: shares of every layer's filters that are pruned.
+        deployed: files found in the folder ``BLINDSPACE_MODELS`` names.
+    """
+
+    count: int = 100
+    most: int = 2048
+    designed: int = 4000
+    checked: int = 500
+    work: float = 2.1e10
+    networks: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
+    pruned: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
+    weights: tuple[float, ...] = (0.5, 0.9, 0.99)
+    filters: tuple[float, ...] = (0.1, 0.3)
+    deployed: tuple[str, ...] = ()
+
+
+def settings(preset: Preset, seed: int) -> Formula:
+    """Of a preset."""
+    if preset == "smoke":
+        return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
+    names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)
+    here = [name for name in names if preset == "paper" or _kept(name, preset)]
+    found = tuple(each.file for each in DEPLOYED if of_others(each.file))
+    networks = (*BUILTIN, *here)
+    return Formula(preset, seed, 400 if preset == "cpu" else 3000, networks=networks, deployed=found)
+
+
+def _kept(name: str, preset: Preset) -> bool:
+    """Whether a network has been trained before; none is trained for this."""
+    return (where(name, preset, training(name, preset)) / f"{name}.safetensors").is_file()
+
+
+def parts(s: Formula) -> list[Part]:
+    """Random layers some at a time; one a network."""
+    return [
+        *(
+            Part(f"{kind.replace(' ', '-').replace(',', '')}-{start}", partial(_random, s, kind, start))
+            for kind in RANDOM
+            for start in range(0, s.count, CHUNK)
+        ),
+        Part("by-hand", lambda report: _by_hand(s)),
+        *(Part(f"network-{name}", partial(_network, s, name)) for name in s.networks),
+        *(
+            Part(f"pruned-{name}-{kind.split()[-1]}-{share}", partial(_pruned, s, name, share, kind))
+            for name in s.pruned
+            for kind, shares in ((SMALLEST, s.weights), (FILTERS, s.filters))
+            for share in shares
+        ),
+        *(Part(f"deployed-{file}", partial(_deployed, s, file)) for file in s.deployed),
+    ]
+
+
+def _random(s: Formula, kind: str, start: int, report: Report) -> Kept:
+    found = []
+    for index in range(start, min(start + CHUNK, s.count)):
+        report(index - start, CHUNK, kind)
+        draw = s.generator(kind, index)
+        some = random_linear(s.most, draw) if kind == LINEAR else random_convolution(kind == USUAL, s.most, draw)
+        layer, shape = some
+        one = ask(Layer(in_words(layer, shape), type(layer).__name__, from_module(layer, shape), True), kind, s.work)
+        if one["in_dim"] <= s.checked:
+            sigma = singular_values(layer, shape)
+            one["by_svd"] = at_most(sigma, one["in_dim"], max(one["in_dim"], one["out_dim"]) * EPSILON)
+        found.append(one)
+    return Kept({"layers": found})
+
+
+def _by_hand(s: Formula) -> Kept:
+    layers = [Layer(name, "Conv2d", from_module(*case), True) for name, case in by_hand().items()]
+    return Kept({"layers": [ask(layer, BY_HAND, 1e12) for layer in layers if layer.operator.in_dim <= s.designed]})
+
+
+def _network(s: Formula, name: str, report: Report) -> Kept:
+    return _survey(subject(name, s.preset, report), name, TRAINED, s, report)
+
+
+def _pruned(s: Formula, name: str, share: float, kind: str, report: Report) -> Kept:
+    network = load(name)
+    module = pruned(network.module, share, whole_filters=kind == FILTERS)
+    return _survey(replace(network, module=module), f"{name}, {share:.0%} zero", kind, s, report)
+
+
+def _deployed(s: Formula, file: str, report: Report) -> Kept:
+    one = next(each for each in DEPLOYED if each.file == file)
+    return _survey(one.open(), file, OTHERS, s, report)
+
+
+def _survey(network: Network, name: str, kind: str, s: Formula, report: Report) -> Kept:
+    """Every linear layer at its own input."""
+    found = layers(network)
+    asked: list[dict[str, Any]] = []
+    for index, layer in enumerate(found):
+        report(index, len(found), layer.name)
+        asked.append(ask(replace(layer, name=f"{name}: {layer.name}"), kind, s.work))
+    return Kept({"network": about(network), "layers": asked} if kind == TRAINED else {"layers": asked})
+
+
+# --- what follows ------------------------------------------------------------------------------------------
+
+
+def rows(s: Formula, done: Parts) -> list[Row]:
+    """Each group's shares, then the cases that tell most, then the controls."""
+    made: list[Row] = []
+    for tally in tallies(done, GROUPS):
+        n, left = len(tally.of), tally.all - len(tally.of)
+        drawn = tally.group in RANDOM
+        wrong, open_ = tally.those("wrong"), tally.those("numerical", "undecided")
+        within = tally.those("wrong", meets=True)
+        pattern = sum(each.get("pattern") == each["dim"] for each in wrong)
+        why = f"of {n} layers" + (f"; {left} more too large to be asked" if left else "")
+        because = f"{pattern} of {len(wrong)} by their pattern of zeros alone, whatever the weights" if wrong else ""
+        made += [
+            _share(tally.group, "n − m wrong, proved", len(wrong), n, drawn, f"{why}; {because}".rstrip("; ")),
+            _share(tally.group, "rank numerical or undecided", len(open_), n, drawn),
+            Row(tally.group, "largest error, dimensions", max((error(each) for each in tally.of), default=0)),
+        ]
+        if tally.within:
+            what = "wrong where corollary 1's conditions hold"
+            made.append(_share(tally.group, what, len(within), tally.within, drawn))
+    made += [row for tally in tallies(done, GROUPS) for row in _cases(tally)]
+    made += [
+        Row(f"{each.file} ({each.source})", "n − m wrong, proved", None, reason=_NOT_RUN)
+        for each in DEPLOYED
+        if each.file not in s.deployed
+    ]
+    agree, of = _by_svd(done)
+    if of:
+        case, what = "random layers, all singular values", "same dimension, where it is proved"
+        made.append(Row(case, what, agree / of, control=True, reason=f"of {of} layers", form=".1%"))
+    return made
+
+
+_NOT_RUN = "not run: set BLINDSPACE_MODELS to a folder that holds it"
+
+
+def _share(case: str, what: str, count: int, of: int, drawn: bool, reason: str = "") -> Row:
+    interval = of_share(count, of) if drawn else None
+    return Row(case, what, count / of, interval=interval, reason=reason or f"{count} of {of}", form=".1%")
+
+
+def _cases(tally: Tally) -> Iterable[Row]:
+    """Those made by hand; of other groups the largest errors of each kind."""
+    worst = sorted(tally.of, key=error, reverse=True)
+    chosen = tally.of if tally.group == BY_HAND else []
+    if tally.group != BY_HAND:
+        for some in (
+            [each for each in worst if verdict(each) == "wrong" and each["meets"]][:3],
+            [each for each in worst if verdict(each) == "wrong" and not each["meets"]][:2],
+            [each for each in worst if verdict(each) in ("numerical", "undecided")][:3],
+        ):
+            chosen = [*chosen, *some]
+    for each in chosen:
+        condition = "corollary 1's conditions hold" if each["meets"] else "not of corollary 1"
+        mark = "" if verdict(each) == "right" else f"**{verdict(each)}**, "
+        reason = f"{mark}{condition}; {certificate_in_words(each)}"
+        yield Row(each["name"], "dimension", each["dim"], each["formula_dim"], reason=reason)
+
+
+def _by_svd(done: Parts) -> tuple[int, int]:
+    proved = [each for tally in tallies(done, GROUPS) for each in tally.those("right", "wrong") if "by_svd" in each]
+    return sum(each["by_svd"] == each["dim"] for each in proved), len(proved)
+
+
+def claims(s: Formula, done: Parts) -> list[Claim]:
+    """Where the formula fails, and where it does not."""
+    by_group = {tally.group: tally for tally in tallies(done, GROUPS)}
+    within = {name: len(tally.those("wrong", meets=True)) for name, tally in by_group.items()}
+    said = ", ".join(f"{within[name]} of {by_group[name].within} {name}" for name in within if by_group[name].within)
+    measured = [each for tally in by_group.values() for each in tally.of]
+    met = [name for name in (TRAINED, OTHERS) if name in by_group]
+    used = [f"{len(by_group[name].those('wrong'))} of {len(by_group[name].of)} layers of {name}" for name in met]
+    agree, of = _by_svd(done)
+    linear = by_group[LINEAR]
+    smallest = next(each for each in by_group[BY_HAND].of if each["name"] == COMMUTING)
+    return [
+        Claim(f"n − m fails where corollary 1's own conditions hold: {said}", any(within.values())),
+        Claim(
+            f"two independent 3×3 kernels on one channel of 6×6 pixels leave {smallest['dim']} dimensions, n − m is "
+            f"{smallest['formula_dim']}: convolutions commute, so their outputs depend on each other",
+            verdict(smallest) == "wrong",
+        ),
+        Claim(
+            f"it fails in networks that are used: {'; '.join(used)}",
+            None if s.preset == "smoke" else any(by_group[name].those("wrong") for name in met),
+        ),
+        Claim(
+            f"it is right for {len(linear.those('right'))} of {len(linear.of)} random fully-connected layers",
+            len(linear.those("right")) == len(linear.of),
+        ),
+        Claim(
+            f"it never promises too much: the certified dimension is n − m or more in all {len(measured)} layers",
+            all(error(each) >= 0 for each in measured),
+        ),
+        Claim(f"an SVD finds the same dimension for {agree} of {of} random layers", agree == of),
+    ]
+
+
+def draw(s: Formula, done: Parts, folder: Path) -> None:
+    """The groups' shares; and every layer, certified against formula."""
+    found = tallies(done, GROUPS)
+    figure = new_figure(12.5, 4.6)
+    left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
+    figure.subplots_adjust(wspace=0.2)
+    _bars(plain(left, "what n − m is, share of the layers", "", ""), found)
+    _scatter(plain(right, "dimension, share of the inputs", "n − m", "certified"), found)
+    save(figure, folder / "formula.png")
+
+
+_LOOKS = {"right": "second", "wrong": "shuffled", "numerical": "gaussian", "undecided": "third"}
+
+
+def _bars(axes: Axes, found: Sequence[Tally]) -> None:
+    axes.grid(visible=False)
+    names = []
+    for row, tally in enumerate(found):
+        sets = [(0.0, 0.5, False, len(tally.of))]
+        if tally.within:
+            sets.append((0.42, 0.22, True, tally.within))
+        for below, height, meets, of in sets:
+            start = 0.0
+            for what, colour in _LOOKS.items():
+                share = len(tally.those(what, meets=meets)) / of
+                axes.barh(row + below, share, height, start, color=COLOURS[colour], alpha=0.55 if meets else 1)
+                start += share
+        names.append(f"{tally.group} ({len(tally.of)})")
+        if tally.group in RANDOM:
+            low, high = (1 - each for each in of_share(len(tally.those("right")), len(tally.of)))
+            axes.plot((1 - high, 1 - low), (row, row), color=INK, linewidth=1.4)
+    axes.set_yticks(range(len(found)), names)
+    axes.set_ylim(len(found) - 0.3, -0.5)
+    axes.set_xlim(0, 1)
+    for what, colour in _LOOKS.items():
+        axes.barh(0, 0, color=COLOURS[colour], label=what)
+    axes.legend(frameon=False, fontsize=8.5, ncols=4, loc="upper left", bbox_to_anchor=(-0.02, -0.06), labelcolor=INK)
+    axes.text(0, -0.19, "pale: where corollary 1's conditions hold", transform=axes.transAxes, size=8, color=MUTED)
+
+
+def _scatter(axes: Axes, found: Sequence[Tally]) -> None:
+    axes.plot((0, 1), (0, 1), "--", color=COLOURS["paper"], linewidth=1)
+    for what, colour in _LOOKS.items():
+        some = [each for tally in found for each in tally.those(what)]
+        for meets, sign in ((True, "o"), (False, "x")):
+            shown = [each for each in some if each["meets"] is meets]
+            x, y = ([each[key] / each["in_dim"] for each in shown] for key in ("formula_dim", "dim"))
+            axes.scatter(x, y, 22, color=COLOURS[colour], marker=sign, alpha=0.7, linewidths=1)
+    axes.text(0.98, 0.04, "● corollary 1's conditions hold  × not", transform=axes.transAxes, ha="right", size=8)
+
+
+EXPERIMENT: Experiment[Formula] = Experiment(
+    name="formula",
+    title="how often n − m is not the dimension",
+    source="beyond the paper; corollaries 1 and 2",
+    question=(
+        "The paper counts the dimensions a layer cannot see as n − m, inputs less outputs, and as 0 where n < m; "
+        "of convolutions it asks that the kernels be linearly independent and no smaller than the stride. How often is "
+        "that wrong for layers drawn at random, made by hand, trained, pruned and deployed, and how often although the "
+        "conditions hold?"
+    ),
+    settings=settings,
+    parts=parts,
+    rows=rows,
+    claims=claims,
+    draw=draw,
+)

@@ -1,0 +1,309 @@
+"""Beyond the paper: which of several networks one is, by perturbations that only that one cannot see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...evidence._identify import SAME, Probe, probe
+from ...networks import BUILTIN, Network, load
+from ..common.intervals import of_share
+from ..common.models import Preset, Report, images, trained
+from ..common.pictures import INK, MUTED, Line, new_figure, plain, plot, save
+from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
+from .modified_copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
+from .querying import WAYS, ask, by_labels, nearest, verdict, way, within_range
+
+SHIPPED = "cifar-resnet"
+KEPT, MOVED, STRANGER = "stem kept", "stem changed", "another random stem"
+
+
+@dataclass(frozen=True)
+class Identify(Settings):
+    """Settings of the identification.
+
+    Attributes:
+        paper: candidates beside the shipped network, one of another seed, and one with a random stem.
+        epochs: of training the one of another seed.
+        count: images of a probe.
+        size: L∞ norm of a probe's noise, which leaves the pixel range.
+        within: of noise that stays within it, on images of half the contrast.
+        tuning: images of fine-tuning.
+        impostors: networks with random stems, to be told from the shipped one.
+        drifts: changes of the stem's weights, as shares of their norm.
+    """
+
+    paper: tuple[str, ...] = ("resnet18-ten", "resnet50-ten")
+    epochs: int = 1
+    count: int = 50
+    size: float = 1.0
+    within: float = 0.25
+    tuning: int = 5000
+    impostors: int = 100
+    drifts: tuple[float, ...] = tuple(10.0**k for k in range(-7, 1))
+
+
+def settings(preset: Preset, seed: int) -> Identify:
+    """Of a preset; smoke has no network that must be trained for long."""
+    if preset == "smoke":
+        return Identify(preset, seed, (), count=6, tuning=50, impostors=4, drifts=(1e-6, 1e-2))
+    return Identify(preset, seed, impostors=100 if preset == "cpu" else 1000)
+
+
+def parts(s: Identify) -> list[Part]:
+    """Who is taken for whom, and how like another one has to be."""
+    return [
+        Part("matrix", lambda report: _matrix(s, report)),
+        Part("impostors", lambda report: _impostors(s, report)),
+    ]
+
+
+def _candidates(s: Identify, report: Report) -> list[Network]:
+    """Networks that probes are made for; each has a stem that loses 512 dimensions."""
+    shipped = load(SHIPPED)
+    recipe = replace(BUILTIN[SHIPPED].recipe, epochs=s.epochs, seed=s.seed + 1)
+    other = replace(trained(SHIPPED, s.preset, report, recipe), name=f"{SHIPPED}, seed {recipe.seed}")
+    random = restemmed(shipped, f"{SHIPPED}, random stem", s.generator("random stem"))
+    return [shipped, other, random, *(trained(name, s.preset, report) for name in s.paper)]
+
+
+def _relatives(s: Identify, report: Report) -> dict[str, list[Network]]:
+    """Copies of the shipped network with its stem and without, and one that is nobody's."""
+    shipped = load(SHIPPED)
+    tuning = images("cifar10", s.preset, s.tuning, "train")
+    x, y = tuning.tensor(), tuning.targets()
+    found: dict[str, list[Network]] = {}
+    for kind, stem in ((KEPT, False), (MOVED, True)):
+        report(int(stem), 2, "copies")
+        found[kind] = [
+            fine_tuned(shipped, f"fine-tuned, {kind}", x, y, s.generator("tuning"), stem),
+            changed(shipped, f"8-bit weights, {kind}", eight_bit, stem),
+            changed(shipped, f"half pruned, {kind}", half_pruned, stem),
+        ]
+    found[MOVED].append(changed(shipped, f"float16 weights, {MOVED}", half_precision))
+    return found | {STRANGER: [restemmed(shipped, STRANGER, s.generator("stranger"))]}
+
+
+def _probes(s: Identify, networks: list[Network]) -> list[Probe]:
+    x = images("cifar10", s.preset, s.count).tensor(torch.float64)
+    return [probe(each, x, s.size, s.generator("probe", each.name)) for each in networks]
+
+
+def _matrix(s: Identify, report: Report) -> Kept:
+    """Every network asked with every probe; the candidates also with probes that go through files."""
+    candidates, relatives = _candidates(s, report), _relatives(s, report)
+    probes = _probes(s, candidates)
+    asked, arrays = [], {}
+    everyone = [("candidate", each) for each in candidates]
+    everyone += [(kind, each) for kind, group in relatives.items() for each in group]
+    for index, (kind, network) in enumerate(everyone):
+        report(index, len(everyone), network.name)
+        answers = [ask(network, of) for of in probes]
+        found = verdict(probes, answers)
+        asked.append({"name": network.name, "kind": kind, "match": found.match, "change": list(found.change)})
+        arrays[network.name] = torch.stack([a.label for a in answers])
+    fitting, draw = [within_range(of, s.within / s.size) for of in probes], s.generator("ways")
+    for name in WAYS:
+        report(0, 1, f"on the way {name}")
+        rows = [[ask(network, of, way(name, draw)).change for of in fitting] for network in candidates]
+        arrays[f"way {name}"] = torch.stack([torch.stack(row) for row in rows])
+    names = [each.name for each in candidates]
+    return Kept({"network": about(candidates[0]), "candidates": names, "asked": asked}, arrays)
+
+
+def _impostors(s: Identify, report: Report) -> Kept:
+    """Networks with other stems, from wholly random to hardly changed, asked with the shipped network's probe."""
+    shipped = load(SHIPPED)
+    of = _probes(s, [shipped])[0]
+    own = ask(shipped, of)
+    others, near = [], []
+    for index in range(s.impostors):
+        report(index, s.impostors + len(s.drifts), "random stems")
+        others.append(ask(restemmed(shipped, "", s.generator("impostor", index)), of))
+    for index, share in enumerate(s.drifts):
+        report(s.impostors + index, s.impostors + len(s.drifts), "changed stems")
+        near.append(ask(restemmed(shipped, "", s.generator("drift", index), share), of).change)
+    arrays = {"own": own.change, "own label": own.label, "own control": own.control, "drift": torch.stack(near)}
+    arrays |= {"change": torch.stack([a.change for a in others]), "label": torch.stack([a.label for a in others])}
+    return Kept({"network": about(shipped)}, arrays | {"control": torch.stack([a.control for a in others])})
+
+
+def _curves(s: Identify, a: dict[str, Tensor]) -> tuple[list[float], list[float]]:
+    """Right and false identification by the labels of 1, …, N images."""
+    counts = range(1, s.count + 1)
+    right = [by_labels(a["own label"], a["own control"], n) for n in counts]
+    pairs = list(zip(a["label"], a["control"], strict=True))
+    return right, [sum(by_labels(label, control, n) for label, control in pairs) / len(pairs) for n in counts]
+
+
+def rows(s: Identify, done: Parts) -> list[Row]:
+    """Who is taken for whom; on the way; by labels alone; and how near another may come."""
+    made = []
+    for each in done["matrix"].values["asked"]:
+        index = _own(done, each)
+        seen = f"taken for {each['match']}" if each["match"] else "taken for nobody"
+        least = min(change for j, change in enumerate(each["change"]) if j != index)
+        control = each["kind"] == STRANGER
+        if index is not None:
+            what = "change by its own probe" if each["kind"] == "candidate" else f"change by the probe of {SHIPPED}"
+            made.append(Row(each["name"], f"{what}, share of the control's", each["change"][index], reason=seen))
+        made.append(Row(each["name"], "least change by another's probe", least, control=control, reason=seen))
+    for name in WAYS:
+        changes = done["matrix"].arrays[f"way {name}"]
+        count, of = nearest(changes)
+        own = float(changes.diagonal().median())
+        median = f"the own probe's change is {own:.2g} of the control's in the median"
+        case = f"probes within the pixel range, on the way {name}"
+        share = Row(case, "own probe moves least, one image", count / of, None, of_share(count, of), False, median)
+        made.append(replace(share, form=".1%"))
+    return made + _impostor_rows(s, done["impostors"].arrays)
+
+
+def _own(done: Parts, asked: dict[str, object]) -> int | None:
+    """Which probe is a network's own; a copy's is that of the original, a stranger has none."""
+    names: list[str] = done["matrix"].values["candidates"]
+    if asked["kind"] == STRANGER:
+        return None
+    return names.index(str(asked["name"])) if asked["kind"] == "candidate" else 0
+
+
+def _impostor_rows(s: Identify, a: dict[str, Tensor]) -> list[Row]:
+    case = f"{len(a['change'])} networks with random stems"
+    false = a["change"] <= SAME
+    whole, single = int(false.all(1).sum()), int(false.sum())
+    made = [
+        Row(case, f"false identification, {s.count} images", whole / len(false), interval=of_share(whole, len(false))),
+        Row(case, "false identification, one image", single / false.numel(), interval=of_share(single, false.numel())),
+        Row(case, "least change by the probe, share of the control's", float(a["change"].min())),
+    ]
+    right, wrong = _curves(s, a)
+    for n in sorted({1, min(5, s.count), min(10, s.count), min(20, s.count), s.count}):
+        reason = "taken for it: no probe changes a label though a control does"
+        made.append(Row(f"labels alone, {n} images", "right identification", right[n - 1], reason=reason, form=".1%"))
+        made.append(Row(f"labels alone, {n} images", "false identification", wrong[n - 1], form=".2%"))
+    for share, change in zip(s.drifts, a["drift"], strict=True):
+        seen = f"taken for {SHIPPED}" if float(change.max()) <= SAME else "taken for nobody"
+        made.append(Row(f"stem changed by {share:.0e}", "change by its probe", float(change.max()), reason=seen))
+    return made
+
+
+def claims(s: Identify, done: Parts) -> list[Claim]:
+    """Candidates are recognised, copies of one front are not told apart, and nobody else is taken for one."""
+    asked = done["matrix"].values["asked"]
+    candidates = [each for each in asked if each["kind"] == "candidate"]
+    right = [each["match"] == each["name"] for each in candidates]
+    largest = max(each["change"][index] for index, each in enumerate(candidates))
+    least = min(c for index, each in enumerate(candidates) for j, c in enumerate(each["change"]) if j != index)
+    same = [each["match"] == SHIPPED for each in asked if each["kind"] == KEPT]
+    moved = [each for each in asked if each["kind"] == MOVED]
+    strangers = [each["match"] for each in asked if each["kind"] == STRANGER]
+    taken = [each["name"].partition(",")[0] for each in moved if each["match"] == SHIPPED]
+    a = done["impostors"].arrays
+    false = int((a["change"] <= SAME).sum())
+    low, high = of_share(false, a["change"].numel())
+    shares = {name: nearest(done["matrix"].arrays[f"way {name}"]) for name in WAYS}
+    found = ", ".join(f"{name} {count / of:.0%}" for name, (count, of) in shares.items())
+    return [
+        Claim(
+            f"{sum(right)} of {len(right)} candidates are recognised; their own probe does at most {largest:.1e} of "
+            f"what its control does, another's at least {least:.2g}",
+            all(right),
+        ),
+        Claim(
+            f"copies that keep the stem are not told from the original: {sum(same)} of {len(same)} are taken for it",
+            all(same),
+        ),
+        Claim(
+            f"copies whose stem is changed are moved least by the original's probe; taken for it are {len(taken)} of "
+            f"{len(moved)} ({', '.join(taken) or 'none'}), for another none; {sum(map(bool, strangers))} strangers are "
+            "taken for anybody",
+            all(min(each["change"]) == each["change"][0] and each["match"] in (None, SHIPPED) for each in moved)
+            and not any(strangers),
+        ),
+        Claim(
+            f"{false} of {a['change'].numel()} questions of one image to networks with random stems end in a false "
+            f"identification (95 %: {low:.2%} to {high:.2%})",
+            false == 0,
+        ),
+        Claim(
+            f"the probe that moves one image's output least is the network's own, within the pixel range: {found}",
+            None if s.preset == "smoke" else min(count / of for count, of in map(shares.__getitem__, WAYS[:2])) >= 0.95,
+        ),
+    ]
+
+
+def draw(s: Identify, done: Parts, folder: Path) -> None:
+    """Who is moved by whose probe; how like another stem must be; how many images labels take."""
+    _matrix_picture(done, folder / "identify.png")
+    figure = new_figure(12.5, 4.2)
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(wspace=0.5)
+    a = done["impostors"].arrays
+    plain(left, "change by the probe, share of the control's", "change of the stem's weights, share of their norm")
+    left.set_xscale("log")
+    left.set_yscale("log")
+    left.minorticks_off()
+    own = float(a["own"].max())
+    plot(
+        left,
+        [
+            Line("largest of all images", s.drifts, a["drift"].amax(1).tolist(), "own"),
+            Line("median", s.drifts, a["drift"].median(1).values.tolist(), "second"),
+            Line("taken for it below", s.drifts, [SAME] * len(s.drifts), "paper", True),
+            Line("itself: rounding", s.drifts, [own] * len(s.drifts), "control", True),
+        ],
+    )
+    plain(right, "identification by labels alone", "images asked")
+    right.set_ylim(-0.03, 1.03)
+    right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    counts = list(range(1, s.count + 1))
+    found, wrong = _curves(s, a)
+    plot(right, [Line("the network itself", counts, found, "own"), Line("another stem", counts, wrong, "shuffled")])
+    save(figure, folder / "identify-limits.png")
+
+
+def _matrix_picture(done: Parts, path: Path) -> None:
+    facts = done["matrix"].values
+    names, asked = facts["candidates"], facts["asked"]
+    change = torch.tensor([each["change"] for each in asked], dtype=torch.float64).clamp(min=1e-9)
+    figure = new_figure(1.9 * len(names) + 2.2, 0.42 * len(asked) + 1.4)
+    axes = figure.subplots()
+    shown = axes.imshow(change.log10().numpy(), cmap="YlGnBu_r", vmin=-7, vmax=0.3, aspect="auto")
+    for i, each in enumerate(asked):
+        for j, value in enumerate(each["change"]):
+            mark = " ✓" if each["match"] == names[j] else ""
+            colour = "white" if value < 1e-3 else INK
+            axes.text(j, i, f"{value:.1g}{mark}", ha="center", va="center", size=9, color=colour)
+    axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+    axes.set_yticks(range(len(asked)), [each["name"] for each in asked])
+    axes.xaxis.tick_top()
+    axes.tick_params(colors=MUTED, labelsize=9, length=0)
+    axes.set_frame_on(False)
+    axes.set_title("change of the outputs by the probe of …", loc="left", color=INK, size=11, pad=12)
+    bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.02)
+    bar.set_label("log₁₀ of the share of the control's", color=MUTED, size=9)
+    bar.ax.tick_params(colors=MUTED, labelsize=8, length=0)
+    bar.outline.set_visible(False)
+    save(figure, path)
+
+
+EXPERIMENT: Experiment[Identify] = Experiment(
+    name="identify",
+    title="which network it is, by what it cannot see",
+    source="beyond the paper; section 5.2 has the perturbations",
+    question=(
+        "Can a network be told from others by its outputs alone? A probe is an image with noise that one candidate "
+        "cannot see; its control has white noise of the same norm. A network is taken for the one candidate whose "
+        "probes move its outputs by at most a thousandth of what their controls do. Beside the candidates, copies of "
+        "the shipped network are asked that are changed as deployed ones are."
+    ),
+    settings=settings,
+    parts=parts,
+    rows=rows,
+    claims=claims,
+    draw=draw,
+    extras=("plot", "timm"),
+)

@@ -1,0 +1,436 @@
+"""The bench: the numbers it gives are of what it says it measured, and nothing stops it half-way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import blindspace.bench.run as bench_module
+from blindspace.bench import baselines as rivals
+from blindspace.bench.baselines import RIVALS, measure_rival, refusal, sparsity_of
+from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
+from blindspace.bench.chart import draw
+from blindspace.bench.measure import affordable, measure, residual, turns
+from blindspace.bench.memory import held, peak
+from blindspace.bench.run import BenchRow, Refused, RivalRow, bench, select
+from blindspace.cli.main import run
+from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
+from blindspace.maps import Dense, LinearMap, from_module
+from blindspace.solvers import choose
+
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[BenchRow]:
+    return [measure(stem(side), 3, 0, 0.2) for side in (8, 12)]
+
+
+@pytest.fixture(scope="module")
+def others() -> list[RivalRow]:
+    names = [rival for rival in RIVALS if rival != "sparse Cholesky"]
+    return [measure_rival(stem(side), rival, 3, 0, 0.5) for side in (8, 12) for rival in names]
+
+
+# --- cases ------------------------------------------------------------------------------------------------
+
+
+def test_every_case_is_a_layer() -> None:
+    shapes = {name: (case.operator(0).in_shape, case.operator(0).out_shape) for name, case in CASES.items()}
+    assert all(name == case.name for name, case in CASES.items())
+    assert shapes["bilinear resize, 1080×1920→224×224, then stem"] == ((3, 1080, 1920), (10, 112, 112))
+    assert shapes["wide layer 3×3, 256→64 at 56×56"] == ((256, 56, 56), (64, 56, 56))
+
+
+@pytest.mark.parametrize("name", ["CIFAR stem", "trained", "Gabor"])
+def test_a_seed_settles_the_weights(name: str) -> None:
+    (case,) = select([name])
+    kernels = [vars(case.operator(seed))["weight"] for seed in (0, 0, 1)]
+    assert torch.equal(kernels[0], kernels[1])
+    assert torch.equal(kernels[0], kernels[2]) == (name == "trained")
+
+
+def test_select() -> None:
+    assert [case.name for case in select(["8×8"])] == ["patch 8×8, 3→48 at 32×32"]
+    assert [case.side for case in select(None, [16, 8])] == [8, 16]
+    assert [case.name for case in select(["CIFAR"], [32])] == ["CIFAR stem 7×7 stride 2, 3→10 at 32×32"]
+    everything = select()
+    assert {case.name for case in everything} >= set(CASES)
+    assert {case.side for case in everything} == {None, *SIDES}
+    assert len({case.name for case in everything}) == len(everything)
+    assert all(find(case.name, case.side) == case for case in everything if case.side in (None, 32, 224))
+    with pytest.raises(UnknownNameError, match="13×13"):
+        select(["13×13"])
+    with pytest.raises(ValueRangeError, match="3"):
+        select(None, [3])
+
+
+# --- ours -------------------------------------------------------------------------------------------------
+
+
+def test_a_row_says_what_was_measured(rows: list[BenchRow]) -> None:
+    for row, side in zip(rows, (8, 12), strict=True):
+        operator = stem(side).operator(0)
+        solver = choose(operator)
+        assert (row.side, row.solver, row.in_dim, row.dim) == (side, "dense", operator.in_dim, solver.dim)
+        assert row.kept == held(solver, beside=operator)
+        assert row.residual < 1e-15
+        assert 1e-10 < row.residual_float32 < 1e-6
+        assert row.batch == 64
+        seconds = (row.setup, row.seconds_1, row.bound_1, row.seconds_64, row.bound_64, row.ratio_1, row.ratio_64)
+        assert min(*seconds, row.ratio_float32) > 0
+        assert row.passes is None
+        assert json.loads(json.dumps(row.to_dict())) == row.to_dict()
+
+
+def test_the_residual_is_the_oracles() -> None:
+    matrix = torch.randn(3, 7, dtype=torch.float64)
+    operator, x, p = Dense(matrix), torch.randn(5, 7, dtype=torch.float64), torch.randn(5, 7, dtype=torch.float64)
+    each = [float(np.linalg.norm(matrix @ v) / np.linalg.norm(matrix, 2) / w.norm()) for v, w in zip(p, x, strict=True)]
+    assert residual(operator, p, x) == pytest.approx(max(each))
+
+
+def test_what_the_solver_counts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        name = "counting"
+        dim = 32
+        passes = 2
+        inner = SimpleNamespace(iterations=17, passes=9)
+
+        def project(self, x: Tensor) -> Tensor:
+            return x
+
+    monkeypatch.setattr("blindspace.bench.measure.choose", lambda operator: Counting())
+    row = measure(stem(8), 3, 0, 0.05)
+    assert (row.solver, row.passes, row.iterations) == ("counting", 2, 17)
+
+
+def test_turns_end_with_patience() -> None:
+    calls = []
+
+    def slow(x: Tensor) -> Tensor:
+        calls.append(1)
+        torch.linalg.svd(torch.randn(150, 150))
+        return x
+
+    found = turns(Dense(torch.eye(3)), slow, torch.ones(1, 3, dtype=torch.float64), 10**6, 0.0)
+    assert len(calls) == 1
+    assert found.seconds > 0
+    turns(Dense(torch.eye(3)), slow, torch.ones(1, 3, dtype=torch.float64), 4, 1e9)
+    assert len(calls) == 1 + 5  # the first fills caches
+
+
+def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([1.0, 100.0, 2.0, 6.0])
+    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work: next(clock))
+    found = turns(Dense(torch.eye(3)), lambda x: x, torch.ones(1, 3), 1, 1e9)
+    assert (found.bound, found.seconds, found.ratio) == (2, 6, 3)
+
+
+@pytest.mark.parametrize(("in_dim", "each", "most"), [(10, 0.0, 64), (4 * MIB, 0.0, 16), (10, 1.0, 16), (10, 50.0, 1)])
+def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: float, most: int) -> None:
+    """By 512 MiB of perturbations and by twice a patience of ten seconds."""
+    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work: each * work())
+    monkeypatch.setattr("blindspace.bench.measure.noise", lambda operator, batch: batch)
+    operator = SimpleNamespace(in_dim=in_dim)
+    assert affordable(operator, lambda batch: batch, 10.0) == most  # type: ignore[arg-type]
+
+
+# --- memory -----------------------------------------------------------------------------------------------
+
+
+def test_peak_and_what_stays() -> None:
+    with peak() as small:
+        pass
+    with peak() as large:
+        kept = np.ones(8 * MIB)  # 64 MiB
+        del kept
+    with peak() as again:
+        np.ones(2 * MIB)
+    assert small.size < 4 * MIB
+    assert 60 * MIB < large.size < 80 * MIB
+    assert 12 * MIB < again.size < 24 * MIB
+
+
+def test_a_limit_on_memory() -> None:
+    code = """
+import numpy as np
+from blindspace.bench.memory import limit
+np.ones(10 << 20)
+limit(40 << 20)
+try:
+    np.ones(10 << 20)
+except MemoryError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "refused\n", done.stderr
+
+
+def test_held_finds_every_array_once() -> None:
+    tensor, array = torch.ones(1000, dtype=torch.float64), np.ones(500)
+    thing: Any = SimpleNamespace(
+        a=tensor,
+        view=tensor[10:20],
+        same=tensor.numpy(),
+        listed=[array, array.reshape(5, 100).T],
+        deep={"x": (SimpleNamespace(y=np.ones(30)),)},
+        closure=(lambda kept: lambda: kept)(np.ones(7)),
+    )
+    thing.itself = thing
+    assert held(thing) == 8 * (1000 + 500 + 30 + 7)
+    assert held(thing, beside=[array]) == 8 * (1000 + 30 + 7)
+
+
+# --- rivals -----------------------------------------------------------------------------------------------
+
+
+def projection(operator: LinearMap, x: Tensor) -> Tensor:
+    matrix = operator.to_dense()
+    flat: Tensor = x.flatten(1) - x.flatten(1) @ (torch.linalg.pinv(matrix) @ matrix).T
+    return flat.reshape(x.shape)
+
+
+def fake_cholmod(a: Any) -> Callable[[np.ndarray], np.ndarray]:
+    gram = (a @ a.T).toarray()
+    return lambda b: np.linalg.solve(gram, b)
+
+
+@pytest.mark.parametrize("rival", rivals.DIRECT)
+def test_a_direct_rival_projects(rival: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sksparse.cholmod", SimpleNamespace(cholesky_AAt=fake_cholmod))
+    operator = stem(12).operator(3)
+    x = torch.randn(5, *operator.in_shape, dtype=torch.float64)
+    torch.testing.assert_close(rivals.DIRECT[rival](operator)(x), projection(operator, x), rtol=0, atol=1e-10)
+
+
+def test_rivals_measured(others: list[RivalRow]) -> None:
+    assert len(others) == 8
+    for row in others:
+        assert row.skipped is None
+        assert row.finished
+        assert row.residual is not None
+        assert row.residual < (2e-12 if row.rival == rivals.LSMR else 1e-14)
+        assert row.seconds_1
+        assert row.seconds_64
+        assert row.ratio_1
+        assert row.ratio_64
+        assert row.extrapolated == (row.rival == rivals.LSMR)
+        if row.extrapolated:
+            assert row.seconds_64 == pytest.approx(64 * row.seconds_1)
+            assert row.iterations
+        else:
+            assert row.setup
+            assert row.kept
+
+
+def test_lsmr_out_of_time_says_so() -> None:
+    row = measure_rival(stem(16), rivals.LSMR, 3, 0, 1e-6)
+    assert not row.finished
+    assert row.iterations == 8
+    assert row.residual is not None
+    assert row.residual > 1e-6
+
+
+def test_what_would_take_too_much_is_not_begun() -> None:
+    large = stem(224).operator(0)
+    assert "853.5 GiB" in (refusal("torch.linalg.svd", large, 10) or "")
+    assert "853.5 GiB" in (refusal("scipy.linalg.null_space", large, 10) or "")
+    assert "GiB" in (refusal("scipy splu of A Aᵀ", large, 10) or "")
+    assert refusal(rivals.LSMR, large, 10) is None
+    small = stem(8).operator(0)
+    assert not any(refusal(rival, small, 10) for rival in RIVALS if rival != "sparse Cholesky")
+    composed = from_module(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 2, 3)), (3, 9, 9))
+    assert "nothing is known" in (refusal("scipy splu of A Aᵀ", composed, 10) or "")
+
+
+def test_scikit_sparse_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sksparse.cholmod", None)
+    assert "not installed" in (refusal("sparse Cholesky", stem(8).operator(0), 10) or "")
+    with pytest.raises(MissingExtraError):
+        rivals.sparse_cholesky(stem(8).operator(0))
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Conv2d(3, 10, 7, 2, 3), (3, 48, 48)),
+        (nn.Conv2d(8, 6, 1), (8, 12, 12)),
+        (nn.Conv2d(3, 12, 4, 4), (3, 32, 32)),
+        (nn.Linear(40, 20), (16, 40)),
+        (nn.AvgPool2d(3, 2, 1), (2, 40, 40)),
+    ],
+    ids=["stem", "1×1", "patches", "tokens", "pooling"],
+)
+def test_estimated_sparsity_is_near_the_truth(module: nn.Module, shape: tuple[int, ...]) -> None:
+    operator = from_module(module, shape)
+    found = sparsity_of(operator)
+    assert found is not None
+    project = rivals.sparse_lu(operator)
+    assert isinstance(project, rivals.Direct)
+    assert found.entries == pytest.approx(operator.to_scipy().nnz, rel=0.15)
+    assert project.size / 12 / 3 < found.fill < project.size / 12 * 3
+
+
+# --- processes --------------------------------------------------------------------------------------------
+
+
+def test_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_module, "RIVALS", ("scipy LSMR",))
+    ours, rival = bench([stem(8)], 3, 0, True, 0.2)
+    assert isinstance(ours, BenchRow)
+    assert isinstance(rival, RivalRow)
+    assert (ours.solver, ours.in_dim, rival.rival, rival.skipped) == ("dense", 192, "scipy LSMR", None)
+    assert not (tmp_path / "home").exists()  # nothing comes from the cache or goes into it
+
+
+def answer(**values: Any) -> Callable[..., Any]:
+    return lambda *_, **__: SimpleNamespace(**{"returncode": 0, "stdout": "", "stderr": "", **values})
+
+
+def test_processes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the cache, and with this very package."""
+    seen: list[dict[str, Any]] = []
+
+    def ran(command: list[str], **given: Any) -> Any:
+        seen.append({"command": command, **given})
+        return answer(stdout='{"refused": "no"}')()
+
+    monkeypatch.setattr(subprocess, "run", ran)
+    list(bench([stem(8)], 3, 7, False, 0.5))
+    (given,) = seen
+    assert given["command"] == [sys.executable, "-m", "blindspace.bench.run"]
+    assert given["env"]["BLINDSPACE_CACHE_LIMIT"] == "0"
+    assert given["env"]["PYTHONPATH"].split(":")[0] == str(Path(bench_module.__file__).parents[3])
+    assert json.loads(given["input"]) == {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 7, "patience": 0.5}
+
+
+def out_of_time(*_: object, **__: object) -> None:
+    raise subprocess.TimeoutExpired("python", bench_module.LONGEST)
+
+
+@pytest.mark.parametrize(
+    ("process", "reason"),
+    [
+        (answer(returncode=-9), "signal 9"),
+        (answer(returncode=1, stderr="Traceback\nNameError: x\n"), "NameError: x"),
+        (answer(returncode=1), "without a word"),
+        (answer(stdout='noise\n{"refused": "why"}\n'), "why"),
+        (out_of_time, "900 s"),
+    ],
+)
+def test_a_process_that_fails_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, process: Callable[..., Any], reason: str
+) -> None:
+    monkeypatch.setattr(subprocess, "run", process)
+    found = list(bench([stem(8), stem(12)], rivals=False))
+    assert all(isinstance(row, Refused) and reason in row.reason for row in found)
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (TooLargeError("needs 9 GiB"), "needs 9 GiB"),
+        (MemoryError(), "GiB it was allowed"),
+        (RuntimeError("Factor is exactly singular"), "RuntimeError: Factor is exactly singular"),
+        (np.linalg.LinAlgError("no convergence"), "no convergence"),
+    ],
+)
+def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
+    def fails(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchRow:
+        raise error
+
+    monkeypatch.setattr(bench_module, "measure", fails)
+    task = {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 0, "patience": 1.0}
+    assert reason in bench_module._work(task)["refused"]
+
+
+# --- the command and the picture --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _measured(monkeypatch: pytest.MonkeyPatch, rows: list[BenchRow], others: list[RivalRow]) -> None:
+    """The command on rows measured already, the second size's LSMR having been stopped."""
+    given: dict[str, list[Any]] = {row.name: [row] for row in rows}
+    for row in others:
+        stopped = row.rival == rivals.LSMR and row.side == 12
+        given[row.name].append(replace(row, finished=False) if stopped else row)
+    for name, found in given.items():
+        found.append(RivalRow(name, found[0].side, "sparse Cholesky", skipped="not installed [here]"))
+
+    def measured(chosen: list[BenchCase], *_: object) -> list[Any]:
+        return [row for case in chosen for row in given.get(case.name, [Refused(case.name, "too [large]")])]
+
+    monkeypatch.setattr("blindspace.cli.bench.measure", measured)
+
+
+@pytest.mark.usefixtures("_measured")
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", "--sizes", "8, 12,16", "--json", "b.json", "--picture", "cost.png"]) == 0
+    out = capsys.readouterr().out
+    for word in ("dense", "scipy LSMR", "sparse Cholesky: on no case; not installed [here]", "too [large]", "stopped"):
+        assert word in out
+    found = json.loads(Path("b.json").read_text())
+    settings = {"machine", "threads", "torch", "scipy", "seed", "repeats", "patience"}
+    assert set(found) == settings | {"rows", "rivals", "refused"}
+    assert [row["side"] for row in found["rows"]] == [8, 12]
+    assert set(found["rows"][0]) == {field.name for field in fields(BenchRow)}
+    assert set(found["rivals"][0]) == {field.name for field in fields(RivalRow)}
+    assert len(found["rivals"]) == 10
+    assert found["refused"] == [{"name": stem(16).name, "reason": "too [large]"}]
+    with Image.open("cost.png") as image:
+        assert image.size == (1650, 594)
+
+
+@pytest.mark.parametrize("name", ["a.svg", "a.pdf", "new/a.png"])
+def test_pictures(name: str, rows: list[BenchRow], others: list[RivalRow]) -> None:
+    draw(Path(name), rows, others)
+    assert Path(name).stat().st_size > 5000
+    if name.endswith("svg"):
+        draw(Path("one.svg"), rows[:1], [])
+
+
+def test_no_picture_without_sizes(rows: list[BenchRow]) -> None:
+    with pytest.raises(ValueRangeError, match="--sizes"):
+        draw(Path("a.png"), [replace(rows[0], side=None)], [])
+    assert not Path("a.png").exists()
+
+
+@pytest.mark.usefixtures("_measured")
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sizes", "32,a"], "'32,a'"),
+        (["--sizes", "-8"], "'-8'"),
+        (["--sizes", ""], "''"),
+        (["--sizes", "2"], "got 2"),
+        (["8×8", "--picture", "a.png"], "--sizes"),
+        (["--sizes", "8", "--picture", "a.gif"], ".png"),
+        (["--patience", "0"], "--patience"),
+    ],
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert run(["bench", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
