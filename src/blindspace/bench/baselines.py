@@ -256,14 +256,14 @@ def lsmr(row: RivalRow, operator: LinearMap, x: Tensor, patience: float) -> Riva
     def apply_adjoint(v: np.ndarray) -> np.ndarray:
         return operator._adjoint(torch.from_numpy(v.reshape(1, *operator.out_shape))).numpy().ravel()
 
-    operator = scipy.sparse.linalg.LinearOperator(
+    matrix = scipy.sparse.linalg.LinearOperator(
         (operator.out_dim, operator.in_dim), matvec=apply, rmatvec=apply_adjoint, dtype=np.float64
     )
     b = apply(x.numpy())
 
     def run(most: int) -> tuple[np.ndarray, int, int]:
         # ‖A y − b‖ ≤ btol ‖b‖ ends it; its other tests go by an estimate of ‖A‖ that grows with the iterations.
-        y, reason, count, *_ = scipy.sparse.linalg.lsmr(operator, b, atol=0, btol=btol, conlim=0, maxiter=most)
+        y, reason, count, *_ = scipy.sparse.linalg.lsmr(matrix, b, atol=0, btol=btol, conlim=0, maxiter=most)
         return y, int(reason), int(count)
 
     btol = CLOSE * operator.norm() * float(x.norm()) / (float(np.linalg.norm(b)) or 1.0)
