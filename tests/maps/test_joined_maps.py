@@ -29,6 +29,7 @@ from blindspace.maps import (
     summed,
     vstack,
 )
+from blindspace.maps.properties import is_coisometric
 from blindspace.solvers import choose
 from blindspace.solvers.projectors.dense import DenseSolver
 
@@ -66,7 +67,7 @@ def test_a_selection_reads_what_it_is_told(data: st.DataObject) -> None:
         if position >= 0:
             expected[row, position] = 1
     assert torch.equal(check(operator), expected)
-    assert operator.once == torch.equal(expected @ expected.T, torch.eye(m, dtype=torch.float64))
+    assert is_coisometric(operator) == torch.equal(expected @ expected.T, torch.eye(m, dtype=torch.float64))
     space = choose(operator)
     assert space.dim == n - int(torch.linalg.matrix_rank(expected))
     x = random(2, n)

@@ -9,11 +9,10 @@ from torch import nn
 import blindspace as bs
 from blindspace.errors import ShapeError, UnsupportedLayerError, ValueRangeError
 from blindspace.evidence import identify, probe
-from blindspace.maps import Composed, Convolution, Kronecker, Padding, VStack, from_module
+from blindspace.maps import Composed, Convolution, Kronecker, Padding, VStack, from_module, side_by_side
 from blindspace.networks import Network, front, harmless
 from blindspace.solvers.projectors.patchwise import PatchwiseSolver, TokenSolver
 from blindspace.subspaces import nullspace
-from blindspace.subspaces.combine import side_by_side
 from oracle import null_projector
 
 

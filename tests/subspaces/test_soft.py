@@ -16,13 +16,23 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.errors import ShapeError, ValueRangeError
 from blindspace.evidence.energy import blind_energy
-from blindspace.maps import Composed, Dense, Diagonal, Jacobian, LinearMap, Padding, Rearrange, VStack, from_module
+from blindspace.maps import (
+    Composed,
+    Dense,
+    Diagonal,
+    Jacobian,
+    LinearMap,
+    Padding,
+    Rearrange,
+    VStack,
+    from_module,
+    isometry_free,
+)
 from blindspace.solvers.fourier import circulant_embedding as torus
 from blindspace.solvers.rank.inertia import Inertia
 from blindspace.solvers.spectra import counting as counting
 from blindspace.solvers.spectra import lanczos_quadrature as quadrature
 from blindspace.solvers.spectra.counting import counts, symbol
-from blindspace.solvers.spectra.isometry_free import core
 from blindspace.solvers.spectra.lanczos_quadrature import Quadrature
 from blindspace.solvers.spectra.singular_values import singular_values
 from blindspace.subspaces import epsilon_nullity as soft
@@ -355,7 +365,8 @@ def test_the_core_of_a_map_has_its_singular_values(name: str) -> None:
     operator = map_of(name)
     factor = Diagonal(torch.full((1,), -0.3, dtype=torch.float64), operator.out_shape)
     padded = Padding(operator.out_shape, [(2, 1)]) @ factor @ operator
-    inner, gain = core(padded)
+    free = isometry_free(padded)
+    inner, gain = free.operator, free.gain
     assert inner.out_shape == operator.out_shape
     assert gain == pytest.approx(0.3 if name == "transpose2d-up" else 1.0)  # the others take it into their weights
     largest = torch.linalg.svdvals(inner.to_dense())
@@ -367,21 +378,23 @@ def test_padding_in_front_is_no_core(mode: str) -> None:
     """It keeps lengths, or reads values twice, but what follows does not see every direction of its output."""
     matrix = torch.randn(3, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     operator = Dense(matrix, (2,)) @ Padding((2, 6), [(2, 1)], mode)
-    inner, gain = core(operator)
+    free = isometry_free(operator)
+    inner, gain = free.operator, free.gain
     assert torch.allclose(gain * torch.linalg.svdvals(inner.to_dense()), torch.linalg.svdvals(operator.to_dense()))
     cropped = Dense(matrix, (2,)) @ Padding((2, 12), [(-2, -1)], mode)
-    assert core(cropped).operator.in_shape == (2, 9)  # whole rows of the identity are left out
+    assert isometry_free(cropped).operator.in_shape == (2, 9)  # whole rows of the identity are left out
 
 
 def test_the_core_reads_no_more_than_it_needs() -> None:
     """The resize in front is left with as many inputs as outputs, by an LQ decomposition of each axis."""
-    inner, gain = core(map_of("resize-conv"))
+    free = isometry_free(map_of("resize-conv"))
+    inner, gain = free.operator, free.gain
     assert inner.in_shape == (3, 9, 10)
     sigma = gain * torch.linalg.svdvals(inner.to_dense()).numpy()
     assert np.abs(sigma - true_sigma("resize-conv")[: len(sigma)]).max() <= 1e-13
     wide = Dense(torch.randn(4, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64), (5,))
     both = from_module(nn.AvgPool1d(2), (5, 4)) @ wide
-    inner, _ = core(both)
+    inner = isometry_free(both).operator
     assert inner.in_shape == (5, 4)
     assert torch.allclose(torch.linalg.svdvals(inner.to_dense()), torch.linalg.svdvals(both.to_dense()))
 

@@ -1,24 +1,23 @@
-"""Floor 1: what a layer does to a perturbation. One kind of linear map a file."""
+"""Linear maps: what a layer does to a perturbation, by forward and adjoint products that never form the matrix."""
 
-from ._gather import Gather, gather
-from ._summed import Summed, summed
 from .coerce import Operator, SupportsLinearMap, as_linear_map
 from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
 from .jacobian import Jacobian
+from .joined import Summed, VStack
 from .kronecker import Kronecker
-from .linear_map import LinearMap, Shape
+from .linear_map import Adjoint, Composed, LinearMap, Shape
 from .modules import from_module, is_affine, register
+from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
-from .rearrange import Identity, Rearrange
 from .resize import Resize
-from .simplify import Composed, compose
-from .vstack import VStack, vstack
+from .simplify import IsometryFree, compose, isometry_free, side_by_side, summed, vstack
 
 __all__ = [
     "AdaptiveAveragePooling",
+    "Adjoint",
     "AveragePooling",
     "Composed",
     "Convolution",
@@ -26,6 +25,7 @@ __all__ = [
     "Diagonal",
     "Gather",
     "Identity",
+    "IsometryFree",
     "Jacobian",
     "Kronecker",
     "LinearMap",
@@ -42,7 +42,9 @@ __all__ = [
     "from_module",
     "gather",
     "is_affine",
+    "isometry_free",
     "register",
+    "side_by_side",
     "summed",
     "vstack",
 ]

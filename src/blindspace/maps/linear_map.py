@@ -1,10 +1,13 @@
-"""The contract of every map on floor 1: a forward, its exact adjoint, and the matrix they stand for."""
+"""The contract of every linear map: a forward product, its exact adjoint, and the matrix that both stand for."""
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from math import prod, sqrt
+from typing import Any, Self, overload
 
 import numpy as np
 import scipy.sparse
@@ -12,25 +15,28 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, TooLargeError
+from ..errors import BlindspaceError, ShapeError, TooLargeError
 
 Shape = tuple[int, ...]
 
 DENSE_LIMIT = 2 << 30
-"""Bytes above which ``to_dense`` and ``to_scipy`` refuse."""
+"""Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
+
+SMALL = 16
+"""Up to this many rows or columns, the spectral norm comes from the dense matrix."""
 
 
 class LinearMap(ABC):
-    """What a layer does to a perturbation: y = A x, biases dropped.
+    """The linear part of a layer, y = A x: what the layer does to a perturbation; its bias drops out.
 
-    A subclass implements ``_forward`` and ``_adjoint`` on batches, in the dtype and on the device of what it is
-    given, and, where the matrix is sparse, ``_to_scipy``.
+    A subclass implements ``_forward`` and ``_adjoint`` on batches, in the dtype and on the device of their argument,
+    and ``_to_scipy`` if its matrix is sparse. ``blindspace.testing.check_map`` checks a subclass.
 
     Attributes:
-        in_shape: shape of one input, without the batch.
-        out_shape: shape of one output, without the batch.
-        dtype: of the stored parameters.
-        device: of the stored parameters.
+        in_shape: Shape of one input without the batch axis.
+        out_shape: Shape of one output without the batch axis.
+        dtype: dtype of the stored parameters, always float64. Inputs may have any floating-point dtype.
+        device: Device of the stored parameters, the CPU unless ``to`` has moved them.
     """
 
     in_shape: Shape
@@ -56,7 +62,7 @@ class LinearMap(ABC):
         return scipy.sparse.csr_array(self.to_dense(limit=None).numpy())
 
     def _cast(self, name: str, like: Tensor) -> Tensor:
-        """Parameter ``name`` in the dtype and on the device of ``like``, kept for the next call."""
+        """The parameter ``name`` in the dtype and on the device of ``like``, kept for the next call."""
         key = (name, like.dtype, like.device)
         if key not in self._casts:
             self._casts[key] = getattr(self, name).to(like.device, like.dtype)
@@ -72,33 +78,43 @@ class LinearMap(ABC):
         """Number of output values, m."""
         return prod(self.out_shape)
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the matrix, ``(out_dim, in_dim)``."""
+        return self.out_dim, self.in_dim
+
+    @property
+    def factors(self) -> list[LinearMap]:
+        """The maps whose composition this is, the first one applied first; the map itself if it is not composed."""
+        return [self]
+
     def forward(self, x: Tensor) -> Tensor:
-        """A x of a batch.
+        """The product A x.
 
         Args:
-            x: ``(B, *in_shape)``, floating point.
+            x: Batch ``(B, *in_shape)`` or single input ``in_shape``, floating point.
 
         Returns:
-            ``(B, *out_shape)``, of x's dtype and device.
+            Batch ``(B, *out_shape)`` or single output ``out_shape``, with the dtype and device of x.
 
         Raises:
-            ShapeError: x has another shape or is not floating point.
+            ShapeError: x has another shape or is not a floating-point tensor.
         """
-        return self._forward(checked(x, self.in_shape, "input"))
+        return _on_batch(self._forward, x, self.in_shape, "input")
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Aᵀ y of a batch: ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every x.
+        """The product Aᵀ y, defined by ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every x.
 
         Args:
-            y: ``(B, *out_shape)``, floating point.
+            y: Batch ``(B, *out_shape)`` or single output ``out_shape``, floating point.
 
         Returns:
-            ``(B, *in_shape)``, of y's dtype and device.
+            Batch ``(B, *in_shape)`` or single input ``in_shape``, with the dtype and device of y.
 
         Raises:
-            ShapeError: y has another shape or is not floating point.
+            ShapeError: y has another shape or is not a floating-point tensor.
         """
-        return self._adjoint(checked(y, self.out_shape, "output"))
+        return _on_batch(self._adjoint, y, self.out_shape, "output")
 
     __call__ = forward
 
@@ -107,50 +123,121 @@ class LinearMap(ABC):
         """The adjoint as a map of its own."""
         return Adjoint(self)
 
-    def __matmul__(self, inner: LinearMap) -> LinearMap:
-        """``(a @ b)(x) = a(b(x))``."""
-        from .simplify import Composed
+    @overload
+    def __matmul__(self, other: LinearMap) -> LinearMap: ...
 
-        return Composed(self, inner)
+    @overload
+    def __matmul__(self, other: Tensor) -> Tensor: ...
 
-    def to_dense(self, limit: int | None = DENSE_LIMIT) -> Tensor:
-        """The matrix A of appendix E, ``(out_dim, in_dim)``, float64.
+    def __matmul__(self, other: Any) -> LinearMap | Tensor:
+        """The composition ``(A @ B)(x) = A(B(x))``, kept as two factors, or the product A x with a tensor."""
+        if isinstance(other, LinearMap):
+            return Composed(self, other)
+        if not isinstance(other, Tensor):
+            raise BlindspaceError(
+                f"A @ x takes a LinearMap or a tensor, got {type(other).__name__}; as_linear_operator is for NumPy"
+            )
+        return self.forward(other)
+
+    def __rmatmul__(self, other: object) -> LinearMap:
+        raise BlindspaceError(f"{type(other).__name__} @ {self} is not defined; write A.T @ x for the adjoint product")
+
+    def to(self, device: torch.device | str) -> Self:
+        """The map with its stored parameters on a device.
+
+        Inputs on any device are accepted before and after; this avoids a second copy of the parameters, and lets
+        ``norm`` and ``to_dense`` compute there. Parameters inside the function of a ``Jacobian`` are not moved.
 
         Args:
-            limit: bytes it may take; None for any.
+            device: The device, such as "cuda" or "cpu". The parameters stay float64.
+
+        Returns:
+            The map itself if its parameters are there already, else a copy.
 
         Raises:
-            TooLargeError: it would take more; the message holds the figures.
+            BlindspaceError: torch knows no such device or cannot use it.
         """
-        self._refuse_above(limit, 8 * self.in_dim * self.out_dim, "dense")
-        dense = torch.empty(self.out_dim, self.in_dim, dtype=torch.float64)
+        try:
+            wanted = torch.empty(0, device=device).device
+        except (RuntimeError, TypeError, AssertionError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise BlindspaceError(
+                f"cannot move a linear map to {device!r}, such as 'cpu' or 'cuda': {reason}"
+            ) from error
+        if wanted == self.device:
+            return self
+        moved = copy.copy(self)
+        for name in [name for name in vars(self) if isinstance(getattr(type(self), name, None), cached_property)]:
+            del vars(moved)[name]
+        vars(moved).update({name: _moved(value, wanted) for name, value in vars(moved).items()})
+        moved._casts = {}
+        moved.device = wanted
+        return moved
+
+    def to_dense(self, limit: int | None = DENSE_LIMIT) -> Tensor:
+        """The matrix A (appendix E), ``(out_dim, in_dim)``, float64, on the device of the parameters.
+
+        Args:
+            limit: Bytes that the matrix may take; None for no limit.
+
+        Raises:
+            TooLargeError: The matrix would take more; the message holds the figures.
+        """
+        self._refuse_above(limit)
+        dense = torch.empty(self.out_dim, self.in_dim, dtype=torch.float64, device=self.device)
         for start, images in self._unit_vectors():
             dense[:, start : start + len(images)] = self._forward(images).reshape(len(images), -1).T
         return dense
 
     def to_scipy(self, limit: int | None = DENSE_LIMIT) -> scipy.sparse.csr_array:
-        """The matrix A of appendix E as a sparse array, ``(out_dim, in_dim)``, float64.
+        """The matrix A (appendix E) as a sparse array, ``(out_dim, in_dim)``, float64.
 
         Args:
-            limit: bytes that a dense matrix on the way may take, for maps that have no sparse form of their own.
+            limit: Bytes that the dense matrix may take from which the sparse one is made, for maps that have no sparse
+                form of their own; None for no limit.
 
         Raises:
-            TooLargeError: such a map would take more.
+            TooLargeError: The dense matrix would take more.
         """
         if type(self)._to_scipy is LinearMap._to_scipy:
-            self._refuse_above(limit, 8 * self.in_dim * self.out_dim, "dense")
-        matrix = scipy.sparse.csr_array(self._to_scipy())
+            self._refuse_above(limit)
+        matrix = scipy.sparse.csr_array(self.to("cpu")._to_scipy())
         matrix.eliminate_zeros()
         return matrix
 
+    def as_linear_operator(self) -> scipy.sparse.linalg.LinearOperator:
+        """The map as a SciPy ``LinearOperator`` of shape ``(out_dim, in_dim)``, with its adjoint, in float64.
+
+        Its products take and return NumPy vectors ``(n,)`` or matrices ``(n, k)`` of flattened inputs, and run on the
+        device of the parameters.
+        """
+
+        def products(operator: LinearMap) -> Any:
+            def product(columns: np.ndarray) -> np.ndarray:
+                if np.iscomplexobj(columns):
+                    raise BlindspaceError("the map is real; multiply the real and the imaginary part separately")
+                batch = torch.tensor(np.asarray(columns, dtype=np.float64).reshape(len(columns), -1).T)
+                images = operator._forward(batch.to(self.device).reshape(-1, *operator.in_shape))
+                return images.reshape(len(images), -1).T.reshape(operator.out_dim, *columns.shape[1:]).cpu().numpy()
+
+            return product
+
+        forward, adjoint = products(self), products(self.T)
+        return scipy.sparse.linalg.LinearOperator(
+            self.shape, matvec=forward, rmatvec=adjoint, matmat=forward, rmatmat=adjoint, dtype=np.float64
+        )
+
     def norm(self) -> float:
-        """The spectral norm ‖A‖ (largest singular value), to about six digits; computed once."""
+        """The spectral norm ‖A‖, the largest singular value, to about six digits (three for large maps); computed once.
+
+        Known as the Lanczos method on the smaller of AᵀA and A Aᵀ (ARPACK; Lehoucq, Sorensen & Yang 1998).
+        """
         if self._norm is None:
             self._norm = self._spectral_norm()
         return self._norm
 
     def _spectral_norm(self) -> float:
-        if min(self.in_dim, self.out_dim) <= 16:
+        if min(self.in_dim, self.out_dim) <= SMALL:
             return float(torch.linalg.matrix_norm(self.to_dense(limit=None), 2))
 
         wide = self.out_dim < self.in_dim
@@ -158,15 +245,15 @@ class LinearMap(ABC):
         size = prod(shape)
 
         def gram(v: np.ndarray) -> np.ndarray:
-            x = torch.from_numpy(v.reshape(1, *shape).copy())
+            x = torch.from_numpy(v.reshape(1, *shape).copy()).to(self.device)
             y = self._forward(self._adjoint(x)) if wide else self._adjoint(self._forward(x))
-            return y.reshape(-1).numpy()
+            return y.reshape(-1).cpu().numpy()
 
         start = np.random.default_rng(0).standard_normal(size)
         if not gram(start).any():
             return 0.0  # the Lanczos iteration cannot start on a zero map
         operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=gram, dtype=np.float64)
-        # The eigenvalue is off by the square of what the vector is; large maps, whose σ lie close, get fewer digits.
+        # The error of an eigenvalue is the square of its vector's. Large maps, whose σ lie close, get fewer digits.
         options = {
             "k": 1,
             "v0": start,
@@ -182,12 +269,13 @@ class LinearMap(ABC):
             size = min(chunk, self.in_dim - start)
             images = torch.zeros(size, self.in_dim, dtype=torch.float64)
             images[torch.arange(size), start + torch.arange(size)] = 1
-            yield start, images.reshape(size, *self.in_shape)
+            yield start, images.reshape(size, *self.in_shape).to(self.device)
 
-    def _refuse_above(self, limit: int | None, needed: int, kind: str) -> None:
+    def _refuse_above(self, limit: int | None) -> None:
+        needed = 8 * self.in_dim * self.out_dim
         if limit is not None and needed > limit:
             raise TooLargeError(
-                f"the {kind} matrix of {self} is {self.out_dim} × {self.in_dim} and takes {needed / 2**30:.1f} GiB, "
+                f"the dense matrix of {self} is {self.out_dim} × {self.in_dim} and takes {needed / 2**30:.1f} GiB, "
                 f"above the limit of {limit / 2**30:.1f} GiB; use forward and adjoint, or raise the limit"
             )
 
@@ -196,11 +284,16 @@ class LinearMap(ABC):
 
 
 class Adjoint(LinearMap):
-    """Aᵀ as a map: forward and adjoint change places."""
+    """Aᵀ as a map: forward and adjoint change places.
+
+    Args:
+        of: the map A.
+    """
 
     def __init__(self, of: LinearMap) -> None:
         super().__init__(of.out_shape, of.in_shape)
         self.of = of
+        self.device = of.device
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.of._adjoint(x)
@@ -213,23 +306,116 @@ class Adjoint(LinearMap):
 
     @property
     def T(self) -> LinearMap:  # noqa: N802
-        """The map itself."""
+        """The map A itself."""
         return self.of
 
 
-def checked(x: Tensor, shape: Shape, what: str) -> Tensor:
-    """``x`` if it is a floating-point batch ``(B, *shape)``.
+class Composed(LinearMap):
+    """The composition ``(outer ∘ inner)(x) = outer(inner(x))``; ``simplify.compose`` folds it where structure allows.
+
+    Args:
+        outer: the map that is applied last.
+        inner: the map that is applied first.
 
     Raises:
-        ShapeError: it is not; the message repeats both shapes.
+        ShapeError: The outputs of ``inner`` do not have the shape of the inputs of ``outer``.
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"the {what} must be a floating-point tensor (B, {_list(shape)}), got {given}")
+
+    def __init__(self, outer: LinearMap, inner: LinearMap) -> None:
+        check_fit(outer, inner)
+        super().__init__(inner.in_shape, outer.out_shape)
+        self.outer, self.inner = outer, inner
+        self.device = outer.device
+
+    @property
+    def factors(self) -> list[LinearMap]:
+        """The maps that are composed, the first one applied first; none of them is itself composed."""
+        return [*self.inner.factors, *self.outer.factors]
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.outer._forward(self.inner._forward(x))
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.inner._adjoint(self.outer._adjoint(y))
+
+    def _to_scipy(self) -> scipy.sparse.csr_array:
+        return scipy.sparse.csr_array(self.outer.to_scipy() @ self.inner.to_scipy())
+
+
+def check_fit(outer: LinearMap, inner: LinearMap) -> None:
+    """Check that one map can be applied to the output of another.
+
+    Raises:
+        ShapeError: The shapes differ.
+    """
+    if inner.out_shape != outer.in_shape:
+        raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
+
+
+def checked(x: Tensor, shape: Shape, what: str) -> Tensor:
+    """``x``, if it is a floating-point batch ``(B, *shape)``.
+
+    Args:
+        x: the tensor to check.
+        shape: Shape of one element of the batch.
+        what: What x is called in the message.
+
+    Raises:
+        ShapeError: x is no such batch; the message repeats both shapes.
+    """
+    _check_floating(x, shape, what)
     if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape:
-        raise ShapeError(f"the {what} must have shape (B, {_list(shape)}), got {tuple(x.shape)}")
+        raise ShapeError(f"the {what} must have shape (B, {_listed(shape)}), got {tuple(x.shape)}")
     return x
 
 
-def _list(shape: Shape) -> str:
+def as_batch(x: Tensor, shape: Shape, what: str) -> tuple[Tensor, bool]:
+    """A floating-point batch ``(B, *shape)``, made of a single element where x has as many axes as ``shape``.
+
+    Args:
+        x: the batch or single element.
+        shape: Shape of one element.
+        what: What x is called in the message.
+
+    Returns:
+        The batch, and whether x was a single element.
+
+    Raises:
+        ShapeError: x is neither; the message repeats both shapes.
+    """
+    _check_floating(x, shape, what)
+    single = x.ndim == len(shape)
+    batch = x[None] if single else x
+    if batch.ndim != len(shape) + 1 or tuple(batch.shape[1:]) != shape:
+        raise ShapeError(f"the {what} must have shape (B, {_listed(shape)}) or {shape}, got {tuple(x.shape)}")
+    return batch, single
+
+
+def _on_batch(product: Any, x: Tensor, shape: Shape, what: str) -> Tensor:
+    batch, single = as_batch(x, shape, what)
+    images: Tensor = product(batch)
+    return images[0] if single else images
+
+
+def _check_floating(x: Tensor, shape: Shape, what: str) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(f"the {what} must be a floating-point tensor (B, {_listed(shape)}), got {given}")
+
+
+def _listed(shape: Shape) -> str:
     return ", ".join(map(str, shape))
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """A value with every tensor and map in it on a device."""
+    match value:
+        case Tensor() | LinearMap():
+            return value.to(device)
+        case list():
+            return [_moved(item, device) for item in value]
+        case tuple() if any(isinstance(item, Tensor | LinearMap) for item in value):
+            return tuple(_moved(item, device) for item in value)
+        case dict():
+            return {name: _moved(item, device) for name, item in value.items()}
+    return value

@@ -14,9 +14,9 @@ from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
 from .linear_map import LinearMap, Shape
+from .moves import Identity, Rearrange
 from .padding import Padding
 from .pooling import AdaptiveAveragePooling, AveragePooling
-from .rearrange import Identity, Rearrange
 from .resize import Resize
 from .simplify import compose
 

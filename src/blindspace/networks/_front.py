@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..errors import ShapeError
-from ..maps import LinearMap, Operator, as_linear_map
+from ..maps import LinearMap, Operator, as_linear_map, side_by_side
 from ..subspaces import Subspace, nullspace
-from ..subspaces.combine import side_by_side
 from ._load import load
 from .affine_graph import front_values
 from .network import Network

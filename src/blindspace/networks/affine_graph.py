@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
-from ..maps import Diagonal, Gather, Identity, LinearMap, Padding, Rearrange, Shape, compose, summed, vstack
+from ..maps import Gather, Identity, LinearMap, Padding, Shape, compose, summed, vstack
+from ..maps.properties import is_injective
 
 
 @dataclass(eq=False)
@@ -143,22 +144,11 @@ def _apart(value: Value) -> bool:
     """Whether each of the values it reads can be read off it: one that loses nothing, or several side by side."""
     maps = [operator for _, operator in value.reads]
     if len(maps) == 1:
-        return _loses_nothing(maps[0])
-    if not all(isinstance(operator, Padding | Gather) and _loses_nothing(operator) for operator in maps):
+        return bool(is_injective(maps[0]))
+    if not all(isinstance(operator, Padding | Gather) and is_injective(operator) for operator in maps):
         return False
     taken = torch.cat([operator.forward(_ones(operator)) != 0 for operator in maps])
     return int(taken.sum(0).max()) <= 1
-
-
-def _loses_nothing(operator: LinearMap) -> bool:
-    match operator:
-        case Rearrange():
-            return True
-        case Diagonal():
-            return bool((operator.weight != 0).all())
-        case Padding() | Gather():
-            return bool((operator.adjoint(_ones(operator.T)) > 0).all())
-    return False
 
 
 def _ones(operator: LinearMap) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 
 from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
-from ..maps import Composed, Convolution, Dense, Diagonal, Gather, Kronecker, LinearMap, Padding, Rearrange, compose
+from ..maps import Composed, Convolution, Dense, Kronecker, LinearMap, compose
+from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import Solver
 from .fourier import circulant_embedding as torus
 from .fourier import projector as fourier
@@ -179,15 +180,14 @@ def _inverts(solver: KrylovSolver) -> bool:
 
 
 def _composed(operator: Composed, name: str | None) -> Solver:
-    whole = compose(operator)
-    factors = whole.factors if isinstance(whole, Composed) else [whole]
+    factors = compose(operator).factors
     # One factor for every value changes no nullspace.
-    factors = [factor for factor in factors if not _uniform(factor)] or factors[:1]
+    factors = [factor for factor in factors if not is_uniform(factor)] or factors[:1]
     dropped, kinds = [], set()
     while len(factors) > 1 and (kind := _loses_nothing(factors[-1])) is not None:
         dropped.append(repr(factors.pop()))
         kinds.add(kind)
-    first = factors.pop(0) if len(factors) > 1 and _only_moves(factors[0]) else None
+    first = factors.pop(0) if len(factors) > 1 and is_coisometric(factors[0]) else None
     inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
     solver = ReducedSolver(operator, inner, first, reason)
@@ -226,31 +226,11 @@ def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
     return _iterated(whole, [])
 
 
-def _uniform(operator: LinearMap) -> bool:
-    """Whether the map multiplies every value by the same number, not 0."""
-    return isinstance(operator, Diagonal) and bool(
-        (operator.weight == operator.weight.flatten()[0]).all() and operator.weight.any()
-    )
-
-
-def _only_moves(operator: LinearMap) -> bool:
-    """Whether every output is one input value, and no two the same one: A Aᵀ = 1."""
-    match operator:
-        case Rearrange():
-            return True
-        case Gather():
-            return operator.once
-        case Padding():
-            return all(before <= 0 and after <= 0 for before, after in operator.amounts)
-    return False
-
-
 def _loses_nothing(operator: LinearMap) -> Kind | None:
     """Whether the map is injective, as far as that is proved; None where it is not, or undecided."""
-    if operator.out_dim < operator.in_dim:
-        return None
-    if isinstance(operator, Diagonal | Padding | Rearrange | Gather):
-        return "exact" if DiagonalSolver(operator).dim == 0 else None
+    known = is_injective(operator)
+    if known is not None:
+        return "exact" if known else None
     structured = patchwise.serves(operator) or separable.serves(operator) or torus.serves(operator)
     if not structured and dense.memory(operator) > PROOF_LIMIT:
         return None

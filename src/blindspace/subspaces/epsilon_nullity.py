@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import ValueRangeError
-from ..maps import LinearMap
+from ..maps import LinearMap, isometry_free
 from ..solvers.spectra.counting import Count, Kind, counts, symbol
-from ..solvers.spectra.isometry_free import core
 from ..solvers.spectra.lanczos_quadrature import Quadrature
 from ..solvers.spectra.singular_values import singular_values
 
@@ -162,7 +161,8 @@ def spectrum(operator: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
         positions = np.unique(runs if len(ends) <= points else _even(1, int(ends[-1]), points))
         sigma = values.sigma[np.searchsorted(ends, positions)]
         return Spectrum(operator.in_dim, _whole(positions), _real(sigma), values.tolerance, "exact", values.method)
-    inner, gain = core(operator)
+    free = isometry_free(operator)
+    inner, gain = free.operator, free.gain
     nodes, weights, method = _estimated(inner, seed)
     size = min(inner.in_dim, inner.out_dim)
     positions = _even(1, size, points)

@@ -175,11 +175,6 @@ def fitted(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMap:
     return compose(Rearrange(in_shape, operator.in_shape), operator, Rearrange(operator.out_shape, out_shape))
 
 
-def is_still(operator: LinearMap) -> bool:
-    """Whether a map leaves everything as it is."""
-    return isinstance(operator, Rearrange) and operator.in_shape == operator.out_shape and operator.still
-
-
 def count(shape: Shape) -> int:
     """How many values a shape has."""
     return prod(shape)

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import BlindspaceError, BlindspaceWarning
 from ...maps import LinearMap, Shape
+from ...maps.properties import is_identity
 from ..affine_graph import AffineGraph, Layer, Recording, Value
 from . import resize as resize  # its rules register themselves, as those imported below do
-from .call import RULES, Call, Operand, Terms, is_still, value_shape
+from .call import RULES, Call, Operand, Terms, value_shape
 from .moves import KEEPING
 from .nodes import SHAPES, captured, may_be_constant, needed
 from .rules import LAYERS
@@ -199,7 +200,7 @@ class _Recorder:
             assert operand is not None
             assert operand.value is not None
             reads.append((operand.value, operator))
-        if len(reads) == 1 and is_still(reads[0][1]):
+        if len(reads) == 1 and is_identity(reads[0][1]):
             return reads[0][0]
         return self.graph.affine(node.name or node.output[0], reads[0][1].out_shape, reads)
 

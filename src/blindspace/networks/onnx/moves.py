@@ -12,7 +12,7 @@ import torch
 
 from ...errors import ShapeError
 from ...maps import Gather, LinearMap, Padding, Rearrange, Shape, gather
-from ...maps._gather import positions
+from ...maps.properties import positions
 from .call import Call, Terms, count, linear, rule, value_shape
 from .session import Array, run_node
 

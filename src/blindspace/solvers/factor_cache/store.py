@@ -26,7 +26,7 @@ import numpy as np
 
 from ...errors import BlindspaceWarning, FileError, ValueRangeError
 from ...files import home, writing
-from .key import identity, map_key
+from ...maps.content_key import content_key, map_key
 
 __all__ = ["Arrays", "Usage", "clear", "folder", "kept", "map_key", "packed", "unpacked", "usage"]
 
@@ -84,7 +84,7 @@ def kept(key: Mapping[str, object], compute: Callable[[], Arrays]) -> Arrays:
         ValueRangeError: ``BLINDSPACE_CACHE_LIMIT`` is no number of bytes.
     """
     limit = _limit()
-    made_from = identity(key) if limit else None
+    made_from = content_key(key) if limit else None
     if made_from is None:
         return compute()
     digest = _hash_of(made_from)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ...maps import Convolution, Dense, LinearMap
+from ...maps.properties import reads_disjoint_patches
 from ..base import Solver
 from ..dense_algebra.orthonormal_basis import Projector, projector
 from ..rank.certificate import merge
@@ -27,13 +28,7 @@ from ..rank.certificate import merge
 
 def serves(operator: LinearMap) -> bool:
     """Whether the map is a set of patches or tokens, each read by itself."""
-    if isinstance(operator, Dense):
-        return True
-    if not isinstance(operator, Convolution):
-        return False
-    reach = [d * (k - 1) + 1 for d, k in zip(operator.dilation, operator.kernel, strict=True)]
-    unpadded = all(pair == (0, 0) for pair in operator.padding)
-    return all(r <= s for r, s in zip(reach, operator.stride, strict=True)) and (operator.mode == "zeros" or unpadded)
+    return isinstance(operator, Dense) or (isinstance(operator, Convolution) and reads_disjoint_patches(operator))
 
 
 class TokenSolver(Solver):

@@ -19,9 +19,9 @@ import torch
 
 from ...errors import TooLargeError, UnsupportedLayerError
 from ...maps import LinearMap
+from ...maps.simplify import isometry_free
 from ..fourier import circulant_embedding as torus
 from ..rank.inertia import Inertia
-from .isometry_free import core
 from .lanczos_quadrature import Quadrature
 from .singular_values import MATRIX_LIMIT, Values, matrix_bytes
 
@@ -69,7 +69,8 @@ def counts(
     """
     if values is not None:
         return [_certain(*values.up_to(bound)) for bound in bounds], values.method
-    inner, gain = core(operator)
+    free = isometry_free(operator)
+    inner, gain = free.operator, free.gain
     scaled = [bound / gain for bound in bounds]
     found, method = _by_inertia(inner, scaled) or _by_quadrature(inner, scaled, seed)
     # Of n directions only min(m, n) have been counted among; the others are shown by nothing.

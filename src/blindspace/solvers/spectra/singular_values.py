@@ -20,11 +20,11 @@ import scipy.sparse
 import torch
 
 from ...maps import Composed, Convolution, Dense, Diagonal, Kronecker, LinearMap
-from ...maps._gather import MOVES
 from ...maps.linear_map import Adjoint
+from ...maps.properties import MOVES
+from ...maps.simplify import isometry_free
 from ..dense_algebra.svd import SPARSE, SVD_LIMIT
 from ..projectors import patchwise
-from .isometry_free import core
 
 WORK_LIMIT = 2e11
 """Operations up to which a matrix p × q, p ≤ q, is taken whole, counted as p²(q + 3p): some 20 seconds on one core."""
@@ -141,9 +141,9 @@ def _not_zero(operator: LinearMap) -> Values | None:
                 return None
             return _merged_if_all(((_not_zero(conv), times) for conv, times in _groups(operator)), "group by group")
         case Composed():
-            inner, gain = core(operator)
-            found = _whole(inner) if isinstance(inner, Composed) else _not_zero(inner)
-            return None if found is None else _scaled(found, gain)
+            free = isometry_free(operator)
+            found = (_whole if isinstance(free.operator, Composed) else _not_zero)(free.operator)
+            return None if found is None else _scaled(found, free.gain)
     return _whole(operator)
 
 

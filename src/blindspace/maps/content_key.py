@@ -1,4 +1,4 @@
-"""What a factorisation was made from, in plain values: the same in every process, never the same for two maps."""
+"""A value that identifies a map by its content: the same in every process, and different for different maps."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...maps import LinearMap
+from .linear_map import LinearMap
 
-DERIVED = {"_norm", "_casts"}
-"""What every map works out from the rest when it is first asked."""
+DERIVED = {"_norm", "_casts", "device"}
+"""Attributes of every map that do not change what it computes."""
 
 
 class _UnknownError(Exception):
-    """A value whose behaviour its parts do not tell."""
+    """A value of a type whose behaviour does not follow from its parts."""
 
 
-def identity(value: object) -> Any:
-    """A value as JSON can hold it: arrays by shape, dtype and SHA-256, maps by their class and all they hold.
+def content_key(value: object) -> Any:
+    """A value as JSON can hold it: arrays by shape, dtype and SHA-256, maps by their class and attributes.
 
     Args:
-        value: plain values, arrays, tensors, maps, and sequences and mappings of them.
+        value: Plain values, arrays, tensors and maps, in any nesting of sequences and mappings.
 
     Returns:
-        None where something in it is of unknown kind, such as a function or a map defined outside the package.
+        The key; None if a part is of unknown type, such as a function or a map defined outside the package.
     """
     try:
         return _plain(value)
@@ -37,8 +37,8 @@ def identity(value: object) -> Any:
 
 
 def map_key(operator: LinearMap) -> dict[str, Any] | None:
-    """The identity of a map; None for those defined outside the package or holding anything of unknown kind."""
-    found: dict[str, Any] | None = identity(operator)
+    """The content key of a map; None if it is defined outside the package or holds a value of unknown type."""
+    found: dict[str, Any] | None = content_key(operator)
     return found
 
 
