@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from math import floor
 from typing import Any
@@ -91,14 +92,22 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
     return operator
 
 
-def _torch_out_shape(module: nn.Module, shape: Shape) -> Shape:
-    """The shape torch itself says the module writes; so torch checks every option, on tensors without values."""
-    values = {
-        name: torch.empty_like(value, device="meta")
-        for name, value in [*module.named_parameters(), *module.named_buffers()]
-    }
-    dtype = next((value.dtype for value in values.values() if value.is_floating_point()), torch.float32)
-    out = torch.func.functional_call(module, values, (torch.empty(1, *shape, dtype=dtype, device="meta"),))
+def _torch_out_shape(module: nn.Module, shape: Shape, small: int = 2**20) -> Shape:
+    """The shape torch itself says the module writes, so that torch checks every option.
+
+    A module in float32 or float64 with at most ``small`` input values is run on zeros, a larger one on meta tensors,
+    which have no values: their first use imports all of ``torch._dynamo``, which takes longer than a small audit.
+    """
+    held = dict([*module.named_parameters(), *module.named_buffers()])
+    first = next((value for value in held.values() if value.is_floating_point()), torch.empty(0))
+    dtype = first.dtype
+    with torch.no_grad():
+        if math.prod(shape) <= small and dtype in (torch.float32, torch.float64):
+            out = module(torch.zeros(1, *shape, dtype=dtype, device=first.device))
+        else:
+            values = {name: torch.empty_like(value, device="meta") for name, value in held.items()}
+            start = torch.empty(1, *shape, dtype=dtype, device="meta")
+            out = torch.func.functional_call(module, values, (start,))
     return tuple(int(n) for n in out.shape[1:])
 
 

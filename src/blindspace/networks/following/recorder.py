@@ -190,6 +190,11 @@ class Recorder(TorchDispatchMode):
 
     # --- operations --------------------------------------------------------------------------------------
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: torch's wrapper around this mode would import all of ``torch._dynamo``, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
