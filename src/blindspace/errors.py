@@ -1,14 +1,16 @@
-"""What can go wrong, said in one line: what was given, and what would do."""
+"""Exceptions of the package, each with a message of one line: what was given, and what would be accepted."""
 
 from __future__ import annotations
 
+import operator
+
 
 class BlindspaceError(Exception):
-    """Base of every error the package raises on purpose; its message is one line fit for a user."""
+    """Base class of every error that the package raises on purpose; its message is one line fit for a user."""
 
 
 class ShapeError(BlindspaceError):
-    """A tensor, image or layer has another shape than the one that is needed."""
+    """A tensor, image or layer has a shape or type other than the one that is needed."""
 
 
 class ValueRangeError(BlindspaceError):
@@ -16,11 +18,11 @@ class ValueRangeError(BlindspaceError):
 
 
 class UnsupportedLayerError(BlindspaceError):
-    """A module is not affine in its input, or of a kind with no linear map here."""
+    """A module is not affine in its input, or is of a type that no linear map is known for."""
 
 
 class TooLargeError(BlindspaceError):
-    """A computation would need more memory than is allowed; the message holds the figures."""
+    """A computation would need more memory than is allowed; the message states the figures."""
 
 
 class FileError(BlindspaceError):
@@ -28,7 +30,7 @@ class FileError(BlindspaceError):
 
 
 class MissingExtraError(BlindspaceError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra that installs it."""
 
 
 class UnknownNameError(BlindspaceError):
@@ -36,16 +38,59 @@ class UnknownNameError(BlindspaceError):
 
 
 class PrecisionError(BlindspaceError):
-    """A network cannot run in the precision that is asked for."""
+    """A network cannot run in the requested precision."""
 
 
 class BlindspaceWarning(UserWarning):
-    """A result that cannot be met as promised, such as an undecided rank; the message holds the figures."""
+    """A result falls short of what is promised, such as an undecided rank; the message states the figures."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; of a headline that ends in a colon what it leads to, too."""
+    """Return the first line of an error's message; if it ends in a colon, the next line is appended."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+
+
+def integer(value: object, name: str, least: int) -> int:
+    """Check an integer argument.
+
+    Args:
+        value: The argument as the user gave it.
+        name: Its name, as the subject of the message.
+        least: Smallest value allowed.
+
+    Raises:
+        ValueRangeError: ``value`` is not an integer of at least ``least``.
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise ValueRangeError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return number
+
+
+def real(value: object, name: str, least: float = 0.0, above: bool = False) -> float:
+    """Check a real argument.
+
+    Args:
+        value: The argument as the user gave it.
+        name: Its name, as the subject of the message.
+        least: Smallest value allowed.
+        above: Whether the value must exceed ``least``.
+
+    Raises:
+        ValueRangeError: ``value`` is not a finite number in that range.
+    """
+    try:
+        number = float(value) if not isinstance(value, str) else float("nan")  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        number = float("nan")
+    if not (least < number if above else least <= number) or number == float("inf"):
+        raise ValueRangeError(
+            f"{name} must be a finite number {'above' if above else 'of at least'} {least:g}, got {value!r}"
+        )
+    return number

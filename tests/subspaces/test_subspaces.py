@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from blindspace.errors import BlindspaceError, ShapeError, TooLargeError, UnknownNameError, ValueRangeError
 from blindspace.maps import Dense, VStack, from_module
-from blindspace.subspaces import Subspace, intersection, nearest, norms, nullspace, rowspace, span, union
+from blindspace.subspaces import Subspace, nearest, norms, nullspace, rowspace, span
 from oracle import Array, matrix_of, null_projector
 
 SHAPE = (2, 6, 6)
@@ -65,12 +66,12 @@ SPACES: dict[str, tuple[Callable[[], Subspace], Callable[[], Array]]] = {
         lambda: nullspace(CONV, SHAPE) & nullspace(PATCHES, SHAPE),
         lambda: null_projector(np.concatenate([matrix_of(CONV, SHAPE), matrix_of(PATCHES, SHAPE)])),
     ),
-    "span-or-rows": (
-        lambda: span(DEPENDENT) | rowspace(FLAT, SHAPE),
+    "span-plus-rows": (
+        lambda: span(DEPENDENT) + rowspace(FLAT, SHAPE),
         lambda: rows_of(DEPENDENT.flatten(1).numpy(), matrix_of(FLAT, SHAPE)),
     ),
     "conv-and-span": (
-        lambda: nullspace(FLAT, SHAPE) & (rowspace(CONV, SHAPE) | span(DEPENDENT)),
+        lambda: nullspace(FLAT, SHAPE) & (rowspace(CONV, SHAPE) + span(DEPENDENT)),
         lambda: together(
             null_projector(matrix_of(FLAT, SHAPE)), rows_of(matrix_of(CONV, SHAPE), DEPENDENT.flatten(1).numpy())
         ),
@@ -218,6 +219,74 @@ def test_plain_values() -> None:
     assert repr(pair("conv").space) == "Nullspace(dim 45 of 72, exact)"
 
 
+# --- single perturbations, derivatives, devices -------------------------------------------------------------
+
+
+@every_space
+def test_a_single_perturbation_gives_single_results(name: str) -> None:
+    space, v = pair(name).space, noise()
+    for i, single in enumerate(v):
+        # A batch of another size rounds otherwise.
+        assert gap(space(single), space.project(v)[i]) <= 1e-14
+        assert gap(space.reject(single), space.reject(v)[i]) <= 1e-14
+        assert gap(space.split(single).parallel, space.split(v).parallel[i]) <= 1e-14
+        assert gap(space.energy(single), space.energy(v)[i]) <= 1e-14
+        assert space.contains(space(single)).shape == ()
+        assert bool(space.contains(space(single)))
+        assert space.residual(single) <= 1e-15
+    with pytest.raises(ShapeError):
+        space(v[0, 0])
+
+
+@every_space
+def test_projections_are_their_own_derivative(name: str) -> None:
+    space, v = pair(name).space, noise(2).requires_grad_()
+    assert torch.autograd.gradcheck(space.project, v, atol=1e-6, check_forward_ad=True, fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda x: space.energy(x).sum(), v, atol=1e-5, fast_mode=True)
+    assert torch.autograd.gradcheck(lambda x: space.split(x).orthogonal, v, atol=1e-6, fast_mode=True)
+    single = noise(1)[0]
+    jacobian = torch.func.jacrev(space.project)(single).reshape(SIZE, SIZE)
+    assert np.abs(jacobian.numpy() - pair(name).matrix).max() <= 1e-13
+    assert (
+        gap(torch.func.vmap(space.project)(noise(6).unflatten(0, (3, 2))), space(noise(6)).unflatten(0, (3, 2))) < 1e-13
+    )
+
+
+def test_projections_are_silent_where_gradients_are_recorded() -> None:
+    """The iterative solver compares figures; of tensors that require gradients torch would warn on each call."""
+    space, v = nullspace(CONV, SHAPE, "krylov"), noise().requires_grad_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        split = space.split(v)
+        assert space.contains(split.parallel).all()
+    (split.parallel.square().sum() / 2).backward()
+    assert v.grad is not None
+    assert gap(v.grad, split.parallel.detach()) <= 1e-12
+
+
+def test_devices() -> None:
+    space = pair("conv").space
+    moved = space.to("cpu")
+    assert moved.device == torch.device("cpu")
+    assert torch.equal(
+        moved.sample(2, torch.Generator().manual_seed(0)), space.sample(2, torch.Generator().manual_seed(0))
+    )
+    with pytest.raises(BlindspaceError, match="'nowhere'"):
+        space.to("nowhere")
+
+
+def test_whatever_stands_for_a_linear_map_gives_a_nullspace() -> None:
+    space, v = pair("conv").space, noise()
+    assert nullspace(space) is space
+    assert rowspace(space).dim == 27
+    assert nullspace(space, solver="dense").solver == "dense"
+    assert gap(nullspace(space, SHAPE, "dense")(v), space(v)) <= 1e-13
+    assert (space & space.annihilator()).dim == space.dim
+    assert gap(nullspace(space.complement.linear_map())(v), space.complement(v)) <= 1e-12
+    with pytest.raises(ShapeError, match=r"\(2, 6, 6\)"):
+        nullspace(space, (2, 6, 7))
+
+
 # --- several subspaces ------------------------------------------------------------------------------------
 
 
@@ -228,22 +297,22 @@ def test_intersection_of_two_layers_is_the_nullspace_of_both_stacked() -> None:
     assert gap(both.project(v), vstack.project(v)) <= 1e-13
     for operator in maps:
         assert operator.forward(both.project(v)).abs().max() <= 1e-14
-    assert gap(intersection(nullspace(maps[1]), nullspace(maps[0])).project(v), both.project(v)) <= 1e-13
+    assert gap((nullspace(maps[1]) & nullspace(maps[0])).project(v), both.project(v)) <= 1e-13
 
 
 def test_sum_holds_both() -> None:
     a, b = span(noise(4, seed=1)), rowspace(FLAT, SHAPE)
-    whole = a | b
-    assert whole.dim == union(b, a).dim == 13
+    whole = a + b
+    assert whole.dim == (b + a).dim == (a | b).dim == 13
     assert whole.contains(a.sample(3)).all()
     assert whole.contains(b.sample(3)).all()
 
 
 def test_with_itself_and_with_its_complement() -> None:
     space = pair("conv").space
-    assert (space & space).dim == (space | space).dim == space.dim
+    assert (space & space).dim == (space + space).dim == space.dim
     assert (space & space.complement).dim == 0
-    assert (space | space.complement).dim == SIZE
+    assert (space + space.complement).dim == SIZE
 
 
 def test_span_of_dependent_vectors_and_of_zero() -> None:
@@ -267,7 +336,7 @@ def test_dimensions_of_sum_and_intersection(a: Array, b: Array) -> None:
     u, v = span(torch.from_numpy(a)), span(torch.from_numpy(b))
     rank = int(np.linalg.matrix_rank(np.concatenate([a, b])))
     assert u.dim == np.linalg.matrix_rank(a)
-    assert (u | v).dim == rank
+    assert (u + v).dim == rank
     assert (u & v).dim == u.dim + v.dim - rank
     assert (u.complement & v.complement).dim == 7 - rank
 
@@ -370,9 +439,9 @@ def test_refusals_name_what_was_given() -> None:
     expected: list[tuple[type[BlindspaceError], str, Callable[[], object]]] = [
         (ShapeError, r"\(B, 2, 6, 6\).*\(1, 2, 6, 7\)", lambda: space.project(torch.zeros(1, 2, 6, 7))),
         (ShapeError, "floating.*int64", lambda: space.split(torch.zeros(1, *SHAPE, dtype=torch.int64))),
-        (ShapeError, r"\(B, 2, 6, 6\)", lambda: space.contains(torch.zeros(SHAPE))),
+        (ShapeError, r"\(B, 2, 6, 6\)", lambda: space.contains(torch.zeros(2, 6))),
         (ShapeError, r"\(2, 6, 6\).*\(2, 5, 5\)", lambda: space & nullspace(LAYER, IMAGE)),
-        (ShapeError, r"\(2, 6, 6\).*\(2, 5, 5\)", lambda: space | nullspace(LAYER, IMAGE)),
+        (ShapeError, r"\(2, 6, 6\).*\(2, 5, 5\)", lambda: space + nullspace(LAYER, IMAGE)),
         (ShapeError, "Conv2d", lambda: nullspace(CONV)),
         (ShapeError, r"\(0, 3\)", lambda: span(torch.zeros(0, 3))),
         (ShapeError, r"floating.*\(2, 3\)", lambda: span(torch.zeros(2, 3, dtype=torch.int64))),

@@ -1,20 +1,19 @@
-"""Floor 3: where perturbations live."""
+"""Linear subspaces of perturbations, their intersection with the pixel range, and the ε-nullity of a map."""
 
-from ._nullspace import Nullspace, nullspace, rowspace
-from ._span import span
-from .box import Nearest, nearest, norms
-from .combine import intersection, union
+from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
-from .subspace import Split, Subspace
+from .subspace import Complement, Nullspace, ProjectorMap, Split, Subspace, nullspace, rowspace, span
 
 __all__ = [
+    "Complement",
     "EpsilonNullity",
     "Nearest",
+    "Norm",
     "Nullspace",
+    "ProjectorMap",
     "Spectrum",
     "Split",
     "Subspace",
-    "intersection",
     "nearest",
     "norms",
     "nullspace",
@@ -22,5 +21,4 @@ __all__ = [
     "soft_dimension",
     "span",
     "spectrum",
-    "union",
 ]

@@ -1,29 +1,33 @@
-"""The one idea everything shares: a linear subspace that splits a perturbation in two."""
+"""Linear subspaces of perturbations: nullspaces, row spaces, spans, complements, intersections and sums."""
 
 from __future__ import annotations
 
+import copy
+import warnings
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, TooLargeError
-from ..maps import LinearMap, Shape
+from .._html import table
+from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, TooLargeError, ValueRangeError, integer
+from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.linear_map import DENSE_LIMIT, checked
-from ..solvers import Certificate
+from ..solvers import Certificate, Solver, choose
 
 
 @dataclass(frozen=True)
 class Split:
-    """A perturbation in two: δ = parallel + orthogonal (theorem 3).
+    """Decomposition of a perturbation: δ = parallel + orthogonal (theorem 3).
 
     Attributes:
-        parallel: P δ, the part inside the subspace, ``(B, *shape)``.
-        orthogonal: (I − P) δ, the part orthogonal to it, ``(B, *shape)``.
-        residual: how far the parallel part is from the subspace, measured; see ``Subspace.residual``.
+        parallel: P δ, the component inside the subspace, of the shape of δ.
+        orthogonal: (I − P) δ, the component orthogonal to the subspace, of the shape of δ.
+        residual: Measured distance of the parallel component from the subspace; see ``Subspace.residual``.
     """
 
     parallel: Tensor
@@ -32,21 +36,24 @@ class Split:
 
 
 class Subspace(ABC):
-    """A linear subspace of the perturbations of one shape.
+    """A linear subspace of the perturbations of one shape, given by its orthogonal projector P.
 
-    Every method takes batches ``(B, *shape)`` of any floating dtype on any device and answers in the same.
+    Every method takes a batch ``(B, *shape)`` or a single perturbation ``(*shape)`` of any floating dtype on any device
+    and returns results of the same dtype on the same device; a single perturbation gives a single result.
 
     Attributes:
-        shape: of one perturbation.
-        certificate: of the rank behind the dimension.
-        solver: name of the algorithm that projects.
-        reason: why that one, in words.
+        shape: Shape of one perturbation, without the batch axis.
+        certificate: Certificate of the rank of the annihilator, from which the dimension follows.
+        solver: Name of the algorithm that applies P.
+        reason: Why that algorithm was chosen, in words.
+        device: Device of samples and basis vectors; set by ``to``.
     """
 
     shape: Shape
     certificate: Certificate
     solver: str = "basis"
     reason: str = ""
+    device: torch.device = torch.device("cpu")
 
     @property
     @abstractmethod
@@ -58,89 +65,117 @@ class Subspace(ABC):
 
     @abstractmethod
     def annihilator(self) -> LinearMap:
-        """A map whose nullspace is this subspace."""
+        """A linear map whose nullspace is this subspace."""
+
+    def linear_map(self) -> LinearMap:
+        """The annihilator: what ``as_linear_map`` takes a subspace for."""
+        return self.annihilator()
 
     @property
     def ambient_dim(self) -> int:
-        """Dimension of the space of all perturbations."""
+        """Dimension n of the space of all perturbations."""
         return prod(self.shape)
 
     def project(self, v: Tensor) -> Tensor:
-        """P v, the nearest point of the subspace (theorem 3).
+        """Compute P v, the nearest point of the subspace (theorem 3).
+
+        Differentiable any number of times, in reverse and forward mode: P is linear and its own adjoint.
 
         Args:
-            v: ``(B, *shape)``.
+            v: Perturbations, floating point ``(B, *shape)`` or ``(*shape)``.
 
         Raises:
-            ShapeError: v has another shape or is not floating point.
+            ShapeError: v has another shape or is not a floating-point tensor.
         """
-        return self._project(checked(v, self.shape, "perturbation"))
+        batch, single = self._batch(v)
+        projected = _projection(batch, self)
+        return projected[0] if single else projected
+
+    __call__ = project
 
     def reject(self, v: Tensor) -> Tensor:
-        """(I − P) v: of all perturbations with the same effect the smallest in L2 (appendix D). As ``project``."""
+        """Compute (I − P) v, the perturbation of least L2 norm with the same effect (appendix D). As ``project``."""
         return v - self.project(v)
 
     def split(self, v: Tensor) -> Split:
-        """Both parts at once, with the measured residual (theorem 3). As ``project``."""
+        """Compute both components and the measured residual (theorem 3). As ``project``."""
         parallel = self.project(v)
         return Split(parallel, v - parallel, self._residual(parallel, v))
 
     def residual(self, v: Tensor) -> float:
-        """How far P v is from the subspace, measured in float64: ‖A P v‖ / (‖A‖ ‖v‖), the largest over the batch.
+        """Measure how far P v is from the subspace: the largest ‖A P v‖ / (‖A‖ ‖v‖) over the batch, in float64.
 
-        A is the annihilator. Rounding in v's own dtype is part of what is measured.
+        A is the annihilator. Rounding in v's own dtype is part of what is measured. As ``project``.
         """
         return self._residual(self.project(v), v)
 
+    @torch.no_grad()
     def _residual(self, parallel: Tensor, v: Tensor) -> float:
-        a = self.annihilator()
+        a, (parallel, _), (v, _) = self.annihilator(), self._batch(parallel), self._batch(v)
         error = a.forward(parallel.double()).flatten(1).norm(dim=1)
         size = v.double().flatten(1).norm(dim=1) * a.norm()
         return float((error / size.clamp(min=torch.finfo(torch.float64).tiny)).max()) if len(v) else 0.0
 
     def energy(self, v: Tensor) -> Tensor:
-        """‖P v‖² / ‖v‖² of each perturbation, in [0, 1]; ``(B,)``; 0 for a zero perturbation."""
-        # Squares of half precision or of tiny float32 values leave their range.
-        inside = self.project(v).double().flatten(1).square().sum(1)
-        whole = v.double().flatten(1).square().sum(1)
-        return torch.where(whole > 0, inside / whole, 0.0).clamp(0, 1).to(v.dtype)
+        """Compute ‖P v‖² / ‖v‖² of each perturbation, in [0, 1], ``(B,)``; 0 for v = 0. As ``project``."""
+        batch, single = self._batch(v)
+        # In float64, because squares of half precision or of tiny float32 values leave their range.
+        inside = self.project(batch).double().flatten(1).square().sum(1)
+        whole = batch.double().flatten(1).square().sum(1)
+        share = torch.where(whole > 0, inside / whole, 0.0).clamp(0, 1).to(v.dtype)
+        return share[0] if single else share
 
+    @torch.no_grad()
     def contains(self, v: Tensor, tol: float | None = None) -> Tensor:
-        """Whether each perturbation lies in the subspace: ‖A v‖ ≤ tol·‖A‖·‖v‖, as absolute values; bool ``(B,)``.
+        """Determine whether each perturbation lies in the subspace: ‖A v‖ ≤ tol · ‖A‖ · ‖v‖, bool ``(B,)``.
 
         Args:
-            v: ``(B, *shape)``.
-            tol: relative; √n·ε of v's dtype times 10 if None.
+            v: Perturbations, floating point ``(B, *shape)`` or ``(*shape)``.
+            tol: Relative tolerance; 10 √n ε with the machine epsilon of v's dtype if None.
+
+        Raises:
+            ShapeError: v has another shape or is not a floating-point tensor.
         """
-        checked(v, self.shape, "perturbation")
+        batch, single = self._batch(v)
         if tol is None:
             tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps
         a = self.annihilator()
-        error = a.forward(v.double()).flatten(1).norm(dim=1)
-        within: Tensor = error <= tol * a.norm() * v.double().flatten(1).norm(dim=1)
-        return within
+        error = a.forward(batch.double()).flatten(1).norm(dim=1)
+        within: Tensor = error <= tol * a.norm() * batch.double().flatten(1).norm(dim=1)
+        return within[0] if single else within
 
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Random perturbations inside the subspace, of no preferred direction: the projections of Gaussian noise.
+        """Draw random perturbations of the subspace, distributed isotropically: projections of Gaussian noise.
 
         Args:
-            n: how many.
-            generator: of the randomness.
-            dtype: of the result.
+            n: Number of samples, at least 0.
+            generator: Source of the randomness; torch's global generator if None.
+            dtype: Floating dtype of the result.
 
         Returns:
-            ``(n, *shape)``; E ‖sample‖² = dim. All zero where dim is 0.
-        """
-        return self._project(torch.randn(n, *self.shape, generator=generator, dtype=torch.float64)).to(dtype)
-
-    def basis(self, limit: int = DENSE_LIMIT) -> Tensor:
-        """Orthonormal basis vectors, ``(dim, *shape)``, float64.
-
-        Args:
-            limit: bytes the projector's matrix may take on the way.
+            ``(n, *shape)`` with E ‖sample‖² = dim; all zero if dim is 0.
 
         Raises:
-            TooLargeError: it would take more; the message holds the figures.
+            ValueRangeError: n is not an integer of at least 0.
+            BlindspaceError: ``generator`` or ``dtype`` has the wrong type.
+        """
+        n = integer(n, "the number of samples", 0)
+        if not (generator is None or isinstance(generator, torch.Generator)):
+            raise BlindspaceError(f"generator must be a torch.Generator or None, got a {type(generator).__name__}")
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {dtype!r}")
+        source = generator.device if generator else torch.device("cpu")
+        noise = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64, device=source)
+        return self._project(noise.to(self.device)).to(dtype)
+
+    def basis(self, limit: int = DENSE_LIMIT) -> Tensor:
+        """Compute an orthonormal basis, ``(dim, *shape)``, float64.
+
+        Args:
+            limit: Largest size of the basis in bytes.
+
+        Raises:
+            TooLargeError: The basis is larger; the message holds the figures.
         """
         n = self.ambient_dim
         if 8 * n * self.dim > limit:
@@ -148,34 +183,61 @@ class Subspace(ABC):
                 f"{self.dim} basis vectors of {n} values take {8 * n * self.dim / 2**30:.1f} GiB, above the limit of "
                 f"{limit / 2**30:.1f} GiB; use project and sample, which need no basis"
             )
-        # Projections of random vectors span the subspace; a second pass cleans what orthonormalising brought in.
+        # Projections of random vectors span the subspace; a second pass removes the error of the orthonormalisation.
         vectors = self.sample(self.dim, torch.Generator().manual_seed(0))
         for _ in range(2 if self.dim else 0):
             q = torch.linalg.qr(vectors.flatten(1).T).Q
             vectors = self._project(q.T.reshape(self.dim, *self.shape))
         return vectors
 
+    def to(self, device: torch.device | str) -> Self:
+        """Return the same subspace with its samples and basis vectors on another device.
+
+        Raises:
+            BlindspaceError: There is no such device.
+        """
+        moved = copy.copy(self)
+        try:
+            moved.device = torch.empty(0, device=device).device
+        except (RuntimeError, TypeError, AssertionError) as error:
+            raise BlindspaceError(f"there is no device {device!r}: give one such as 'cpu' or 'cuda'") from error
+        return moved
+
     @property
     def complement(self) -> Subspace:
         """The orthogonal complement."""
-        from .complement import Complement
-
         return Complement(self)
 
-    def __and__(self, other: Subspace) -> Subspace:
-        """Intersection: what lies in both."""
-        from .combine import intersection
+    def __and__(self, other: Subspace | Operator) -> Subspace:
+        """Intersect with another subspace, or with the nullspace of an operator: N(A) ∩ N(B) = N([A; B]).
 
-        return intersection(self, other)
+        Raises:
+            ShapeError: The two live in spaces of different shapes.
+            TooLargeError: The stacked map is too large.
+        """
+        return Nullspace(side_by_side([self.annihilator(), self._in_same_space(other).annihilator()]))
 
-    def __or__(self, other: Subspace) -> Subspace:
-        """Sum: the smallest subspace that holds both."""
-        from .combine import union
+    def __add__(self, other: Subspace | Operator) -> Subspace:
+        """Form the subspace sum, the smallest subspace that contains both: U + V = (U⊥ ∩ V⊥)⊥. As ``&``."""
+        return (self.complement & self._in_same_space(other).complement).complement
 
-        return union(self, other)
+    __or__ = __add__
+
+    def _in_same_space(self, other: Subspace | Operator) -> Subspace:
+        other = nullspace(other)
+        if self.shape != other.shape:
+            raise ShapeError(
+                f"subspaces of perturbations {self.shape} and {other.shape} cannot be combined: the shapes differ"
+            )
+        return other
+
+    def _batch(self, v: Tensor) -> tuple[Tensor, bool]:
+        """Check perturbations; return them as a batch, and whether a single one was given."""
+        single = isinstance(v, Tensor) and tuple(v.shape) == self.shape
+        return checked(v[None] if single else v, self.shape, "perturbation"), single
 
     def to_dict(self) -> dict[str, Any]:
-        """Dimension and certificate as plain values for JSON."""
+        """Return dimension and certificate as plain values for JSON."""
         return {
             "shape": list(self.shape),
             "dim": self.dim,
@@ -187,12 +249,188 @@ class Subspace(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}(dim {self.dim} of {self.ambient_dim}, {self.certificate.kind})"
 
+    def _repr_html_(self) -> str:
+        return table(
+            type(self).__name__,
+            {
+                "dimension": f"{self.dim} of {self.ambient_dim} ({self.dim / self.ambient_dim:.1%})",
+                "shape": " × ".join(map(str, self.shape)),
+                "certificate": self.certificate,
+                "solver": f"{self.solver}: {self.reason}" if self.reason else self.solver,
+            },
+        )
 
-def same_shape(a: Subspace, b: Subspace) -> None:
-    """Check that two subspaces live in one space.
+
+class _Projection(torch.autograd.Function):
+    """P as one operation of automatic differentiation: linear and self-adjoint, so that P is its own derivative."""
+
+    @staticmethod
+    def forward(v: Tensor, space: Subspace) -> Tensor:
+        return space._project(v.detach())
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Subspace], output: Tensor) -> None:
+        ctx.space = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return _projection(gradient, ctx.space), None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        return _projection(tangent, ctx.space)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, None], v: Tensor, space: Subspace) -> tuple[Tensor, int]:
+        stacked = v.movedim(in_dims[0] or 0, 0)
+        return _projection(stacked.flatten(0, 1), space).view(stacked.shape), 0
+
+
+_projection: Callable[[Tensor, Subspace], Tensor] = _Projection.apply
+
+
+class Nullspace(Subspace):
+    """N(A) = {v : A v = 0}, the harmless perturbations of a linear map (definition 1, theorem 1).
+
+    Args:
+        operator: The linear map A.
+        solver: The solver that applies P, or its name; chosen by structure and size if None.
+
+    Warns:
+        BlindspaceWarning: The rank of A is undecided.
+    """
+
+    def __init__(self, operator: LinearMap, solver: Solver | str | None = None) -> None:
+        self.operator = operator
+        self._solver = solver if isinstance(solver, Solver) else choose(operator, solver)
+        self.shape = operator.in_shape
+        self.certificate = self._solver.certificate
+        self.solver = self._solver.name
+        self.reason = self._solver.reason
+        if self.certificate.kind == "undecided":
+            warnings.warn(
+                f"the rank of {operator} is undecided: {self.certificate}; directions near the gap are harmless to "
+                "rounding only",
+                BlindspaceWarning,
+                stacklevel=3,
+            )
+
+    @property
+    def dim(self) -> int:
+        """Dimension n − rank(A) (theorem 1)."""
+        return self.ambient_dim - self.certificate.rank
+
+    def _project(self, v: Tensor) -> Tensor:
+        return self._solver.project(v)
+
+    def annihilator(self) -> LinearMap:
+        """The map A itself."""
+        return self.operator
+
+
+class Complement(Subspace):
+    """The orthogonal complement of a subspace; the row space C(Aᵀ) if that is the nullspace of A.
+
+    Args:
+        of: The subspace.
+    """
+
+    def __init__(self, of: Subspace) -> None:
+        self.of = of
+        self.shape, self.device = of.shape, of.device
+        self.solver, self.reason = of.solver, of.reason
+        # The singular values of the projector are 1 and 0; its rank is the dimension of its range.
+        exact = of.certificate.exact_rank
+        exact = None if exact is None else self.ambient_dim - exact
+        self.certificate = replace(of.certificate, rank=of.dim, exact_rank=exact)
+
+    @property
+    def dim(self) -> int:
+        """Dimension: n minus the dimension of the subspace."""
+        return self.ambient_dim - self.of.dim
+
+    def _project(self, v: Tensor) -> Tensor:
+        return v - self.of._project(v)
+
+    def annihilator(self) -> LinearMap:
+        """The projector onto the subspace."""
+        return ProjectorMap(self.of)
+
+    @property
+    def complement(self) -> Subspace:
+        """The subspace itself."""
+        return self.of
+
+
+class ProjectorMap(LinearMap):
+    """The orthogonal projector P = Pᵀ onto a subspace, as a linear map.
+
+    Args:
+        subspace: The subspace.
+    """
+
+    def __init__(self, subspace: Subspace) -> None:
+        super().__init__(subspace.shape, subspace.shape)
+        self.subspace = subspace
+        self._norm = 1.0 if subspace.dim else 0.0
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.subspace._project(x)
+
+    def _adjoint(self, y: Tensor) -> Tensor:
+        return self.subspace._project(y)
+
+
+def nullspace(
+    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | str | None = None
+) -> Subspace:
+    """The nullspace of a linear map: the perturbations that it maps to 0 (definition 1, theorem 1, corollaries 1, 2).
+
+    Args:
+        operator: A ``LinearMap``; an affine torch module; a ``Network``, which stands for its affine front; or a
+            ``Subspace``, which is returned as it is unless a solver is named.
+        input_shape: Shape of one input of a module, without the batch axis; not needed for anything else.
+        solver: One of ``solvers.NAMES``; chosen by structure, size and memory if None.
+
+    Returns:
+        The subspace, of dimension n − rank(A).
 
     Raises:
-        ShapeError: they do not.
+        BlindspaceError: ``operator`` is none of these.
+        UnsupportedLayerError: The module is not affine.
+        ShapeError: A module comes without its input shape, or cannot read inputs of that shape.
+        TooLargeError: The solver would need too much memory.
+        UnknownNameError: No solver has that name.
     """
-    if a.shape != b.shape:
-        raise ShapeError(f"subspaces of perturbations {a.shape} and {b.shape} cannot be combined: the shapes differ")
+    linear = as_linear_map(operator, input_shape)
+    return operator if isinstance(operator, Subspace) and solver is None else Nullspace(linear, solver)
+
+
+def rowspace(
+    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | str | None = None
+) -> Subspace:
+    """The row space C(Aᵀ) of a linear map, the orthogonal complement of its nullspace. As ``nullspace``."""
+    return nullspace(operator, input_shape, solver).complement
+
+
+def span(vectors: Tensor) -> Subspace:
+    """The span of vectors, which may be linearly dependent.
+
+    Args:
+        vectors: Floating point ``(k, *shape)``, k ≥ 1.
+
+    Returns:
+        The subspace, with the numerical rank of the vectors as its dimension.
+
+    Raises:
+        ShapeError: ``vectors`` is not a floating-point tensor of at least one vector with at least one axis.
+        ValueRangeError: A value is NaN or infinite.
+    """
+    if not isinstance(vectors, Tensor) or vectors.ndim < 2 or not vectors.numel() or not vectors.is_floating_point():
+        given = f"{vectors.dtype} {tuple(vectors.shape)}" if isinstance(vectors, Tensor) else type(vectors).__name__
+        raise ShapeError(f"span needs floating-point vectors (k, *shape), k ≥ 1, as one tensor, got {given}")
+    if not bool(vectors.isfinite().all()):
+        raise ValueRangeError("span: a vector holds NaN or infinite values")
+    shape = tuple(vectors.shape[1:])
+    rows = Dense(vectors.flatten(1))
+    return rowspace(rows if len(shape) == 1 else Composed(rows, Rearrange(shape, rows.in_shape)))

@@ -16,8 +16,7 @@ from torch import Tensor
 from ...attacks.directions import by_frequency, frequencies, waves
 from ...maps import Kronecker, LinearMap, Shape
 from ...solvers import Certificate
-from ...subspaces import Subspace
-from ...subspaces.complement import Complement, ProjectorMap
+from ...subspaces import Complement, ProjectorMap, Subspace
 
 
 class Known(Subspace):

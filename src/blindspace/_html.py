@@ -1,0 +1,50 @@
+"""Small HTML tables by which results show themselves in notebooks (``_repr_html_``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+
+
+def table(title: str, rows: Mapping[str, object]) -> str:
+    """Format named values as a table of two columns.
+
+    Args:
+        title: Caption of the table.
+        rows: Values by their names; text is escaped, None is shown as a dash.
+
+    Returns:
+        One HTML ``<table>`` element.
+    """
+    body = (f"<tr><th style='text-align:left'>{_text(name)}</th>{_cell(value)}</tr>" for name, value in rows.items())
+    return f"<table>{_caption(title)}<tbody>{''.join(body)}</tbody></table>"
+
+
+def grid(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Format records as a table with a head.
+
+    Args:
+        title: Caption of the table.
+        heads: Names of the columns.
+        rows: One sequence of values per record, as long as ``heads``; text is escaped, None is shown as a dash.
+
+    Returns:
+        One HTML ``<table>`` element.
+    """
+    head = "".join(f"<th style='text-align:left'>{_text(name)}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    return f"<table>{_caption(title)}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _caption(title: str) -> str:
+    return f"<caption style='text-align:left'><b>{_text(title)}</b></caption>"
+
+
+def _cell(value: object) -> str:
+    return f"<td style='text-align:left'>{_text(value)}</td>"
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "–" if value is None else escape(str(value))
