@@ -16,7 +16,7 @@ from torch import Tensor
 from .._html import table
 from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, TooLargeError, ValueRangeError, integer
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
-from ..maps.linear_map import DENSE_LIMIT, checked
+from ..maps.linear_map import DENSE_LIMIT, as_batch
 from ..solvers import Certificate, Solver, choose
 
 
@@ -233,8 +233,7 @@ class Subspace(ABC):
 
     def _batch(self, v: Tensor) -> tuple[Tensor, bool]:
         """Check perturbations; return them as a batch, and whether a single one was given."""
-        single = isinstance(v, Tensor) and tuple(v.shape) == self.shape
-        return checked(v[None] if single else v, self.shape, "perturbation"), single
+        return as_batch(v, self.shape, "perturbation")
 
     def to_dict(self) -> dict[str, Any]:
         """Return dimension and certificate as plain values for JSON."""
