@@ -170,7 +170,7 @@ class _Completion:
         scale = _wide(_norm(visible), visible)
         start = images.clamp(0, 1) - visible
         end = splitting(start, self.space, confine, None, INSIDE * scale, self.iterations)
-        if bool((end.apart > IMPOSSIBLE * scale).any()):
+        if bool((end.gap > IMPOSSIBLE * scale).any()):
             raise ValueRangeError(
                 "no image inside [0, 1] looks to the network like one of these; it was outside itself: complete it "
                 "without the range"

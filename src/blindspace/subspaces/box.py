@@ -1,8 +1,9 @@
-"""Where a subspace meets the pixel range and a ball of limited size.
+"""Projection on the intersection of a subspace with the pixel range and a ball around 0, by operator splitting.
 
-1 % of a natural image's pixels are black or white to the last bit, so scaling a direction into the range leaves nothing
-and clipping leaves the subspace. The nearest point of all three sets is found jointly, by splitting.
-How near it is follows from duality: any μ orthogonal to the subspace bounds the distance from below.
+About 1 % of a natural image's pixels are black or white to the last bit, so that scaling a direction into the range
+shrinks it to nothing, and clipping leaves the subspace. Therefore the nearest point of all three sets is computed
+jointly, by three-operator splitting (``davis_yin``). A bound on its distance from the optimum follows from Lagrangian
+duality: any multiplier μ orthogonal to the subspace bounds the optimal value from below.
 """
 
 from __future__ import annotations
@@ -15,29 +16,32 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError, ValueRangeError
-from .davis_yin import size, splitting
-from .subspace import Subspace
+from ..errors import ShapeError, UnknownNameError, ValueRangeError, real
+from ..maps import Operator
+from .davis_yin import MEMORY, l2_norms, splitting
+from .subspace import Subspace, described, nullspace
 
 Norm = Literal["linf", "l2"]
 
 WEIGHT, LEAST_SHARE = 0.3, 0.03
-"""Of v in the splitting, times the share of v that fits into the box, but for far targets not all of that. So the two
-sides agree soonest for noise, decoys, black and white images, and targets a hundred times too far alike."""
+"""Step γ of the splitting per share of v that fits into the box, and the smallest share that is taken into account.
+
+With these the two sides agree soonest for noise, decoys, black and white images, and targets a hundred times too far
+alike."""
 
 TINY = torch.finfo(torch.float64).tiny
 
 DIGITS = 1e-14
-"""Share of the point found that may be outside the subspace at best."""
+"""Smallest share of the result's norm outside the subspace that is asked for, whatever the tolerance."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """Measures a difference e by √⟨e, H e⟩.
+    """A metric √⟨e, H e⟩ of differences e.
 
     Attributes:
-        apply: H, symmetric, eigenvalues from ``least`` to 1; ``(B, *shape)`` to the same, float64.
-        least: above 0.
+        apply: The product with H, symmetric with eigenvalues from ``least`` to 1; float64 ``(B, *shape)`` to the same.
+        least: Lower bound on the eigenvalues of H, above 0.
     """
 
     apply: Callable[[Tensor], Tensor]
@@ -46,15 +50,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The point found.
+    """Result of ``nearest``.
 
     Attributes:
-        value: inside the box and the ball to the last bit, ``(B, *shape)``; 0, which lies in all three sets, for
-            those that no other point was found for, be it that there is none or in the iterations allowed.
-        residual: its distance from the subspace, ‖(I − P) value‖ / ‖value‖, the largest over the batch.
-        iterations: of both splittings.
-        optimality: bound on its distance from the nearest point, as a share of ‖v‖, the largest over the batch. It
-            comes from the duality gap, which is rounding at best, and so ends at about 1e-8.
+        value: The point, inside the box and the ball to the last bit, of the shape of v. It is 0, which lies in all
+            three sets, if no other point was found, because there is none or because the iterations ran out.
+        residual: Distance of the point from the subspace, ‖(I − P) value‖ / ‖value‖, the largest over the batch.
+        iterations: Number of iterations of both splittings.
+        optimality: Upper bound on the distance from the optimum as a share of ‖v‖, the largest over the batch. It is
+            the square root of a duality gap, which is rounding at best, and so is rarely below 1e-8.
     """
 
     value: Tensor
@@ -64,30 +68,28 @@ class Nearest:
 
 
 def norms(v: Tensor, norm: Norm) -> Tensor:
-    """L∞ or L2 size of each perturbation, shaped ``(B, 1, …, 1)`` to divide by.
+    """Compute the L∞ or L2 norm of each perturbation of a batch, shaped ``(B, 1, …, 1)`` to divide by.
 
     Raises:
-        UnknownNameError: the norm is neither.
+        UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
-    flat = v.flatten(1)
-    if norm == "linf":
-        size = flat.abs().amax(1) if flat.numel() else flat.sum(1)
-    elif norm == "l2":
-        size = flat.norm(dim=1)
-    else:
+    if norm == "l2":
+        return l2_norms(v)
+    if norm != "linf":
         raise UnknownNameError(f"no norm is called {norm!r}; there are linf and l2")
-    return size.view(-1, *[1] * (v.ndim - 1))
+    flat = v.flatten(1)
+    return (flat.abs().amax(1) if flat.numel() else flat.sum(1)).view(-1, *[1] * (v.ndim - 1))
 
 
 def into_box_and_ball(v: Tensor, low: Tensor, high: Tensor, radius: float = inf, norm: Norm = "linf") -> Tensor:
-    """The nearest point of {low ≤ δ ≤ high, ‖δ‖ ≤ radius}, exactly.
+    """Project on {low ≤ δ ≤ high, ‖δ‖ ≤ radius} exactly.
 
     Args:
-        v: ``(B, *shape)``.
-        low: not above 0, ``(B, *shape)``.
-        high: not below 0, ``(B, *shape)``.
-        radius: of the ball around 0.
-        norm: of the ball.
+        v: Points, ``(B, *shape)``.
+        low: Lower bounds, at most 0, ``(B, *shape)``.
+        high: Upper bounds, at least 0, ``(B, *shape)``.
+        radius: Radius of the ball around 0.
+        norm: Norm of the ball.
     """
     if norm == "linf" or radius == inf:
         return v.clamp(low.clamp(min=-radius), high.clamp(max=radius))
@@ -95,8 +97,8 @@ def into_box_and_ball(v: Tensor, low: Tensor, high: Tensor, radius: float = inf,
     outside = norms(clamped, "l2") > radius
     if not bool(outside.any()):
         return clamped
-    # The nearest point is clamp(t v) with the t < 1 at which its norm is the radius. From t = radius / ‖v‖ up: with the
-    # values clamped at t held fixed, t is given in closed form, and no value clamped once is ever freed again.
+    # The projection is clamp(t v) with the t < 1 at which its norm equals the radius. Newton's method from t = radius /
+    # ‖v‖ upwards: with the active bounds fixed t has a closed form, and no active bound ever becomes inactive again.
     tiny = torch.finfo(v.dtype).tiny
     t = radius / norms(v, "l2").clamp(min=tiny)
     for _ in range(64):
@@ -109,14 +111,14 @@ def into_box_and_ball(v: Tensor, low: Tensor, high: Tensor, radius: float = inf,
             break
         t = new
     point = (t * v).clamp(low, high)
-    # Scaling down keeps the box, which holds 0, and takes off what rounding put outside the ball.
+    # Scaling down stays in the box, which contains 0, and removes what rounding put outside the ball.
     point = point * (radius / norms(point, "l2").clamp(min=tiny)).clamp(max=1)
     return torch.where(outside, point, clamped)
 
 
 def nearest(
     v: Tensor,
-    subspace: Subspace | None,
+    subspace: Subspace | Operator | None,
     low: Tensor,
     high: Tensor,
     radius: float = inf,
@@ -124,41 +126,49 @@ def nearest(
     tolerance: float = 1e-12,
     iterations: int = 500,
     metric: Metric | None = None,
+    memory: int = MEMORY,
 ) -> Nearest:
-    """The point of subspace ∩ box ∩ ball nearest to v in L2, or as a metric measures.
+    """Compute the point of subspace ∩ box ∩ ball nearest to v in L2 or in a given metric.
 
-    0 must lie in the box, so the three sets meet.
+    0 must lie in the box, so that the three sets intersect.
 
     Args:
-        v: ``(B, *shape)``.
-        subspace: or None for all of space.
-        low: smallest change of each value, not above 0, ``(B, *shape)``.
-        high: largest change, not below 0.
-        radius: of the ball around 0.
-        norm: of the ball, ``linf`` or ``l2``.
-        tolerance: the two sides are to agree to this share of ‖v‖. The point found then goes the short way into the
-            subspace without leaving box and ball, until no more than tolerance², or 1e-14, of it is outside.
-        iterations: of either, at most.
-        metric: measures the distance; L2 if None.
+        v: Points, floating point ``(B, *shape)``.
+        subspace: The subspace, or whatever ``nullspace`` takes; the whole space if None.
+        low: Lower bounds, at most 0, ``(B, *shape)``.
+        high: Upper bounds, at least 0, ``(B, *shape)``.
+        radius: Radius of the ball around 0; infinite for no ball.
+        norm: Norm of the ball, ``linf`` or ``l2``.
+        tolerance: Relative gap between the two sides, as a share of ‖v‖, at which the first splitting ends. A second
+            one then moves the result into the subspace, without leaving box and ball, until at most tolerance² (or
+            1e-14) of it is outside.
+        iterations: Largest number of iterations of either splitting.
+        metric: The metric of the distance; L2 if None.
+        memory: Number of past steps that Anderson acceleration uses; 0 for the plain iteration.
 
     Raises:
-        ShapeError: v, low and high differ in shape.
+        ShapeError: v is not a floating-point batch, or v, low, high and the subspace differ in shape.
         ValueRangeError: 0 does not lie in the box, or v is not finite.
-        UnknownNameError: the norm is neither.
+        UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
-    norms(v[:0], norm)  # refuses a norm that is neither
+    for name, given in (("v", v), ("low", low), ("high", high)):
+        if not isinstance(given, Tensor) or not given.is_floating_point() or not given.ndim:
+            raise ShapeError(f"{name} must be a floating-point tensor (B, *shape), got {described(given)}")
+    norms(v[:0], norm)  # raises for an unknown norm
+    real(radius if radius != inf else 0.0, "the radius")
+    subspace = None if subspace is None else nullspace(subspace)
     if v.shape != low.shape or v.shape != high.shape:
         raise ShapeError(f"v {tuple(v.shape)}, low {tuple(low.shape)} and high {tuple(high.shape)} differ in shape")
     if not bool(v.isfinite().all()):
         raise ValueRangeError("a perturbation holds NaN or infinite values")
     if bool((low > 0).any()) or bool((high < 0).any()):
-        raise ValueRangeError("the box must hold 0: the unperturbed image is not inside the pixel range")
+        raise ValueRangeError("the box must contain 0: the unperturbed image is not inside the pixel range")
     if subspace is None or not len(v):
         return Nearest(into_box_and_ball(v, low, high, radius, norm), 0.0, 0)
     if subspace.dim == 0:
         return Nearest(torch.zeros_like(v), 0.0, 0)
-    # In float64 whatever v is: in float32 the two sides never quite agree.
-    given, bounds = v.dtype, (low, high)
+    # In float64 whatever the dtype of v: in float32 the two sides never quite agree.
+    dtype, bounds = v.dtype, (low, high)
     v, low, high = v.double(), low.double(), high.double()
 
     def confine(points: Tensor, images: Tensor) -> Tensor:
@@ -169,44 +179,44 @@ def nearest(
         return weight[images] * (metric.apply(difference) if metric else difference)
 
     everything = torch.arange(len(v), device=v.device)
-    weight = WEIGHT * (size(confine(v, everything)) / size(v).clamp(min=TINY)).clamp(min=LEAST_SHARE)
-    first = splitting(weight * v, subspace, confine, pull, tolerance * size(v), iterations)
+    weight = WEIGHT * (l2_norms(confine(v, everything)) / l2_norms(v).clamp(min=TINY)).clamp(min=LEAST_SHARE)
+    first = splitting(weight * v, subspace, confine, pull, tolerance * l2_norms(v), iterations, memory)
     multiplier = subspace.reject(pull(first.inside, everything) - (first.state - first.inside)) / weight
-    # From there the short way to a point of both sets.
-    enough = max(tolerance**2, DIGITS) * size(first.inside)
-    last = splitting(first.inside, subspace, confine, None, enough, iterations)
-    # An image that is all black and white may leave no harmless change but 0.
+    # From there to a near point of both sets.
+    close = max(tolerance**2, DIGITS) * l2_norms(first.inside)
+    last = splitting(first.inside, subspace, confine, None, close, iterations, memory)
+    # An image of black and white pixels only may admit no harmless change but 0.
     inside = torch.where(_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
-    # The paraboloid that touches the metric's from below has another centre.
+    # The L2 paraboloid that touches that of the metric from below has another centre.
     centre = v
     if metric:
         centre, multiplier = inside + metric.apply(v - inside) / metric.least, multiplier / metric.least
     bound = _bound(centre, inside, multiplier, subspace, confine(centre - multiplier, everything))
-    optimality = float(((2 if metric else 1) * bound / size(v).clamp(min=TINY)).max())
-    if given != inside.dtype:
-        inside = into_box_and_ball(inside.to(given), *bounds, radius, norm)
+    optimality = float(((2 if metric else 1) * bound / l2_norms(v).clamp(min=TINY)).max())
+    if dtype != inside.dtype:
+        inside = into_box_and_ball(inside.to(dtype), *bounds, radius, norm)
     return Nearest(inside, float(_outside(subspace, inside).max()), first.iterations + last.iterations, optimality)
 
 
 def _bound(centre: Tensor, found: Tensor, multiplier: Tensor, subspace: Subspace, relaxed: Tensor) -> Tensor:
-    """√(2 · duality gap), which bounds the distance from the point nearest to a centre: ½‖· − c‖² is strongly convex.
+    """Bound the distance of a point from the projection of c by √(2 · duality gap), as ½‖· − c‖² is strongly convex.
 
-    The dual function at μ is ½‖δ − c‖² + ⟨μ, δ⟩ at the δ of box and ball nearest to c − μ. Its difference from
+    The dual function at μ is ½‖δ − c‖² + ⟨μ, δ⟩ at the projection δ of c − μ on box and ball. Its difference from
     ½‖found − c‖² is written as a product with the difference of the two points, so that nothing cancels.
 
     Args:
-        centre: c, ``(B, *shape)``.
-        found: in all three sets.
-        multiplier: μ, orthogonal to the subspace.
-        subspace: the subspace.
-        relaxed: that δ.
+        centre: The centre c, ``(B, *shape)``.
+        found: A point of all three sets, ``(B, *shape)``.
+        multiplier: The multiplier μ, orthogonal to the subspace, ``(B, *shape)``.
+        subspace: The subspace.
+        relaxed: The projection δ of c − μ on box and ball, ``(B, *shape)``.
     """
     slope = (found + relaxed) / 2 - centre + multiplier
     product = ((found - relaxed) * slope).flatten(1).sum(1).reshape(-1, *[1] * (found.ndim - 1))
-    # ⟨μ, found⟩ is 0 but for how far rounding leaves either from where it should be.
-    return (2 * (product.clamp(min=0) + size(multiplier) * size(subspace.reject(found)))).sqrt()
+    # ⟨μ, found⟩ is 0 up to the rounding of either.
+    return (2 * (product.clamp(min=0) + l2_norms(multiplier) * l2_norms(subspace.reject(found)))).sqrt()
 
 
 def _outside(subspace: Subspace, v: Tensor) -> Tensor:
-    """‖(I − P) v‖ / ‖v‖ of each perturbation, shaped ``(B, 1, …, 1)``."""
-    return size(subspace.reject(v)) / size(v).clamp(min=torch.finfo(v.dtype).tiny)
+    """Compute ‖(I − P) v‖ / ‖v‖ of each perturbation, shaped ``(B, 1, …, 1)``."""
+    return l2_norms(subspace.reject(v)) / l2_norms(v).clamp(min=torch.finfo(v.dtype).tiny)

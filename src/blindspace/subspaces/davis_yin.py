@@ -1,8 +1,9 @@
-"""Splitting between a subspace and a convex set (Davis & Yin 2017), with Anderson's acceleration.
+"""Known as three-operator splitting (Davis & Yin 2017), here between a subspace and a convex set, with acceleration.
 
-Once it is settled which pixels stand at their bounds, plain splitting is a linear iteration whose rate is the angle
-between the subspace and what is left free, poor where many pixels are black or white. Anderson's acceleration is then
-GMRES in disguise and needs a fraction of the iterations (Walker & Ni 2011; for this splitting Fu, Zhang & Boyd 2020).
+Once the active bounds have settled, plain splitting is a linear iteration whose rate is governed by the angle between
+the subspace and the free coordinates, which is poor if many pixels are black or white. Anderson acceleration (Anderson
+1965; Walker & Ni 2011; for Douglas-Rachford splitting Fu, Zhang & Boyd 2020) is then equivalent to GMRES and needs a
+fraction of the iterations.
 """
 
 from __future__ import annotations
@@ -16,29 +17,29 @@ from torch import Tensor
 from .subspace import Subspace
 
 MEMORY = 8
-"""Steps that are remembered."""
+"""Number of past steps that the acceleration uses."""
 
 GROWTH = 2.0
-"""An accelerated step is taken back where it moves the two sets this many times further apart than ever before."""
+"""An accelerated step is rejected if the gap between the two sets exceeds its smallest value so far by this factor."""
 
 RIDGE = 1e-10
-"""Share of the Gram matrix's trace added to its diagonal: the last steps are nearly parallel."""
+"""Regularisation, as a share of the Gram matrix's trace: the last steps are nearly parallel."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Where the iteration ended.
+    """Result of the iteration.
 
     Attributes:
-        state: of the iteration, ``(B, *shape)``.
-        inside: the nearest point of the convex set to it, ``(B, *shape)``.
-        apart: distance from there to the point of the subspace, ``(B, 1, …, 1)``.
-        iterations: the most that any of the batch took.
+        state: Final state of the iteration, ``(B, *shape)``.
+        inside: Projection of the state on the convex set, ``(B, *shape)``.
+        gap: Distance between the point of the convex set and that of the subspace, ``(B, 1, …, 1)``.
+        iterations: Largest number of iterations over the batch.
     """
 
     state: Tensor
     inside: Tensor
-    apart: Tensor
+    gap: Tensor
     iterations: int
 
 
@@ -47,97 +48,107 @@ def splitting(
     subspace: Subspace,
     confine: Callable[[Tensor, Tensor], Tensor],
     pull: Callable[[Tensor, Tensor], Tensor] | None,
-    enough: Tensor,
+    tolerance: Tensor,
     iterations: int,
+    memory: int = MEMORY,
 ) -> Agreement:
-    """Minimise a smooth convex f over the subspace and a convex set, each of the batch by itself.
+    """Minimise a smooth convex f over the intersection of the subspace and a convex set, per element of a batch.
 
     Args:
-        start: state to begin with, ``(B, *shape)``, float64.
-        subspace: to stay in.
-        confine: points ``(b, *shape)`` and the numbers of their images ``(b,)`` to the nearest points of the set.
-        pull: points and the numbers of their images to −γ ∇f there, γ times the Lipschitz constant of ∇f below 2;
-            None for f = 0: any point of both sets, by Douglas-Rachford splitting (Lions & Mercier 1979).
-        enough: distance of the two points at which an image is done, ``(B, 1, …, 1)``.
-        iterations: at most.
+        start: Initial state, float64 ``(B, *shape)``.
+        subspace: The subspace.
+        confine: Projection on the convex set: points ``(b, *shape)`` and the indices of their images ``(b,)`` to the
+            nearest points of the set.
+        pull: The step −γ ∇f of points ``(b, *shape)`` with the indices of their images, where γ times the Lipschitz
+            constant of ∇f is below 2. None stands for f = 0: the iteration is then Douglas-Rachford splitting (Lions
+            & Mercier 1979) and finds some point of both sets.
+        tolerance: Gap between the two points at which an image is finished, ``(B, 1, …, 1)``.
+        iterations: Largest number of iterations.
+        memory: Number of past steps that Anderson acceleration uses; 0 for the plain iteration.
     """
 
     def step(state: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The point of the set, and from there to the point of the subspace, by which the plain iteration moves."""
+        """Return the point of the set, and the vector from it to the subspace by which the plain iteration moves."""
         inside = confine(state, images)
         reflected = 2 * inside - state
         return inside, subspace.project(reflected + pull(inside, images) if pull else reflected) - inside
 
     images = torch.arange(len(start), device=start.device)
-    end, found, apart = torch.empty_like(start), torch.empty_like(start), torch.empty_like(enough)
+    end, found, gap = torch.empty_like(start), torch.empty_like(start), torch.empty_like(tolerance)
     state = start
     inside, move = step(state, images)
-    lowest = size(move)
-    memory = Memory(len(start), start[0].numel(), start.dtype, start.device)
+    smallest = l2_norms(move)
+    history = Memory(len(start), start[0].numel(), start.dtype, start.device, memory)
     count = 1
     while True:
-        done = ((size(move) <= enough[images]) | (count >= iterations)).flatten()
+        done = ((l2_norms(move) <= tolerance[images]) | (count >= iterations)).flatten()
         left = images[done]
-        end[left], found[left], apart[left] = state[done], inside[done], size(move)[done]
+        end[left], found[left], gap[left] = state[done], inside[done], l2_norms(move)[done]
         if bool(done.all()):
-            return Agreement(end, found, apart, count)
+            return Agreement(end, found, gap, count)
         if bool(done.any()):
-            images, state, move, lowest = (t[~done] for t in (images, state, move, lowest))
-            memory.keep(~done)
+            images, state, move, smallest = (t[~done] for t in (images, state, move, smallest))
+            history.keep(~done)
         plain = state + move
-        better = plain - memory.overlooked(move)
+        better = plain - history.correction(move)
         inside, new = step(better, images)
-        worse = size(new) > GROWTH * lowest
+        worse = l2_norms(new) > GROWTH * smallest
         if bool(worse.any()):
             better = torch.where(worse, plain, better)
             inside, new = step(better, images)
-        memory.add(better - state, new - move)
-        state, move, lowest = better, new, torch.minimum(lowest, size(new))
+        history.add(better - state, new - move)
+        state, move, smallest = better, new, torch.minimum(smallest, l2_norms(new))
         count += 1
 
 
 class Memory:
-    """The last steps of each image, and what each changed of the move that the plain iteration would make next.
+    """History of Anderson acceleration: the last steps of each image, and how each changed the residual.
+
+    The residual is the move that the plain iteration would make next.
 
     Args:
-        batch: images.
-        n: values of each.
-        dtype: of the steps.
-        device: of the steps.
+        batch: Number of images.
+        n: Number of values per image.
+        dtype: Dtype of the steps.
+        device: Device of the steps.
+        size: Number of steps that are kept.
     """
 
-    def __init__(self, batch: int, n: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.changed = torch.zeros(batch, MEMORY, n, dtype=dtype, device=device)
-        self.both = torch.zeros_like(self.changed)  # step and change added up
-        self.gram = torch.zeros(batch, MEMORY, MEMORY, dtype=dtype, device=device)
+    def __init__(self, batch: int, n: int, dtype: torch.dtype, device: torch.device, size: int = MEMORY) -> None:
+        self.changed = torch.zeros(batch, size, n, dtype=dtype, device=device)
+        self.both = torch.zeros_like(self.changed)  # sum of step and change
+        self.gram = torch.zeros(batch, size, size, dtype=dtype, device=device)
+        self.size = size
         self.count = 0
 
     def keep(self, chosen: Tensor) -> None:
-        """Forget all images but the chosen, bool ``(b,)``."""
+        """Drop all images but the chosen ones, bool ``(b,)``."""
         self.changed, self.both, self.gram = self.changed[chosen], self.both[chosen], self.gram[chosen]
 
     def add(self, taken: Tensor, change: Tensor) -> None:
-        """Remember a step ``(b, *shape)`` and the change of the move, in place of the oldest."""
-        i = self.count % MEMORY
+        """Store a step ``(b, *shape)`` and the change of the residual in place of the oldest ones."""
+        if not self.size:
+            return
+        i = self.count % self.size
         self.changed[:, i] = change.flatten(1)
         self.both[:, i] = (taken + change).flatten(1)
         self.gram[:, i] = self.gram[:, :, i] = (self.changed @ self.changed[:, i, :, None])[:, :, 0]
         self.count += 1
 
-    def overlooked(self, move: Tensor) -> Tensor:
-        """What the plain iteration overlooks: of the steps' combination that would undo the move, step and change."""
-        k = min(self.count, MEMORY)
+    def correction(self, move: Tensor) -> Tensor:
+        """Compute what acceleration subtracts from the plain iterate: the least-squares combination of past steps."""
+        k = min(self.count, self.size)
         if not k:
             return torch.zeros_like(move)
         gram = self.gram[:, :k, :k]
         trace = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
         ridge = (RIDGE * trace + torch.finfo(move.dtype).tiny) * torch.eye(k, dtype=move.dtype, device=move.device)
         share = torch.linalg.solve(gram + ridge, self.changed[:, :k] @ move.flatten(1)[:, :, None])
-        overlooked: Tensor = (share.mT @ self.both[:, :k]).reshape(move.shape)
-        return overlooked
+        correction: Tensor = (share.mT @ self.both[:, :k]).reshape(move.shape)
+        return correction
 
 
-def size(v: Tensor) -> Tensor:
-    """L2 size of each, ``(B, 1, …, 1)``."""
+def l2_norms(v: Tensor) -> Tensor:
+    """Compute the L2 norm of each element of a batch, ``(B, 1, …, 1)``."""
     norms: Tensor = torch.linalg.vector_norm(v.flatten(1), dim=1)
     return norms.reshape(-1, *[1] * (v.ndim - 1))

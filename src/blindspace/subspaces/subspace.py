@@ -426,10 +426,14 @@ def span(vectors: Tensor) -> Subspace:
         ValueRangeError: A value is NaN or infinite.
     """
     if not isinstance(vectors, Tensor) or vectors.ndim < 2 or not vectors.numel() or not vectors.is_floating_point():
-        given = f"{vectors.dtype} {tuple(vectors.shape)}" if isinstance(vectors, Tensor) else type(vectors).__name__
-        raise ShapeError(f"span needs floating-point vectors (k, *shape), k ≥ 1, as one tensor, got {given}")
+        raise ShapeError(f"span needs a floating-point tensor of vectors (k, *shape), k ≥ 1, got {described(vectors)}")
     if not bool(vectors.isfinite().all()):
         raise ValueRangeError("span: a vector holds NaN or infinite values")
     shape = tuple(vectors.shape[1:])
     rows = Dense(vectors.flatten(1))
     return rowspace(rows if len(shape) == 1 else Composed(rows, Rearrange(shape, rows.in_shape)))
+
+
+def described(value: object) -> str:
+    """Describe what was given in place of a tensor: dtype and shape of a tensor, the type of anything else."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
