@@ -20,7 +20,7 @@ from blindspace.data import samples, write_images
 from blindspace.data.arrays import read_array
 from blindspace.errors import FileError, ShapeError, ValueRangeError
 from blindspace.evidence._fingerprint import DIGITS, PARTS, fingerprint, same
-from blindspace.evidence._inspect import Reference, inspect, reference, score
+from blindspace.evidence._inspect import Reference, embedded_images, inspect, score
 from blindspace.evidence.detection import detect
 from blindspace.evidence.processing import blurred, jpeg, noisy
 from blindspace.evidence.roc import interval, roc
@@ -41,7 +41,7 @@ def images() -> Tensor:
 
 @pytest.fixture(scope="module")
 def usual(space: Subspace, images: Tensor) -> Reference:
-    return reference(space, images[:60])
+    return Reference.fit(space, images[:60])
 
 
 # --- ROC ------------------------------------------------------------------------------------------------
@@ -133,9 +133,9 @@ def test_p_values_are_shares_of_the_reference(usual: Reference) -> None:
 
 
 def test_an_image_that_is_just_what_is_expected_scores_low(space: Subspace, images: Tensor, usual: Reference) -> None:
-    from blindspace.evidence.conditional_mean import complete
+    from blindspace.evidence import conditional_mean
 
-    scores = score(space, complete(space, images[:5], usual.prior), usual)
+    scores = score(space, conditional_mean(space, images[:5], usual.prior), usual)
     assert bool((scores < usual.scores[0]).all())
 
 
@@ -155,11 +155,11 @@ def test_detection_at_equal_numbers(space: Subspace, images: Tensor, usual: Refe
 
 def test_bad_references(space: Subspace, images: Tensor, usual: Reference) -> None:
     with pytest.raises(ValueRangeError, match="at least 20"):
-        reference(space, images[:5])
+        Reference.fit(space, images[:5])
     with pytest.raises(ValueRangeError, match="outside"):
-        reference(space, images + 1)
+        Reference.fit(space, images + 1)
     with pytest.raises(ValueRangeError, match="nothing to compare"):
-        reference(bs.nullspace(nn.Conv2d(3, 3, 1), (3, 8, 8)), torch.rand(20, 3, 8, 8))
+        Reference.fit(bs.nullspace(nn.Conv2d(3, 3, 1), (3, 8, 8)), torch.rand(20, 3, 8, 8))
     with pytest.raises(ShapeError, match="images"):
         inspect(space, torch.zeros(1, 3, 8, 8), usual)
     with pytest.raises(ValueRangeError, match="between 0 and 1"):
@@ -273,8 +273,6 @@ def test_clean_images_exit_with_0(tmp_path: Path) -> None:
 
 
 def test_without_a_reference_one_line_says_so(tmp_path: Path) -> None:
-    from blindspace.cli.inspect import _usual
-
     network = bs.load(nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.ReLU(), nn.Flatten()), (3, 16, 16))
     with pytest.raises(FileError, match="--reference"):
-        _usual(None, network)
+        embedded_images(network.input_shape)

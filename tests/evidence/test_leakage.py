@@ -22,13 +22,12 @@ import blindspace as bs
 from blindspace.cli.leakage import leakage as command
 from blindspace.data import write_images
 from blindspace.errors import MissingExtraError, ShapeError, ValueRangeError
-from blindspace.evidence import denoising as restoration
 from blindspace.evidence._leakage import (
     ANYONE,
-    BOXED,
+    CONDITIONAL_MEAN_IN_RANGE,
     CONTROL,
-    NATURAL,
-    PAIRS,
+    CONDITIONAL_MEAN,
+    KNOWN_PLAINTEXT,
     VISIBLE,
     WITH,
     WITHOUT,
@@ -38,9 +37,9 @@ from blindspace.evidence._leakage import (
     matched_ssim,
 )
 from blindspace.evidence._similarity import similarity
-from blindspace.evidence.conditional_mean import complete
-from blindspace.evidence.denoising import FILTERS, restored
-from blindspace.evidence.known_plaintext import RIDGE, WINDOWS, fits, learned
+from blindspace.evidence import conditional_mean
+from blindspace.evidence.denoising import DENOISERS, Denoiser, denoised
+from blindspace.evidence.known_plaintext import RIDGE, WINDOWS, fits, restored
 from blindspace.networks import Network
 from blindspace.report.leakage import draw, summary, table
 from blindspace.subspaces import Subspace, nearest
@@ -82,7 +81,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def visible(space: Subspace, images: Tensor, in_range: bool = False) -> Tensor:
         return space.reject(images)
 
-    monkeypatch.setattr(import_module("blindspace.evidence._leakage"), "complete", visible)
+    monkeypatch.setattr(import_module("blindspace.evidence._leakage"), "conditional_mean", visible)
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +135,11 @@ def test_completions(case: Case) -> None:
     network, _, hidden, found = case
     space = bs.harmless(network)
     methods = {r.method: r.images for r in found.rows if r.attacker == WITH}
-    assert torch.equal(methods[NATURAL], complete(space, hidden).clamp(0, 1))
-    assert torch.equal(methods[BOXED], complete(space, hidden, in_range=True).clamp(0, 1))
+    assert torch.equal(methods[CONDITIONAL_MEAN], conditional_mean(space, hidden).clamp(0, 1))
+    assert torch.equal(methods[CONDITIONAL_MEAN_IN_RANGE], conditional_mean(space, hidden, in_range=True).clamp(0, 1))
     # The better guess at what is smooth: a bound, no figure.
     ssim = {r.method: float(r.similarity.ssim.mean()) for r in found.rows if r.attacker == WITH}
-    assert ssim[NATURAL] > ssim[VISIBLE] + 0.05
+    assert ssim[CONDITIONAL_MEAN] > ssim[VISIBLE] + 0.05
 
 
 def test_what_the_parameters_recover_depends_on_the_original_alone() -> None:
@@ -151,7 +150,7 @@ def test_what_the_parameters_recover_depends_on_the_original_alone() -> None:
         for hidden in (protect(space, x, seed=1), protect(space, x, seed=2), x)
     )
     assert (first.protected - second.protected).abs().max() > 0.2
-    for method in (VISIBLE, NATURAL, BOXED):
+    for method in (VISIBLE, CONDITIONAL_MEAN, CONDITIONAL_MEAN_IN_RANGE):
         images = [row(found, WITH, method) for found in (first, second, none)]
         assert max(float((other - images[0]).abs().max()) for other in images) < 1e-3
 
@@ -162,10 +161,10 @@ def test_known_pairs(case: Case) -> None:
     tried = []
     for square, margin in WINDOWS:
         if fits((3, 16, 16), square, margin):
-            second = learned(x[:2], hidden[:2], hidden[2:], square, margin)
-            first = learned(x[2:], hidden[2:], hidden[:2], square, margin)
+            second = restored(x[:2], hidden[:2], hidden[2:], square, margin)
+            first = restored(x[2:], hidden[2:], hidden[:2], square, margin)
             tried.append(torch.cat([first, second]).clamp(0, 1))
-    (pairs,) = [r for r in found.rows if r.attacker == PAIRS]
+    (pairs,) = [r for r in found.rows if r.attacker == KNOWN_PLAINTEXT]
     best = max(tried, key=lambda images: float(matched_ssim(x, images).mean()))
     assert torch.equal(pairs.images, best)
     assert pairs.method.endswith("of 2 pairs")
@@ -197,7 +196,7 @@ def test_the_learned_filter_is_the_ridge_regression(
     y = rows(x[:4], 0)
     weights = torch.linalg.lstsq(torch.cat([z, ridge]), torch.cat([y, torch.zeros(len(ridge), y.shape[1])])).solution
     expected = torch.nn.functional.pad(rows(hidden[4:], margin), (0, 1), value=1.0) @ weights
-    found = learned(x[:4], hidden[:4], hidden[4:], square, margin)
+    found = restored(x[:4], hidden[:4], hidden[4:], square, margin)
     assert torch.allclose(rows(found, 0), expected, atol=1e-7)
 
 
@@ -205,7 +204,7 @@ def test_pairs_enough_are_nearly_as_good_as_the_parameters() -> None:
     """A patch network's blind space is learned patch by patch: no weight is needed."""
     space, x = bs.harmless(small_network()), smooth_images(60)
     hidden = protect(space, x)
-    recovered = learned(x[:50], hidden[:50], hidden[50:], 4, 0).clamp(0, 1)
+    recovered = restored(x[:50], hidden[:50], hidden[50:], 4, 0).clamp(0, 1)
     left, before = ((images - x[50:]).square().mean() for images in (recovered, hidden[50:]))
     assert left < before / 4
 
@@ -245,13 +244,13 @@ def test_every_row_is_there_and_measured(case: Case) -> None:
     network, x, hidden, found = case
     assert [r.attacker for r in found.rows] == [
         ANYONE,
-        *[WITHOUT] * len(FILTERS),
-        PAIRS,
+        *[WITHOUT] * len(DENOISERS),
+        KNOWN_PLAINTEXT,
         *[WRONG] * 2,
         *[WITH] * 3,
         *[CONTROL] * 2,
     ]
-    assert [r.method.split(",")[0] for r in found.rows if r.attacker == WITHOUT] == [f.name for f in FILTERS]
+    assert [r.method.split(",")[0] for r in found.rows if r.attacker == WITHOUT] == [f.name for f in DENOISERS]
     for r in found.rows:
         assert r.images.shape == x.shape
         assert r.images.min() >= 0
@@ -262,7 +261,7 @@ def test_every_row_is_there_and_measured(case: Case) -> None:
         assert torch.equal(r.ssim_matched, matched_ssim(x, r.images))
     assert torch.equal(row(found, ANYONE, "the protected image as it is"), hidden)
     alone = leakage(network, x[:1], hidden[:1], with_perceptual=False)
-    gone = {PAIRS, "another of the images"}
+    gone = {KNOWN_PLAINTEXT, "another of the images"}
     assert [r.attacker for r in alone.rows] == [r.attacker for r in found.rows if not {r.attacker, r.method} & gone]
 
 
@@ -305,29 +304,29 @@ def test_best(case: Case) -> None:
 
 def test_the_strength_of_a_filter_is_the_attacker_s_best(case: Case) -> None:
     _, x, hidden, found = case
-    for filter, r in zip(FILTERS, [r for r in found.rows if r.attacker == WITHOUT], strict=True):
+    for denoiser, r in zip(DENOISERS, [r for r in found.rows if r.attacker == WITHOUT], strict=True):
         tried = {
-            filter.label(strength): float(matched_ssim(x, restored(filter, strength, hidden)).mean())
-            for strength in filter.strengths
+            denoiser.label(strength): float(matched_ssim(x, denoised(denoiser, strength, hidden)).mean())
+            for strength in denoiser.strengths
         }
         assert tried[r.method] == max(tried.values())
 
 
-@pytest.mark.parametrize("filter", FILTERS, ids=lambda f: f.name)
+@pytest.mark.parametrize("denoiser", DENOISERS, ids=lambda f: f.name)
 @pytest.mark.parametrize("channels", [1, 3])
-def test_filters_take_noise_off(filter: restoration.Filter, channels: int) -> None:
+def test_filters_take_noise_off(denoiser: Denoiser, channels: int) -> None:
     x = smooth_images(3, channels)
     noisy = (x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).clamp(
         0, 1
     )
-    best = min(float((restored(filter, s, noisy) - x).square().mean()) for s in filter.strengths)
+    best = min(float((denoised(denoiser, s, noisy) - x).square().mean()) for s in denoiser.strengths)
     assert best < 0.8 * float((noisy - x).square().mean())
     flat = torch.full((1, channels, 16, 16), 0.25, dtype=torch.float64)
-    for strength in filter.strengths:
-        assert torch.allclose(restored(filter, strength, flat), flat)
-        assert restored(filter, strength, noisy[:, :, :, :9]).shape == (3, channels, 16, 9)
-        one = restored(filter, strength, noisy[1:2])
-        assert torch.equal(restored(filter, strength, noisy)[1:2], one)
+    for strength in denoiser.strengths:
+        assert torch.allclose(denoised(denoiser, strength, flat), flat)
+        assert denoised(denoiser, strength, noisy[:, :, :, :9]).shape == (3, channels, 16, 9)
+        one = denoised(denoiser, strength, noisy[1:2])
+        assert torch.equal(denoised(denoiser, strength, noisy)[1:2], one)
 
 
 def test_matched_brightness_and_contrast() -> None:
@@ -406,9 +405,9 @@ def test_table(case: Case) -> None:
     lines = summary(found)
     assert "0 of 4 labels change" in lines[0]
     assert f"{found.best(WITH).means()['ssim']:.2f}" in lines[2]
-    assert found.best(PAIRS).method in lines[3]
+    assert found.best(KNOWN_PLAINTEXT).method in lines[3]
     assert found.best(WITHOUT).method in lines[4]
-    alone = replace(found, rows=tuple(r for r in found.rows if r.attacker != PAIRS))
+    alone = replace(found, rows=tuple(r for r in found.rows if r.attacker != KNOWN_PLAINTEXT))
     assert len(summary(alone)) == 4
 
 
@@ -455,7 +454,7 @@ def test_command(app: typer.Typer, tmp_path: Path) -> None:
     d = json.loads(out.read_text())
     assert d["model"] == "cifar-resnet"
     assert d["evidence"]["labels_changed"] == 0
-    assert len(d["rows"]) == 3 + len(FILTERS) + 6
+    assert len(d["rows"]) == 3 + len(DENOISERS) + 6
 
 
 def test_command_refuses(app: typer.Typer, tmp_path: Path) -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..errors import ValueRangeError
-from ..evidence import identify as ask
-from ..evidence import probe
+from ..evidence import identify as measure
 from ..networks import load
 from .output import (
     InputShapeOption,
@@ -44,25 +41,14 @@ def identify(
 
     Networks with the same first layers are not told apart: neither sees what the other does not.
     """
-    if size == 0:
-        raise ValueRangeError("a probe of size 0 tells nothing; take a larger one")
     asked = load(model, input_shape, weights=weights, preprocess=preprocess)
     candidates = [load(name, input_shape, preprocess=preprocess) for name in among]
-    generator = torch.Generator().manual_seed(seed)
-    if images:
-        x = stack(load_images(images, asked))
-    else:
-        x = torch.rand(16, *asked.input_shape, generator=generator, dtype=torch.float64)
+    x = stack(load_images(images, asked)) if images else None
     with progress("identify") as report:
-        probes = []
-        for done, candidate in enumerate(candidates):
-            report(done, len(candidates) + 1, candidate.name)
-            probes.append(probe(candidate, x, size, generator))
-        report(len(candidates), len(candidates) + 1, "asking")
-        answer = ask(asked, probes)
+        answer = measure(asked, candidates, x, size=size, seed=seed, progress=report)
     screen = console(json)
     verdict = f"[green]is {escape(answer.match)}[/green]" if answer.match else "[red]is none of them, or several[/red]"
-    screen.print(f"{escape(asked.name)} {verdict}, by {answer.pairs} images a probe")
+    screen.print(f"{escape(asked.name)} {verdict}, by {answer.pairs} images per probe")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("harmless for", "moves its outputs by", "labels changed", "by noise of the same norm"):
         table.add_column(title, justify="left" if title == "harmless for" else "right")

@@ -6,23 +6,18 @@ from json import dumps as json_text
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.markup import escape
 from torch import Tensor
 
-from ..data import SAMPLES, samples, write_images, write_png
-from ..errors import FileError
-from ..evidence._canonical import canonical
-from ..evidence._fingerprint import fingerprint
-from ..evidence._inspect import Reference, reference
-from ..evidence._inspect import inspect as measure
-from ..evidence._verify import verify
-from ..evidence.detection import detect
+from ..data import write_images, write_png
+from ..evidence import Canonical, canonical, verify
+from ..evidence import inspect as measure
+from ..evidence._inspect import embedded_images
+from ..evidence.detection import validate
 from ..networks import Network, harmless, load
 from ..report.inspect import detection_table, draw, table
 from ..report.picture import check_picture
-from ..subspaces import Subspace
 from .output import (
     InputShapeOption,
     JsonOption,
@@ -79,88 +74,48 @@ def inspect(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Whether something is hidden where the network cannot see; exit code 1 if an image looks like it."""
+    """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
     if picture is not None:
         check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     named = load_images(images, network, pixel_range=False)
     names, x = [image.name for image in named], stack(named)
     space = harmless(network)
-    found: dict[str, Any] = {"model": network.name, "names": names}
-    screen = console(json)
-    clean_images = _usual(usual, network)
+    clean_images = embedded_images(network.input_shape) if usual is None else stack(load_images([usual], network))
     with progress("learning what is usual") as report:
-        expected = reference(space, clean_images, seed, report)
-    result = measure(space, x, expected, false_positives, seed)
-    prints = [fingerprint(space, image) for image in x]
+        result = measure(space, x, clean_images, false_positives, seed=seed, progress=report)
+    found: dict[str, Any] = {"model": network.name, "names": names, **result.to_dict()}
     suspicious = int(result.suspicious.sum())
     verdict = f"[red]{suspicious} suspicious[/red]" if suspicious else "[green]none suspicious[/green]"
+    screen = console(json)
     screen.print(f"{len(names)} images: {verdict}")
     screen.print(
-        f"  threshold   {result.threshold:.2f}, which {false_positives:.2%} of images like the {expected.images} of "
-        "the reference reach, processed or not"
+        f"  threshold   {result.threshold:.2f}, which {false_positives:.2%} of images like the "
+        f"{result.reference.images} of the reference reach, processed or not"
     )
     screen.print(table(result, names))
-    found |= {"reference": expected.to_dict(), "fingerprints": prints, **result.to_dict()}
     if clean is not None:
-        found["clean"] = _clean(network, space, x, names, clean, expected)
+        found["clean"] = _clean(network, canonical(space, x, result.reference.prior), x, names, clean)
         screen.print(
             f"cleaned images in {escape(str(clean))}: {found['clean']['labels_changed']} of {len(names)} labels "
             f"change, outputs move by {found['clean']['max_output_change']:.1e} at most"
         )
     if picture is not None:
-        found["detections"] = _picture(space, clean_images, picture, false_positives, seed, screen)
+        with progress("trying the score") as report:
+            tried = validate(space, clean_images, false_positives, seed, SHOWN, report)
+        draw(tried.detections, tried.threshold, tried.examples, picture, SHOWN)
+        screen.print(detection_table(tried.detections))
+        found["detections"] = [kind.to_dict() for kind in tried.detections]
     write_json(found, json)
     if suspicious:
         raise typer.Exit(1)
 
 
-def _usual(given: str | None, network: Network) -> Tensor:
-    """The clean images to compare with, ``(B, C, H, W)``.
-
-    Raises:
-        FileError: none is given and none of that size is embedded.
-    """
-    if given is not None:
-        return stack(load_images([given], network))
-    for name in SAMPLES:
-        embedded = samples(name).tensor(torch.float64)
-        if tuple(embedded.shape[1:]) == network.input_shape:
-            return embedded
-    size = "×".join(map(str, network.input_shape))
-    raise FileError(f"no images of {size} are embedded; give clean ones, a hundred or so: --reference FOLDER")
-
-
-def _clean(
-    network: Network, space: Subspace, images: Tensor, names: list[str], folder: Path, expected: Reference
-) -> dict[str, Any]:
-    """Write the canonical form of images, and measure that the network reads it alike."""
-    made = canonical(space, images, expected.prior)
-    write_images(
-        folder / "images.npz", made.images.numpy(), metadata={"model": network.name, "names": json_text(names)}
-    )
+def _clean(network: Network, made: Canonical, images: Tensor, names: list[str], folder: Path) -> dict[str, Any]:
+    """Write cleaned images, and measure that the network reads them as before."""
+    metadata = {"model": network.name, "names": json_text(names)}
+    write_images(folder / "images.npz", made.images.numpy(), metadata=metadata)
     for name, image in zip(names, made.images, strict=True):
         write_png(folder / f"{name}.png", image.numpy())
-    evidence = verify(network, images, made.images)
     moved = {"residual": float(made.residual.max()), "mean_squared_change": made.moved.tolist()}
-    return {"folder": str(folder), **moved, **evidence.to_dict()}
-
-
-def _picture(
-    space: Subspace, usual: Tensor, path: Path, false_positives: float, seed: int, screen: Any
-) -> list[dict[str, Any]]:
-    """Learn from every second reference image, mark the others, and draw what is found."""
-    with progress("trying the score") as report:
-        half = reference(space, usual[::2], seed)
-        found = detect(space, usual[1::2], half, false_positives, seed, report)
-    marked = next(kind for kind in found if kind.name == "largest")
-    some, hidden = found[0].images[:SHOWN], marked.images[:SHOWN]
-    rows = [
-        ("clean", some),
-        ("clean, cleaned", canonical(space, some, half.prior).images),
-        ("largest harmless change", hidden),
-        ("the same, cleaned", canonical(space, hidden, half.prior).images),
-    ]
-    draw(found, half.threshold(false_positives), rows, path, SHOWN)
-    screen.print(detection_table(found))
-    return [kind.to_dict() for kind in found]
+    return {"folder": str(folder), **moved, **verify(network, images, made.images).to_dict()}

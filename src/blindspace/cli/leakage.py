@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ..evidence._leakage import leakage as measure
+from ..evidence import leakage as measure
 from ..networks import load
 from ..report.leakage import draw, summary, table
 from ..report.picture import check_picture
@@ -51,7 +51,7 @@ def leakage(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """What an attacker recovers of protected images, with the network's weights and without."""
+    """What attackers recover from protected images, with the network's weights and without."""
     if picture is not None:
         check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)

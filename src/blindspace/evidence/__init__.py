@@ -1,14 +1,13 @@
-"""Floor 6: what can be claimed afterwards."""
+"""Evidence: what can be claimed of images and networks afterwards, from verification to steganalysis."""
 
 from ._audit import Audit, audit
-from ._canonical import Canonical, canonical
+from ._conditional_mean import Canonical, canonical, conditional_mean
 from ._fingerprint import fingerprint
 from ._identify import Identification, Probe, identify, probe
-from ._inspect import Inspection, Reference, inspect, reference
+from ._inspect import Inspection, Reference, inspect
 from ._leakage import Leakage, leakage
 from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify
-from .conditional_mean import complete
 from .energy import Energies, blind_energy
 from .prior import Prior
 
@@ -27,13 +26,12 @@ __all__ = [
     "audit",
     "blind_energy",
     "canonical",
-    "complete",
+    "conditional_mean",
     "fingerprint",
     "identify",
     "inspect",
     "leakage",
     "probe",
-    "reference",
     "similarity",
     "verify",
 ]

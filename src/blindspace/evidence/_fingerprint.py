@@ -1,22 +1,24 @@
-"""A name for what a network sees of an image: equal for images that it reads alike, whatever is hidden in them.
+"""A fingerprint of what a network sees of an image: equal for images that it reads alike, whatever is hidden in them.
 
-The visible component (I − P) x is mixed by random signs and a cosine transform, after which a change of any pixel shows
-in every coefficient alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients, each
-with an offset of its own, are rounded to whole steps, and these hashed: a part of the fingerprint. Rounding is a cliff:
-however small an error, now and then a coefficient falls on the other side. So there are several parts of other
-coefficients, and two fingerprints are the same where any part is.
+The visible component (I − P) x is mixed by random signs and a cosine transform, which spreads a change of any pixel over
+all coefficients alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients, each with
+an offset of its own, are rounded to multiples of a step, and the integers hashed: one part of the fingerprint; known as
+locality-sensitive hashing by random projections (Datar and others, 2004). However small an error, now and then a
+coefficient is rounded to another integer. So there are several parts made from different coefficients, and two
+fingerprints are the same if any part is.
 
-Let ε be the L2 size of the difference of two visible components, and r = ε / STEP. Over the random signs a part differs
+Let ε be the L2 norm of the difference of two visible components, and r = ε / STEP. Over the random signs a part differs
 with a probability of at most COUNT · √(2/π) · r and, for r ≤ 1, of at least 1 − exp(−COUNT · 0.79 r). So fingerprints
 that ought to be the same differ with at most the former to the power of PARTS: for rounding in float64 (ε ≈ 1e-13) with
-1e-70, for float32 copies of 32×32 images in [0, 1] (ε ≈ 6e-7) with 1e-17, of images with noise of size 10 (1e-5) with
-1e-7. A change that shows by half of 1/255 is missed with 1e-9. Who knows all this can make two images that differ and
-share a fingerprint; it names images, it does not sign them.
+1e-70, for float32 copies of 32×32 images in [0, 1] (ε ≈ 6e-7) with 1e-17, for images with noise of size 10 (1e-5) with
+1e-7. A visible change of half of 1/255 is missed with 1e-9. Somebody who knows all this can construct two different
+images that share a fingerprint; it identifies images and is not a signature.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -24,42 +26,44 @@ import scipy.fft
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..maps.linear_map import checked
-from ..subspaces import Subspace
+from ..maps import Operator
+from ._arguments import as_batch, as_space
 
 PARTS = 8
-"""Parts of a fingerprint, …"""
+"""Number of parts of a fingerprint."""
 
 DIGITS = 16
-"""… hexadecimal digits of each, …"""
+"""Number of hexadecimal digits per part."""
 
 COUNT = 64
-"""… and coefficients that it is of."""
+"""Number of coefficients per part."""
 
 STEP = 0.004
-"""Of the rounding, in units of the L2 size of a change: 1/255 in one pixel."""
+"""Step of the rounding, as the L2 norm of a change: 1/255 in one pixel."""
 
 SEED = 20240204
-"""Of signs, choice and offsets; another makes other fingerprints."""
+"""Seed of signs, choice and offsets; another seed makes other fingerprints."""
 
 
-def fingerprint(space: Subspace, image: Tensor) -> str:
-    """The fingerprint of one image; compare two by ``same``.
+def fingerprint(space: Operator, image: Tensor, input_shape: Sequence[int] | None = None) -> str:
+    """The fingerprint of one image; compare two of them by ``same``.
 
     Args:
-        space: of what is invisible.
-        image: ``space.shape`` or ``(1, *space.shape)``, of any floating dtype, but best float64.
+        space: the invisible subspace; a network or a map stands for its nullspace.
+        image: ``space.shape`` or ``(1, *space.shape)``, of any floating dtype, preferably float64.
+        input_shape: shape of one input, needed if ``space`` is a torch module.
 
     Returns:
         ``PARTS`` · ``DIGITS`` hexadecimal digits.
 
     Raises:
-        ShapeError: another shape, or more than one image.
+        ShapeError: the image has another shape, or there is more than one.
         ValueRangeError: a value is NaN or infinite.
     """
-    x = checked(image.reshape(1, *image.shape) if image.ndim == len(space.shape) else image, space.shape, "image")
+    space = as_space(space, input_shape)
+    x = as_batch(image, space.shape, "image")
     if len(x) != 1:
-        raise ShapeError(f"a fingerprint is that of one image, got {len(x)}")
+        raise ShapeError(f"a fingerprint is made from one image, got {len(x)}")
     if not bool(x.isfinite().all()):
         raise ValueRangeError("the image holds NaN or infinite values; it has no fingerprint")
     visible = space.reject(x.double()).flatten().cpu().numpy()
@@ -73,12 +77,12 @@ def fingerprint(space: Subspace, image: Tensor) -> str:
 
 
 def same(first: str, second: str) -> bool:
-    """Whether two fingerprints are of images that a network reads alike: any part is equal.
+    """Whether two fingerprints belong to images that a network reads alike: any part is equal.
 
     Raises:
-        ValueRangeError: one of them is no fingerprint.
+        ValueRangeError: one of them is not a fingerprint.
     """
     for given in (first, second):
-        if len(given) != PARTS * DIGITS or set(given) - set("0123456789abcdef"):
-            raise ValueRangeError(f"{given!r} is no fingerprint; one has {PARTS * DIGITS} hexadecimal digits")
+        if not isinstance(given, str) or len(given) != PARTS * DIGITS or set(given) - set("0123456789abcdef"):
+            raise ValueRangeError(f"{given!r} is not a fingerprint, which has {PARTS * DIGITS} hexadecimal digits")
     return any(first[i : i + DIGITS] == second[i : i + DIGITS] for i in range(0, PARTS * DIGITS, DIGITS))

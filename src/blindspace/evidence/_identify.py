@@ -1,8 +1,9 @@
-"""Telling one network from others by a perturbation that only that one cannot see.
+"""Identification of a network by perturbations that only this network cannot see.
 
-Images with noise out of the nullspace of one network's front are read by it as before, and by any other as changed. So
-outputs alone, as of a network one can only ask, say which of several it is. Beside each figure stands what noise of the
-same norm that is harmless for nobody does to the same outputs; their ratio needs no scale.
+Images with noise out of the nullspace of one network's front are read by it as before, and by any other network as
+changed. So the outputs alone, such as those of a remote network that answers queries, determine which of several
+candidates it is; known as fingerprinting of models from black-box access. Beside each figure stands the effect on the
+same outputs of noise of the same norm that is harmless for no network; the ratio of the two needs no scale.
 """
 
 from __future__ import annotations
@@ -12,29 +13,31 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ValueRangeError
 from ..networks import Network, harmless
 from ..perturbations import harmless_noise
+from ..progress import Progress
+from ._arguments import NetworkLike, as_inputs, as_network
 
 Outputs = Callable[[Tensor], Tensor]
-"""A network one can only ask: images ``(B, *shape)``, float64 in any range, to outputs ``(B, …)``."""
+"""A network known by its answers only: from images ``(B, *shape)``, float64 in any range, to outputs ``(B, …)``."""
 
 SAME = 1e-3
-"""Share of the control's effect below which outputs did not move: rounding in float32 stays far below it."""
+"""Share of the control's effect below which outputs count as unchanged; float32 rounding stays far below it."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Images for asking whether a network is a certain one.
+    """Images that test whether a network is a certain one.
 
     Attributes:
-        name: of the network that cannot see the difference.
-        images: as they are, float64 ``(B, *shape)``.
-        harmless: with noise harmless for that network alone, as ``images``.
-        control: with noise of the same norm, harmless for nobody.
-        dim: of the space the noise is from.
+        name: name of the network that cannot see the difference.
+        images: the images themselves, float64 ``(B, *shape)``.
+        harmless: the images with noise that is harmless for that network alone, ``(B, *shape)``.
+        control: the images with noise of the same norm that is harmless for no network.
+        dim: dimension of the subspace that the noise is drawn from.
     """
 
     name: str
@@ -46,15 +49,15 @@ class Probe:
 
 @dataclass(frozen=True)
 class Identification:
-    """What a network made of the probes of several.
+    """The answers of a network to the probes of several candidates.
 
     Attributes:
-        candidates: names of those the probes were made for.
-        change: ‖output(probe) − output(image)‖ as a share of the same of the control, the largest over the images
-            whose output the control moves, one a candidate; 1 where it moves none.
-        labels_changed: of the probe's images, one a candidate.
-        control_labels_changed: of the control's.
-        pairs: images of one probe.
+        candidates: names of the networks that the probes were made for.
+        change: one number per candidate: ‖output(probe) − output(image)‖ relative to the same for the control, the
+            largest over the images whose output the control moves; 1 if it moves none.
+        labels_changed: number of the probe's images whose label changes, one per candidate.
+        control_labels_changed: the same for the control.
+        pairs: number of images of one probe.
     """
 
     candidates: tuple[str, ...]
@@ -65,12 +68,12 @@ class Identification:
 
     @property
     def match(self) -> str | None:
-        """The one candidate whose probe moved nothing; None where none did, or several."""
+        """The one candidate whose probe leaves the outputs unchanged; None if there is none, or more than one."""
         found = [name for name, change in zip(self.candidates, self.change, strict=True) if change <= SAME]
         return found[0] if len(found) == 1 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         rows = zip(self.candidates, self.change, self.labels_changed, self.control_labels_changed, strict=True)
         keys = ("candidate", "change", "labels_changed", "control_labels_changed")
         return {
@@ -80,22 +83,32 @@ class Identification:
         }
 
 
-def probe(network: Network, images: Tensor, size: float = 1.0, generator: torch.Generator | None = None) -> Probe:
-    """Images by which a network can be told from others.
+def probe(
+    network: NetworkLike,
+    images: Tensor,
+    size: float = 1.0,
+    generator: torch.Generator | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> Probe:
+    """Images by which a network can be distinguished from others.
 
     Args:
-        network: that is to be recognised.
-        images: ``(B, *input_shape)``, B ≥ 1.
+        network: the network to be recognised, or a torch module with its ``input_shape``.
+        images: ``(B, *input_shape)`` with B ≥ 1, or one image.
         size: L∞ norm of the noise.
-        generator: of the randomness.
+        generator: source of the randomness.
+        input_shape: shape of one input, needed for a torch module.
 
     Raises:
-        ShapeError: the images are of another shape.
-        ValueRangeError: there are none, or the network has no harmless space.
+        ShapeError: the images have another shape.
+        ValueRangeError: there is no image, the size is not positive, or the network has a trivial nullspace.
     """
-    x = network.check(images).double()
+    network = as_network(network, input_shape)
+    x = as_inputs(images, network).double()
     if not len(x):
-        raise ValueRangeError("a probe needs at least one image, got none")
+        raise ValueRangeError("a probe needs at least one image, got an empty batch")
+    if not size > 0:
+        raise ValueRangeError(f"the noise of a probe needs a positive size, got {size}")
     space = harmless(network)
     noise = harmless_noise(space, len(x), size, generator=generator)
     other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
@@ -104,34 +117,72 @@ def probe(network: Network, images: Tensor, size: float = 1.0, generator: torch.
     return Probe(network.name, x, x + noise, x + control, space.dim)
 
 
-def identify(outputs: Outputs | Network, probes: Sequence[Probe]) -> Identification:
-    """Which of several networks one is, by its outputs alone.
+def identify(
+    network: NetworkLike | Outputs,
+    among: Sequence[Network | Probe],
+    images: Tensor | None = None,
+    *,
+    input_shape: Sequence[int] | None = None,
+    size: float = 1.0,
+    count: int = 16,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Identification:
+    """Determine which of several candidates a network is, from its outputs alone.
+
+    Networks with the same first layers cannot be distinguished: neither sees what the other does not.
 
     Args:
-        outputs: of the network asked; of a ``Network`` its outputs are asked and nothing else.
-        probes: of the candidates.
+        network: the network in question, or a function from images to its outputs; nothing but outputs is used.
+        among: the candidates, or probes made for them by ``probe``.
+        images: images that the candidates' probes are made from, ``(B, *input_shape)`` or one image; random noise if
+            None.
+        input_shape: shape of one input, needed if ``network`` is a torch module.
+        size: L∞ norm of the probes' noise, in units of the image range.
+        count: number of random images if none are given.
+        seed: seed of the random images and of the noise.
+        progress: called with the candidates done, the steps in all and the name of the next one.
 
     Raises:
         ShapeError: the network reads another shape than a probe has.
-        ValueRangeError: there is no probe, or an output is NaN or infinite.
+        ValueRangeError: there is no candidate, or an output is NaN or infinite.
+        UnsupportedLayerError: a candidate cannot be followed, or is neither a Network nor a Probe.
     """
-    if not probes:
-        raise ValueRangeError("there is nothing to compare with; give the probe of at least one network")
-    rows = [_ask(outputs, p) for p in probes]
-    names = tuple(p.name for p in probes)
+    if isinstance(network, nn.Module):
+        network = as_network(network, input_shape)
+    if not isinstance(network, Network) and not callable(network):
+        network = as_network(network)
+    if not among:
+        raise ValueRangeError("there is nothing to compare with; give at least one candidate")
+    generator = torch.Generator().manual_seed(seed)
+    report = progress or (lambda done, total, name: None)
+    probes: list[Probe] = []
+    for done, candidate in enumerate(among):
+        report(done, len(among) + 1, candidate.name if isinstance(candidate, Network | Probe) else "")
+        if isinstance(candidate, Probe):
+            probes.append(candidate)
+            continue
+        candidate = as_network(candidate)
+        if images is None:
+            shape = network.input_shape if isinstance(network, Network) else candidate.input_shape
+            images = torch.rand(count, *shape, generator=generator, dtype=torch.float64)
+        probes.append(probe(candidate, images, size, generator))
+    report(len(among), len(among) + 1, "querying")
+    rows = [_query(network, each) for each in probes]
     change, labels, control = zip(*rows, strict=True)
-    return Identification(names, change, labels, control, len(probes[0].images))
+    return Identification(tuple(each.name for each in probes), change, labels, control, len(probes[0].images))
 
 
-def _ask(outputs: Outputs | Network, of: Probe) -> tuple[float, int, int]:
-    ask = outputs.outputs if isinstance(outputs, Network) else outputs
-    if isinstance(outputs, Network):
-        outputs.check(of.images, f"the probe of {of.name}")
-    before, after, control = (ask(x).double().flatten(1) for x in (of.images, of.harmless, of.control))
+def _query(network: Outputs | Network, candidate: Probe) -> tuple[float, int, int]:
+    query = network.outputs if isinstance(network, Network) else network
+    if isinstance(network, Network):
+        network.check(candidate.images, f"the probe of {candidate.name}")
+    images = (candidate.images, candidate.harmless, candidate.control)
+    before, after, control = (query(x).double().flatten(1) for x in images)
     if not bool(torch.cat([before, after, control]).isfinite().all()):
-        raise ValueRangeError(f"an output for the probe of {of.name} is NaN or infinite; take a smaller size")
+        raise ValueRangeError(f"an output for the probe of {candidate.name} is NaN or infinite; take a smaller size")
     moved, by_control = (after - before).norm(dim=1), (control - before).norm(dim=1)
-    # An image of which not even the control moves an output tells nothing.
+    # An image whose output even the control does not move carries no information.
     telling = by_control > 0
     change = float((moved[telling] / by_control[telling]).max()) if bool(telling.any()) else 1.0
     labels = before.argmax(1)

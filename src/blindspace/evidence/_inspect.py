@@ -1,52 +1,56 @@
-"""Whether something is hidden in an image's invisible component, which no output of the network shows.
+"""Steganalysis of the invisible component: whether an image hides something that no output of the network shows.
 
-From the visible component the prior foretells the invisible one: E[P x | A x] (``completion.py``). How far the image is
-from that, d = P x − E[P x | A x], has the energy dᵀ Σ⁻¹ d, a Mahalanobis distance, as (P Σ⁻¹ P)⁺ is the covariance of
-P x given A x. Textures, noise and sharp edges make it large in harmless images too, but then they show in the visible
-component. So the score is the logarithm of that energy less what images like it have: a least-squares fit to reference
-images, as they are and compressed, blurred and noisy, by the energy of the completion and by how fine its detail is.
+From the visible component the prior predicts the invisible one, E[P x | A x] (see ``_conditional_mean``). The deviation
+d = P x − E[P x | A x] has the energy dᵀ Σ⁻¹ d, known as the squared Mahalanobis distance, because (P Σ⁻¹ P)⁺ is the
+covariance of P x given A x. Textures, noise and sharp edges make it large in harmless images too, but then they also
+show in the visible component. So the score is the logarithm of that energy minus its expectation for images of the same
+kind: a least-squares fit to reference images, both unprocessed and compressed, blurred or noisy, by the energy of the
+conditional mean and by how fine its detail is. P-values are conformal (Vovk, Gammerman and Shafer, Algorithmic learning
+in a random world, 2005).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
-from ..maps.linear_map import checked
+from ..data import SAMPLES, samples
+from ..errors import FileError, ValueRangeError
+from ..maps import Operator
+from ..progress import Progress
 from ..subspaces import Subspace
-from .conditional_mean import complete
+from ._arguments import as_batch, as_space
+from ._conditional_mean import conditional_mean
+from ._fingerprint import fingerprint
 from .energy import Energies, blind_energy
 from .prior import Prior
 from .processing import processed
 
-Progress = Callable[[int, int, str], None]
-
-FINE = 1e-4
-"""Tolerance of the completions that scores are of."""
+TOLERANCE = 1e-4
+"""Tolerance of the conditional means that scores are computed from."""
 
 FEWEST = 20
-"""Reference images at least."""
+"""Smallest number of reference images."""
 
 TINY = 1e-12
-"""Energy a dimension that counts as none: an image whose invisible component is just what is expected."""
+"""Energy per dimension that counts as 0: the invisible component of the image is exactly the expected one."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What natural images look like to one network.
+    """Statistics of natural images as one network sees them.
 
     Attributes:
-        prior: fitted to them.
-        coefficients: of the energy foretold, of 1, v, w, v², v w and w², where v and w are the logarithms of the
-            completion's energy and of the size of Σ⁻¹ (x − μ), both a dimension.
-        scores: of the reference images, processed ones among them, rising, ``(N,)``.
-        images: how many there were.
-        variants: what was done to them.
+        prior: prior fitted to the images.
+        coefficients: coefficients of the predicted log energy, of 1, v, w, v², v w and w², where v and w are the
+            logarithms of the energy of the conditional mean and of the squared norm of Σ⁻¹ (x − μ), both per dimension.
+        scores: scores of the reference images, including the processed ones, in ascending order, ``(N,)``.
+        images: number of images.
+        variants: names of the ways in which the images were processed.
     """
 
     prior: Prior
@@ -55,9 +59,53 @@ class Reference:
     images: int
     variants: tuple[str, ...]
 
+    @classmethod
+    def fit(
+        cls,
+        space: Operator,
+        images: Tensor,
+        seed: int = 0,
+        progress: Progress | None = None,
+        input_shape: Sequence[int] | None = None,
+    ) -> Reference:
+        """Learn from clean images what is usual.
+
+        Args:
+            space: the invisible subspace, neither {0} nor the whole space; a network or a map stands for its nullspace.
+            images: ``(B, *space.shape)`` in [0, 1], at least ``FEWEST``, like those to be inspected.
+            seed: seed of the noise that is added to some variants.
+            progress: called with steps done, steps in all and the next one.
+            input_shape: shape of one input, needed if ``space`` is a torch module.
+
+        Raises:
+            ShapeError: the images have another shape, or not (1 or 3, H, W).
+            ValueRangeError: they are too few or outside [0, 1], or the subspace is {0} or the whole space.
+        """
+        space = as_space(space, input_shape)
+        x = as_batch(images, space.shape).double()
+        if not 0 < space.dim < space.ambient_dim:
+            raise ValueRangeError(
+                f"the invisible space has {space.dim} of {space.ambient_dim} dimensions; there is nothing to compare"
+            )
+        if len(x) < FEWEST:
+            raise ValueRangeError(f"statistics need at least {FEWEST} reference images, got {len(x)}")
+        if not bool(((x >= 0) & (x <= 1)).all()):
+            raise ValueRangeError("a reference image is NaN or outside [0, 1]; scale the images first")
+        prior = Prior.fit(x)
+        variants = processed(seed)
+        found = [_features(space, x, prior)]
+        for step, (name, process) in enumerate(variants.items(), 1):
+            if progress is not None:
+                progress(step, 1 + len(variants), name)
+            found.append(_features(space, process(x), prior))
+        energy, basis = (torch.cat(parts) for parts in zip(*found, strict=True))
+        coefficients = torch.linalg.lstsq(basis, energy[:, None], driver="gelsd").solution[:, 0]
+        scores = energy - basis @ coefficients
+        return cls(prior, tuple(coefficients.tolist()), scores.sort().values, len(x), tuple(variants))
+
     @property
     def mean(self) -> float:
-        """Of the scores."""
+        """Mean of the scores."""
         return float(self.scores.mean())
 
     @property
@@ -66,32 +114,32 @@ class Reference:
         return float(self.scores.std())
 
     def p_values(self, scores: Tensor) -> Tensor:
-        """How likely a reference image scores as high, (1 + how many do) / (1 + N), ``(B,)``.
+        """The conformal p-values (1 + number of reference scores as high) / (1 + N), ``(B,)``.
 
-        As probabilities of false alarm they hold, whatever the distribution, for images drawn like the reference ones
-        (conformal p-values; Vovk, Gammerman and Shafer, Algorithmic learning in a random world, 2005).
+        They bound the probability of a false alarm, whatever the distribution, for images drawn like the reference
+        ones.
         """
         at_least = len(self.scores) - torch.searchsorted(self.scores, scores)
         return (1 + at_least.double()) / (1 + len(self.scores))
 
     def threshold(self, false_positives: float) -> float:
-        """The score above which an image's p-value is no larger than a false-positive rate.
+        """The score above which an image's p-value is at most the given false-positive rate.
 
         Raises:
-            ValueRangeError: the rate is not between 0 and 1, or the reference is too small to tell.
+            ValueRangeError: the rate is not between 0 and 1, or the reference is too small for it.
         """
         if not 0 < false_positives < 1:
             raise ValueRangeError(f"a false-positive rate lies between 0 and 1, got {false_positives}")
         allowed = int(false_positives * (1 + len(self.scores)) + 1e-9)
         if allowed < 1:
             raise ValueRangeError(
-                f"{len(self.scores)} reference scores cannot tell a false-positive rate of {false_positives:g}; give "
-                f"more reference images or a rate of {1 / (1 + len(self.scores)):.2g} or more"
+                f"{len(self.scores)} reference scores cannot support a false-positive rate of {false_positives:g}; "
+                f"give more reference images or a rate of {1 / (1 + len(self.scores)):.2g} or more"
             )
         return float(self.scores[-allowed])
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON, without the scores."""
+        """Plain values for JSON, without the scores."""
         return {
             "images": self.images,
             "variants": list(self.variants),
@@ -108,12 +156,14 @@ class Inspection:
     """How unusual the invisible component of each image is.
 
     Attributes:
-        scores: logarithm of its energy over what is expected, ``(B,)``.
-        deviations: the same in standard deviations of the reference from its mean, ``(B,)``.
+        scores: logarithm of its energy relative to the expected one, ``(B,)``.
+        deviations: the scores in standard deviations of the reference from its mean, ``(B,)``.
         p_values: see ``Reference.p_values``, ``(B,)``.
         threshold: the score above which an image is suspicious.
-        false_positives: rate at which images like the reference ones are.
-        energies: shares of energy in the invisible space, with shuffled pixels and random subspaces beside them.
+        false_positives: rate at which images like the reference ones are suspicious.
+        energies: shares of energy in the invisible space, beside those of shuffled pixels and random subspaces.
+        fingerprints: the fingerprint of each image; see ``fingerprint``.
+        reference: statistics that the images are compared with.
     """
 
     scores: Tensor
@@ -122,6 +172,8 @@ class Inspection:
     threshold: float
     false_positives: float
     energies: Energies
+    fingerprints: tuple[str, ...]
+    reference: Reference
 
     @property
     def suspicious(self) -> Tensor:
@@ -129,7 +181,7 @@ class Inspection:
         return self.scores > self.threshold
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return {
             "threshold": self.threshold,
             "false_positives": self.false_positives,
@@ -138,79 +190,79 @@ class Inspection:
             "deviations": self.deviations.tolist(),
             "p_values": self.p_values.tolist(),
             "energies": self.energies.to_dict(),
+            "fingerprints": list(self.fingerprints),
+            "reference": self.reference.to_dict(),
         }
 
 
-def reference(space: Subspace, images: Tensor, seed: int = 0, progress: Progress | None = None) -> Reference:
-    """Learn what is usual from clean images.
-
-    Args:
-        space: of what is invisible, not {0} nor everything.
-        images: ``(B, *space.shape)`` in [0, 1], at least ``FEWEST``, like those to be inspected.
-        seed: of the noise they are processed with.
-        progress: called with steps done, steps in all and what is done.
-
-    Raises:
-        ShapeError: the images are of another shape, or not (1 or 3, H, W).
-        ValueRangeError: they are too few or outside [0, 1], or the space is {0} or everything.
-    """
-    x = checked(images, space.shape, "images").double()
-    if not 0 < space.dim < space.ambient_dim:
-        raise ValueRangeError(
-            f"the invisible space has {space.dim} of {space.ambient_dim} dimensions; there is nothing to compare"
-        )
-    if len(x) < FEWEST:
-        raise ValueRangeError(f"what is usual is learnt from at least {FEWEST} reference images, got {len(x)}")
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueRangeError("a reference image is NaN or outside [0, 1]; scale the images first")
-    prior = Prior.fit(x)
-    ways = processed(seed)
-    found = [_features(space, x, prior)]
-    for step, (name, process) in enumerate(ways.items(), 1):
-        if progress is not None:
-            progress(step, 1 + len(ways), name)
-        found.append(_features(space, process(x), prior))
-    energy, basis = (torch.cat(parts) for parts in zip(*found, strict=True))
-    coefficients = torch.linalg.lstsq(basis, energy[:, None], driver="gelsd").solution[:, 0]
-    scores = energy - basis @ coefficients
-    return Reference(prior, tuple(coefficients.tolist()), scores.sort().values, len(x), tuple(ways))
-
-
-def score(space: Subspace, images: Tensor, reference: Reference) -> Tensor:
-    """The score of each image, ``(B,)``; as ``inspect``."""
-    energy, basis = _features(space, checked(images, space.shape, "images").double(), reference.prior)
-    return energy - basis @ torch.tensor(reference.coefficients, dtype=torch.float64)
-
-
 def inspect(
-    space: Subspace, images: Tensor, reference: Reference, false_positives: float = 0.01, seed: int = 0
+    network: Operator,
+    images: Tensor,
+    reference: Reference | Tensor | None = None,
+    false_positives: float = 0.01,
+    *,
+    input_shape: Sequence[int] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> Inspection:
     """Measure how unusual the invisible component of each image is.
 
     Args:
-        space: of what is invisible.
-        images: ``(B, *space.shape)``; may leave [0, 1].
-        reference: of the same space.
+        network: a network, a torch module with its ``input_shape``, a map, or the invisible subspace itself.
+        images: ``(B, *input_shape)`` or one image; may leave [0, 1].
+        reference: clean images like those to be inspected, ``(N, *input_shape)`` in [0, 1], or what ``Reference.fit``
+            learnt from them; the embedded images of that size if None.
         false_positives: rate at which clean images may be called suspicious.
-        seed: of the controls.
+        input_shape: shape of one input, needed for a torch module.
+        seed: seed of the controls and of the noise that is added to reference images.
+        progress: called with steps done, steps in all and the next one, while the reference is fitted.
 
     Raises:
-        ShapeError: the images are of another shape.
-        ValueRangeError: there is none, a value is NaN or infinite, or the rate is out of range.
+        ShapeError: the images have another shape.
+        FileError: no reference is given and no images of that size are embedded.
+        ValueRangeError: there is no image, a value is NaN or infinite, the rate is out of range, or the reference
+            images are too few or outside [0, 1].
     """
+    space = as_space(network, input_shape)
+    x = as_batch(images, space.shape)
+    if not isinstance(reference, Reference):
+        clean = embedded_images(space.shape) if reference is None else reference
+        reference = Reference.fit(space, clean, seed, progress)
     threshold = reference.threshold(false_positives)
-    energies = blind_energy(space, images, seed)
-    scores = score(space, images, reference)
+    energies = blind_energy(space, x, seed)
+    scores = score(space, x, reference)
     deviations = (scores - reference.mean) / reference.deviation
-    return Inspection(scores, deviations, reference.p_values(scores), threshold, false_positives, energies)
+    p_values = reference.p_values(scores)
+    names = tuple(fingerprint(space, image) for image in x)
+    return Inspection(scores, deviations, p_values, threshold, false_positives, energies, names, reference)
+
+
+def score(space: Subspace, images: Tensor, reference: Reference) -> Tensor:
+    """The score of each image, ``(B,)``; arguments as of ``inspect``."""
+    energy, basis = _features(space, as_batch(images, space.shape).double(), reference.prior)
+    return energy - basis @ torch.tensor(reference.coefficients, dtype=torch.float64)
+
+
+def embedded_images(shape: Sequence[int]) -> Tensor:
+    """The embedded clean images of a shape, float64 ``(N, *shape)``.
+
+    Raises:
+        FileError: no images of that shape are embedded.
+    """
+    for name in SAMPLES:
+        embedded = samples(name).tensor(torch.float64)
+        if tuple(embedded.shape[1:]) == tuple(shape):
+            return embedded
+    size = "×".join(map(str, shape))
+    raise FileError(f"no images of {size} are embedded; give clean ones as reference, about a hundred (--reference)")
 
 
 def _features(space: Subspace, images: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
-    """Logarithm of the energy that was not foretold, ``(B,)``, and what it is foretold from, ``(B, 6)``."""
-    completed = complete(space, images, prior, tolerance=FINE)
-    off = images - completed
+    """Logarithm of the energy of the deviation, ``(B,)``, and the regressors that predict it, ``(B, 6)``."""
+    expected = conditional_mean(space, images, prior, tolerance=TOLERANCE)
+    off = images - expected
     hidden = (off * prior.precision(off)).flatten(1).sum(1) / space.dim
-    centred = prior.centred(completed)
+    centred = prior.centred(expected)
     pull = prior.precision(centred)
     v = ((centred * pull).flatten(1).sum(1) / (space.ambient_dim - space.dim)).clamp(min=TINY).log()
     w = (pull.flatten(1).square().sum(1) / space.ambient_dim).clamp(min=TINY).log()

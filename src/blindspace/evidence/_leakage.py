@@ -1,13 +1,13 @@
-"""What a protected image gives away: what an attacker can make of it, and how much like the original that looks.
+"""What a protected image gives away: what attackers can recover, and how similar that is to the original.
 
 Protection hides an image from people, not from the network. Whoever knows the network's weights knows which part of the
 protected image the network reads, (I − P) x̂ = (I − P) x, and that part of the original is there exactly, whatever the
-harmless perturbation (theorem 3). What was replaced, P x, is nowhere in x̂ and can only be guessed.
+harmless perturbation (theorem 3). The part that was replaced, P x, is nowhere in x̂ and can only be guessed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -17,37 +17,42 @@ from torch import Tensor
 
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError
-from ..networks import Network, harmless
+from ..maps import Operator
+from ..networks import harmless
+from ..progress import Progress
 from ..subspaces import Subspace, norms
+from ._arguments import NetworkLike, as_inputs, as_network, as_space
+from ._conditional_mean import conditional_mean
 from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify
-from .conditional_mean import complete
-from .denoising import FILTERS, Filter, restored
-from .known_plaintext import WINDOWS, fits, learned
+from .denoising import DENOISERS, Denoiser, denoised
+from .known_plaintext import WINDOWS, fits, restored
 
 ANYONE = "anyone"
 WITHOUT = "without the parameters"
-PAIRS = "with known pairs"
+KNOWN_PLAINTEXT = "with known pairs"
 WRONG = "with a wrong guess"
 WITH = "with the parameters"
 CONTROL = "control"
-"""The attackers, from the one who knows least on; beside them what is no attack."""
+"""The attackers, from the one who knows least on, and the controls, which are not attacks."""
 
-VISIBLE, NATURAL, BOXED = "visible component", "natural completion", "natural completion in range"
-"""What knowing the parameters serves for."""
+VISIBLE = "visible component"
+CONDITIONAL_MEAN = "natural completion"
+CONDITIONAL_MEAN_IN_RANGE = "natural completion in range"
+"""The methods of those who know the parameters."""
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """What an attacker makes of the protected images.
+    """What an attacker recovers from the protected images.
 
     Attributes:
         attacker: one of the names above.
-        method: how.
-        images: what comes out, clipped to [0, 1], float64 ``(B, C, H, W)``.
-        similarity: to the originals.
-        ssim_matched: SSIM after the brightness and contrast that fit the original best, ``(B,)``: someone who looks
-            turns such knobs by eye.
+        method: name of the method.
+        images: recovered images, clipped to [0, 1], float64 ``(B, C, H, W)``.
+        similarity: their similarity to the originals.
+        ssim_matched: SSIM after the brightness and contrast that fit the original best, ``(B,)``; people adjust these
+            by eye.
     """
 
     attacker: str
@@ -61,7 +66,7 @@ class Recovery:
         return {**self.similarity.means(), "ssim_matched": float(self.ssim_matched.mean())}
 
     def to_dict(self) -> dict[str, Any]:
-        """Averages and each image's figures as plain values for JSON; None for an infinite one."""
+        """Plain values for JSON, averages and figures per image; None for an infinite one."""
         means = {name: value if isfinite(value) else None for name, value in self.means().items()}
         each = {**self.similarity.to_dict(), "ssim_matched": self.ssim_matched.tolist()}
         return {"attacker": self.attacker, "method": self.method, **means, "images": each}
@@ -73,11 +78,11 @@ class Leakage:
 
     Attributes:
         model: name of the network.
-        originals: x, float64 ``(B, C, H, W)``.
-        protected: x̂.
-        dim: of the space of harmless perturbations.
-        evidence: of what the network itself notices.
-        rows: one an attacker and method, and the controls.
+        originals: the images x, float64 ``(B, C, H, W)``.
+        protected: the protected images x̂, ``(B, C, H, W)``.
+        dim: dimension of the space of harmless perturbations.
+        evidence: what the network itself notices.
+        rows: one entry per attacker and method, and the controls.
     """
 
     model: str
@@ -89,14 +94,14 @@ class Leakage:
 
     @property
     def unchanged(self) -> int:
-        """Images that are not protected at all: equal to their originals to the last bit."""
+        """Number of images that are not protected at all: equal to their originals to the last bit."""
         return int((self.originals == self.protected).flatten(1).all(1).sum())
 
     def best(self, attacker: str) -> Recovery:
-        """Of an attacker's methods the one with the highest SSIM on average, brightness and contrast matched.
+        """The method of an attacker with the highest average SSIM, brightness and contrast matched.
 
         Raises:
-            ValueRangeError: there is no such attacker here.
+            ValueRangeError: no such attacker was tried.
         """
         own = [row for row in self.rows if row.attacker == attacker]
         if not own:
@@ -105,7 +110,7 @@ class Leakage:
         return max(own, key=lambda row: float(row.ssim_matched.mean()))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return {
             "model": self.model,
             "pairs": len(self.originals),
@@ -119,63 +124,70 @@ class Leakage:
 
 
 def leakage(
-    network: Network,
+    network: NetworkLike,
     images: Tensor,
     protected: Tensor,
-    space: Subspace | None = None,
-    guess: Subspace | None = None,
+    space: Operator | None = None,
+    guess: Operator | None = None,
     with_perceptual: bool = True,
     seed: int = 0,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
+    input_shape: Sequence[int] | None = None,
 ) -> Leakage:
-    """Attack protected images in every way known here and compare what comes out with the originals.
+    """Attack protected images by every method known here and compare the results with the originals.
 
-    Every choice is made in the attacker's favour: of each filter the strength is the one whose results are, on average,
-    most like the originals, and brightness and contrast are matched with the original in hand.
+    Every choice is made in the attacker's favour: the strength of each denoiser is the one whose results are, on
+    average, most similar to the originals, and brightness and contrast are matched to the known original.
 
     Args:
-        network: that the images are protected for; it reads pictures.
-        images: the originals x, ``(B, C, H, W)`` in [0, 1], B ≥ 1.
-        protected: x̂, as images.
-        space: of harmless perturbations; of the network's front if None.
-        guess: what an attacker takes for it who knows the kind of network, not its weights: the space of another one;
-            that of the same kernels rotated by 180° if None. With kernels that are symmetric, such as a resize's, this
-            guess is right.
+        network: the network that the images are protected for, or a torch module with its ``input_shape``; it reads
+            pictures.
+        images: the originals x, ``(B, C, H, W)`` in [0, 1] with B ≥ 1, or one image.
+        protected: the protected images x̂ of the same shape.
+        space: subspace of harmless perturbations; the nullspace of the network's front if None.
+        guess: the subspace that an attacker assumes who knows the kind of network but not its weights, such as that of
+            another network; that of the same kernels rotated by 180° if None. If the kernels are symmetric, such as
+            those of a resize, this guess is right.
         with_perceptual: whether to measure the perceptual distance too, which takes most of the time.
-        seed: of the Gaussian noise.
-        progress: called with rows done, rows in all and the one that is next.
+        seed: seed of the Gaussian noise.
+        progress: called with rows done, rows in all and the next one.
+        input_shape: shape of one input, needed for a torch module.
 
     Returns:
-        Rows in the order: the protected image as it is; each filter of ``restoration``; what the pairs of one half of
-        the images teach about the other (``known_pairs``), where there are at least two; visible component and
-        completion under the wrong guess, and under the right one, there also inside [0, 1]; Gaussian noise of the same
-        norm instead, clipped, and the next image of the batch in place of each, where there are at least two.
+        Rows in the order: the protected image itself; each denoising baseline; the known-plaintext attack, trained on
+        one half of the images and applied to the other, if there are at least two; visible component and conditional
+        mean under the wrong guess, then under the right one, there also inside [0, 1]; the original plus Gaussian noise
+        of the same norm, clipped, and the next image of the batch in place of each, if there are at least two.
 
     Raises:
-        ShapeError: images and protected differ in shape, or are no pictures the network can read.
+        ShapeError: images and protected differ in shape, or are no pictures that the network can read.
         ValueRangeError: there is no image, a pixel is outside [0, 1], or nothing is harmless to the network.
         MissingExtraError: torchmetrics, stlpips-pytorch or scikit-image is not installed.
         UnsupportedLayerError: the network's front cannot be followed.
     """
+    network = as_network(network, input_shape)
+    images, protected = (
+        batch if len(network.input_shape) != 3 else as_inputs(batch, network) for batch in (images, protected)
+    )
     if len(network.input_shape) != 3 or images.shape != protected.shape:
         raise ShapeError(
             f"leakage needs pictures (B, C, H, W) twice, got {tuple(images.shape)} and {tuple(protected.shape)} for "
             f"{network.name}, which reads {network.input_shape}"
         )
-    x, hidden = network.check(images).double().cpu(), protected.double().cpu()
+    x, hidden = images.double().cpu(), protected.double().cpu()
     for name, batch in (("the originals", x), ("the protected images", hidden)):
         check_pixels(batch.numpy(), name)
-    space = harmless(network) if space is None else space
+    space = harmless(network) if space is None else as_space(space, network.input_shape)
+    guess = None if guess is None else as_space(guess, network.input_shape)
     if not space.dim:
         raise ValueRangeError(f"{network.name} sees every change ({space.certificate}): nothing can be hidden from it")
-    tell = progress or (lambda done, total, what: None)
-    pairs = len(x) > 1
-    total = 1 + len(FILTERS) + 2 + 3 + 1 + 2 * pairs
-    tell(0, total, "filters")
+    report = progress or (lambda done, total, what: None)
+    total = 1 + len(DENOISERS) + 2 + 3 + 1 + 2 * (len(x) > 1)
+    report(0, total, "denoising")
     rows = []
     for attacker, method, found in _attempts(space, guess, x, hidden, seed):
         rows.append(_row(attacker, method, found.clamp(0, 1), x, with_perceptual))
-        tell(len(rows), total, method)
+        report(len(rows), total, method)
     return Leakage(network.name, x, hidden, space.dim, verify(network, x, hidden), tuple(rows))
 
 
@@ -186,18 +198,18 @@ def _row(attacker: str, method: str, found: Tensor, x: Tensor, with_perceptual: 
 def _attempts(
     space: Subspace, guess: Subspace | None, x: Tensor, hidden: Tensor, seed: int
 ) -> Iterator[tuple[str, str, Tensor]]:
-    """Attacker, method and what comes out, in any range."""
+    """Attacker, method and recovered images, in any range."""
     yield ANYONE, "the protected image as it is", hidden
-    for filter in FILTERS:
-        yield WITHOUT, *_at_best(filter, x, hidden)
+    for denoiser in DENOISERS:
+        yield WITHOUT, *_at_best(denoiser, x, hidden)
     if len(x) > 1:
-        yield PAIRS, *_from_pairs(x, hidden)
+        yield KNOWN_PLAINTEXT, *_from_pairs(x, hidden)
     if guess is not None:
         yield from ((WRONG, *attempt) for attempt in _knowing(guess, hidden))
     else:
         yield from ((WRONG, method, _rotated(found)) for method, found in _knowing(space, _rotated(hidden)))
     yield from ((WITH, *attempt) for attempt in _knowing(space, hidden))
-    yield WITH, BOXED, complete(space, hidden, in_range=True)
+    yield WITH, CONDITIONAL_MEAN_IN_RANGE, conditional_mean(space, hidden, in_range=True)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     yield CONTROL, "Gaussian noise of the same norm", x + noise * (norms(hidden - x, "l2") / norms(noise, "l2"))
     if len(x) > 1:
@@ -205,28 +217,28 @@ def _attempts(
 
 
 def _knowing(space: Subspace, hidden: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """What one makes of images who takes ``space`` for the one they were changed in."""
+    """What an attacker recovers who assumes that the images were changed in ``space``."""
     yield VISIBLE, space.reject(hidden)
-    yield NATURAL, complete(space, hidden)
+    yield CONDITIONAL_MEAN, conditional_mean(space, hidden)
 
 
 def _rotated(images: Tensor) -> Tensor:
     return images.flip(-2, -1)
 
 
-def _at_best(filter: Filter, x: Tensor, hidden: Tensor) -> tuple[str, Tensor]:
-    tried = [(filter.label(strength), restored(filter, strength, hidden)) for strength in filter.strengths]
+def _at_best(denoiser: Denoiser, x: Tensor, hidden: Tensor) -> tuple[str, Tensor]:
+    tried = [(denoiser.label(strength), denoised(denoiser, strength, hidden)) for strength in denoiser.strengths]
     return max(tried, key=lambda labelled: float(matched_ssim(x, labelled[1]).mean()))
 
 
 def _from_pairs(x: Tensor, hidden: Tensor) -> tuple[str, Tensor]:
-    """Each half of the images restored by what the other half teaches, at the window that does best."""
+    """Each half of the images restored by the filter fitted to the other half, with the window that serves best."""
     first, second = slice(None, len(x) // 2), slice(len(x) // 2, None)
     tried = []
     for square, margin in WINDOWS:
         if fits(x.shape[1:], square, margin):
             halves = [
-                learned(x[known], hidden[known], hidden[new], square, margin)
+                restored(x[known], hidden[known], hidden[new], square, margin)
                 for new, known in ((first, second), (second, first))
             ]
             side = square + 2 * margin
@@ -236,11 +248,11 @@ def _from_pairs(x: Tensor, hidden: Tensor) -> tuple[str, Tensor]:
 
 
 def matched_ssim(x: Tensor, found: Tensor) -> Tensor:
-    """SSIM after the one brightness and contrast, of all channels, that bring each image nearest to the original.
+    """SSIM after the affine change of brightness and contrast, the same in all channels, that fits the original best.
 
     Args:
         x: the originals, ``(B, C, H, W)`` in [0, 1].
-        found: as x, in any range; negative contrast is allowed.
+        found: images of the same shape, in any range; negative contrast is allowed.
 
     Returns:
         float64 ``(B,)``.

@@ -1,7 +1,8 @@
-"""What can be claimed of pairs of images: how far the network's front and output move between them."""
+"""Verification of pairs of images: how far the network's front and output move between them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..networks import Network, front
+from ..networks import front
+from ._arguments import NetworkLike, as_inputs, as_network
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,10 @@ class Evidence:
         max_front_change: largest |A x̂ − A x| of any front value, in the model's own precision.
         max_front_change_float64: the same in float64.
         max_output_change: largest change of any output, in the model's own precision.
-        max_output_change_float64: the same in float64; None of a network that runs in its own precision only.
-        relative_residual: ‖A δ‖ / (‖A‖ ‖δ‖) with δ = x̂ − x, float64; 0 where δ = 0.
-        labels_changed: pairs whose largest output is at another place, in the model's own precision.
+        max_output_change_float64: the same in float64; None for a network that runs in its own precision only.
+        relative_residual: ‖A δ‖ / (‖A‖ ‖δ‖) with δ = x̂ − x, float64; 0 if δ = 0.
+        labels_changed: number of pairs with different labels (index of the largest output), in the model's own
+            precision.
         max_perturbation: largest |δ| of any pixel.
         dtype: the model's own precision.
     """
@@ -43,44 +46,48 @@ class Evidence:
         return self.labels_changed == 0 and self.max_output_change <= tolerance
 
     def output_change(self) -> str:
-        """The largest change of an output in words, in each precision there is."""
+        """The largest change of an output in words, in each precision that was measured."""
         double = self.max_output_change_float64
         own = f"{self.max_output_change:.1e} in the model's own {self.dtype}"
         return own if double is None else f"{double:.1e} in float64, {own}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
-def verify(network: Network, images: Tensor, others: Tensor) -> Evidence:
-    """Measure what a network makes of the difference between two sets of images.
+def verify(
+    network: NetworkLike, images: Tensor, changed: Tensor, input_shape: Sequence[int] | None = None
+) -> Evidence:
+    """Measure how far a network's front and outputs move between two sets of images.
 
     Args:
-        network: that can be followed from its input.
-        images: x, ``(B, *input_shape)``, any floating dtype.
-        others: x̂, as x; may leave [0, 1].
+        network: a network that can be followed from its input, or a torch module with its ``input_shape``.
+        images: the images x, ``(B, *input_shape)`` or one image, any floating dtype.
+        changed: the changed images x̂ of the same shape; they may leave [0, 1].
+        input_shape: shape of one input, needed for a torch module.
 
     Raises:
         ShapeError: the two differ in shape or the network cannot read them.
         ValueRangeError: a value is NaN or infinite.
         UnsupportedLayerError: the network's code cannot be followed.
     """
-    if images.shape != others.shape:
-        raise ShapeError(f"pairs must have one shape, got {tuple(images.shape)} and {tuple(others.shape)}")
-    for batch in (images, others):
-        if not bool(network.check(batch).isfinite().all()):
-            raise ValueRangeError("an image holds NaN or infinite values")
+    network = as_network(network, input_shape)
+    images, changed = (as_inputs(batch, network) for batch in (images, changed))
+    if images.shape != changed.shape:
+        raise ShapeError(f"pairs must have one shape, got {tuple(images.shape)} and {tuple(changed.shape)}")
+    if not bool(images.isfinite().all() and changed.isfinite().all()):
+        raise ValueRangeError("an image holds NaN or infinite values")
     own = network.dtype
     a = front(network)
-    delta = others.double() - images.double()
-    front_own = a.forward(others.to(own)) - a.forward(images.to(own))
+    delta = changed.double() - images.double()
+    front_own = a.forward(changed.to(own)) - a.forward(images.to(own))
     # Exactly A x̂ − A x, not A (x̂ − x): the claim is about the images as the network reads them.
-    front_double = a.forward(others.double()) - a.forward(images.double())
-    out_own = [network.outputs(batch) for batch in (images, others)]
+    front_double = a.forward(changed.double()) - a.forward(images.double())
+    out_own = [network.outputs(batch) for batch in (images, changed)]
     out_double = None
     if network.runs_in_float64:
-        out_double = [network.outputs(batch, torch.float64) for batch in (images, others)]
+        out_double = [network.outputs(batch, torch.float64) for batch in (images, changed)]
     size = delta.flatten(1).norm(dim=1) * a.norm()
     error = a.forward(delta).flatten(1).norm(dim=1)
     residual = torch.where(size > 0, error / size.clamp(min=torch.finfo(torch.float64).tiny), 0.0)

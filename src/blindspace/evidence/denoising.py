@@ -1,4 +1,8 @@
-"""What someone who knows nothing of the network can try on a protected image: the usual filters against noise."""
+"""Denoising baselines: what an attacker without knowledge of the network can apply to a protected image.
+
+They are the usual filters against noise: Gaussian, median, Wiener (Wiener 1949), total variation (Rudin, Osher and
+Fatemi 1992, by the algorithm of Chambolle 2004) and non-local means (Buades, Coll and Morel 2005).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,14 @@ Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Filter:
-    """A way to take noise off an image.
+class Denoiser:
+    """A method of denoising images.
 
     Attributes:
-        name: of the method.
-        strengths: that are tried.
-        unit: what a strength is, such as ``σ {:g} px``.
-        apply: of one image ``(C, H, W)`` and a strength, the image restored, of the same shape.
+        name: name of the method.
+        strengths: strengths that are tried.
+        unit: format of a strength in words, such as ``σ {:g} px``.
+        apply: function of one image ``(C, H, W)`` and a strength that returns the denoised image.
     """
 
     name: str
@@ -39,13 +43,13 @@ class Filter:
         return f"{self.name}, {self.unit.format(strength)}"
 
 
-def restored(filter: Filter, strength: float, images: Tensor) -> Tensor:
-    """Images through a filter; none of those here leaves the range of the pixels.
+def denoised(denoiser: Denoiser, strength: float, images: Tensor) -> Tensor:
+    """Denoised images; no method here leaves the range of the pixels.
 
     Args:
-        filter: one of ``FILTERS``.
-        strength: of the filter.
-        images: ``(B, C, H, W)``.
+        denoiser: one of ``DENOISERS``.
+        strength: strength of the method, in its own unit.
+        images: noisy images, ``(B, C, H, W)``.
 
     Returns:
         float64 ``(B, C, H, W)``.
@@ -53,7 +57,7 @@ def restored(filter: Filter, strength: float, images: Tensor) -> Tensor:
     Raises:
         MissingExtraError: scikit-image is not installed.
     """
-    found = [filter.apply(image, strength) for image in images.double().cpu().numpy()]
+    found = [denoiser.apply(image, strength) for image in images.double().cpu().numpy()]
     return torch.from_numpy(np.stack(found))
 
 
@@ -67,8 +71,8 @@ def _median(image: Array, side: float) -> Array:
 
 def _wiener(image: Array, side: float) -> Array:
     rim = int(side) // 2
-    wide = np.pad(image, ((0, 0), (rim, rim), (rim, rim)), mode="symmetric")  # it takes what lies outside for black
-    with np.errstate(divide="ignore", invalid="ignore"):  # where the image is flat, which stays flat
+    wide = np.pad(image, ((0, 0), (rim, rim), (rim, rim)), mode="symmetric")  # Otherwise the surroundings count as black.
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where the image is constant
         found = np.stack([scipy.signal.wiener(channel, int(side)) for channel in wide])
     found = np.where(np.isfinite(found), found, wide)
     return np.asarray(found[:, rim : rim + image.shape[1], rim : rim + image.shape[2]])
@@ -81,7 +85,7 @@ def _total_variation(image: Array, weight: float) -> Array:
 def _non_local_means(image: Array, strength: float) -> Array:
     noise = float(np.std(image - _median(image, 3)))
     settings = {"patch_size": 3, "patch_distance": 6, "h": strength * noise, "sigma": noise}
-    if len(image) == 1:  # which it transposes if told of the channel
+    if len(image) == 1:  # With a channel axis of length 1 it transposes the image.
         return np.asarray(_restoration().denoise_nl_means(image[0], **settings))[None]
     return np.asarray(_restoration().denoise_nl_means(image, **settings, channel_axis=0))
 
@@ -90,10 +94,10 @@ def _restoration() -> Any:
     return library("skimage", "metrics").restoration
 
 
-FILTERS: tuple[Filter, ...] = (
-    Filter("Gaussian blur", (0.5, 1, 1.5, 2, 3), "σ {:g} px", _gaussian),
-    Filter("median filter", (3, 5, 7), "{0:g}×{0:g}", _median),
-    Filter("Wiener filter", (3, 5, 7), "{0:g}×{0:g}", _wiener),
-    Filter("total variation", (0.1, 0.2, 0.4, 0.8), "weight {:g}", _total_variation),
-    Filter("non-local means", (0.4, 0.8, 1.6), "h = {:g} of the noise", _non_local_means),
+DENOISERS: tuple[Denoiser, ...] = (
+    Denoiser("Gaussian blur", (0.5, 1, 1.5, 2, 3), "σ {:g} px", _gaussian),
+    Denoiser("median filter", (3, 5, 7), "{0:g}×{0:g}", _median),
+    Denoiser("Wiener filter", (3, 5, 7), "{0:g}×{0:g}", _wiener),
+    Denoiser("total variation", (0.1, 0.2, 0.4, 0.8), "weight {:g}", _total_variation),
+    Denoiser("non-local means", (0.4, 0.8, 1.6), "h = {:g} of the noise", _non_local_means),
 )

@@ -1,4 +1,4 @@
-"""How well the score of ``inspect`` finds images that hide something, and how often it accuses others."""
+"""How well the score of ``inspect`` detects images that hide something, and how often it flags clean ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor
 from ..errors import MissingExtraError
 from ..perturbations.keyed import Key
 from ..perturbations.recipe import Recipe
+from ..progress import Progress
 from ..subspaces import Subspace
-from ._inspect import Progress, Reference, score
+from ._conditional_mean import canonical
+from ._inspect import Reference, score
 from .processing import blurred, jpeg, noisy
 from .roc import Roc, roc
 
@@ -28,20 +30,20 @@ RECIPES = {
     "decoy": Recipe("decoy"),
     **{f"noise {size}/255": Recipe("noise", size / 255, in_range=False) for size in SMALL},
 }
-"""What images are marked with."""
+"""Perturbations that images are marked with."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One kind of image against clean ones.
+    """One kind of image compared with clean ones.
 
     Attributes:
-        name: of the kind.
-        marked: whether something was hidden; otherwise they are clean ones, processed.
-        scores: ``(B,)``.
+        name: name of the kind.
+        marked: whether something was hidden; otherwise the images are clean ones, processed.
+        scores: scores of the images, ``(B,)``.
         images: ``(B, C, H, W)``.
-        roc: against the same images clean.
-        flagged: share above the threshold.
+        roc: ROC curve against the same images without change.
+        flagged: share of images above the threshold.
     """
 
     name: str
@@ -52,8 +54,23 @@ class Detection:
     flagged: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON, without scores and images."""
+        """Plain values for JSON, without scores and images."""
         return {"name": self.name, "marked": self.marked, "flagged": self.flagged, **self.roc.to_dict()}
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The score tried on reference images that were set aside.
+
+    Attributes:
+        threshold: the score above which an image is suspicious.
+        detections: one entry per kind of image, as ``detect`` returns them.
+        examples: titles and images ``(B, C, H, W)`` in [0, 1]: some images before and after cleaning.
+    """
+
+    threshold: float
+    detections: tuple[Detection, ...]
+    examples: tuple[tuple[str, Tensor], ...]
 
 
 def detect(
@@ -64,22 +81,22 @@ def detect(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[Detection]:
-    """Mark clean images in every way there is, process them in several, and see which the score finds.
+    """Mark clean images with every kind of perturbation, process them in several ways, and score all of them.
 
     Args:
-        space: of what is invisible.
-        images: clean, ``(B, *space.shape)`` in [0, 1]; none of the reference.
-        reference: learnt from others.
+        space: the invisible subspace.
+        images: clean images, ``(B, *space.shape)`` in [0, 1], none of which belongs to the reference.
+        reference: statistics learnt from other images.
         false_positives: rate that sets the threshold.
-        seed: of what is hidden, and of noise.
-        progress: called with steps done, steps in all and what is done.
+        seed: seed of what is hidden, and of the noise.
+        progress: called with steps done, steps in all and the next one.
 
     Returns:
-        The clean images first, then those processed, then those marked. Keyed noise is left out where the library that
-        makes it is not installed.
+        The clean images first, then the processed ones, then the marked ones. Keyed noise is left out if the library
+        that makes it is not installed.
 
     Raises:
-        ShapeError: the images are of another shape.
+        ShapeError: the images have another shape.
         ValueRangeError: a pixel is outside [0, 1], or the rate is out of range.
     """
     x = images.double()
@@ -119,3 +136,38 @@ def detect(
             continue
         add(name, True, made)
     return found
+
+
+def validate(
+    space: Subspace,
+    images: Tensor,
+    false_positives: float = 0.01,
+    seed: int = 0,
+    shown: int = 6,
+    progress: Progress | None = None,
+) -> Validation:
+    """Learn the statistics from every second image, and try the score on the others by ``detect``.
+
+    Args:
+        space: the invisible subspace.
+        images: clean images, ``(B, *space.shape)`` in [0, 1].
+        false_positives: rate that sets the threshold.
+        seed: seed of what is hidden, and of the noise.
+        shown: number of images per row of ``Validation.examples``.
+        progress: called with steps done, steps in all and the next one.
+
+    Raises:
+        ShapeError: the images have another shape.
+        ValueRangeError: the images are too few, a pixel is outside [0, 1], or the rate is out of range.
+    """
+    half = Reference.fit(space, images[::2], seed)
+    found = detect(space, images[1::2], half, false_positives, seed, progress)
+    marked = next(kind for kind in found if kind.name == "largest")
+    clean, hidden = found[0].images[:shown], marked.images[:shown]
+    examples = (
+        ("clean", clean),
+        ("clean, cleaned", canonical(space, clean, half.prior).images),
+        ("largest harmless change", hidden),
+        ("the same, cleaned", canonical(space, hidden, half.prior).images),
+    )
+    return Validation(half.threshold(false_positives), tuple(found), examples)

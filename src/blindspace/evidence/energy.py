@@ -1,13 +1,14 @@
-"""How much of each image lies in a blind space, beside what anything else of the same kind would have there.
+"""Share of each image's energy that lies in a blind subspace, beside that of suitable controls.
 
-Natural images are far from noise: most of their energy is in their mean and in slow changes, which few layers miss. So
-the share of energy of an image says little by itself, and is measured of the image and of what is left when the mean of
-each channel is taken off, beside three controls: dim/n, which Gaussian noise has on average; the same pixels in another
-order; and the same image in a random subspace of that dimension.
+Natural images are far from noise: most of their energy is in their mean and in low frequencies, which few layers miss.
+So the share of energy of an image says little by itself. It is measured for the image and for the image minus the mean
+of each channel, beside three controls: dim/n, the expectation for Gaussian noise; the same pixels in random order; and
+the same image in a random subspace of that dimension.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod, sqrt
 from typing import Any
@@ -17,29 +18,30 @@ import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..maps.linear_map import checked
+from ..maps import Operator
 from ..subspaces import Subspace
+from ._arguments import as_batch, as_space
 
-AT_ONCE = 64 << 20
+CHUNK_BYTES = 64 << 20
 """Bytes of images projected at a time."""
 
 ROUNDED = 8 * torch.finfo(torch.float64).eps
-"""What is left of a constant image without its mean, as a share of its largest value, is rounding."""
+"""Share of the largest value below which the centred values of an image are rounding errors of a constant image."""
 
 
 @dataclass(frozen=True)
 class Energies:
-    """Shares of energy ‖P x‖² / ‖x‖² in a subspace, one an image; 0 for an image of zeros.
+    """Shares of energy ‖P x‖² / ‖x‖² in a subspace, one per image; 0 for an image of zeros.
 
     Attributes:
-        shape: of one image.
-        dim: of the subspace.
-        raw: of the images x as they are, float64 ``(B,)``.
-        centred: of the images less the mean of each channel, ``(B,)``; 0 for a constant one.
-        shuffled: of the images with their pixels in another order, channels together, ``(B,)``.
-        shuffled_centred: of these less the mean of each channel, ``(B,)``.
-        random: of the images in a random subspace of the same dimension, for each image another, ``(B,)``.
-        seed: of the order of pixels and of the random subspaces.
+        shape: shape of one image.
+        dim: dimension of the subspace.
+        raw: share for the images x themselves, float64 ``(B,)``.
+        centred: share for the images minus the mean of each channel, ``(B,)``; 0 for a constant image.
+        shuffled: share for the images with their pixels in random order, the same in every channel, ``(B,)``.
+        shuffled_centred: share for these minus the mean of each channel, ``(B,)``.
+        random: share of the images in a random subspace of the same dimension, drawn anew for each image, ``(B,)``.
+        seed: seed of the order of pixels and of the random subspaces.
     """
 
     shape: tuple[int, ...]
@@ -53,21 +55,21 @@ class Energies:
 
     @property
     def noise(self) -> float:
-        """dim/n: the share of Gaussian noise, and of anything in a random subspace, on average."""
+        """dim/n: the expected share of Gaussian noise, and of any image in a random subspace."""
         return self.dim / prod(self.shape)
 
     @property
     def noise_deviation(self) -> float:
-        """Standard deviation of that share."""
+        """Standard deviation of the share of Gaussian noise."""
         return sqrt(2 * self.noise * (1 - self.noise) / (prod(self.shape) + 2))
 
     def shares(self) -> dict[str, Tensor]:
-        """All that was measured, by name."""
+        """All measured shares, by name."""
         names = ("raw", "centred", "shuffled", "shuffled_centred", "random")
         return {name: getattr(self, name) for name in names}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean, median, least and largest share over the images, of each kind."""
+        """Mean, median, minimum and maximum over the images, for each kind of share."""
         return {
             name: {
                 "mean": float(share.mean()),
@@ -79,7 +81,7 @@ class Energies:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return {
             "shape": list(self.shape),
             "dim": self.dim,
@@ -92,24 +94,28 @@ class Energies:
         }
 
 
-def blind_energy(space: Subspace, images: Tensor, seed: int = 0) -> Energies:
+def blind_energy(
+    space: Operator, images: Tensor, seed: int = 0, input_shape: Sequence[int] | None = None
+) -> Energies:
     """The share of each image's energy that lies in a subspace, beside its controls.
 
     Args:
-        space: such as the nullspace of a network's front.
-        images: ``(B, *space.shape)``, floating point, B ≥ 1. The first axis of an image of more than one is that of
-            channels, the others are its pixels; the values of a vector are pixels of one channel.
-        seed: of the order of pixels and of the random subspaces.
+        space: the subspace; a network or a map stands for its nullspace.
+        images: ``(B, *space.shape)``, floating point, B ≥ 1, or one image. The first of several axes of an image is
+            the channel, the others are its pixels; the values of a vector are pixels of one channel.
+        seed: seed of the order of pixels and of the random subspaces.
+        input_shape: shape of one input, needed if ``space`` is a torch module.
 
     Raises:
-        ShapeError: the images are of another shape.
+        ShapeError: the images have another shape.
         ValueRangeError: there is no image, or a value is NaN or infinite.
     """
-    x = checked(images, space.shape, "images").double()
+    space = as_space(space, input_shape)
+    x = as_batch(images, space.shape).double()
     if not len(x):
-        raise ValueRangeError("the energy of images needs at least one image, got a batch of none")
+        raise ValueRangeError("the energy of images needs at least one image, got an empty batch")
     if not bool(x.isfinite().all()):
-        raise ValueRangeError("an image holds NaN or infinite values; its energy is no number")
+        raise ValueRangeError("an image holds NaN or infinite values; its energy is undefined")
     channels = space.shape[0] if len(space.shape) > 1 else 1
     pixels = x.reshape(len(x), channels, -1)
     draw = np.random.default_rng(seed)
@@ -128,21 +134,21 @@ def blind_energy(space: Subspace, images: Tensor, seed: int = 0) -> Energies:
 
 
 def _energy(space: Subspace, pixels: Tensor) -> Tensor:
-    """Shares of ``(B, channels, pixels)``, ``(B,)`` on the CPU."""
+    """Share of energy of each image of ``(B, channels, pixels)``, ``(B,)`` on the CPU."""
     images = pixels.reshape(-1, *space.shape)
-    some = max(AT_ONCE // (8 * space.ambient_dim), 1)
+    some = max(CHUNK_BYTES // (8 * space.ambient_dim), 1)
     return torch.cat([space.energy(part) for part in images.split(some)]).cpu()
 
 
 def _centred(pixels: Tensor) -> Tensor:
-    """Less the mean of each channel; exactly 0 where that leaves rounding alone."""
+    """The pixels minus the mean of each channel; exactly 0 where only rounding errors are left."""
     left = pixels - pixels.mean(2, keepdim=True)
     rounding = ROUNDED * pixels.abs().amax((1, 2), keepdim=True)
     return torch.where(left.abs().amax((1, 2), keepdim=True) > rounding, left, 0.0)
 
 
 def _in_random_subspaces(space: Subspace, pixels: Tensor, draw: np.random.Generator) -> Tensor:
-    """Shares of energy in subspaces of no preferred direction: Beta distributed, whatever the image."""
+    """Shares of energy in uniformly distributed subspaces, which follow a Beta distribution for any image."""
     d, n = space.dim, space.ambient_dim
     share = draw.beta(d / 2, (n - d) / 2, len(pixels)) if 0 < d < n else np.full(len(pixels), float(d == n))
     return torch.from_numpy(share * pixels.flatten(1).any(1).cpu().numpy())

@@ -18,46 +18,47 @@ from torch import Tensor
 from ..errors import FileError, MissingExtraError, ShapeError, first_line
 
 WEIGHTS = Path("weights") / "vST0.0" / "alex_shift_tolerant.pth"
-"""In the folder of the package."""
+"""Path of the weights inside the folder of the package."""
 
 LEAST_SIDE = 32
-"""Smaller images are enlarged so far, which leaves the last features 4×4 places.
+"""Shortest side to which smaller images are enlarged, so that the last features have 4×4 positions.
 
 The distance was fitted to judgements of 64×64 patches, but enlarging 32×32 images to that makes it blind to what
 matters here: on 40 images of CIFAR-10, Gaussian noise of 0.1 then has 0.45 and another image altogether 0.43; as they
 are, 0.12 and 0.37.
 """
 
-AT_ONCE = 1 << 24
-"""Bytes that the first layer's values may take for the images of one pass."""
+CHUNK_BYTES = 1 << 24
+"""Bytes of the first layer's values for the images of one pass."""
 
 STAGES = ("slice1.0", "slice2.5", "slice3.9", "slice4.11", "slice5.13")
-"""The convolutions, as the file of weights names them."""
+"""Names of the convolutions in the file of weights."""
 
 FAINT = 1e-16
-"""Added to the squared length of features, so that where there are none the distance still has a slope."""
+"""Added to the squared length of features, so that the distance is differentiable where they vanish."""
 
 PADDING = (2, 2, 1, 1, 1)
-"""Of each convolution: kernels 11, 5, 3, 3 and 3."""
+"""Padding of each convolution; the kernels are 11, 5, 3, 3 and 3 wide."""
 
 
-def perceptual(images: Tensor, others: Tensor) -> Tensor:
+def perceptual(images: Tensor, others: Tensor, *, chunk_bytes: int = CHUNK_BYTES) -> Tensor:
     """The distance of each pair of images, 0 for equal ones.
 
-    d = Σ_l mean over places of w_l · (f̂_l(x) − f̂_l(y))², where f̂_l are the features behind the l-th of five
-    convolutions, of unit length at each place, and w_l ≥ 0 weights fitted to what people judged. Like every distance
-    of its kind it minds blur more than people do, and noise less.
+    d = Σ_l mean over positions of w_l · (f̂_l(x) − f̂_l(y))², where f̂_l are the features after the l-th of five
+    convolutions, of unit length at each position, and w_l ≥ 0 weights fitted to judgements of people. Like every
+    distance of its kind it weighs blur more than people do, and noise less.
 
     Args:
-        images: ``(B, C, H, W)`` with C 1 or 3, floating point, in [0, 1]. Where a side is below 32 they are enlarged,
-            bilinearly, until the shorter one is 32. Grey counts as three equal channels.
-        others: as images.
+        images: ``(B, C, H, W)`` with C 1 or 3, floating point, in [0, 1]. If a side is below 32 they are enlarged
+            bilinearly until the shorter one is 32. Grey counts as three equal channels.
+        others: images of the same shape and range.
+        chunk_bytes: bytes of the first layer's values for the images of one pass.
 
     Returns:
         float64 ``(B,)``, at least 0. The network itself runs in float32, as it was trained.
 
     Raises:
-        ShapeError: the two differ in shape, or are no images of one or three channels.
+        ShapeError: the two differ in shape, or are no batches of images of one or three channels.
         MissingExtraError: stlpips-pytorch is not installed.
         FileError: its weights are missing or damaged.
     """
@@ -68,19 +69,19 @@ def perceptual(images: Tensor, others: Tensor) -> Tensor:
         )
     weights = _weights()
     height, width = _enlarged(*images.shape[2:])
-    some = max(AT_ONCE // (2 * 4 * 64 * height * width), 1)
+    some = max(chunk_bytes // (2 * 4 * 64 * height * width), 1)
     parts = zip(images.split(some), others.split(some), strict=True)
     return torch.cat([_distance(weights, *part) for part in parts])
 
 
-def unlikeness(images: Tensor) -> Callable[[Tensor], Tensor]:
-    """``perceptual`` from these images, as something to differentiate.
+def distance_to(images: Tensor) -> Callable[[Tensor], Tensor]:
+    """The perceptual distance to these images as a differentiable function.
 
     Args:
         images: ``(B, 1 or 3, H, W)`` in [0, 1], no side below 32.
 
     Returns:
-        From images of the same shape to their distances, ``(B,)`` float32.
+        A function from images of the same shape to their distances, ``(B,)`` float32.
 
     Raises:
         ShapeError: a side is below 32.
@@ -88,7 +89,7 @@ def unlikeness(images: Tensor) -> Callable[[Tensor], Tensor]:
         FileError: its weights are missing or damaged.
     """
     if min(images.shape[2:]) < LEAST_SIDE:
-        raise ShapeError(f"images to climb with must have sides of at least {LEAST_SIDE}, got {tuple(images.shape)}")
+        raise ShapeError(f"the differentiable perceptual distance needs sides of at least {LEAST_SIDE}, got {tuple(images.shape)}")
     weights = _weights()
     shape = (-1, 3, -1, -1)
     with torch.no_grad():
@@ -109,7 +110,7 @@ def _directions(features: Tensor) -> Tensor:
 
 
 def _enlarged(height: int, width: int) -> tuple[int, int]:
-    """The size an image is looked at."""
+    """The size at which an image of that size is compared."""
     scale = max(LEAST_SIDE / max(min(height, width), 1), 1)
     return round(height * scale), round(width * scale)
 
@@ -122,38 +123,38 @@ def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Ten
         pairs = F.interpolate(pairs, size, mode="bilinear", align_corners=False)
     total = torch.zeros(len(images), dtype=torch.float64)
     for index, features in enumerate(_features(weights, pairs.expand(-1, 3, -1, -1))):
-        total += judged(weights, index, features)
+        total += stage_distance(weights, index, features)
     return total
 
 
-def judged(weights: dict[str, Tensor], stage: int, features: Tensor) -> Tensor:
-    """What a stage adds to the distances of pairs, float64 ``(B,)``, of its features ``(2 B, C, H, W)``."""
-    # As the package has it, so that the figures are its own: no square root of 0 is divided by.
+def stage_distance(weights: dict[str, Tensor], stage: int, features: Tensor) -> Tensor:
+    """Contribution of a stage with the features ``(2 B, C, H, W)`` to the distances of B pairs, float64 ``(B,)``."""
+    # The formula of the package, with its constant against division by 0, so that the figures agree.
     first, second = (features / (features.square().sum(1, keepdim=True).sqrt() + 1e-10)).chunk(2)
     return F.conv2d((first - second).square(), weights[f"lin{stage}.model.1.weight"]).double().mean((1, 2, 3))
 
 
-def scaled(weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
-    """Pixels in [0, 1] as the networks were trained on them."""
+def normalised(weights: dict[str, Tensor], pixels: Tensor) -> Tensor:
+    """Pixels in [0, 1], normalised as the network was trained."""
     return (2 * pixels - 1 - weights["scaling_layer.shift"]) / weights["scaling_layer.scale"]
 
 
 def _features(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
-    """What follows each of the five convolutions, rectified, of ``(B, 3, H, W)`` in [0, 1]."""
-    x = scaled(weights, pixels)
+    """The rectified values of each of the five convolutions for images ``(B, 3, H, W)`` in [0, 1]."""
+    x = normalised(weights, pixels)
     found = []
     for index, (name, padding) in enumerate(zip(STAGES, PADDING, strict=True)):
         if index in (1, 2):
-            x = halved(F.max_pool2d(x, 3, 1))
+            x = blur_pool(F.max_pool2d(x, 3, 1))
         x = F.conv2d(x, weights[f"net.{name}.weight"], weights[f"net.{name}.bias"], padding=padding)
-        # Only the first stage is halved before it is rectified.
-        x = F.relu(halved(x) if index == 0 else x)
+        # Only the first stage is downsampled before it is rectified.
+        x = F.relu(blur_pool(x) if index == 0 else x)
         found.append(x)
     return found
 
 
-def halved(x: Tensor) -> Tensor:
-    """Every second value of ``(B, C, H, W)`` after a binomial blur, against shifts (Zhang, ICML 2019)."""
+def blur_pool(x: Tensor) -> Tensor:
+    """Every second value of ``(B, C, H, W)`` after a binomial blur; known as BlurPool (Zhang, ICML 2019)."""
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype)
     blur = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), blur, stride=2, groups=x.shape[1])
@@ -166,15 +167,15 @@ def _weights() -> dict[str, Tensor]:
 
 
 def read_weights(file: Path, needed: Sequence[str]) -> dict[str, Tensor]:
-    """Weights out of a file of the package.
+    """Read weights from a file of the package.
 
     Args:
-        file: in its folder.
-        needed: names of the weights; those that scale the pixels come too.
+        file: path inside the folder of the package.
+        needed: names of the weights; those that normalise the pixels are read too.
 
     Raises:
         MissingExtraError: the package is not installed.
-        FileError: it is, without the file or with a damaged one.
+        FileError: the file is missing or damaged.
     """
     found = find_spec("stlpips_pytorch")  # finds it without importing it
     if found is None or not found.submodule_search_locations:

@@ -1,9 +1,10 @@
-"""How natural an image is: a Gaussian prior by the power spectrum of photographs.
+"""Gaussian prior of natural images by the power spectrum of photographs.
 
 The spectrum of natural images falls as a power of the spatial frequency, whatever their scale (Field, Relations between
 the statistics of natural images and the response properties of cortical cells, 1987), and their colours decorrelate
 into lightness, blue against yellow and red against green (Ruderman, Cronin and Chiao, Statistics of cone responses to
-natural images, 1998). The cosine transform takes the place of Fourier's, so that opposite edges are no neighbours.
+natural images, 1998). The cosine transform takes the place of the Fourier transform, so that opposite edges are
+not neighbours.
 """
 
 from __future__ import annotations
@@ -23,32 +24,32 @@ from ..errors import ShapeError, ValueRangeError
 Array = npt.NDArray[np.float64]
 
 CORNER = 0.5
-"""Periods across an image below which its spectrum rises no further."""
+"""Corner frequency in periods per image; the spectrum is flat below it."""
 
 OPPONENT = {
     1: np.ones((1, 1)),
     3: np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]]),
 }
-"""The orthonormal axes of colour, one a row: lightness, and of three channels blue–yellow and red–green."""
+"""Orthonormal opponent axes of colour, one per row: lightness, and for three channels blue–yellow and red–green."""
 
 BANDS = 16
-"""Rings of frequencies that a spectrum is fitted to, each as wide as the next on a logarithmic scale."""
+"""Number of rings of frequencies that a spectrum is fitted to, of equal width on a logarithmic scale."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Images x as Gaussians of one mean colour and a stationary covariance Σ.
+    """A Gaussian distribution of images x with one mean colour and a stationary covariance Σ.
 
-    Along the axis c of colour a coefficient of the orthonormal cosine transform at frequency f (cycles a pixel) has the
+    Along the colour axis c a coefficient of the orthonormal cosine transform at frequency f (cycles per pixel) has the
     variance amplitude[c] · (f² + f₀²)^(−exponent[c] / 2), f₀ = ``CORNER`` / √(H W).
 
     Attributes:
-        mean: of each channel, in [0, 1].
-        amplitude: variance at one cycle a pixel, one an axis of ``OPPONENT``, above 0.
-        exponent: of each axis, not below 0.
+        mean: mean of each channel, in [0, 1].
+        amplitude: variance at one cycle per pixel for each axis of ``OPPONENT``, above 0.
+        exponent: exponent of each axis, at least 0.
 
     Raises:
-        ValueRangeError: another number of channels than 1 or 3, or a number out of range.
+        ValueRangeError: the number of channels is neither 1 nor 3, or a number is out of range.
     """
 
     mean: tuple[float, ...]
@@ -64,29 +65,29 @@ class Prior:
                 f"{self.mean}, {self.amplitude} and {self.exponent}"
             )
         if min(self.exponent) < 0:
-            raise ValueRangeError(f"the spectrum of a prior must not rise, got the exponents {self.exponent}")
+            raise ValueRangeError(f"the spectrum of a prior must not rise with frequency, got the exponents {self.exponent}")
 
     @classmethod
     def of(cls, shape: Sequence[int]) -> Prior:
-        """The default of images of that shape, ``NATURAL`` or ``NATURAL_GREY``.
+        """The default prior of images of that shape, ``NATURAL`` or ``NATURAL_GREY``.
 
         Raises:
-            ShapeError: it is not (1 or 3, H, W).
+            ShapeError: the shape is not (1 or 3, H, W).
         """
         if len(shape) != 3 or shape[0] not in OPPONENT:
-            raise ShapeError(f"a prior of natural images is one of (1 or 3, H, W), got {tuple(shape)}; give your own")
+            raise ShapeError(f"the prior of natural images serves the shapes (1 or 3, H, W), got {tuple(shape)}; give your own")
         return NATURAL if shape[0] == 3 else NATURAL_GREY
 
     @classmethod
     def fit(cls, images: Tensor) -> Prior:
-        """The prior of one's own images: mean colour, and the least-squares line through log power by log frequency.
+        """Fit a prior to images: the mean colour, and the least-squares line of log power against log frequency.
 
         Args:
-            images: ``(B, 1 or 3, H, W)`` in [0, 1]; some dozens do.
+            images: ``(B, 1 or 3, H, W)`` in [0, 1]; some dozens are enough.
 
         Raises:
-            ShapeError: another shape, or of fewer than 4×4 pixels.
-            ValueRangeError: there is none, a value is not finite, or they are all of one colour.
+            ShapeError: the images have another shape, or fewer than 4×4 pixels.
+            ValueRangeError: there is no image, a value is not finite, or all are of one colour.
         """
         if images.ndim != 4 or images.shape[1] not in OPPONENT or min(images.shape[2:]) < 4:
             raise ShapeError(f"a prior is fitted to images (B, 1 or 3, H ≥ 4, W ≥ 4), got {tuple(images.shape)}")
@@ -95,7 +96,7 @@ class Prior:
         x = images.double()
         mean = x.mean((0, 2, 3))
         power = np.square(_coefficients(x - mean.view(-1, 1, 1))).mean(0)
-        frequency = np.log(_frequency(images.shape[2:])).flatten()[1:]  # without the mean
+        frequency = np.log(_frequency(images.shape[2:])).flatten()[1:]  # all but frequency 0
         edges = np.linspace(frequency.min(), frequency.max(), BANDS + 1)[1:-1]
         ring = np.digitize(frequency, edges)
         count = np.bincount(ring)
@@ -110,29 +111,29 @@ class Prior:
         return cls(tuple(mean.tolist()), tuple(np.exp(level).tolist()), tuple((-slope).clip(0).tolist()))
 
     def precision(self, v: Tensor) -> Tensor:
-        """Σ⁻¹ v of deviations from the mean.
+        """Apply the precision matrix: Σ⁻¹ v.
 
         Args:
-            v: ``(B, C, H, W)``, float32 or float64.
+            v: deviations from the mean, ``(B, C, H, W)``, float32 or float64.
 
         Raises:
-            ShapeError: the prior is one of another number of channels.
+            ShapeError: v has another number of channels than the prior.
         """
         self._check(v)
         return _scaled(v, 1 / self.variance(v.shape[2:]))
 
     def covariance(self, v: Tensor, rise: float = 0.0) -> Tensor:
-        """Σ v, or (Σ⁻¹ + rise · I)⁻¹ v. As ``precision``."""
+        """Apply the covariance matrix: Σ v, or (Σ⁻¹ + rise · I)⁻¹ v; shapes as for ``precision``."""
         self._check(v)
         return _scaled(v, 1 / (1 / self.variance(v.shape[2:]) + rise))
 
     def centred(self, images: Tensor) -> Tensor:
-        """x − μ, ``(B, C, H, W)``."""
+        """The deviations from the mean x − μ, ``(B, C, H, W)``."""
         self._check(images)
         return images - torch.tensor(self.mean, dtype=images.dtype, device=images.device).view(-1, 1, 1)
 
     def energy(self, images: Tensor) -> Tensor:
-        """(x − μ)ᵀ Σ⁻¹ (x − μ), which is n on average for images drawn from the prior; ``(B,)``."""
+        """The energy (x − μ)ᵀ Σ⁻¹ (x − μ), ``(B,)``; n on average for images drawn from the prior."""
         deviation = self.centred(images)
         return (deviation * self.precision(deviation)).flatten(1).sum(1)
 
@@ -143,15 +144,15 @@ class Prior:
         return noise - self.centred(torch.zeros_like(noise))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return {name: list(values) for name, values in asdict(self).items()}
 
     def _check(self, images: Tensor) -> None:
         if images.ndim != 4 or images.shape[1] != len(self.mean):
-            raise ShapeError(f"this prior is one of images (B, {len(self.mean)}, H, W), got {tuple(images.shape)}")
+            raise ShapeError(f"this prior serves images (B, {len(self.mean)}, H, W), got {tuple(images.shape)}")
 
     def variance(self, size: Sequence[int]) -> Array:
-        """Of each coefficient of the cosine transform of images of size (H, W), ``(C, H, W)``."""
+        """The variance of each coefficient of the cosine transform of images of size (H, W), ``(C, H, W)``."""
         frequency = _frequency(size)
         return np.stack([a * frequency**-e for a, e in zip(self.amplitude, self.exponent, strict=True)])
 
@@ -165,13 +166,13 @@ NATURAL_GREY = Prior(mean=NATURAL.mean[1:2], amplitude=NATURAL.amplitude[:1], ex
 
 
 def _frequency(size: Sequence[int]) -> Array:
-    """√(f² + f₀²) of each cosine, cycles a pixel, ``(H, W)``."""
+    """√(f² + f₀²) of each cosine in cycles per pixel, ``(H, W)``."""
     rows, columns = (np.arange(n) / (2 * n) for n in size)
     return np.sqrt(rows[:, None] ** 2 + columns**2 + CORNER**2 / (size[0] * size[1]))
 
 
 def _coefficients(v: Tensor) -> Array:
-    """Along the axes of colour, in the cosine transform, ``(B, C, H, W)``; float32 of float32."""
+    """Cosine transform along the opponent axes, ``(B, C, H, W)``, in the precision of v."""
     axes = torch.from_numpy(OPPONENT[v.shape[1]]).to(v.dtype)
     along = torch.einsum("ac,bchw->bahw", axes, v.detach().cpu())
     return np.asarray(scipy.fft.dctn(along.numpy(), axes=(2, 3), norm="ortho"))

@@ -1,4 +1,4 @@
-"""What happens to photographs on their way: compression, blur and noise, none of it meant to hide anything."""
+"""Benign processing of photographs: JPEG compression, Gaussian blur and noise, none of it meant to hide anything."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
-    """Each image ``(B, 1 or 3, H, W)`` in [0, 1] through a JPEG file of that quality, 1 to 100; float64."""
+    """Each image ``(B, 1 or 3, H, W)`` in [0, 1] written to JPEG of that quality, 1 to 100, and read back; float64."""
     return torch.stack([_jpeg(image, quality) for image in images]) if len(images) else images.double()
 
 
@@ -26,18 +26,18 @@ def _jpeg(image: Tensor, quality: int) -> Tensor:
 
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
-    """Each image convolved with a Gaussian of that standard deviation in pixels; float64."""
+    """Each image convolved with a Gaussian of the given standard deviation in pixels; float64."""
     return torch.from_numpy(scipy.ndimage.gaussian_filter(images.double().numpy(), (0, 0, deviation, deviation)))
 
 
 def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
-    """Each image with white Gaussian noise of that standard deviation, clipped to [0, 1]; float64."""
+    """Each image with white Gaussian noise of the given standard deviation, clipped to [0, 1]; float64."""
     noise = torch.randn(images.shape, generator=generator, dtype=torch.float64)
     return (images + deviation * noise).clamp(0, 1)
 
 
 def processed(seed: int) -> dict[str, Callable[[Tensor], Tensor]]:
-    """The ways a reference is processed, from light to heavy; other ones than those that figures are stated for."""
+    """The processing of reference images, by name; the settings differ from those that ``detect`` measures."""
     generator = torch.Generator().manual_seed(seed)
     return {
         "JPEG 85": lambda images: jpeg(images, 85),

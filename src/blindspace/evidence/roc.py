@@ -1,4 +1,8 @@
-"""How well a score tells two sets of images apart: the ROC curve and the area under it."""
+"""How well a score separates two sets of images: the receiver operating characteristic and the area under it.
+
+The area is the Mann-Whitney statistic (Hanley and McNeil, The meaning and use of the area under a receiver operating
+characteristic (ROC) curve, 1982).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from torch import Tensor
 
 from ..errors import ValueRangeError
 
-BESIDE = 1e-9
+NUDGE = 1e-9
+"""Relative distance from the measured area at which the search for the ends of its interval starts."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,11 @@ class Roc:
     """The receiver operating characteristic of a score that is to be higher on marked images than on clean ones.
 
     Attributes:
-        false_positives: shares of clean images above each threshold, rising from 0 to 1.
-        true_positives: shares of marked ones, as those.
-        auc: area under the curve: how often a marked image scores higher than a clean one, ties counted half.
-        low: lower end of its 95 % interval.
-        high: upper end.
+        false_positives: shares of clean images above each threshold, ascending from 0 to 1.
+        true_positives: shares of marked images above the same thresholds.
+        auc: area under the curve: probability that a marked image scores higher than a clean one, ties counted half.
+        low: lower end of the 95 % confidence interval of the area.
+        high: upper end of that interval.
         clean: number of clean images.
         marked: number of marked ones.
     """
@@ -39,7 +44,7 @@ class Roc:
     marked: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON, without the curve."""
+        """Plain values for JSON, without the curve."""
         return {"auc": self.auc, "low": self.low, "high": self.high, "clean": self.clean, "marked": self.marked}
 
 
@@ -47,11 +52,11 @@ def roc(clean: Tensor, marked: Tensor) -> Roc:
     """Compare the scores of clean and marked images.
 
     Args:
-        clean: ``(N,)``.
-        marked: ``(M,)``.
+        clean: scores of clean images, ``(N,)``.
+        marked: scores of marked images, ``(M,)``.
 
     Raises:
-        ValueRangeError: there is none of either, or a score is NaN.
+        ValueRangeError: one of them is empty, or a score is NaN.
     """
     if not len(clean) or not len(marked) or bool(clean.isnan().any()) or bool(marked.isnan().any()):
         raise ValueRangeError(f"a ROC curve needs scores of both kinds, none NaN; got {len(clean)} and {len(marked)}")
@@ -67,11 +72,20 @@ def roc(clean: Tensor, marked: Tensor) -> Roc:
 
 
 def interval(auc: float, clean: int, marked: int, confidence: float = 0.95) -> tuple[float, float]:
-    """All areas θ that lie no further from the one found than z standard errors at θ.
+    """Confidence interval of the area: all θ no further from the measured area than z standard errors at θ.
 
-    The standard error is Hanley and McNeil's (The meaning and use of the area under a ROC curve, 1982) with the mean of
-    the two numbers for both; at θ instead of at the area found (Newcombe, Confidence intervals for an effect size
-    measure based on the Mann-Whitney statistic, part 2, 2006), so that an area of 1 has an interval too.
+    The standard error is that of Hanley and McNeil (1982) with the mean of the two sample sizes for both, taken at θ
+    instead of at the measured area (Newcombe, Confidence intervals for an effect size measure based on the Mann-Whitney
+    statistic, part 2, 2006), so that an area of 1 has an interval too.
+
+    Args:
+        auc: measured area.
+        clean: number of clean images.
+        marked: number of marked images.
+        confidence: level of the interval.
+
+    Returns:
+        Its lower and upper end.
     """
     z = float(scipy.stats.norm.ppf((1 + confidence) / 2))
     mean = (clean + marked) / 2
@@ -80,7 +94,7 @@ def interval(auc: float, clean: int, marked: int, confidence: float = 0.95) -> t
         spread = 2 * mean - 1 - 3 * (mean - 1) / ((2 - theta) * (1 + theta))
         return float(abs(theta - auc) - z * np.sqrt(theta * (1 - theta) * spread / (clean * marked)))
 
-    # The area found is within no standard errors of itself; at 0 and 1, where there are none, start a little beside it.
-    low = 0.0 if auc == 0 else float(scipy.optimize.brentq(excess, 0, auc * (1 - BESIDE)))
-    high = 1.0 if auc == 1 else float(scipy.optimize.brentq(excess, auc + (1 - auc) * BESIDE, 1))
+    # The excess is negative at the measured area; at 0 and 1 its standard error vanishes, so start a little beside them.
+    low = 0.0 if auc == 0 else float(scipy.optimize.brentq(excess, 0, auc * (1 - NUDGE)))
+    high = 1.0 if auc == 1 else float(scipy.optimize.brentq(excess, auc + (1 - auc) * NUDGE, 1))
     return low, high

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.resources import as_file, files
+from operator import index
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ FORMS = (
 
 
 def load(
-    model: str | Path | nn.Module,
+    model: str | Path | nn.Module | Network,
     input_shape: Sequence[int] | None = None,
     *,
     weights: Path | None = None,
@@ -77,7 +78,11 @@ def load(
         ValueRangeError: options that cannot be read, or with which the network cannot be built.
         UnsupportedLayerError: something about it that is not done here.
     """
-    shape = None if input_shape is None else tuple(int(n) for n in input_shape)
+    shape = None if input_shape is None else _shape(input_shape)
+    if isinstance(model, Network):
+        return _unchanged(model, shape, weights, name, preprocess, random_weights)
+    if not isinstance(model, str | Path | nn.Module):
+        raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
@@ -86,6 +91,30 @@ def load(
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
     return _network(source, shape, steps, resized=steps is not source.normalise)
+
+
+def _shape(given: Sequence[int]) -> Shape:
+    try:
+        return tuple(index(n) for n in given)
+    except TypeError as error:
+        raise ShapeError(f"an input shape is a sequence of integers such as (3, 224, 224), got {given!r}") from error
+
+
+def _unchanged(
+    network: Network,
+    shape: Shape | None,
+    weights: Path | None,
+    name: str | None,
+    preprocess: str | None,
+    random_weights: bool,
+) -> Network:
+    """A network that has been loaded already, under another name if one is given."""
+    _refuse(weights, random_weights, network.name)
+    if preprocess is not None:
+        raise FileError(f"{network.name} has its preprocessing already; load it with preprocess={preprocess!r} instead")
+    if shape is not None and shape != network.input_shape:
+        raise ShapeError(f"{network.name} reads inputs of shape {network.input_shape}, not {shape}")
+    return network if name is None else replace(network, name=name)
 
 
 def _source(

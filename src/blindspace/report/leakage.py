@@ -10,7 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..evidence._leakage import ANYONE, CONTROL, NATURAL, PAIRS, VISIBLE, WITH, WITHOUT, Leakage, Recovery
+from ..evidence._leakage import ANYONE, CONTROL, CONDITIONAL_MEAN, KNOWN_PLAINTEXT, VISIBLE, WITH, WITHOUT, Leakage, Recovery
 from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def summary(leakage: Leakage) -> list[str]:
 
 def _from_pairs(leakage: Leakage) -> list[Recovery]:
     """What known pairs are good for, where there were any."""
-    return [row for row in leakage.rows if row.attacker == PAIRS]
+    return [row for row in leakage.rows if row.attacker == KNOWN_PLAINTEXT]
 
 
 def _ssim(row: Recovery) -> str:
@@ -127,7 +127,7 @@ def _columns(leakage: Leakage) -> list[tuple[str, Recovery | None]]:
         ("original", None),
         ("protected", leakage.best(ANYONE)),
         ("knowing the weights:\nvisible component", known[VISIBLE]),
-        ("knowing the weights:\nnatural completion", known[NATURAL]),
+        ("knowing the weights:\nnatural completion", known[CONDITIONAL_MEAN]),
         *((f"knowing {len(row.images) // 2} pairs:\nlinear filter", row) for row in _from_pairs(leakage)),
         (f"knowing nothing:\n{filtered.method}", filtered),
         ("for comparison:\nGaussian noise instead", control),

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ...evidence.perceptual import unlikeness
+from ...evidence.perceptual import distance_to
 from ...perturbations import Largest, largest
 from ...perturbations.exact import into_box
 from ...perturbations.repeated import repeated
@@ -67,7 +67,7 @@ def most_unlike(space: Subspace, images: Tensor, start: Tensor, steps: int, repo
     project, found = repeated(space), []
     for first in range(0, len(images), AT_ONCE):
         x, begun = images[first : first + AT_ONCE], start[first : first + AT_ONCE]
-        low, high, apart = -x, 1 - x, unlikeness(x)
+        low, high, apart = -x, 1 - x, distance_to(x)
         state = parallel = begun - x
         for done in range(steps):
             report(first * steps + len(x) * done, len(images) * steps, "most unlike")

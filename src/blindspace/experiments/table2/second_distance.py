@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...errors import ShapeError
-from ...evidence.perceptual import LEAST_SIDE, halved, judged, read_weights, scaled
+from ...evidence.perceptual import LEAST_SIDE, blur_pool, normalised, read_weights, stage_distance
 
 WEIGHTS = Path("weights") / "vST0.0" / "vgg_shift_tolerant.pth"
 """In the folder of the package stlpips-pytorch."""
@@ -54,14 +54,14 @@ def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
 @torch.no_grad()
 def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
     pairs = torch.cat([images, others]).float().expand(-1, 3, -1, -1)
-    x = scaled(weights, pairs)
+    x = normalised(weights, pairs)
     total = torch.zeros(len(images), dtype=torch.float64)
     for index, stage in enumerate(STAGES):
-        x = halved(F.max_pool2d(x, 2, 1)) if index else x
+        x = blur_pool(F.max_pool2d(x, 2, 1)) if index else x
         for number in stage:
             name = f"net.slice{index + 1}.{number}"
             x = F.relu(F.conv2d(x, weights[f"{name}.weight"], weights[f"{name}.bias"], padding=1))
-        total += judged(weights, index, x)
+        total += stage_distance(weights, index, x)
     return total
 
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.data import samples
 from blindspace.errors import ShapeError, ValueRangeError
-from blindspace.evidence._canonical import canonical
-from blindspace.evidence.conditional_mean import complete
+from blindspace.evidence import canonical, conditional_mean
 from blindspace.evidence.prior import NATURAL, NATURAL_GREY, Prior
 from blindspace.subspaces import Subspace
 from oracle import matrix_of, null_projector
@@ -101,7 +100,7 @@ def test_the_precision_is_the_matrix_it_stands_for(name: str) -> None:
 @each
 def test_completion_is_that_of_a_dense_solve(spaces: dict[str, Subspace], name: str) -> None:
     x = images(name)
-    found = complete(spaces[name], x, tolerance=1e-10)
+    found = conditional_mean(spaces[name], x, tolerance=1e-10)
     np.testing.assert_allclose(found.numpy(), dense_completion(name, x), atol=1e-7)
     torch.testing.assert_close(spaces[name].reject(found), spaces[name].reject(x), atol=1e-13, rtol=0)
 
@@ -109,7 +108,7 @@ def test_completion_is_that_of_a_dense_solve(spaces: dict[str, Subspace], name: 
 @each
 def test_no_other_image_the_network_reads_alike_is_more_natural(spaces: dict[str, Subspace], name: str) -> None:
     x, prior = images(name), prior_of(name)
-    found = complete(spaces[name], x)
+    found = conditional_mean(spaces[name], x)
     assert bool((prior.energy(found) <= prior.energy(x)).all())
     step = spaces[name].sample(3, torch.Generator().manual_seed(1))
     for size in (1e-3, 1e-2, 1.0):
@@ -121,7 +120,7 @@ def test_no_other_image_the_network_reads_alike_is_more_natural(spaces: dict[str
 def test_images_read_alike_have_one_completion(spaces: dict[str, Subspace], name: str, in_range: bool) -> None:
     space, x = spaces[name], images(name)
     other = x + 10 * space.sample(3, torch.Generator().manual_seed(2))
-    first, second = (complete(space, v, in_range=in_range) for v in (x, other))
+    first, second = (conditional_mean(space, v, in_range=in_range) for v in (x, other))
     torch.testing.assert_close(first, second, atol=1e-5, rtol=0)
 
 
@@ -129,7 +128,7 @@ def test_it_is_the_conditional_mean(spaces: dict[str, Subspace]) -> None:
     """Of images drawn from the prior the error of the completion is uncorrelated with what is visible, and smallest."""
     space, shape = spaces["stem"], SHAPES["stem"]
     x = NATURAL.sample(400, shape, torch.Generator().manual_seed(0))
-    found = complete(space, x, tolerance=1e-8)
+    found = conditional_mean(space, x, tolerance=1e-8)
     error, visible = (x - found).flatten(1), space.reject(NATURAL.centred(x)).flatten(1)
     correlation = (error.T @ visible) / (error.norm(dim=0)[:, None] * visible.norm(dim=0)).clamp(min=1e-9)
     assert float(correlation.abs().mean()) < 0.055  # 1/√400 is 0.05
@@ -141,10 +140,10 @@ def test_it_is_the_conditional_mean(spaces: dict[str, Subspace]) -> None:
 def test_in_range_is_inside_to_the_last_bit_and_visibly_the_same(spaces: dict[str, Subspace], name: str) -> None:
     space = spaces[name]
     x = ((images(name) - 0.5) * 3 + 0.5).clamp(0, 1)  # many pixels black or white
-    found = complete(space, x, in_range=True)
+    found = conditional_mean(space, x, in_range=True)
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
-    assert float(complete(space, x).sub(0.5).abs().max()) > 0.5  # the bounds do something
+    assert float(conditional_mean(space, x).sub(0.5).abs().max()) > 0.5  # the bounds do something
     torch.testing.assert_close(space.reject(found), space.reject(x), atol=1e-9, rtol=0)
 
 
@@ -152,7 +151,7 @@ def test_in_range_is_the_minimum_there(spaces: dict[str, Subspace]) -> None:
     """Compared with a dense bounded least-squares problem over a basis of the invisible space."""
     space, shape = spaces["patches"], SHAPES["patches"]
     x = ((images("patches") - 0.5) * 3 + 0.5).clamp(0, 1)
-    found = complete(space, x, in_range=True)
+    found = conditional_mean(space, x, in_range=True)
     q = dense_precision(NATURAL_GREY, shape)
     p = null_projector(matrix_of(module("patches"), shape))
     for image, ours in zip(x, found, strict=True):
@@ -172,7 +171,7 @@ def test_in_range_is_the_minimum_there(spaces: dict[str, Subspace]) -> None:
 
 def test_an_impossible_range_is_refused(spaces: dict[str, Subspace]) -> None:
     with pytest.raises(ValueRangeError, match="no image inside"):
-        complete(spaces["resize"], images("resize") + 2, in_range=True)
+        conditional_mean(spaces["resize"], images("resize") + 2, in_range=True)
 
 
 def test_canonical_images(spaces: dict[str, Subspace]) -> None:
@@ -196,14 +195,14 @@ def test_a_fit_finds_the_prior_that_images_were_drawn_from() -> None:
 def test_bad_input(spaces: dict[str, Subspace]) -> None:
     space = spaces["stem"]
     with pytest.raises(ShapeError, match="images"):
-        complete(space, torch.zeros(1, 3, 8, 8))
+        conditional_mean(space, torch.zeros(1, 3, 8, 8))
     with pytest.raises(ValueRangeError, match="NaN"):
-        complete(space, torch.full((1, *SHAPES["stem"]), float("nan")))
+        conditional_mean(space, torch.full((1, *SHAPES["stem"]), float("nan")))
     with pytest.raises(ShapeError, match="natural"):
-        complete(bs.nullspace(nn.Linear(6, 2), (6,)), torch.zeros(1, 6))
+        conditional_mean(bs.nullspace(nn.Linear(6, 2), (6,)), torch.zeros(1, 6))
     with pytest.raises(ShapeError, match="3, H, W"):
-        complete(spaces["patches"], images("patches"), NATURAL)
-    assert complete(space, torch.zeros(0, *SHAPES["stem"])).shape == (0, *SHAPES["stem"])
+        conditional_mean(spaces["patches"], images("patches"), NATURAL)
+    assert conditional_mean(space, torch.zeros(0, *SHAPES["stem"])).shape == (0, *SHAPES["stem"])
     with pytest.raises(ValueRangeError, match="amplitude"):
         Prior((0.5,), (0.0,), (2.0,))
     with pytest.raises(ValueRangeError, match="rise"):
