@@ -22,11 +22,12 @@ import blindspace as bs
 from blindspace.cli.leakage import leakage as command
 from blindspace.data import write_images
 from blindspace.errors import MissingExtraError, ShapeError, ValueRangeError
+from blindspace.evidence import conditional_mean
 from blindspace.evidence._leakage import (
     ANYONE,
-    CONDITIONAL_MEAN_IN_RANGE,
-    CONTROL,
     CONDITIONAL_MEAN,
+    MEAN_IN_RANGE,
+    CONTROL,
     KNOWN_PLAINTEXT,
     VISIBLE,
     WITH,
@@ -37,7 +38,6 @@ from blindspace.evidence._leakage import (
     matched_ssim,
 )
 from blindspace.evidence._similarity import similarity
-from blindspace.evidence import conditional_mean
 from blindspace.evidence.denoising import DENOISERS, Denoiser, denoised
 from blindspace.evidence.known_plaintext import RIDGE, WINDOWS, fits, restored
 from blindspace.networks import Network
@@ -136,7 +136,7 @@ def test_completions(case: Case) -> None:
     space = bs.harmless(network)
     methods = {r.method: r.images for r in found.rows if r.attacker == WITH}
     assert torch.equal(methods[CONDITIONAL_MEAN], conditional_mean(space, hidden).clamp(0, 1))
-    assert torch.equal(methods[CONDITIONAL_MEAN_IN_RANGE], conditional_mean(space, hidden, in_range=True).clamp(0, 1))
+    assert torch.equal(methods[MEAN_IN_RANGE], conditional_mean(space, hidden, in_range=True).clamp(0, 1))
     # The better guess at what is smooth: a bound, no figure.
     ssim = {r.method: float(r.similarity.ssim.mean()) for r in found.rows if r.attacker == WITH}
     assert ssim[CONDITIONAL_MEAN] > ssim[VISIBLE] + 0.05
@@ -150,7 +150,7 @@ def test_what_the_parameters_recover_depends_on_the_original_alone() -> None:
         for hidden in (protect(space, x, seed=1), protect(space, x, seed=2), x)
     )
     assert (first.protected - second.protected).abs().max() > 0.2
-    for method in (VISIBLE, CONDITIONAL_MEAN, CONDITIONAL_MEAN_IN_RANGE):
+    for method in (VISIBLE, CONDITIONAL_MEAN, MEAN_IN_RANGE):
         images = [row(found, WITH, method) for found in (first, second, none)]
         assert max(float((other - images[0]).abs().max()) for other in images) < 1e-3
 

@@ -15,6 +15,9 @@ from ..subspaces import Subspace
 NetworkLike = Network | nn.Module
 """A network, or a torch module together with its input shape."""
 
+SpaceLike = Subspace | Operator
+"""A subspace, or a map, a network or a torch module, which stand for their nullspaces."""
+
 
 def as_network(given: NetworkLike, input_shape: Sequence[int] | None = None) -> Network:
     """The network itself, or a module made into one.
@@ -33,7 +36,7 @@ def as_network(given: NetworkLike, input_shape: Sequence[int] | None = None) -> 
     return load(given, input_shape)
 
 
-def as_space(given: Operator, input_shape: Sequence[int] | None = None) -> Subspace:
+def as_space(given: SpaceLike, input_shape: Sequence[int] | None = None) -> Subspace:
     """The subspace of the changes of an input that cannot be noticed.
 
     Args:

@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..maps import Operator
 from ..solvers.projectors.krylov import pcg
 from ..subspaces import Subspace, norms
 from ..subspaces.davis_yin import splitting
-from ._arguments import as_batch, as_space
+from ._arguments import SpaceLike, as_batch, as_space
 from .prior import Prior
 
 CHUNK_BYTES = 32 << 20
@@ -72,7 +71,7 @@ class Canonical:
 
 
 def canonical(
-    space: Operator, images: Tensor, prior: Prior | None = None, input_shape: Sequence[int] | None = None
+    space: SpaceLike, images: Tensor, prior: Prior | None = None, input_shape: Sequence[int] | None = None
 ) -> Canonical:
     """Replace the invisible component of each image by its natural expectation, inside the pixel range.
 
@@ -96,7 +95,7 @@ def canonical(
 
 
 def conditional_mean(
-    space: Operator,
+    space: SpaceLike,
     images: Tensor,
     prior: Prior | None = None,
     in_range: bool = False,

@@ -1,10 +1,10 @@
-"""A fingerprint of what a network sees of an image: equal for images that it reads alike, whatever is hidden in them.
+"""Fingerprint of what a network sees of an image: equal for images that it reads alike, whatever is hidden in them.
 
-The visible component (I − P) x is mixed by random signs and a cosine transform, which spreads a change of any pixel over
-all coefficients alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients, each with
-an offset of its own, are rounded to multiples of a step, and the integers hashed: one part of the fingerprint; known as
-locality-sensitive hashing by random projections (Datar and others, 2004). However small an error, now and then a
-coefficient is rounded to another integer. So there are several parts made from different coefficients, and two
+The visible component (I − P) x is mixed by random signs and a cosine transform, which spreads a change of any pixel
+over all coefficients alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients, each
+with an offset of its own, are rounded to multiples of a step, and the integers hashed: one part of the fingerprint. This
+is known as locality-sensitive hashing by random projections (Datar and others, 2004). However small an error, now and
+then a coefficient is rounded to another integer. So there are several parts made from different coefficients, and two
 fingerprints are the same if any part is.
 
 Let ε be the L2 norm of the difference of two visible components, and r = ε / STEP. Over the random signs a part differs
@@ -26,8 +26,7 @@ import scipy.fft
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..maps import Operator
-from ._arguments import as_batch, as_space
+from ._arguments import SpaceLike, as_batch, as_space
 
 PARTS = 8
 """Number of parts of a fingerprint."""
@@ -45,7 +44,7 @@ SEED = 20240204
 """Seed of signs, choice and offsets; another seed makes other fingerprints."""
 
 
-def fingerprint(space: Operator, image: Tensor, input_shape: Sequence[int] | None = None) -> str:
+def fingerprint(space: SpaceLike, image: Tensor, input_shape: Sequence[int] | None = None) -> str:
     """The fingerprint of one image; compare two of them by ``same``.
 
     Args:

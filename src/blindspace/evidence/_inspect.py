@@ -20,10 +20,9 @@ from torch import Tensor
 
 from ..data import SAMPLES, samples
 from ..errors import FileError, ValueRangeError
-from ..maps import Operator
 from ..progress import Progress
 from ..subspaces import Subspace
-from ._arguments import as_batch, as_space
+from ._arguments import SpaceLike, as_batch, as_space
 from ._conditional_mean import conditional_mean
 from ._fingerprint import fingerprint
 from .energy import Energies, blind_energy
@@ -62,7 +61,7 @@ class Reference:
     @classmethod
     def fit(
         cls,
-        space: Operator,
+        space: SpaceLike,
         images: Tensor,
         seed: int = 0,
         progress: Progress | None = None,
@@ -196,7 +195,7 @@ class Inspection:
 
 
 def inspect(
-    network: Operator,
+    network: SpaceLike,
     images: Tensor,
     reference: Reference | Tensor | None = None,
     false_positives: float = 0.01,

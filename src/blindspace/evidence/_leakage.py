@@ -17,11 +17,10 @@ from torch import Tensor
 
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError
-from ..maps import Operator
 from ..networks import harmless
 from ..progress import Progress
 from ..subspaces import Subspace, norms
-from ._arguments import NetworkLike, as_inputs, as_network, as_space
+from ._arguments import NetworkLike, SpaceLike, as_inputs, as_network, as_space
 from ._conditional_mean import conditional_mean
 from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify
@@ -38,7 +37,7 @@ CONTROL = "control"
 
 VISIBLE = "visible component"
 CONDITIONAL_MEAN = "natural completion"
-CONDITIONAL_MEAN_IN_RANGE = "natural completion in range"
+MEAN_IN_RANGE = "natural completion in range"
 """The methods of those who know the parameters."""
 
 
@@ -127,8 +126,8 @@ def leakage(
     network: NetworkLike,
     images: Tensor,
     protected: Tensor,
-    space: Operator | None = None,
-    guess: Operator | None = None,
+    space: SpaceLike | None = None,
+    guess: SpaceLike | None = None,
     with_perceptual: bool = True,
     seed: int = 0,
     progress: Progress | None = None,
@@ -209,7 +208,7 @@ def _attempts(
     else:
         yield from ((WRONG, method, _rotated(found)) for method, found in _knowing(space, _rotated(hidden)))
     yield from ((WITH, *attempt) for attempt in _knowing(space, hidden))
-    yield WITH, CONDITIONAL_MEAN_IN_RANGE, conditional_mean(space, hidden, in_range=True)
+    yield WITH, MEAN_IN_RANGE, conditional_mean(space, hidden, in_range=True)
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     yield CONTROL, "Gaussian noise of the same norm", x + noise * (norms(hidden - x, "l2") / norms(noise, "l2"))
     if len(x) > 1:

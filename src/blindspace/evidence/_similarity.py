@@ -74,9 +74,10 @@ def similarity(
         chunk_bytes: bytes of images whose SSIM is computed at a time.
 
     Returns:
-        The four figures. SSIM has the Gaussian window of σ = 1.5 pixels, 11×11, on each channel, reflected at the borders, and the usual
-        constants 0.01 and 0.03, which are the defaults of torchmetrics. On images with a side below 11, σ is smaller so that the window
-        fits: ((side − 1) // 2) / 3.5. It is computed in float32, all else but the perceptual network in float64.
+        The four figures. SSIM has the Gaussian window of σ = 1.5 pixels, 11×11, on each channel, reflected at the
+        borders, and the usual constants 0.01 and 0.03, which are the defaults of torchmetrics. On images with a side
+        below 11, σ is smaller so that the window fits: ((side − 1) // 2) / 3.5. SSIM and the perceptual network are
+        computed in float32, all else in float64.
 
     Raises:
         ShapeError: the two differ in shape, are no batches of images, or have a side below 3.

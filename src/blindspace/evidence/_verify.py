@@ -56,9 +56,7 @@ class Evidence:
         return asdict(self)
 
 
-def verify(
-    network: NetworkLike, images: Tensor, changed: Tensor, input_shape: Sequence[int] | None = None
-) -> Evidence:
+def verify(network: NetworkLike, images: Tensor, changed: Tensor, input_shape: Sequence[int] | None = None) -> Evidence:
     """Measure how far a network's front and outputs move between two sets of images.
 
     Args:

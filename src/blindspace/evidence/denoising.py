@@ -71,7 +71,9 @@ def _median(image: Array, side: float) -> Array:
 
 def _wiener(image: Array, side: float) -> Array:
     rim = int(side) // 2
-    wide = np.pad(image, ((0, 0), (rim, rim), (rim, rim)), mode="symmetric")  # Otherwise the surroundings count as black.
+    wide = np.pad(
+        image, ((0, 0), (rim, rim), (rim, rim)), mode="symmetric"
+    )  # Otherwise the surroundings count as black.
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0 where the image is constant
         found = np.stack([scipy.signal.wiener(channel, int(side)) for channel in wide])
     found = np.where(np.isfinite(found), found, wide)

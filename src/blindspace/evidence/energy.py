@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..maps import Operator
 from ..subspaces import Subspace
-from ._arguments import as_batch, as_space
+from ._arguments import SpaceLike, as_batch, as_space
 
 CHUNK_BYTES = 64 << 20
 """Bytes of images projected at a time."""
@@ -94,9 +93,7 @@ class Energies:
         }
 
 
-def blind_energy(
-    space: Operator, images: Tensor, seed: int = 0, input_shape: Sequence[int] | None = None
-) -> Energies:
+def blind_energy(space: SpaceLike, images: Tensor, seed: int = 0, input_shape: Sequence[int] | None = None) -> Energies:
     """The share of each image's energy that lies in a subspace, beside its controls.
 
     Args:

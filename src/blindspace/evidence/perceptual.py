@@ -89,7 +89,9 @@ def distance_to(images: Tensor) -> Callable[[Tensor], Tensor]:
         FileError: its weights are missing or damaged.
     """
     if min(images.shape[2:]) < LEAST_SIDE:
-        raise ShapeError(f"the differentiable perceptual distance needs sides of at least {LEAST_SIDE}, got {tuple(images.shape)}")
+        raise ShapeError(
+            f"the differentiable perceptual distance needs sides of at least {LEAST_SIDE}, got {tuple(images.shape)}"
+        )
     weights = _weights()
     shape = (-1, 3, -1, -1)
     with torch.no_grad():

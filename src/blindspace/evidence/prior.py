@@ -65,7 +65,9 @@ class Prior:
                 f"{self.mean}, {self.amplitude} and {self.exponent}"
             )
         if min(self.exponent) < 0:
-            raise ValueRangeError(f"the spectrum of a prior must not rise with frequency, got the exponents {self.exponent}")
+            raise ValueRangeError(
+                f"the spectrum of a prior must not rise with frequency, got the exponents {self.exponent}"
+            )
 
     @classmethod
     def of(cls, shape: Sequence[int]) -> Prior:
@@ -75,7 +77,9 @@ class Prior:
             ShapeError: the shape is not (1 or 3, H, W).
         """
         if len(shape) != 3 or shape[0] not in OPPONENT:
-            raise ShapeError(f"the prior of natural images serves the shapes (1 or 3, H, W), got {tuple(shape)}; give your own")
+            raise ShapeError(
+                f"the prior of natural images serves the shapes (1 or 3, H, W), got {tuple(shape)}; give your own"
+            )
         return NATURAL if shape[0] == 3 else NATURAL_GREY
 
     @classmethod

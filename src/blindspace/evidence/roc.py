@@ -94,7 +94,7 @@ def interval(auc: float, clean: int, marked: int, confidence: float = 0.95) -> t
         spread = 2 * mean - 1 - 3 * (mean - 1) / ((2 - theta) * (1 + theta))
         return float(abs(theta - auc) - z * np.sqrt(theta * (1 - theta) * spread / (clean * marked)))
 
-    # The excess is negative at the measured area; at 0 and 1 its standard error vanishes, so start a little beside them.
+    # The excess is negative at the measured area, except at 0 and 1, where the error vanishes: start beside them.
     low = 0.0 if auc == 0 else float(scipy.optimize.brentq(excess, 0, auc * (1 - NUDGE)))
     high = 1.0 if auc == 1 else float(scipy.optimize.brentq(excess, auc + (1 - auc) * NUDGE, 1))
     return low, high
