@@ -1,4 +1,4 @@
-"""What the README claims of cifar-resnet, measured on all 200 embedded photographs."""
+"""The claims of the README about cifar-resnet, measured on all 200 embedded photographs."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ def setting() -> Setting:
     )
 
 
-def test_the_card_tells_the_truth_about_the_samples(setting: Setting) -> None:
+def test_the_accuracy_of_the_card_holds_for_the_samples(setting: Setting) -> None:
     right = float((setting.labels == samples("cifar10").targets()).float().mean())
     assert right == pytest.approx(setting.network.card["test_accuracy"], abs=0.07)  # 200 images: ± 3 standard errors
 

@@ -1,4 +1,4 @@
-"""The prior of natural images, and the most natural image of all that a network reads alike."""
+"""The prior of natural images, and the conditional mean given the visible component."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def images(name: str, count: int = 3) -> Tensor:
 
 
 def dense_precision(prior: Prior, shape: tuple[int, ...]) -> np.ndarray:
-    """Σ⁻¹ as a matrix, made of cosines written out."""
+    """Σ⁻¹ as a matrix, from an explicit cosine transform."""
     channels, height, width = shape
     axes = {1: np.ones((1, 1)), 3: np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])}[channels]
 
@@ -69,8 +69,8 @@ def prior_of(name: str) -> Prior:
     return NATURAL if SHAPES[name][0] == 3 else NATURAL_GREY
 
 
-def dense_completion(name: str, x: Tensor) -> np.ndarray:
-    """The minimum by the optimality system of the constrained problem, in one dense solve."""
+def dense_conditional_mean(name: str, x: Tensor) -> np.ndarray:
+    """The conditional mean from the optimality (KKT) system of the constrained problem, in one dense solve."""
     shape, prior = SHAPES[name], prior_of(name)
     a = matrix_of(module(name), shape)
     _, s, vt = np.linalg.svd(a, full_matrices=False)
@@ -98,10 +98,10 @@ def test_the_precision_is_the_matrix_it_stands_for(name: str) -> None:
 
 
 @each
-def test_completion_is_that_of_a_dense_solve(spaces: dict[str, Subspace], name: str) -> None:
+def test_the_conditional_mean_is_that_of_a_dense_solve(spaces: dict[str, Subspace], name: str) -> None:
     x = images(name)
     found = conditional_mean(spaces[name], x, tolerance=1e-10)
-    np.testing.assert_allclose(found.numpy(), dense_completion(name, x), atol=1e-7)
+    np.testing.assert_allclose(found.numpy(), dense_conditional_mean(name, x), atol=1e-7)
     torch.testing.assert_close(spaces[name].reject(found), spaces[name].reject(x), atol=1e-13, rtol=0)
 
 
@@ -117,7 +117,7 @@ def test_no_other_image_the_network_reads_alike_is_more_natural(spaces: dict[str
 
 @each
 @pytest.mark.parametrize("in_range", [False, True])
-def test_images_read_alike_have_one_completion(spaces: dict[str, Subspace], name: str, in_range: bool) -> None:
+def test_images_read_alike_have_one_conditional_mean(spaces: dict[str, Subspace], name: str, in_range: bool) -> None:
     space, x = spaces[name], images(name)
     other = x + 10 * space.sample(3, torch.Generator().manual_seed(2))
     first, second = (conditional_mean(space, v, in_range=in_range) for v in (x, other))
@@ -125,7 +125,7 @@ def test_images_read_alike_have_one_completion(spaces: dict[str, Subspace], name
 
 
 def test_it_is_the_conditional_mean(spaces: dict[str, Subspace]) -> None:
-    """Of images drawn from the prior the error of the completion is uncorrelated with what is visible, and smallest."""
+    """For images drawn from the prior the error is uncorrelated with the visible component, and its energy is χ²."""
     space, shape = spaces["stem"], SHAPES["stem"]
     x = NATURAL.sample(400, shape, torch.Generator().manual_seed(0))
     found = conditional_mean(space, x, tolerance=1e-8)
@@ -139,16 +139,16 @@ def test_it_is_the_conditional_mean(spaces: dict[str, Subspace]) -> None:
 @each
 def test_in_range_is_inside_to_the_last_bit_and_visibly_the_same(spaces: dict[str, Subspace], name: str) -> None:
     space = spaces[name]
-    x = ((images(name) - 0.5) * 3 + 0.5).clamp(0, 1)  # many pixels black or white
+    x = ((images(name) - 0.5) * 3 + 0.5).clamp(0, 1)  # many black or white pixels
     found = conditional_mean(space, x, in_range=True)
     assert float(found.min()) >= 0
     assert float(found.max()) <= 1
-    assert float(conditional_mean(space, x).sub(0.5).abs().max()) > 0.5  # the bounds do something
+    assert float(conditional_mean(space, x).sub(0.5).abs().max()) > 0.5  # The bounds are active.
     torch.testing.assert_close(space.reject(found), space.reject(x), atol=1e-9, rtol=0)
 
 
 def test_in_range_is_the_minimum_there(spaces: dict[str, Subspace]) -> None:
-    """Compared with a dense bounded least-squares problem over a basis of the invisible space."""
+    """Comparison with a dense bounded least-squares problem over a basis of the invisible space."""
     space, shape = spaces["patches"], SHAPES["patches"]
     x = ((images("patches") - 0.5) * 3 + 0.5).clamp(0, 1)
     found = conditional_mean(space, x, in_range=True)

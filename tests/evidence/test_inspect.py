@@ -1,4 +1,4 @@
-"""Scores of what is hidden, ROC curves, fingerprints, and the command that shows them."""
+"""Scores of hidden perturbations, ROC curves, fingerprints, and the command that shows them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def usual(space: Subspace, images: Tensor) -> Reference:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=30), st.lists(st.integers(0, 9), min_size=1, max_size=30))
-def test_the_area_counts_pairs(clean: list[int], marked: list[int]) -> None:
+def test_the_area_is_a_share_of_pairs(clean: list[int], marked: list[int]) -> None:
     curve = roc(torch.tensor(clean).double(), torch.tensor(marked).double())
     pairs = [(m > c) + (m == c) / 2 for c in clean for m in marked]
     assert curve.auc == pytest.approx(sum(pairs) / len(pairs))
@@ -61,7 +61,7 @@ def test_the_area_counts_pairs(clean: list[int], marked: list[int]) -> None:
 
 
 def test_the_interval_holds_the_true_area() -> None:
-    """Of two normal distributions, over many draws."""
+    """Coverage of the interval for two normal distributions, over many draws."""
     draw, truth, held = np.random.default_rng(0), 0.9214, 0  # Φ(2/√2)
     for _ in range(400):
         curve = roc(torch.from_numpy(draw.normal(0, 1, 40)), torch.from_numpy(draw.normal(2, 1, 40)))
@@ -99,7 +99,7 @@ def test_processing_keeps_shape_and_range(images: Tensor, channels: int) -> None
 # --- scores ---------------------------------------------------------------------------------------------
 
 
-def test_scores_rise_with_what_is_hidden(space: Subspace, images: Tensor, usual: Reference) -> None:
+def test_scores_rise_with_the_size_of_the_hidden_noise(space: Subspace, images: Tensor, usual: Reference) -> None:
     noise = harmless_noise(space, 10, 1.0, generator=torch.Generator().manual_seed(0))
     sizes = (0.02, 0.05, 0.2, 1.0, 10.0)
     scores = torch.stack([score(space, images[100:110] + size * noise, usual) for size in sizes])
@@ -128,7 +128,7 @@ def test_p_values_are_shares_of_the_reference(usual: Reference) -> None:
     for rate in (0.01, 0.05, 0.5):
         above = (usual.scores > usual.threshold(rate)).double().mean()
         assert float(above) <= rate
-    assert usual.mean == pytest.approx(0, abs=1e-9)  # least squares with a constant
+    assert usual.mean == pytest.approx(0, abs=1e-9)  # The residuals of a least-squares fit with a constant have mean 0.
     assert json.loads(json.dumps(usual.to_dict())) == usual.to_dict()
 
 
@@ -177,7 +177,7 @@ def test_images_read_alike_share_a_fingerprint(space: Subspace, index: int, size
     image = samples("cifar10").take([index]).tensor(torch.float64)[0]
     hidden = image + harmless_noise(space, 1, size, generator=torch.Generator().manual_seed(seed))[0]
     name = fingerprint(space, image)
-    assert fingerprint(space, hidden) == name  # of 8 parts all, but once in 1e9 cases
+    assert fingerprint(space, hidden) == name  # all 8 parts, except in one of 1e9 cases
     assert same(name, fingerprint(space, image.float()))
     assert same(name, fingerprint(space, hidden.float()))
 
@@ -201,7 +201,7 @@ def test_a_harmful_change_of_one_grey_level_differs(
 
 
 def test_how_often_rounding_splits_a_part(space: Subspace, images: Tensor) -> None:
-    """Stated: at most 64 · √(2/π) · ε / 0.004 of the parts."""
+    """The stated bound: at most a share 64 · √(2/π) · ε / 0.004 of the parts."""
     parts, expected = 0, 0.0
     for image in images[:100]:
         moved = image + 5e-7 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -212,7 +212,7 @@ def test_how_often_rounding_splits_a_part(space: Subspace, images: Tensor) -> No
     assert 0.6 * expected * PARTS < parts < 1.2 * expected * PARTS
 
 
-def test_fingerprints_tell_images_and_networks_apart(space: Subspace, images: Tensor) -> None:
+def test_fingerprints_distinguish_images_and_networks(space: Subspace, images: Tensor) -> None:
     names = [fingerprint(space, image) for image in images[:50]]
     assert not any(same(a, b) for i, a in enumerate(names) for b in names[:i])
     other = bs.nullspace(nn.Conv2d(3, 24, 8, 8), (3, 32, 32))
@@ -272,7 +272,17 @@ def test_clean_images_exit_with_0(tmp_path: Path) -> None:
     assert "none suspicious" in result.output
 
 
-def test_without_a_reference_one_line_says_so(tmp_path: Path) -> None:
+def test_without_a_reference_an_error_says_so() -> None:
     network = bs.load(nn.Sequential(nn.Conv2d(3, 2, 4, 4), nn.ReLU(), nn.Flatten()), (3, 16, 16))
     with pytest.raises(FileError, match="--reference"):
         embedded_images(network.input_shape)
+
+
+def test_one_call_does_what_the_command_does(hidden: Path) -> None:
+    network, x = bs.load("mnist-mlp"), torch.from_numpy(read_array(hidden))
+    found = inspect(network, x)
+    assert found.suspicious.tolist() == [False, False, True, True]
+    assert found.reference.images == len(samples("mnist"))
+    one = inspect(network.module, x[2], found.reference, input_shape=(1, 28, 28))
+    assert one.scores.tolist() == pytest.approx([float(found.scores[2])], rel=1e-6)
+    assert one.fingerprints == found.fingerprints[2:3]

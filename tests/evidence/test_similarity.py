@@ -35,7 +35,7 @@ def pair(shape: tuple[int, ...], seed: int = 0, noise: float = 0.2) -> tuple[Ten
 
 
 def naive_ssim(x: Tensor, y: Tensor, sigma: float, half: int) -> float:
-    """Of one image each, pixel by pixel, by the formulas of Wang et al. (2004)."""
+    """SSIM of one pair of images, pixel by pixel, by the formulas of Wang and others (2004)."""
     steps = torch.arange(-half, half + 1, dtype=torch.float64)
     line = torch.exp(-(steps**2) / (2 * sigma**2))
     window = torch.outer(line, line)
@@ -77,7 +77,7 @@ def test_ssim_is_the_definition(shape: tuple[int, ...], sigma: float, half: int)
 
 @needs_torchmetrics
 def test_ssim_of_nearly_white_images_keeps_its_digits() -> None:
-    """Where float32 has the least left of a variance."""
+    """Nearly white images, whose variance loses the most digits in float32."""
     x = 1 - 1e-3 * pair((1, 1, 16, 16))[0]
     y = 1 - 1e-3 * pair((1, 1, 16, 16), seed=1)[0]
     expected = naive_ssim(x[0], y[0], 1.5, 5)
@@ -119,17 +119,16 @@ def test_equal_images() -> None:
     assert found.means()["perceptual"] == 0
     assert found.means()["psnr"] == float("inf")
     assert found.to_dict()["psnr"] == [None, None]
-    one = similarity(x, torch.stack([x[0], x[1] / 2]), with_perceptual=False)  # equal in one pair alone
+    one = similarity(x, torch.stack([x[0], x[1] / 2]), with_perceptual=False)  # One pair is equal, the other is not.
     assert one.means()["psnr"] == one.psnr[1]
     assert found.to_dict()["msc"] == [0, 0]
 
 
 @needs_torchmetrics
-def test_batches_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_are_processed_in_chunks() -> None:
     x, y = pair((5, 3, 12, 12))
-    whole = similarity(x, y, False).ssim
-    monkeypatch.setattr(import_module("blindspace.evidence._similarity"), "AT_ONCE", 2 * 4 * x[0].numel())
-    assert torch.allclose(similarity(x, y, False).ssim, whole, atol=1e-6)
+    chunked = similarity(x, y, False, chunk_bytes=2 * 4 * x[0].numel())
+    assert torch.allclose(chunked.ssim, similarity(x, y, False).ssim, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -150,8 +149,8 @@ def test_what_cannot_be_compared(x: Tensor, y: Tensor, error: type[Exception], m
 
 
 def own_distance(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tensor, Tensor], Tensor]:
-    """The package's own metric; what it imports and does without here is stood in for."""
-    library("torchvision", "torchvision")  # mended where it is of another build than torch
+    """The metric of the package itself, with stand-ins for imports that it does not use here."""
+    library("torchvision", "torchvision")  # Registers missing operators if its build does not match torch.
     for name, attribute in (("IPython", "embed"), ("torchsummary", "summary")):
         stand_in = types.ModuleType(name)
         setattr(stand_in, attribute, None)
@@ -177,7 +176,7 @@ def test_perceptual_is_the_package_s_own(monkeypatch: pytest.MonkeyPatch) -> Non
         assert perceptual(x, y).tolist() == pytest.approx(own(x, y).tolist(), abs=1e-6)
     x = samples("cifar10").tensor(torch.float64)[:4]
     assert perceptual(x[:2], x[2:]).tolist() == pytest.approx(own(x[:2], x[2:]).tolist(), abs=1e-6)
-    assert float(perceptual(x[:2], x[2:]).min()) > 0.1  # so 1e-6 says something
+    assert float(perceptual(x[:2], x[2:]).min()) > 0.1  # so that an agreement to 1e-6 is meaningful
 
 
 @needs_weights
@@ -207,11 +206,9 @@ def test_small_images_are_enlarged() -> None:
 
 
 @needs_weights
-def test_perceptual_batches_are_taken_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_perceptual_batches_are_processed_in_chunks() -> None:
     x, y = pair((5, 3, 32, 32))
-    whole = perceptual(x, y)
-    monkeypatch.setattr(perceptual_module, "AT_ONCE", 1)
-    assert perceptual(x, y).tolist() == pytest.approx(whole.tolist(), abs=1e-7)
+    assert perceptual(x, y, chunk_bytes=1).tolist() == pytest.approx(perceptual(x, y).tolist(), abs=1e-7)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 32, 32), (2, 3, 32), (3, 3, 32, 32)])
@@ -244,7 +241,7 @@ def test_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("content", [None, b"", b"cos\nsystem\n(S'true'\ntR.", b"\x80\x02}."])
 def test_damaged_weights(content: bytes | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Missing, empty, a pickle that would run a command, and an empty dictionary."""
+    """A missing file, an empty one, a pickle that would run a command, and an empty dictionary."""
     spec = types.SimpleNamespace(submodule_search_locations=[str(tmp_path)])
     monkeypatch.setattr(import_module("blindspace.evidence.perceptual"), "find_spec", lambda name: spec)
     if content is not None:

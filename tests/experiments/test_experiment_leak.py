@@ -11,7 +11,7 @@ import torch
 from test_experiment_fig1 import patches
 
 from blindspace.data import samples
-from blindspace.evidence._leakage import ANYONE, BOXED
+from blindspace.evidence._leakage import ANYONE, MEAN_IN_RANGE
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.leak import report as leak
 from blindspace.experiments.leak.report import (
@@ -82,7 +82,7 @@ def test_what_is_kept(made: tuple[Leak, dict[str, Kept]], tmp_path: Path) -> Non
     reader = patches()
     right = reader.labels(x) == torch.tensor(samples("cifar10").labels[:2])
     assert torch.equal(part.arrays[f"{READ} {ORIGINAL}"], right)
-    assert float(part.arrays[f"{SSIM} {BOXED}"].mean()) > float(part.arrays[f"{SSIM} {ANYONE}"].mean())
+    assert float(part.arrays[f"{SSIM} {MEAN_IN_RANGE}"].mean()) > float(part.arrays[f"{SSIM} {ANYONE}"].mean())
     hidden = part.arrays["picture"][1].double()
     space = harmless(protected_by(PATCHES, s))
     original = x[part.values["example"]]
@@ -110,7 +110,7 @@ def test_content_claim_needs_a_clear_difference(made: tuple[Leak, dict[str, Kept
     s, done = made
     s, part = replace(s, preset="cpu"), done[PATCHES]
     for hidden, completed, holds in ((10, 60, True), (10, 15, False), (60, 10, False)):
-        counts = {ANYONE: hidden, BOXED: completed}
+        counts = {ANYONE: hidden, MEAN_IN_RANGE: completed}
         arrays = {f"{READ} {attempt}": torch.arange(100) < counts.get(attempt, 50) for attempt in ATTEMPTS}
         claims = EXPERIMENT.claims(s, {PATCHES: Kept(part.values, {**part.arrays, **arrays})})
         assert claims[1].holds is holds

@@ -15,7 +15,7 @@ from test_experiment_fig1 import patches
 from torch import Tensor
 
 from blindspace.data import samples
-from blindspace.evidence.perceptual import perceptual, unlikeness
+from blindspace.evidence.perceptual import distance_to, perceptual
 from blindspace.experiments.common import largest_harmless as concealment
 from blindspace.experiments.common.largest_harmless import farthest, most_unlike
 from blindspace.experiments.experiment import Kept
@@ -51,8 +51,8 @@ def photos(count: int) -> Tensor:
 
 def test_unlikeness_is_the_perceptual_distance() -> None:
     x = photos(4)
-    assert unlikeness(x)(x.flip(0)).tolist() == pytest.approx(perceptual(x, x.flip(0)).tolist(), abs=1e-6)
-    assert unlikeness(x)(x).tolist() == [0] * 4
+    assert distance_to(x)(x.flip(0)).tolist() == pytest.approx(perceptual(x, x.flip(0)).tolist(), abs=1e-6)
+    assert distance_to(x)(x).tolist() == [0] * 4
 
 
 def test_climb(monkeypatch: pytest.MonkeyPatch) -> None:

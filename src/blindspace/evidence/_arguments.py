@@ -19,7 +19,7 @@ SpaceLike = Subspace | Operator
 """A subspace, or a map, a network or a torch module, which stand for their nullspaces."""
 
 
-def as_network(given: NetworkLike, input_shape: Sequence[int] | None = None) -> Network:
+def as_network(given: object, input_shape: Sequence[int] | None = None) -> Network:
     """The network itself, or a module made into one.
 
     Args:

@@ -1,11 +1,11 @@
 """Fingerprint of what a network sees of an image: equal for images that it reads alike, whatever is hidden in them.
 
 The visible component (I − P) x is mixed by random signs and a cosine transform, which spreads a change of any pixel
-over all coefficients alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients, each
-with an offset of its own, are rounded to multiples of a step, and the integers hashed: one part of the fingerprint. This
-is known as locality-sensitive hashing by random projections (Datar and others, 2004). However small an error, now and
-then a coefficient is rounded to another integer. So there are several parts made from different coefficients, and two
-fingerprints are the same if any part is.
+over all coefficients alike (Ailon and Chazelle, The fast Johnson-Lindenstrauss transform, 2009). Some coefficients,
+each with an offset of its own, are rounded to multiples of a step, and the integers hashed: one part of the
+fingerprint. This is known as locality-sensitive hashing by random projections (Datar and others, 2004). However small
+an error, now and then a coefficient is rounded to another integer. So there are several parts made from different
+coefficients, and two fingerprints are the same if any part is.
 
 Let ε be the L2 norm of the difference of two visible components, and r = ε / STEP. Over the random signs a part differs
 with a probability of at most COUNT · √(2/π) · r and, for r ≤ 1, of at least 1 − exp(−COUNT · 0.79 r). So fingerprints

@@ -148,10 +148,8 @@ def identify(
         ValueRangeError: there is no candidate, or an output is NaN or infinite.
         UnsupportedLayerError: a candidate cannot be followed, or is neither a Network nor a Probe.
     """
-    if isinstance(network, nn.Module):
+    if isinstance(network, nn.Module) or not callable(network):
         network = as_network(network, input_shape)
-    if not isinstance(network, Network) and not callable(network):
-        network = as_network(network)
     if not among:
         raise ValueRangeError("there is nothing to compare with; give at least one candidate")
     generator = torch.Generator().manual_seed(seed)

@@ -10,7 +10,17 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import ValueRangeError
-from ..evidence._leakage import ANYONE, CONTROL, CONDITIONAL_MEAN, KNOWN_PLAINTEXT, VISIBLE, WITH, WITHOUT, Leakage, Recovery
+from ..evidence._leakage import (
+    ANYONE,
+    CONDITIONAL_MEAN,
+    CONTROL,
+    KNOWN_PLAINTEXT,
+    VISIBLE,
+    WITH,
+    WITHOUT,
+    Leakage,
+    Recovery,
+)
 from .picture import check_picture, save_figure
 
 if TYPE_CHECKING:

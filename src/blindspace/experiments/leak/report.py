@@ -12,7 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...evidence import Leakage, blind_energy, leakage, verify
-from ...evidence._leakage import ANYONE, CONDITIONAL_MEAN_IN_RANGE, CONTROL, KNOWN_PLAINTEXT, VISIBLE, WITH, WITHOUT, WRONG, Recovery
+from ...evidence._leakage import (
+    ANYONE,
+    CONTROL,
+    KNOWN_PLAINTEXT,
+    MEAN_IN_RANGE,
+    VISIBLE,
+    WITH,
+    WITHOUT,
+    WRONG,
+    Recovery,
+)
 from ...networks import Network, harmless
 from ...networks.builtin import cifar_resnet
 from ..common.intervals import of_mean, of_share
@@ -35,7 +45,7 @@ ATTEMPTS = {
     KNOWN_PLAINTEXT: "with known pairs",
     WRONG: "with a wrong guess at the parameters",
     VISIBLE: "with the parameters, visible component",
-    CONDITIONAL_MEAN_IN_RANGE: "with the parameters, natural completion",
+    MEAN_IN_RANGE: "with the parameters, natural completion",
     NOISE: "Gaussian noise of equal norm instead",
     CONTROL: "another image instead",
 }
@@ -120,7 +130,7 @@ def _attacked(s: Leak, case: str, reader: str, report: Report) -> Kept:
     named = dict(zip((ORIGINAL, *methods), labels, strict=True))
     arrays |= {f"{READ} {attempt}": label == truth for attempt, label in named.items()}
     example = int((named[ORIGINAL] == truth).int().argmax())
-    twin = next(row.images for attempt, row in attempts(found) if attempt == CONDITIONAL_MEAN_IN_RANGE)
+    twin = next(row.images for attempt, row in attempts(found) if attempt == MEAN_IN_RANGE)
     arrays["picture"] = torch.stack([each[example] for each in pictures]).float()
     facts = {
         "methods": methods,
@@ -143,7 +153,7 @@ def attempts(found: Leakage) -> Iterator[tuple[str, Recovery]]:
     """Of every attacker who knows no parameters the best attempt, then those with them, then the controls."""
     for attacker in (ANYONE, WITHOUT, KNOWN_PLAINTEXT, WRONG):
         yield attacker, found.best(attacker)
-    for attempt in (VISIBLE, CONDITIONAL_MEAN_IN_RANGE):
+    for attempt in (VISIBLE, MEAN_IN_RANGE):
         yield attempt, next(row for row in found.rows if (row.attacker, row.method) == (WITH, attempt))
     noise, another = (row for row in found.rows if row.attacker == CONTROL)
     yield NOISE, noise
@@ -165,7 +175,11 @@ def rows(s: Leak, done: Parts) -> list[Row]:
             for quantity in (SSIM, PERCEPTUAL):
                 values = a.get(f"{quantity} {attempt}")
                 if values is not None:
-                    why = facts["methods"][attempt] if attempt in (WITHOUT, KNOWN_PLAINTEXT, WRONG) and quantity == SSIM else ""
+                    why = (
+                        facts["methods"][attempt]
+                        if attempt in (WITHOUT, KNOWN_PLAINTEXT, WRONG) and quantity == SSIM
+                        else ""
+                    )
                     mean = float(values.mean())
                     made.append(Row(f"{case}: {words}", quantity, mean, None, of_mean(values), control, why, ".3f"))
             right, of = int(a[f"{READ} {attempt}"].sum()), len(a[f"{READ} {attempt}"])
@@ -201,14 +215,15 @@ def claims(s: Leak, done: Parts) -> list[Claim]:
 def _content(s: Leak, case: str, reader: str, part: Kept) -> Claim:
     """Whether another network reads more of what is recovered with the parameters than of the hidden image."""
     shares = {}
-    for attempt in (ORIGINAL, ANYONE, NOISE, CONDITIONAL_MEAN_IN_RANGE):
+    for attempt in (ORIGINAL, ANYONE, NOISE, MEAN_IN_RANGE):
         right = part.arrays[f"{READ} {attempt}"]
         shares[attempt] = (float(right.double().mean()), of_share(int(right.sum()), len(right)))
-    more = shares[CONDITIONAL_MEAN_IN_RANGE][1][0] > shares[ANYONE][1][1]
+    more = shares[MEAN_IN_RANGE][1][0] > shares[ANYONE][1][1]
     return Claim(
         f"{case}: of the originals {reader} reads {shares[ORIGINAL][0]:.0%} rightly, of the hidden images "
         f"{shares[ANYONE][0]:.0%}, of Gaussian noise of equal norm on them {shares[NOISE][0]:.0%}, and of what is "
-        f"completed with the parameters {shares[CONDITIONAL_MEAN_IN_RANGE][0]:.0%}: more than of the hidden ones, whatever the pixels were",
+        f"completed with the parameters {shares[MEAN_IN_RANGE][0]:.0%}: more than of the hidden ones, whatever the "
+        "pixels were",
         None if s.preset == "smoke" else more,
     )
 
@@ -239,7 +254,7 @@ _MARKS: dict[str, tuple[str, str]] = {
     WITHOUT: ("gaussian", "s"),
     KNOWN_PLAINTEXT: ("third", "D"),
     VISIBLE: ("second", "^"),
-    CONDITIONAL_MEAN_IN_RANGE: ("own", "v"),
+    MEAN_IN_RANGE: ("own", "v"),
     NOISE: ("control", "x"),
 }
 
