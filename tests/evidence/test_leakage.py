@@ -450,7 +450,7 @@ def test_command(app: typer.Typer, tmp_path: Path) -> None:
     assert done.exit_code == 0
     assert "3 protected images, 512 of 3072 dimensions unseen" in done.output
     with Image.open(picture) as image:
-        assert image.width > 2 * image.height  # three images, seven columns
+        assert image.width > 1.8 * image.height  # three images in seven columns
         assert np.asarray(image.convert("L")).std() > 10
     d = json.loads(out.read_text())
     assert d["model"] == "cifar-resnet"
