@@ -95,7 +95,7 @@ def test_wrong_images_get_one_line(given: Any) -> None:
         lambda: leakage(network, given, X),
         lambda: leakage(network, X, given),
         lambda: inspect(network, given),
-        lambda: identify(network, [network], given) if given is not None else verify(network, X, given),
+        lambda: identify(network, [network], "x" if given is None else given),
         lambda: canonical(network, given),
         lambda: blind_energy(network, given),
         lambda: fingerprint(network, given),

@@ -108,7 +108,7 @@ def probe(
     if not len(x):
         raise ValueRangeError("a probe needs at least one image, got an empty batch")
     if not size > 0:
-        raise ValueRangeError(f"the noise of a probe needs a positive size, got {size}")
+        raise ValueRangeError(f"a probe of size {size:g} carries no information; the size must be positive")
     space = harmless(network)
     noise = harmless_noise(space, len(x), size, generator=generator)
     other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
