@@ -183,7 +183,7 @@ REFUSED: list[tuple[nn.Module, tuple[int, ...], type[BlindspaceError], list[str]
     (nn.ReflectionPad2d(6), (3, 5, 5), ShapeError, ["reflect", "by 6", "5 pixels"]),
     (nn.ZeroPad2d(-3), (3, 5, 5), ShapeError, ["3 and 3", "of 5"]),
     (nn.Linear(3, 4), (5,), ShapeError, ["3 features", r"\(5,\)"]),
-    (nn.Linear(3, 4), (), ShapeError, ["Linear", r"\(\)"]),
+    (nn.Linear(3, 4), (), ShapeError, ["linear layer", r"\(\)"]),
     (nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), (3, 5, 5), ShapeError, ["5 features", r"\(75,\)"]),
     (nn.ConvTranspose2d(3, 2, 3), (4, 5, 5), ShapeError, ["3 channels", r"\(4, 5, 5\)"]),
     (nn.BatchNorm2d(3).eval(), (4, 5, 5), ShapeError, ["3 channels", r"\(4, 5, 5\)"]),

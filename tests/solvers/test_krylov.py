@@ -359,7 +359,7 @@ def test_memory_is_estimated() -> None:
     conv = Convolution(torch.randn(10, 3, 7, 7), (3, 224, 224), (2, 2), ((3, 3), (3, 3)), (1, 1))
     one = memory(conv)
     assert 8 * 147 * 112 * 112 < one < 8 * 400 * 112 * 112
-    assert memory(compose(conv, AveragePooling(conv.out_shape, (2, 2), (2, 2), (0, 0)))) > 8 * 147 * 112 * 112
+    assert memory(compose(conv, AveragePooling(conv.out_shape, (2, 2), (2, 2), [(0, 0), (0, 0)]))) > 8 * 147 * 112 * 112
     assert memory(conv, 10_000) < 100 * one + 2 * 8 * 10_000 * conv.in_dim
 
 

@@ -13,19 +13,20 @@ from .linear_map import Shape
 
 
 class AveragePooling(Kronecker):
-    """torch's ``AvgPool1d``, ``AvgPool2d`` and ``AvgPool3d``.
+    """Means over windows, as torch's ``AvgPool1d``, ``AvgPool2d`` and ``AvgPool3d`` and ONNX's AveragePool take them.
 
     Args:
-        in_shape: ``(C, *spatial)``.
-        kernel: window size an axis.
-        stride: one number an axis.
-        padding: zeros added on both sides, an axis.
-        ceil_mode: whether a last window may reach over the end.
-        count_include_pad: whether padded zeros count in the mean.
-        divisor: divides the sum instead of the number of pixels.
+        in_shape: Shape of one input, ``(C, *spatial)``.
+        kernel: Size of a window per axis.
+        stride: Stride per axis.
+        padding: Zeros (before, after) per axis.
+        ceil_mode: Whether a last window may reach over the end.
+        count_include_pad: Whether padded zeros count in the mean.
+        divisor: Number that divides the sum instead of the number of pixels.
+        dilation: Distance of the pixels of a window per axis; 1 if None.
 
     Raises:
-        ShapeError: the window is larger than the padded image.
+        ShapeError: A window is larger than the padded image.
     """
 
     def __init__(
@@ -33,19 +34,21 @@ class AveragePooling(Kronecker):
         in_shape: Shape,
         kernel: Sequence[int],
         stride: Sequence[int],
-        padding: Sequence[int],
+        padding: Sequence[tuple[int, int]],
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor: int | None = None,
+        dilation: Sequence[int] | None = None,
     ) -> None:
         matrices = [
-            _windows(size, k, s, p, ceil_mode, count_include_pad, divisor is not None)
-            for size, k, s, p in zip(in_shape[-len(kernel) :], kernel, stride, padding, strict=True)
+            _windows(size, k, s, p, d, ceil_mode, count_include_pad, divisor is not None)
+            for size, k, s, p, d in zip(
+                in_shape[-len(kernel) :], kernel, stride, padding, dilation or [1] * len(kernel), strict=True
+            )
         ]
         if divisor is not None:
             matrices[0] = matrices[0] / divisor
         super().__init__(matrices, in_shape)
-        self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), tuple(padding)
 
 
 class AdaptiveAveragePooling(Kronecker):
@@ -67,22 +70,29 @@ class AdaptiveAveragePooling(Kronecker):
 
 
 def _windows(
-    size: int, kernel: int, stride: int, padding: int, ceil_mode: bool, include_pad: bool, as_sum: bool
+    size: int,
+    kernel: int,
+    stride: int,
+    padding: tuple[int, int],
+    dilation: int,
+    ceil_mode: bool,
+    include_pad: bool,
+    as_sum: bool,
 ) -> Tensor:
     """The matrix of pooling along one axis, ``(out, size)``."""
-    reach = size + 2 * padding - kernel
-    if reach < 0:
-        raise ShapeError(f"a pooling window of {kernel} does not fit an axis of {size} padded by {padding}")
-    out = (-(-reach // stride) if ceil_mode else reach // stride) + 1
-    if ceil_mode and (out - 1) * stride >= size + padding:
-        out -= 1  # torch: the last window must start inside the image or its left padding
+    before, after = padding
+    rest = size + before + after - dilation * (kernel - 1) - 1
+    if rest < 0:
+        raise ShapeError(f"a pooling window of {kernel} does not fit an axis of {size} padded by {before} and {after}")
+    out = (-(-rest // stride) if ceil_mode else rest // stride) + 1
+    if ceil_mode and (out - 1) * stride >= size + before:
+        out -= 1  # torch and ONNX: the last window must start inside the image or its left padding
     matrix = torch.zeros(out, size, dtype=torch.float64)
-    for i in range(out):
-        start = i * stride - padding
-        end = min(start + kernel, size + padding)
-        low, high = max(start, 0), min(end, size)
-        count = 1 if as_sum else end - start if include_pad else high - low
-        matrix[i, low:high] = 1 / count
+    for row in range(out):
+        taps = row * stride - before + dilation * torch.arange(kernel)
+        inside = taps[(taps >= 0) & (taps < size)]
+        counted = int((taps < size + after).sum()) if include_pad else len(inside)
+        matrix[row, inside] = 1 if as_sum else 1 / max(counted, 1)
     return matrix
 
 
