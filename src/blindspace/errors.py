@@ -41,6 +41,10 @@ class PrecisionError(BlindspaceError):
     """A network cannot run in the requested precision."""
 
 
+class CheckFailedError(BlindspaceError, AssertionError):
+    """A linear map or subspace does not keep its contract; the message names the property, the figure and the bound."""
+
+
 class BlindspaceWarning(UserWarning):
     """A result falls short of what is promised, such as an undecided rank; the message states the figures."""
 

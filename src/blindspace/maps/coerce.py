@@ -28,13 +28,14 @@ def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) 
     """The linear map that an object stands for.
 
     Args:
-        operator: A ``LinearMap``, which is returned as it is; an object with a method ``linear_map()``, such as a
-            ``Network`` or a ``Subspace``; or an affine torch module.
+        operator: A ``LinearMap``, which is returned as it is if its parameters lie on the CPU; an object with a method
+            ``linear_map()``, such as a ``Network`` or a ``Subspace``; or an affine torch module.
         input_shape: Shape of one input without the batch axis. A module needs it; where the map is known already, it
             is compared with the map's own.
 
     Returns:
-        The map. The parameters of a module are copied to float64.
+        The map with its parameters on the CPU, where solvers factorise it; it takes inputs on any device. The
+        parameters of a module are copied to float64.
 
     Raises:
         BlindspaceError: The object is of none of these types.
@@ -59,4 +60,4 @@ def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) 
         )
     if input_shape is not None and (isinstance(input_shape, int) or tuple(input_shape) != found.in_shape):
         raise ShapeError(f"{found} reads inputs of shape {found.in_shape}, not {input_shape}")
-    return found
+    return found.to("cpu")

@@ -44,6 +44,8 @@ class LinearMap(ABC):
     dtype: torch.dtype = torch.float64
     device: torch.device = torch.device("cpu")
 
+    __array_ufunc__ = None  # so that NumPy leaves ``array @ A`` to ``__rmatmul__``
+
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
         self.in_shape = tuple(int(n) for n in in_shape)
         self.out_shape = tuple(int(n) for n in out_shape)
