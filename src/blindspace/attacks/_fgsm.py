@@ -4,35 +4,38 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..subspaces import Subspace
-from ..subspaces.box import Norm
-from .gradient import Attacked, Constraint, Model, ascent, unit
+from ..maps import Operator
+from ..networks.network import Network
+from ..subspaces import Norm, Subspace
+from .gradient import Attacked, Model, ascent, prepared, unit
 
 
 def fgsm(
-    model: Model,
+    model: Model | Network,
     images: Tensor,
     labels: Tensor,
     eps: float = 8 / 255,
     norm: Norm = "linf",
     targeted: bool = False,
-    subspace: Subspace | None = None,
+    subspace: Subspace | Operator | None = None,
 ) -> Attacked:
     """Attack images by a single step of size eps along the gradient of the loss.
 
     Args:
-        model: The network: images in [0, 1] to logits, with its normalisation inside.
+        model: A ``Network``, or a function of images in [0, 1] to logits; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
         labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
         eps: Radius of the ball around each image, in units of the image range.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that gradient and perturbation are confined to; None for no confinement.
+        subspace: The subspace that gradient and perturbation are confined to, or whatever ``nullspace`` takes; None for
+            no confinement.
 
     Raises:
         ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
-        ShapeError: The labels do not match the images.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        BlindspaceError: Another argument is of the wrong type.
     """
-    allowed = Constraint(images, eps, norm, subspace)
+    model, allowed = prepared(model, images, labels, eps, norm, subspace)
     step = eps * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)
     return allowed.result(model, allowed.nearest(step, 1e-12), labels, targeted)

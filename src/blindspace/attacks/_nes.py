@@ -8,17 +8,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
-from ..subspaces import Subspace
-from ..subspaces.box import Norm
+from ..errors import integer, real
+from ..maps import Operator
+from ..networks.network import Network
+from ..subspaces import Norm, Subspace
 from ._pgd import LOOSE
 from .directions import Uniform, streams
-from .gradient import Constraint, Model, one_label_each, unit
+from .gradient import Model, prepared, unit
 from .score import Oracle, Queried, queried
 
 
 def nes(
-    model: Model,
+    model: Model | Network,
     images: Tensor,
     labels: Tensor,
     eps: float = 2.0,
@@ -28,7 +29,7 @@ def nes(
     sigma: float = 0.1,
     norm: Norm = "l2",
     targeted: bool = False,
-    subspace: Subspace | None = None,
+    subspace: Subspace | Operator | None = None,
     generator: torch.Generator | None = None,
 ) -> Queried:
     """Attack images by projected gradient descent on the margin, whose gradient is estimated anew for every step.
@@ -37,7 +38,7 @@ def nes(
     are clipped to the pixel range and may lie outside ball and subspace; only the end of a step counts as success.
 
     Args:
-        model: The network: images in [0, 1] to scores ``(B, K)``, with its normalisation inside.
+        model: A ``Network``, or a function of images in [0, 1] to scores ``(B, K)``; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
         labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
         eps: Radius of the ball around each image, in units of the image range.
@@ -47,21 +48,21 @@ def nes(
         sigma: Search radius of the estimate: L2 distance of the probe points from the current point.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that directions and perturbation are confined to; None for no confinement.
+        subspace: The subspace that directions and perturbation are confined to, or whatever ``nullspace`` takes; None
+            for no confinement.
         generator: Source of all randomness; each image has a stream of its own, independent of the other images.
 
     Raises:
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``queries`` or ``pairs`` is below 1, or
             ``sigma`` is not positive.
-        ShapeError: The labels do not match the images.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        BlindspaceError: Another argument is of the wrong type.
     """
-    if pairs < 1 or not 0 < sigma < float("inf"):
-        raise ValueRangeError(f"an estimate needs at least one pair and a positive sigma, got {pairs} and {sigma}")
-    one_label_each(images, labels)
+    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    pairs, sigma = integer(pairs, "the number of pairs", 1), real(sigma, "sigma", above=True)
+    step_size = eps / 8 if step_size is None else real(step_size, "step_size")
     oracle = Oracle(model, labels, targeted, queries)
-    allowed = Constraint(images, eps, norm, subspace)
-    step_size = eps / 8 if step_size is None else step_size
-    source = Uniform(streams(len(images), generator), images.shape[1:], subspace)
+    source = Uniform(streams(len(images), generator), images.shape[1:], allowed.subspace)
     delta = torch.zeros_like(images)
     active = torch.arange(len(images))
     _, success = oracle.margin(images, active)

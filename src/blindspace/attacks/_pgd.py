@@ -5,17 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
-from ..subspaces import Subspace
-from ..subspaces.box import Norm
-from .gradient import Attacked, Constraint, Model, ascent, unit
+from ..errors import integer, real
+from ..maps import Operator
+from ..networks.network import Network
+from ..subspaces import Norm, Subspace
+from ..subspaces._arguments import generator_or_none
+from .gradient import Attacked, Model, ascent, prepared, unit
 
 LOOSE = 1e-4
 """Tolerance of the joint projection between steps; the last projection is computed to 1e-12."""
 
 
 def pgd(
-    model: Model,
+    model: Model | Network,
     images: Tensor,
     labels: Tensor,
     eps: float = 8 / 255,
@@ -23,7 +25,7 @@ def pgd(
     step_size: float | None = None,
     norm: Norm = "linf",
     targeted: bool = False,
-    subspace: Subspace | None = None,
+    subspace: Subspace | Operator | None = None,
     random_start: float = 0.001,
     generator: torch.Generator | None = None,
 ) -> Attacked:
@@ -33,7 +35,7 @@ def pgd(
     subspace.
 
     Args:
-        model: The network: images in [0, 1] to logits, with its normalisation inside.
+        model: A ``Network``, or a function of images in [0, 1] to logits; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
         labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
         eps: Radius of the ball around each image, in units of the image range.
@@ -41,19 +43,20 @@ def pgd(
         step_size: Size of one step in ``norm``; ``eps / 8`` if None (1/255 for eps = 8/255).
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that gradient and perturbation are confined to; None for no confinement.
+        subspace: The subspace that gradient and perturbation are confined to, or whatever ``nullspace`` takes; None for
+            no confinement.
         random_start: Standard deviation of the Gaussian starting point; 0 starts at the images themselves.
         generator: Source of the random starting point; torch's global generator if None.
 
     Raises:
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, or ``steps`` is below 1.
-        ShapeError: The labels do not match the images.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        BlindspaceError: Another argument is of the wrong type.
     """
-    if steps < 1:
-        raise ValueRangeError(f"an attack needs at least one step, got {steps}")
-    allowed = Constraint(images, eps, norm, subspace)
-    step_size = eps / 8 if step_size is None else step_size
-    noise = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    steps, random_start = integer(steps, "the number of steps", 1), real(random_start, "random_start")
+    step_size = eps / 8 if step_size is None else real(step_size, "step_size")
+    noise = torch.randn(images.shape, generator=generator_or_none(generator), dtype=images.dtype).to(images.device)
     delta = allowed.nearest(random_start * noise, LOOSE)
     for _ in range(steps):
         gradient = ascent(model, (images + delta).clamp(0, 1), labels, targeted)

@@ -10,17 +10,18 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
-from ..subspaces import Subspace
-from ..subspaces.box import Norm
+from ..errors import real
+from ..maps import Operator
+from ..networks.network import Network
+from ..subspaces import Norm, Subspace
 from ._pgd import LOOSE
 from .directions import Directions, Uniform, streams
-from .gradient import Constraint, Model, one_label_each, unit
+from .gradient import Model, prepared, unit
 from .score import Oracle, Queried, queried
 
 
 def simba(
-    model: Model,
+    model: Model | Network,
     images: Tensor,
     labels: Tensor,
     eps: float = 2.0,
@@ -28,7 +29,7 @@ def simba(
     step_size: float = 0.2,
     norm: Norm = "l2",
     targeted: bool = False,
-    subspace: Subspace | None = None,
+    subspace: Subspace | Operator | None = None,
     joint: bool = True,
     directions: Callable[[Sequence[torch.Generator]], Directions] | None = None,
     generator: torch.Generator | None = None,
@@ -38,7 +39,7 @@ def simba(
     A step is kept if it lowers the margin: the true label's score minus the largest other score.
 
     Args:
-        model: The network: images in [0, 1] to scores ``(B, K)``, with its normalisation inside.
+        model: A ``Network``, or a function of images in [0, 1] to scores ``(B, K)``; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
         labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
         eps: Radius of the ball around each image, in units of the image range.
@@ -46,7 +47,8 @@ def simba(
         step_size: Length of a step in L2.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that the steps are confined to; None for no confinement.
+        subspace: The subspace that the steps are confined to, or whatever ``nullspace`` takes; None for no
+            confinement.
         joint: Whether every query is the nearest point of pixel range ∩ ball ∩ subspace. If False, only pixel range
             and ball hold exactly, and ``residual`` states what clipping puts outside the subspace; a joint projection
             costs more than a query of a small model.
@@ -57,15 +59,13 @@ def simba(
     Raises:
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``step_size`` is not positive, or
             ``queries`` is below 1.
-        ShapeError: The labels do not match the images.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        BlindspaceError: Another argument is of the wrong type.
     """
-    if not 0 < step_size < float("inf"):
-        raise ValueRangeError(f"step_size must be a positive number, got {step_size}")
-    one_label_each(images, labels)
-    oracle = Oracle(model, labels, targeted, queries)
-    allowed = Constraint(images, eps, norm, subspace)
+    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    step_size, oracle = real(step_size, "step_size", above=True), Oracle(model, labels, targeted, queries)
     random = streams(len(images), generator)
-    source = directions(random) if directions else Uniform(random, images.shape[1:], subspace)
+    source = directions(random) if directions else Uniform(random, images.shape[1:], allowed.subspace)
     delta, tried = torch.zeros_like(images), torch.zeros_like(images)
     sign = torch.zeros(len(images), dtype=torch.int64)  # 0 if a new direction is due
     active = torch.arange(len(images))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
 from ..subspaces import Subspace
+from ..subspaces._arguments import floating, generator_or_none
 from .gradient import unit
 
 
@@ -99,7 +100,7 @@ class Basis(Orthonormal):
     """
 
     def __init__(self, generators: Sequence[torch.Generator], basis: Tensor) -> None:
-        if basis.ndim < 2 or not len(basis):
+        if not len(floating(basis, "the basis", 2)):
             raise ShapeError(f"directions need a basis (k, *shape), k ≥ 1, got {tuple(basis.shape)}")
         flat = basis.flatten(1).double()
         apart = float((flat @ flat.T - torch.eye(len(flat), dtype=flat.dtype)).abs().max())
@@ -177,5 +178,5 @@ def frequencies(images: Tensor) -> Tensor:
 
 def streams(count: int, generator: torch.Generator | None) -> list[torch.Generator]:
     """Split one generator into ``count`` independent ones, one per image."""
-    seeds = torch.randint(2**62, (count,), generator=generator)
+    seeds = torch.randint(2**62, (count,), generator=generator_or_none(generator))
     return [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]

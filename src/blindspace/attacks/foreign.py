@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UnknownNameError, ValueRangeError
 from ..extras import library
-from ..subspaces.box import Norm
+from ..subspaces import Norm
 from .gradient import Attacked, Constraint
 
 EXTRA = "attacks"
@@ -117,4 +117,4 @@ def autoattack(
 
 def _unconfined(images: Tensor, eps: float | None) -> Constraint:
     """Check the images; the libraries keep to their balls themselves."""
-    return Constraint(images, eps or 0.0, "l2", None)
+    return Constraint(images, 0.0 if eps is None else eps, "l2", None)

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError, ValueRangeError
-from ..subspaces import Subspace, nearest, norms
-from ..subspaces.box import Norm
+from ..errors import BlindspaceError, ShapeError, ValueRangeError, real
+from ..maps import Operator
+from ..networks.network import Network
+from ..subspaces import Norm, Subspace, nearest, norms, nullspace
+from ..subspaces._arguments import described, floating
 
 Model = Callable[[Tensor], Tensor]
-"""A network: images ``(B, C, H, W)`` in [0, 1] to logits ``(B, K)``, with its normalisation inside."""
+"""A function of images ``(B, *shape)`` in [0, 1] that returns logits ``(B, K)``; normalisation happens inside."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Constraint:
     subspace: Subspace | None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.eps < float("inf"):
-            raise ValueRangeError(f"eps of an attack must be a finite number of at least 0, got {self.eps}")
-        if bool(torch.isnan(self.images).any()) or self.images.min() < 0 or self.images.max() > 1:
+        real(self.eps, "eps")
+        norms(floating(self.images, "images", 2)[:0], self.norm)  # raises for an unknown norm
+        if not bool(((self.images >= 0) & (self.images <= 1)).all()):
             raise ValueRangeError(
                 f"attacks need images in [0, 1], got values from {float(self.images.min()):.4g} to "
                 f"{float(self.images.max()):.4g}"
@@ -100,24 +102,45 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
         targeted: Whether the labels are targets to be reached.
 
     Raises:
-        ShapeError: The number of labels differs from the number of images.
+        ValueRangeError: A label is not the index of a logit.
     """
-    one_label_each(images, labels)
     with torch.enable_grad():
         x = images.detach().requires_grad_()
-        loss = F.cross_entropy(model(x), labels, reduction="sum")
+        logits = model(x)
+        if logits.ndim != 2 or bool(((labels < 0) | (labels >= logits.shape[1])).any()):
+            raise ValueRangeError(f"labels must be indices of the model's outputs, which are {tuple(logits.shape)}")
+        loss = F.cross_entropy(logits, labels, reduction="sum")
         gradient = torch.autograd.grad(loss, x)[0]
     return -gradient if targeted else gradient
 
 
-def one_label_each(images: Tensor, labels: Tensor) -> None:
-    """Check that there is one label per image.
+def prepared(
+    model: Model | Network,
+    images: Tensor,
+    labels: Tensor,
+    eps: float,
+    norm: Norm,
+    subspace: Subspace | Operator | None,
+) -> tuple[Model, Constraint]:
+    """Check the arguments that all attacks share; return the model as a function, and the constraint.
 
     Raises:
-        ShapeError: The number of labels differs from the number of images.
+        BlindspaceError: The model is neither a function nor a ``Network``, or the subspace is of another type.
+        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
-    if labels.shape != images.shape[:1]:
-        raise ShapeError(f"attacks need one label per image, got {tuple(labels.shape)} for {tuple(images.shape)}")
+    shape = floating(images, "images", 2).shape[1:]
+    allowed = Constraint(images, eps, norm, None if subspace is None else nullspace(subspace, shape))
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ShapeError(f"attacks need one label per image, int64 ({len(images)},), got {described(labels)}")
+    if isinstance(model, Network):
+        network, module = model, model.module
+        double = images.dtype == torch.float64 and network.runs_in_float64
+        return network.double if double else lambda x: module(x.to(network.dtype)), allowed
+    if not callable(model):
+        raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
+    return model, allowed
 
 
 def unit(v: Tensor, norm: Norm) -> Tensor:

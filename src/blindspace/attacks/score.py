@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
+from ..errors import integer
 from .gradient import Attacked, Constraint, Model
 
 
@@ -36,9 +36,8 @@ class Oracle:
     """
 
     def __init__(self, model: Model, labels: Tensor, targeted: bool, most: int) -> None:
-        if most < 1:
-            raise ValueRangeError(f"an attack needs at least one query, got {most}")
-        self.model, self.labels, self.targeted, self.most = model, labels, targeted, most
+        self.model, self.labels, self.targeted = model, labels, targeted
+        self.most = integer(most, "the number of queries", 1)
         self.queries = torch.zeros(len(labels), dtype=torch.int64)
 
     @torch.no_grad()

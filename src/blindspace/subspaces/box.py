@@ -18,8 +18,9 @@ from torch import Tensor
 
 from ..errors import ShapeError, UnknownNameError, ValueRangeError, real
 from ..maps import Operator
+from ._arguments import floating
 from .davis_yin import MEMORY, l2_norms, splitting
-from .subspace import Subspace, described, nullspace
+from .subspace import Subspace, nullspace
 
 Norm = Literal["linf", "l2"]
 
@@ -72,7 +73,9 @@ def norms(v: Tensor, norm: Norm) -> Tensor:
 
     Raises:
         UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
+        ShapeError: v is not a floating-point tensor.
     """
+    floating(v, "v")
     if norm == "l2":
         return l2_norms(v)
     if norm != "linf":
@@ -152,11 +155,10 @@ def nearest(
         UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
     for name, given in (("v", v), ("low", low), ("high", high)):
-        if not isinstance(given, Tensor) or not given.is_floating_point() or not given.ndim:
-            raise ShapeError(f"{name} must be a floating-point tensor (B, *shape), got {described(given)}")
+        floating(given, name)
     norms(v[:0], norm)  # raises for an unknown norm
     real(radius if radius != inf else 0.0, "the radius")
-    subspace = None if subspace is None else nullspace(subspace)
+    subspace = None if subspace is None else nullspace(subspace, v.shape[1:])
     if v.shape != low.shape or v.shape != high.shape:
         raise ShapeError(f"v {tuple(v.shape)}, low {tuple(low.shape)} and high {tuple(high.shape)} differ in shape")
     if not bool(v.isfinite().all()):

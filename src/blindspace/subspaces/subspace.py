@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from .._html import table
-from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, TooLargeError, ValueRangeError, integer
+from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, TooLargeError, ValueRangeError, integer, real
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.linear_map import DENSE_LIMIT, as_batch
 from ..solvers import Certificate, Solver, choose
+from ._arguments import described, generator_or_none
 
 
 @dataclass(frozen=True)
@@ -135,10 +136,10 @@ class Subspace(ABC):
 
         Raises:
             ShapeError: v has another shape or is not a floating-point tensor.
+            ValueRangeError: ``tol`` is not a finite number of at least 0.
         """
         batch, single = self._batch(v)
-        if tol is None:
-            tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps
+        tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps if tol is None else real(tol, "tol")
         a = self.annihilator()
         error = a.forward(batch.double()).flatten(1).norm(dim=1)
         within: Tensor = error <= tol * a.norm() * batch.double().flatten(1).norm(dim=1)
@@ -160,8 +161,7 @@ class Subspace(ABC):
             BlindspaceError: ``generator`` or ``dtype`` has the wrong type.
         """
         n = integer(n, "the number of samples", 0)
-        if not (generator is None or isinstance(generator, torch.Generator)):
-            raise BlindspaceError(f"generator must be a torch.Generator or None, got a {type(generator).__name__}")
+        generator = generator_or_none(generator)
         if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {dtype!r}")
         source = generator.device if generator else torch.device("cpu")
@@ -432,8 +432,3 @@ def span(vectors: Tensor) -> Subspace:
     shape = tuple(vectors.shape[1:])
     rows = Dense(vectors.flatten(1))
     return rowspace(rows if len(shape) == 1 else Composed(rows, Rearrange(shape, rows.in_shape)))
-
-
-def described(value: object) -> str:
-    """Describe what was given in place of a tensor: dtype and shape of a tensor, the type of anything else."""
-    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
