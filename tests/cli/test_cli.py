@@ -657,7 +657,7 @@ def test_ctrl_c_while_writing(capsys: Capture, tmp_path: Path, monkeypatch: pyte
         Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("blindspace.data.arrays.np.savez_compressed", stop)
+    monkeypatch.setattr("blindspace.data.array_files.np.savez_compressed", stop)
     assert run(PERTURB) == 2
     err = capsys.readouterr().err
     assert err.startswith("blindspace: interrupted; ")

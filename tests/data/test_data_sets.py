@@ -1,4 +1,4 @@
-"""Every layout of every data set, written small, comes back as it was."""
+"""Every layout of every data set, written with few images, is read back unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from blindspace.data import CLASSES, NAMES, ImageSet, load, samples
 from blindspace.data._samples import make_samples
 from blindspace.data.cifar import read_pickles, read_sheets
 from blindspace.data.idx import read_idx
-from blindspace.data.pickled import Call, read_pickled
+from blindspace.data.pickle_parser import Call, read_pickled
 from blindspace.errors import FileError, ShapeError, UnknownNameError, ValueRangeError
 
 COUNT = 12
@@ -268,7 +268,7 @@ def test_bad_sheets(tmp_path: Path) -> None:
 
 
 class Trap:
-    """Unpickled, it would leave a file behind."""
+    """An object that would create a folder if it were unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Images as files and back: exact where that is promised, one line where a file is damaged."""
+"""Images as files and back: exact in formats that keep all digits, one line for damaged files."""
 
 from __future__ import annotations
 
@@ -31,71 +31,76 @@ LEVELS = {"png": 255, "png16": 65535}
 GENERATOR = np.random.default_rng(0)
 Array = npt.NDArray[np.float64]
 
-each_format = pytest.mark.parametrize("format", FORMATS)
+each_format = pytest.mark.parametrize("file_format", FORMATS)
 each_shape = pytest.mark.parametrize("shape", [(3, 5, 7), (1, 5, 7), (3, 1, 1), (1, 1, 9)])
 
 
-def has(format: str) -> None:
-    if format in NEEDS:
-        pytest.importorskip(NEEDS[format])
+def has(file_format: str) -> None:
+    if file_format in NEEDS:
+        pytest.importorskip(NEEDS[file_format])
 
 
-def pixels_for(format: str, shape: tuple[int, ...]) -> Array:
-    """Random pixels that the format can hold, black and white among them."""
+def pixels_for(file_format: str, shape: tuple[int, ...]) -> Array:
+    """Random pixels that the format can represent, including black and white."""
     pixels = GENERATOR.random(shape)
     pixels.flat[0], pixels.flat[-1] = 0, 1
-    return np.rint(pixels * LEVELS[format]) / LEVELS[format] if format in LEVELS else pixels
+    return np.rint(pixels * LEVELS[file_format]) / LEVELS[file_format] if file_format in LEVELS else pixels
 
 
 @each_format
 @each_shape
-def test_round_trip_is_exact(format: str, shape: tuple[int, ...], tmp_path: Path) -> None:
-    has(format)
-    pixels = pixels_for(format, shape)
-    for found in (decode(encode(pixels, format), format), decode(encode(pixels.astype(np.float32), format), format)):
+def test_round_trip_is_exact(file_format: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    has(file_format)
+    pixels = pixels_for(file_format, shape)
+    for found in (
+        decode(encode(pixels, file_format), file_format),
+        decode(encode(pixels.astype(np.float32), file_format), file_format),
+    ):
         assert found.dtype == np.float64
         assert found.shape == shape
-    assert np.array_equal(decode(encode(pixels, format), format), pixels)
-    path = tmp_path / f"a{SUFFIX[format]}"
-    save(path, pixels, format)
+    assert np.array_equal(decode(encode(pixels, file_format), file_format), pixels)
+    path = tmp_path / f"a{SUFFIX[file_format]}"
+    save(path, pixels, file_format)
     assert np.array_equal(read_image(path), pixels)
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("format", ["tiff", "npz", "safetensors"])
-def test_float32_stays_float32(format: str) -> None:
-    has(format)
+@pytest.mark.parametrize("file_format", ["tiff", "npz", "safetensors"])
+def test_float32_stays_float32(file_format: str) -> None:
+    has(file_format)
     pixels = GENERATOR.random((3, 40, 50)).astype(np.float32)
-    content = encode(pixels, format)
-    assert np.array_equal(decode(content, format), pixels.astype(np.float64))
-    if format == "npz":
+    content = encode(pixels, file_format)
+    assert np.array_equal(decode(content, file_format), pixels.astype(np.float64))
+    if file_format == "npz":
         assert np.load(BytesIO(content), allow_pickle=False)["image"].dtype == np.float32
     else:
-        assert len(content) < 0.6 * len(encode(pixels.astype(np.float64), format))
+        assert len(content) < 0.6 * len(encode(pixels.astype(np.float64), file_format))
 
 
-@pytest.mark.parametrize("format", LEVELS)
-def test_png_rounds_to_the_nearest(format: str) -> None:
-    has(format)
+@pytest.mark.parametrize("file_format", LEVELS)
+def test_png_rounds_to_the_nearest(file_format: str) -> None:
+    has(file_format)
     pixels = GENERATOR.random((3, 6, 4))
-    assert np.array_equal(decode(encode(pixels, format), format), np.rint(pixels * LEVELS[format]) / LEVELS[format])
+    assert np.array_equal(
+        decode(encode(pixels, file_format), file_format), np.rint(pixels * LEVELS[file_format]) / LEVELS[file_format]
+    )
 
 
-@pytest.mark.parametrize("format", ["npz", "safetensors"])
-def test_arrays_hold_any_number_of_channels(format: str) -> None:
+@pytest.mark.parametrize("file_format", ["npz", "safetensors"])
+def test_arrays_hold_any_number_of_channels(file_format: str) -> None:
     pixels = GENERATOR.random((7, 2, 3))
-    assert np.array_equal(decode(encode(np.asfortranarray(pixels), format), format), pixels)
+    assert np.array_equal(decode(encode(np.asfortranarray(pixels), file_format), file_format), pixels)
 
 
-def test_save_tells_the_format_by_the_suffix(tmp_path: Path) -> None:
+def test_save_determines_the_format_by_the_suffix(tmp_path: Path) -> None:
     pixels = np.full((3, 2, 2), 0.4)
     save(tmp_path / "a.PNG", pixels)
     save(tmp_path / "a.npz", pixels)
     assert read_image(tmp_path / "a.PNG").max() == 102 / 255
     assert read_image(tmp_path / "a.npz").max() == 0.4
-    for name, format in [("a.txt", None), ("a.npz", "png"), ("a.png", "tiff"), ("a", "png16")]:
+    for name, file_format in [("a.txt", None), ("a.npz", "png"), ("a.png", "tiff"), ("a", "png16")]:
         with pytest.raises(FileError, match=r"suffix|ends in"):
-            save(tmp_path / name, pixels, format)
+            save(tmp_path / name, pixels, file_format)
     with pytest.raises(ValueRangeError):
         save(tmp_path / "b.png", pixels * 9)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a.PNG", "a.npz"]
@@ -117,9 +122,9 @@ def test_what_cannot_be_written() -> None:
         encode(pixels, "bmp")
     with pytest.raises(UnknownNameError, match="png16"):
         decode(b"", "bmp")
-    for format, shape in [("png", (2, 4, 4)), ("png", (4, 4)), ("npz", (1, 3, 4, 4)), ("npz", (3, 0, 4))]:
+    for file_format, shape in [("png", (2, 4, 4)), ("png", (4, 4)), ("npz", (1, 3, 4, 4)), ("npz", (3, 0, 4))]:
         with pytest.raises(ShapeError, match=r"needed|channels"):
-            encode(np.zeros(shape), format)
+            encode(np.zeros(shape), file_format)
     with pytest.raises(ShapeError, match="uint8"):
         encode(np.zeros((3, 2, 2), np.uint8), "npz")
     for wrong in (np.nan, -0.1, 1.1):
@@ -128,14 +133,14 @@ def test_what_cannot_be_written() -> None:
 
 
 @each_format
-def test_damaged_files_give_one_line(format: str) -> None:
-    """Cut short, overwritten or of another format: an error of one line, or still an image; never anything else."""
-    has(format)
-    content = encode(pixels_for(format, (3, 30, 20)), format)
+def test_damaged_files_give_one_line(file_format: str) -> None:
+    """Truncated or overwritten files, or another format: an error of one line or still an image, nothing else."""
+    has(file_format)
+    content = encode(pixels_for(file_format, (3, 30, 20)), file_format)
     refused = 0
     for end in {*range(0, 60, 4), *range(60, len(content) - 40, len(content) // 9)}:
         with pytest.raises(FileError, match="photo") as caught:
-            decode(content[:end], format, "photo")
+            decode(content[:end], file_format, "photo")
         assert "\n" not in str(caught.value)
     for _ in range(120):
         damaged = bytearray(content)
@@ -143,15 +148,15 @@ def test_damaged_files_give_one_line(format: str) -> None:
             damaged[place] = GENERATOR.integers(256)
         said = None
         try:
-            assert decode(bytes(damaged), format, "photo").ndim == 3
+            assert decode(bytes(damaged), file_format, "photo").ndim == 3
         except FileError as error:
             said = str(error)
         refused += said is not None
         assert "\n" not in (said or "")
     assert refused > 10
-    for other in (b"", b"this is text", encode(np.zeros((1, 2, 2)), "npz" if format != "npz" else "safetensors")):
+    for other in (b"", b"this is text", encode(np.zeros((1, 2, 2)), "npz" if file_format != "npz" else "safetensors")):
         with pytest.raises(FileError, match="photo"):
-            decode(other, format, "photo")
+            decode(other, file_format, "photo")
 
 
 def png(values: npt.NDArray[np.uint16], **options: Any) -> bytes:
@@ -164,7 +169,7 @@ def png(values: npt.NDArray[np.uint16], **options: Any) -> bytes:
 
 @pytest.mark.parametrize("interlace", [False, True])
 @pytest.mark.parametrize(("planes", "grey", "alpha"), [(3, False, False), (4, False, True), (2, True, True)])
-def test_deep_png_of_others(planes: int, grey: bool, alpha: bool, interlace: bool, tmp_path: Path) -> None:
+def test_16_bit_png_of_others(planes: int, grey: bool, alpha: bool, interlace: bool, tmp_path: Path) -> None:
     values = GENERATOR.integers(0, 65536, (6, 9, planes), dtype=np.uint16)
     (tmp_path / "a.png").write_bytes(png(values, greyscale=grey, alpha=alpha, interlace=interlace))
     colours = values[:, :, : 1 if grey else 3].transpose(2, 0, 1)
@@ -221,7 +226,7 @@ def test_a_header_that_promises_too_much(tmp_path: Path) -> None:
 
 
 def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What Pillow reads it still reads; the rest names the extra."""
+    """Files that Pillow reads are still read; errors for the others name the extra."""
     deep = GENERATOR.integers(0, 65536, (5, 4, 3), dtype=np.uint16)
     (tmp_path / "deep.png").write_bytes(by_hand(deep))
     floats = GENERATOR.random((5, 4)).astype(np.float32)
@@ -238,9 +243,9 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert np.array_equal(read_image(tmp_path / "a.tif"), colours.transpose(2, 0, 1) / 255)
     with pytest.raises(MissingExtraError, match=r"colour.tif.*blindspace\[formats\]"):
         read_image(tmp_path / "colour.tif")
-    for format in NEEDS:
+    for file_format in NEEDS:
         with pytest.raises(MissingExtraError, match=r"blindspace\[formats\]"):
-            encode(np.zeros((3, 2, 2)), format)
+            encode(np.zeros((3, 2, 2)), file_format)
 
 
 def by_hand(values: npt.NDArray[np.uint16]) -> bytes:

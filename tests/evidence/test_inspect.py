@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import blindspace as bs
 from blindspace.cli.inspect import inspect as command
 from blindspace.data import samples, write_images
-from blindspace.data.arrays import read_array
+from blindspace.data.array_files import read_array
 from blindspace.errors import FileError, ShapeError, ValueRangeError
 from blindspace.evidence._fingerprint import DIGITS, PARTS, fingerprint, same
 from blindspace.evidence._inspect import Reference, embedded_images, inspect, score

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from ..data import SOURCES, fetch
+from ..data import PACKAGES, fetch
 from .output import JsonOption, console, progress, write_json
 
 data = typer.Typer(name="data", help="Data sets.", no_args_is_help=True)
@@ -21,14 +21,14 @@ def _data() -> None:
 
 @data.command()
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(SOURCES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(PACKAGES)}.")],
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Where to; the cache folder (BLINDSPACE_HOME) by default.")
+        Path | None, typer.Option("--folder", help="Target folder; the cache folder (BLINDSPACE_HOME) by default.")
     ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Fetch a complete data set and verify it by its hashes; what is there already is not fetched again."""
+    """Fetch a complete data set and verify it by its hashes; files that are there already are not fetched again."""
     with progress(f"fetching {name}") as report:
-        path = fetch(name, folder, lambda _, done, total: report(done, total, ""))
+        path = fetch(name, folder, lambda done, total, _: report(done, total, ""))
     console(json).print(f"{name} is in {escape(str(path))}")
     write_json({"name": name, "folder": str(path)}, json)

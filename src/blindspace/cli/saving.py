@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..data import read_image, write_images
-from ..data.arrays import read_array
+from ..data.array_files import read_array
 from ..data.encoding import SUFFIX, check_format, save
 from ..errors import FileError, ValueRangeError
 from ..perturbations import round_to_levels

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.pictures import PICTURES
+from ..data.picture_files import PICTURES
 from ..errors import FileError, first_line
 from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..data.encoding import decode, encode
-from ..data.pictures import decode_picture
+from ..data.picture_files import decode_picture
 from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError
 from ..files import sha256
 from ..maps import Shape

@@ -1,20 +1,19 @@
-"""Data sets and pictures: loading, fetching, reading and writing them. Nothing here runs a pickle."""
-
-from __future__ import annotations
+"""Data sets and image files: fetching, reading and writing them. Nothing here runs a pickle."""
 
 from ._fetch import fetch
 from ._samples import SAMPLES, samples
 from .classes import CLASSES
 from .datasets import NAMES, load
-from .images import NamedImage, check_pixels, read_image, read_images, write_images, write_png
+from .image_files import NamedImage, read_image, read_images, write_images, write_png
 from .imageset import ImageSet
-from .sources import SOURCES
+from .pixel_range import check_pixels
+from .registry_packages import PACKAGES
 
 __all__ = [
     "CLASSES",
     "NAMES",
+    "PACKAGES",
     "SAMPLES",
-    "SOURCES",
     "ImageSet",
     "NamedImage",
     "check_pixels",

@@ -1,4 +1,4 @@
-"""The first 200 test images of CIFAR-10 and MNIST, which come with the package, for tests and first tries."""
+"""The first 200 test images of CIFAR-10 and MNIST, embedded in the package for tests and first experiments."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def samples(name: str) -> ImageSet:
         UnknownNameError: no images of that name are embedded.
     """
     if name not in SAMPLES:
-        raise UnknownNameError(f"no samples of {name!r} are embedded; there are {', '.join(SAMPLES)}")
+        raise UnknownNameError(f"no samples of {name!r} are embedded; available are {', '.join(SAMPLES)}")
     with as_file(files(__package__) / "samples" / f"{name}.npz") as path, np.load(path, allow_pickle=False) as arrays:
         return ImageSet(name, arrays["images"], arrays["labels"].astype(np.int64), CLASSES[name])
 
 
 def make_samples(folder: Path, root: Path | None = None) -> None:
-    """Write the embedded files anew into ``folder``; run once when the package was made.
+    """Write the embedded files into ``folder``; it was run once when the package was made.
 
     Args:
-        folder: where ``cifar10.npz`` and ``mnist.npz`` go (images uint8, labels uint8).
-        root: holds the folders ``cifar10`` and ``mnist``; None is where `fetch` puts them.
+        folder: folder for ``cifar10.npz`` and ``mnist.npz`` (images uint8, labels uint8).
+        root: folder that contains the folders ``cifar10`` and ``mnist``; that of ``fetch`` if None.
     """
     for name in SAMPLES:
         first = load(name, "test", None if root is None else root / name).take(slice(_COUNT))

@@ -1,6 +1,6 @@
-"""CIFAR-10 and CIFAR-100 from each form they come in: PNG sheets, the binary files and the Python pickles.
+"""Readers of CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in each layout: PNG sheets, binary files and Python pickles.
 
-Every reader returns images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` for the files it is given.
+Every reader returns images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` of the files given.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import FileError
 from .imageset import Bytes, Labels
-from .pickled import Call, read_pickled
-from .pictures import open_picture
+from .pickle_parser import Call, read_pickled
+from .picture_files import open_picture
 
 _PIXELS = 3 * 32 * 32
 
@@ -24,7 +24,7 @@ def read_sheets(sheets: Sequence[Path], labels: Path) -> tuple[Bytes, Labels]:
     """Read PNG sheets in which each row of 1024 RGB pixels is one 32×32 image, and a JSON list of all labels.
 
     Raises:
-        FileError: a file is missing or damaged, or its sizes do not fit.
+        FileError: a file is missing or damaged, or the sizes do not match.
     """
     images = np.concatenate([_sheet(path) for path in sheets])
     try:
@@ -39,7 +39,7 @@ def read_sheets(sheets: Sequence[Path], labels: Path) -> tuple[Bytes, Labels]:
 
 
 def _sheet(path: Path) -> Bytes:
-    image = open_picture(path, ("PNG",))  # 1024×10000 lies well under Pillow's limit, which stays as it is
+    image = open_picture(path, ("PNG",))  # 1024×10000 pixels are well below Pillow's limit, which stays unchanged.
     if image.mode != "RGB" or image.width != 32 * 32:
         raise FileError(f"{path} is {image.mode} of width {image.width}; a sheet is RGB of width 1024")
     pixels = np.asarray(image)
@@ -47,7 +47,7 @@ def _sheet(path: Path) -> Bytes:
 
 
 def read_binaries(paths: Sequence[Path], label_bytes: int) -> tuple[Bytes, Labels]:
-    """Read the binary layout: records of ``label_bytes`` labels, of which the last counts, and 3072 pixels.
+    """Read the binary layout: records of ``label_bytes`` labels, of which the last is used, and 3072 pixels.
 
     Raises:
         FileError: a file is missing or not a whole number of records long.
@@ -59,7 +59,9 @@ def read_binaries(paths: Sequence[Path], label_bytes: int) -> tuple[Bytes, Label
         except OSError as error:
             raise FileError(f"cannot read {path}: {error.strerror or error}") from error
         if not len(content) or len(content) % record:
-            raise FileError(f"{path} holds {len(content)} bytes, no multiple of {record}; it is damaged or cut short")
+            raise FileError(
+                f"{path} holds {len(content)} bytes, not a multiple of {record}; it is damaged or truncated"
+            )
         parts.append(content.reshape(-1, record))
     records = np.concatenate(parts)
     return records[:, label_bytes:].reshape(-1, 3, 32, 32), records[:, label_bytes - 1].astype(np.int64)
@@ -69,7 +71,7 @@ def read_pickles(paths: Sequence[Path], key: str) -> tuple[Bytes, Labels]:
     """Read the Python layout, without unpickling, the labels from ``key`` (``labels`` or ``fine_labels``).
 
     Raises:
-        FileError: a file is missing, damaged or anything else than the pickled dict that is expected.
+        FileError: a file is missing, damaged or not the expected pickled dict.
     """
     batches = [_batch(path, key) for path in paths]
     images, labels = zip(*batches, strict=True)
@@ -93,13 +95,13 @@ def _batch(path: Path, key: str) -> tuple[Bytes, Labels]:
 
 
 def _array(call: Any) -> Bytes:
-    """The array that a pickled numpy call describes."""
+    """The array that a pickled call of numpy describes."""
     if not isinstance(call, Call):
         raise ValueError(f"it is a {type(call).__name__}")
-    kind = call.function.replace("numpy._core.", "numpy.core.")  # numpy 2 moved them
+    kind = call.function.replace("numpy._core.", "numpy.core.")  # moved by numpy 2
     if kind == "numpy.core.multiarray._reconstruct":
         _, shape, dtype, fortran, raw = call.state
-    elif kind == "numpy.core.numeric._frombuffer":  # protocol 5
+    elif kind == "numpy.core.numeric._frombuffer":  # pickle protocol 5
         raw, dtype, shape, order = call.arguments
         fortran = order != "C"
     else:

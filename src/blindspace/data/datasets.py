@@ -1,4 +1,4 @@
-"""The known data sets, from whichever of their usual layouts lies in a folder."""
+"""Loading of the known data sets from any of their usual file layouts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .svhn import read_svhn
 
 Split = Literal["train", "test"]
 Read = Callable[[], tuple[Bytes, Labels]]
-# The files a layout needs, and the reader that makes images and labels of them.
+# The files of a layout, and the function that reads images and labels from them.
 Layout = tuple[list[Path], Read]
 
 NAMES: tuple[str, ...] = tuple(CLASSES)
@@ -32,17 +32,17 @@ def load(name: str, split: Split, root: Path | None = None) -> ImageSet:
     """Load one split of a data set from its folder; nothing is downloaded and no pickle is run.
 
     Args:
-        name: one of `NAMES`.
+        name: one of ``NAMES``.
         split: ``train`` or ``test``.
-        root: the folder to look in, directly and in the subfolders that torchvision makes; None is
-            ``home()/"data"/name``, where `fetch` puts the sets.
+        root: folder that contains the files, directly or in the subfolders that torchvision makes;
+            ``home()/"data"/name``, the folder of ``fetch``, if None.
 
     Returns:
-        images uint8 ``(N, C, H, W)``, labels int64 ``(N,)``, in the order of the files.
+        The images, uint8 ``(N, C, H, W)``, and labels, int64 ``(N,)``, in the order of the files.
 
     Raises:
-        UnknownNameError: no such set or split.
-        FileError: nothing is there, or what is there is incomplete or damaged.
+        UnknownNameError: there is no such data set or split.
+        FileError: the files are missing, incomplete or damaged.
     """
     if name not in CLASSES:
         raise UnknownNameError(f"no data set is called {name!r}; known are {', '.join(NAMES)}")
@@ -67,7 +67,10 @@ def load(name: str, split: Split, root: Path | None = None) -> ImageSet:
 def _cifar10(root: Path, split: str) -> list[Layout]:
     batches = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
     layouts: list[Layout] = []
-    sheets, labels = [root / f"{batch}.png" for batch in batches], root / f"{split}_lables.json"  # spelt so there
+    sheets, labels = (
+        [root / f"{batch}.png" for batch in batches],
+        root / f"{split}_lables.json",
+    )  # the spelling of the package
     layouts.append(([*sheets, labels], lambda: read_sheets(sheets, labels)))
     for folder in (root, root / "cifar-10-batches-py"):
         layouts.append(_pickles([folder / batch for batch in batches], "labels"))

@@ -1,4 +1,4 @@
-"""The idx format of MNIST and its kin: a four-byte magic, big-endian sizes, then plain bytes; gzipped or not."""
+"""The IDX format of MNIST and Fashion-MNIST (LeCun): four magic bytes, big-endian sizes, then plain bytes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ import numpy.typing as npt
 from ..errors import FileError
 
 _UNSIGNED_BYTE = 0x08
-_LIMIT = 1 << 32  # bytes; a damaged header must not ask for all the memory there is
+_LIMIT = 1 << 32  # bytes; a damaged header must not allocate all memory
 
 
 def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Read an idx file of unsigned bytes.
 
     Args:
-        path: the file; one that ends in ``.gz`` is decompressed on the way.
-        ndim: how many dimensions it must have (3 for images, 1 for labels).
+        path: the file; it is decompressed if it ends in ``.gz``.
+        ndim: number of dimensions it must have (3 for images, 1 for labels).
 
     Returns:
         A uint8 array with ``ndim`` dimensions.
 
     Raises:
-        FileError: it is missing, truncated, too long, or no such idx file.
+        FileError: the file is missing, truncated, too long, or not such an idx file.
     """
     try:
         with cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")) as stream:
@@ -54,7 +54,7 @@ def _parse(stream: IO[bytes], path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     count = math.prod(shape)
     if count > _LIMIT:
         raise FileError(f"{path} claims the shape {shape}, which no known set has; fetch or copy it again")
-    body = stream.read(count + 1)  # one more, to notice a file that is too long
+    body = stream.read(count + 1)  # One byte more, to notice a file that is too long.
     if len(body) != count:
         found = f"only {len(body)}" if len(body) < count else "more"
         raise FileError(f"{path} should hold {count} bytes of shape {shape} and holds {found}; fetch or copy it again")

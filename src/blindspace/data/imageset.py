@@ -1,4 +1,4 @@
-"""Images with their labels, as they are on disk: whole bytes, nothing normalised."""
+"""A labelled set of images as on disk: bytes, not normalised."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class ImageSet:
     """A labelled set of pictures.
 
     Attributes:
-        name: what the set is called, such as ``cifar10``.
+        name: name of the set, such as ``cifar10``.
         images: uint8 ``(N, C, H, W)``, 0 to 255.
         labels: int64 ``(N,)``, indices into ``classes``.
-        classes: the name of each label.
+        classes: name of each label.
 
     Raises:
-        ShapeError: the arrays' shapes or dtypes are others.
-        ValueRangeError: a label has no class.
+        ShapeError: an array has another shape or dtype.
+        ValueRangeError: a label is not an index into the classes.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ImageSet:
         """The images as a new tensor ``(N, C, H, W)`` of a floating ``dtype``, divided by 255 into [0, 1].
 
         Raises:
-            ValueRangeError: ``dtype`` is not a floating one, which could not hold [0, 1].
+            ValueRangeError: ``dtype`` is not a floating dtype, so that it cannot represent [0, 1].
         """
         if not dtype.is_floating_point:
             raise ValueRangeError(f"{self.name}: {dtype} cannot hold pixels in [0, 1]; give a floating dtype")
@@ -69,10 +69,10 @@ class ImageSet:
         return torch.tensor(self.labels)
 
     def take(self, which: slice | Sequence[int] | npt.NDArray[np.integer] | torch.Tensor) -> ImageSet:
-        """The images that a slice or a list of indices names, in that order; a slice shares memory.
+        """The images selected by a slice or a list of indices, in that order; a slice shares memory.
 
         Raises:
-            ValueRangeError: an index lies outside the set, or is not a whole number.
+            ValueRangeError: an index lies outside the set, or is not an integer.
         """
         if not isinstance(which, slice):
             which = np.asarray(which)

@@ -1,4 +1,4 @@
-"""Street View House Numbers, cropped digits, from their MATLAB files."""
+"""Reader of Street View House Numbers (Netzer and others 2011), cropped digits, from the MATLAB files."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from .imageset import Bytes, Labels
 
 
 def read_svhn(path: Path) -> tuple[Bytes, Labels]:
-    """Read ``train_32x32.mat`` or its kin; its label 10 stands for the digit 0.
+    """Read ``train_32x32.mat`` or ``test_32x32.mat``, where label 10 stands for the digit 0.
 
     Returns:
         images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` in 0..9.
 
     Raises:
-        FileError: it is missing, damaged or holds other arrays.
+        FileError: the file is missing, damaged or contains other arrays.
     """
-    from scipy.io import loadmat  # here only: no other set needs it
+    from scipy.io import loadmat  # imported here because no other data set needs it
 
     try:
         content = loadmat(path, variable_names=["X", "y"])
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    except Exception as error:  # a damaged file makes loadmat raise nearly anything
+    except Exception as error:  # For damaged files loadmat raises nearly anything.
         raise FileError(f"{path} is damaged or no MATLAB file ({error}); copy it again") from error
     images, labels = content.get("X"), content.get("y")
     if images is None or images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != (32, 32, 3):

@@ -1,4 +1,4 @@
-"""Images as arrays in .npy, .npz and .safetensors files; none of them may hold a pickle."""
+"""Images as arrays in .npy, .npz and .safetensors files; pickles in them are refused."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ ARRAYS: tuple[str, ...] = (".npy", ".npz", ".safetensors")
 _DAMAGE = (OSError, ValueError, LookupError, EOFError, MemoryError, NotImplementedError, SyntaxError, TypeError,
            OverflowError, RuntimeError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
            SafetensorError)  # fmt: skip
-"""What the readers raise for damaged files."""
+"""Exceptions that the readers raise for damaged files."""
 
 
 def read_array(path: Path) -> npt.NDArray[np.float64]:
-    """Read the images in a file: floats as they are, uint8 divided by 255.
+    """Read the images in a file: floats unchanged, uint8 divided by 255.
 
-    In ``.npz`` and ``.safetensors`` they are the array ``images``, else ``image``, else the only one.
+    In ``.npz`` and ``.safetensors`` the images are the array ``images``, else ``image``, else the only array.
 
     Returns:
         float64 ``(C, H, W)`` or ``(N, C, H, W)``, as in the file.
 
     Raises:
-        FileError: it is missing, damaged, needs unpickling, or holds other arrays.
+        FileError: the file is missing, damaged, needs unpickling, or contains other arrays.
     """
     try:
         content = path.read_bytes()
@@ -48,15 +48,15 @@ def read_array(path: Path) -> npt.NDArray[np.float64]:
 
 
 def decode_array(content: bytes, suffix: str, name: str) -> npt.NDArray[np.float64]:
-    """The images in the bytes of a file, as `read_array`.
+    """The images in the bytes of a file, as ``read_array`` returns them.
 
     Args:
-        content: of the file.
-        suffix: which of ``ARRAYS`` it is.
-        name: for messages.
+        content: bytes of the file.
+        suffix: one of ``ARRAYS``, which names the format.
+        name: name of the file in messages.
 
     Raises:
-        FileError: it is damaged, needs unpickling, or holds other arrays.
+        FileError: the file is damaged, needs unpickling, or contains other arrays.
     """
     try:
         array = _safetensors(content, name) if suffix == ".safetensors" else _numpy(content, name)
@@ -84,7 +84,7 @@ def _numpy(content: bytes, name: str) -> npt.NDArray[Any]:
 
 
 def _safetensors(content: bytes, name: str) -> npt.NDArray[Any]:
-    # Through torch, as numpy has no bfloat16.
+    # By way of torch, because numpy has no bfloat16.
     arrays = from_safetensors(content)
     tensor = arrays[_choose(name, sorted(arrays))]
     return (tensor.double() if tensor.is_floating_point() else tensor).numpy()
@@ -101,10 +101,10 @@ def _choose(name: str, keys: list[str]) -> str:
 
 
 def read_names(path: Path) -> list[str] | None:
-    """The names that `write_images` was given for images, as ``names`` in its metadata; None where there are none.
+    """The names of images that ``write_images`` stored as ``names`` in the metadata; None if there are none.
 
     Args:
-        path: a file that `read_array` reads.
+        path: a file that ``read_array`` reads.
     """
     try:
         if path.suffix.lower() == ".safetensors":
@@ -118,8 +118,8 @@ def read_names(path: Path) -> list[str] | None:
                 words = json.loads(str(loaded["metadata"]))
         names = json.loads(words["names"])
     except _DAMAGE:
-        return None  # written by another program
-    # Files are written under these names: none may lead out of its folder.
+        return None  # The file was written by another program.
+    # Files are written under these names, so none may point outside its folder.
     return names if isinstance(names, list) and all(map(_is_plain, names)) else None
 
 
@@ -134,18 +134,18 @@ def write_images(
     metadata: Mapping[str, str] | None = None,
     extra: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> None:
-    """Write images and what belongs to them to ``.npz`` or ``.safetensors``, whole or not at all.
+    """Write images, labels and metadata to ``.npz`` or ``.safetensors``, completely or not at all.
 
     Args:
-        path: the file; its suffix chooses the format.
+        path: the file; its suffix determines the format.
         images: ``(N, C, H, W)``, floats or uint8, written with their own dtype as ``images``.
         labels: integers ``(N,)``, written as ``labels``.
-        metadata: words; in ``.npz`` the array ``metadata`` holds them as JSON.
+        metadata: strings by name; in ``.npz`` the array ``metadata`` contains them as JSON.
         extra: further arrays by name.
 
     Raises:
-        ShapeError: a shape or dtype is another.
-        FileError: another suffix, a name taken twice, or it cannot be written.
+        ShapeError: an array has another shape or dtype.
+        FileError: the suffix is another, a name is used twice, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".safetensors"):
@@ -166,5 +166,5 @@ def write_images(
         if suffix == ".npz":
             np.savez_compressed(temporary, allow_pickle=False, metadata=np.array(json.dumps(words)), **arrays)
         else:
-            # safetensors writes the memory as it lies, so it must lie in order.
+            # safetensors writes the memory without regard to strides, so it must be contiguous.
             save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, words)

@@ -1,4 +1,4 @@
-"""Whether pixels are finite and in range."""
+"""The check that pixels are finite and in range."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def check_pixels(pixels: npt.NDArray[np.floating], what: str, low: float = 0.0, 
 
     Args:
         pixels: an array of any shape.
-        what: names it in the message, such as ``cat.png``.
-        low: the least value allowed.
-        high: the greatest value allowed.
+        what: name of the pixels in the message, such as ``cat.png``.
+        low: smallest value allowed.
+        high: largest value allowed.
 
     Raises:
-        ValueRangeError: with the least and greatest value found.
+        ValueRangeError: a pixel is not finite or outside; the message repeats the smallest and largest value.
     """
     if not pixels.size:
         raise ValueRangeError(f"{what} holds no pixels; its shape is {pixels.shape}")
-    least, greatest = float(pixels.min()), float(pixels.max())  # NaN shows in both, inf in one
+    least, greatest = float(pixels.min()), float(pixels.max())  # NaN propagates to both, infinity to one.
     if not np.isfinite(least) or not np.isfinite(greatest):
         bad = int(pixels.size - np.isfinite(pixels).sum())
         raise ValueRangeError(f"{what} holds {bad} pixels that are NaN or infinite; all must be finite")

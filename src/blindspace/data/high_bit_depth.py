@@ -1,4 +1,4 @@
-"""Pictures deeper than Pillow reads and writes them: 16-bit colour PNG by pypng, float TIFF by tifffile."""
+"""Pictures of more bits than Pillow reads and writes: 16-bit colour PNG by pypng, float TIFF by tifffile."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ EXTRA = "formats"
 PNG = b"\x89PNG\r\n\x1a\n"
 TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _BITS, _COLOURS, _FORMAT = 258, 262, 339
-"""Tags of a TIFF: bits a value, colour space, kind of number."""
+"""Tags of a TIFF: bits per value, colour space and number format."""
 
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, RuntimeError,
            TypeError, ValueError, EOFError, struct.error, zlib.error)  # fmt: skip
-"""What the readers raise for damaged files."""
+"""Exceptions that the readers raise for damaged files."""
 
 
-def is_deep_png(content: bytes) -> bool:
-    """Whether this is a PNG of 16 bits in colour, or in grey with transparency, of which Pillow keeps 8."""
+def is_16_bit_png(content: bytes) -> bool:
+    """Whether this is a 16-bit PNG in colour or in grey with transparency, of which Pillow keeps 8 bits."""
     return content[:8] == PNG and len(content) > 25 and content[24] == 16 and content[25] in (2, 4, 6)
 
 
 def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
-    """A 16-bit PNG, ``(C, H, W)`` in [0, 1] without its transparency; None, with a warning, where pypng is missing.
+    """A 16-bit PNG, ``(C, H, W)`` in [0, 1] without transparency; None, with a warning, if pypng is not installed.
 
     Args:
-        content: of the file, which Pillow could decode.
-        name: for messages.
+        content: bytes of a file that Pillow could decode.
+        name: name of the file in messages.
 
     Raises:
-        FileError: it is damaged.
+        FileError: the file is damaged.
     """
     try:
         png = library("png", EXTRA, "16-bit colour")
@@ -58,18 +58,18 @@ def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
 
 
 def needs_tifffile(content: bytes) -> bool:
-    """Whether this is a TIFF whose depth Pillow loses or that it cannot open: floats or 16 bits in colour, float64."""
+    """Whether Pillow cannot read this TIFF, or not at full depth: floats or 16 bits in colour, float64."""
     if content[:4] not in TIFF:
         return False
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage, which is said later
+            warnings.simplefilter("ignore")  # Damage is reported later.
             image = Image.open(BytesIO(content), formats=("TIFF",))
         with image:
             tags: Any = image.tag_v2  # type: ignore[attr-defined]
             return len(tags.get(_BITS, ())) > 1 and max(tags[_BITS]) > 8 and tags.get(_COLOURS) in (1, 2)
     except UnidentifiedImageError:
-        # Damaged, or of a kind unknown to Pillow; tifffile knows more, and says more.
+        # Damaged, or of a kind unknown to Pillow; tifffile knows more kinds and has clearer errors.
         return True
     except (Image.DecompressionBombError, SyntaxError, *_DAMAGE):
         return False
@@ -79,13 +79,13 @@ def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
     """The first page of a TIFF, ``(C, H, W)`` in [0, 1], C being 1 or 3.
 
     Raises:
-        FileError: it is damaged, too large, no picture, or holds numbers of unknown range.
+        FileError: the file is damaged, too large, not a picture, or holds numbers of unknown range.
         MissingExtraError: tifffile is not installed.
     """
     tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of floats or of 16-bit colours,")
     logger = logging.getLogger("tifffile")
     level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # it writes of damaged files to the screen
+    logger.setLevel(logging.CRITICAL + 1)  # It logs damaged files to the screen.
     try:
         with tifffile.TiffFile(BytesIO(content)) as file:
             page = file.pages[0]
@@ -100,7 +100,7 @@ def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
     if values.ndim == 2:
         values = values[:, :, None]
     elif values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4):
-        values = values.transpose(1, 2, 0)  # one plane a colour
+        values = values.transpose(1, 2, 0)  # one plane per colour
     if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or not values.size:
         raise FileError(f"{name} holds an array of shape {values.shape}; needed is a picture of 1 or 3 channels")
     values = values[:, :, : 3 if values.shape[2] > 2 else 1].transpose(2, 0, 1)
@@ -116,7 +116,7 @@ def check_floats(values: npt.NDArray[np.floating], name: str) -> None:
     """Refuse floats outside [0, 1].
 
     Raises:
-        FileError: with the least and the greatest.
+        FileError: a value is outside; the message repeats the minimum and maximum.
     """
     least, greatest = float(values.min()), float(values.max())
     if not (least >= 0 and greatest <= 1):
@@ -140,7 +140,7 @@ def write_png(pixels: npt.NDArray[np.float64]) -> bytes:
 
 
 def write_tiff(pixels: npt.NDArray[np.floating]) -> bytes:
-    """A TIFF of ``(1 or 3, H, W)`` floats as they are: float32 as float32, all others as float64.
+    """A TIFF of ``(1 or 3, H, W)`` floats without rounding: float32 as float32, all others as float64.
 
     Raises:
         MissingExtraError: tifffile is not installed.
@@ -154,7 +154,7 @@ def write_tiff(pixels: npt.NDArray[np.floating]) -> bytes:
 
 
 def _check_size(page: Any, size: int, name: str) -> None:
-    """Refuse a header that promises more than Pillow would open, or than the file can hold."""
+    """Refuse a header that claims more pixels than Pillow would open, or than the file can contain."""
     pixels = int(page.imagewidth) * int(page.imagelength)
     if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
         raise FileError(f"{name} has too many pixels to be opened safely ({pixels})")

@@ -1,4 +1,4 @@
-"""Picture files, read and written through Pillow, whole or not at all; what it cannot read in full, see `deep`."""
+"""Picture files, read and written through Pillow; ``high_bit_depth`` serves what Pillow cannot read in full."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import FileError, ShapeError
 from ..files import writing
-from . import deep
-from .ranges import check_pixels
+from . import high_bit_depth
+from .pixel_range import check_pixels
 
 PICTURES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 
 
 def open_picture(path: Path | BinaryIO, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
-    """Open a picture and decode all of it (of an animation the first frame).
+    """Open a picture and decode it completely; of an animation the first frame.
 
     Args:
-        path: a file, or an open stream, which errors name by its ``str``.
-        formats: Pillow's names of those to accept.
+        path: a file, or an open stream, whose ``str`` is its name in messages.
+        formats: Pillow's names of the formats to accept.
 
     Raises:
-        FileError: it is missing, truncated, too large for Pillow's limit, or none of ``formats``.
+        FileError: the file is missing, truncated, larger than Pillow's limit, or none of ``formats``.
     """
     try:
         with Image.open(path, formats=formats) as image:
-            image.load()  # else a truncated file would show only later
+            image.load()  # Otherwise a truncated file would be noticed only later.
             return image
     except UnidentifiedImageError as error:
         raise FileError(f"{path} is not a {', '.join(formats)} image") from error
@@ -42,24 +42,23 @@ def open_picture(path: Path | BinaryIO, formats: tuple[str, ...] = _FORMATS) -> 
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
     except (SyntaxError, ValueError, struct.error, zlib.error, IndexError, TypeError, EOFError) as error:
-        # What Pillow's decoders raise for damaged files.
+        # Exceptions of Pillow's decoders for damaged files.
         raise FileError(f"{path} is damaged ({error})") from error
 
 
 def read_picture(path: Path | BinaryIO) -> npt.NDArray[np.float64]:
-    """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is made RGB.
+    """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is converted to RGB.
 
-    Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow gives
-    8 bits, with a warning), as does 16-bit greyscale TIFF. Float TIFF is read where its values lie in [0, 1]; in
-    colour or float64 with that extra alone. The pixels stand as they are stored: a camera's orientation mark is not
-    applied.
+    Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow reads
+    8 bits, with a warning), as does 16-bit greyscale TIFF. Float TIFF is read if its values lie in [0, 1]; in colour or
+    float64 only with that extra. The pixels are returned as stored: a camera's orientation tag is not applied.
 
     Args:
-        path: a file, or an open stream, which errors name by its ``str``.
+        path: a file, or an open stream, whose ``str`` is its name in messages.
 
     Raises:
-        FileError: as `open_picture`, or the pixels are floats outside [0, 1] or 32-bit integers, whose range is not
-            known.
+        FileError: as for ``open_picture``, or the pixels are floats outside [0, 1] or 32-bit integers, whose range is
+            unknown.
         MissingExtraError: Pillow cannot read this TIFF, and tifffile is not installed.
     """
     try:
@@ -70,18 +69,18 @@ def read_picture(path: Path | BinaryIO) -> npt.NDArray[np.float64]:
 
 
 def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
-    """The picture in the bytes of a file, as `read_picture`; ``name`` is what errors call it."""
-    if deep.needs_tifffile(content):
-        return deep.read_tiff(content, name)
+    """The picture in the bytes of a file, as ``read_picture`` returns it; messages call it ``name``."""
+    if high_bit_depth.needs_tifffile(content):
+        return high_bit_depth.read_tiff(content, name)
     image = open_picture(_Named(content, name))
-    if deep.is_deep_png(content):
-        whole = deep.read_png(content, name)
+    if high_bit_depth.is_16_bit_png(content):
+        whole = high_bit_depth.read_png(content, name)
         if whole is not None:
             return whole
     if image.mode.startswith("I") or image.mode == "F":
         pixels = np.asarray(image).astype(np.float64)
         if image.mode == "F":
-            deep.check_floats(pixels, name)
+            high_bit_depth.check_floats(pixels, name)
             return pixels[None]
         if pixels.min() < 0 or pixels.max() > 65535:
             raise FileError(f"{name} holds {image.mode} pixels of unknown range; save them in [0, 1] as .npz")
@@ -89,12 +88,12 @@ def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
     if image.mode in ("1", "L", "LA", "La"):
         return np.asarray(image.convert("L"), np.float64)[None] / 255
     if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # straight to RGB, Pillow warns of the transparency it loses
+        image = image.convert("RGBA")  # Converted directly to RGB, Pillow warns of lost transparency.
     return np.asarray(image.convert("RGB"), np.float64).transpose(2, 0, 1) / 255
 
 
 class _Named(BytesIO):
-    """Bytes that errors can name."""
+    """Bytes with a name for messages."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -112,18 +111,18 @@ def png(pixels: npt.NDArray[np.floating]) -> bytes:
 
 
 def as_bytes(pixels: npt.NDArray[np.floating]) -> Image.Image:
-    """A picture of eight bits a value, from ``(1 or 3, H, W)`` pixels in [0, 1]."""
+    """A picture of eight bits per value, from ``(1 or 3, H, W)`` pixels in [0, 1]."""
     whole = np.rint(pixels.astype(np.float64) * 255).astype(np.uint8)
     return Image.fromarray(whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0)))
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
-    """Write ``(C, H, W)`` pixels in [0, 1], C being 1 or 3, as an 8-bit PNG: a preview, as it rounds.
+    """Write ``(1 or 3, H, W)`` pixels in [0, 1] as an 8-bit PNG, which rounds them: a preview.
 
     Raises:
-        ShapeError: another shape.
+        ShapeError: the pixels have another shape.
         ValueRangeError: a pixel is not finite or outside [0, 1].
-        FileError: it cannot be written, or ``path`` does not end in ``.png``.
+        FileError: the file cannot be written, or ``path`` does not end in ``.png``.
     """
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
         raise ShapeError(f"cannot write an image of shape {pixels.shape} to {path}; needed is (1 or 3, H, W)")

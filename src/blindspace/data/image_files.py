@@ -1,4 +1,4 @@
-"""Reads what users hand in as images: pictures, arrays, and folders of pictures."""
+"""Reading of images from picture files, array files and folders of pictures."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from .arrays import ARRAYS, read_array, read_names, write_images
-from .pictures import PICTURES, read_picture, write_png
-from .ranges import check_pixels
+from .array_files import ARRAYS, read_array, read_names, write_images
+from .picture_files import PICTURES, read_picture, write_png
 
-__all__ = ["NamedImage", "check_pixels", "read_image", "read_images", "write_images", "write_png"]
+__all__ = ["NamedImage", "read_image", "read_images", "write_images", "write_png"]
 
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")
 
 
 @dataclass(frozen=True, eq=False)
 class NamedImage:
-    """One image and the name it goes by.
+    """One image and its name.
 
     Attributes:
-        name: the file's name without its suffix; no two of one `read_images` are alike.
+        name: name of the file without its suffix, unique among the images of one ``read_images``.
         pixels: float64 ``(C, H, W)``.
     """
 
@@ -39,10 +38,10 @@ def read_image(path: Path) -> npt.NDArray[np.float64]:
         path: a picture (PNG, JPEG, BMP, WebP, TIFF, GIF), or an array file with a single image.
 
     Returns:
-        float64 ``(C, H, W)``: of pictures and uint8 arrays in [0, 1], of float arrays as they are.
+        float64 ``(C, H, W)``; pictures and uint8 arrays are in [0, 1], float arrays are unchanged.
 
     Raises:
-        FileError: it is missing, damaged, no image, a pickle, or holds several images.
+        FileError: the file is missing, damaged, not an image, a pickle, or contains several images.
     """
     images = [pixels for _, pixels in _read(Path(path))]
     if len(images) != 1:
@@ -57,11 +56,11 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
         paths: pictures and array files; a folder stands for the pictures directly in it, sorted by name.
 
     Returns:
-        The images. N images of one array file are called as the file says, or ``stem-0000`` and so on; a name that is
-        taken gets ``-2`` or the next free number behind it.
+        The images. The N images of an array file have the names stored in it, or ``stem-0000`` and so on; a name that
+        is taken already gets ``-2`` or the next free number appended.
 
     Raises:
-        FileError: as `read_image`, or a folder has no picture.
+        FileError: as for ``read_image``, or a folder contains no picture.
     """
     found: list[NamedImage] = []
     taken: set[str] = set()
@@ -78,12 +77,12 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
 
 def _pictures_in(folder: Path) -> list[Path]:
     try:
-        # Hidden files are leftovers of some program, whatever their suffix.
+        # Hidden files are leftovers of other programs, whatever their suffix.
         names = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != "."]
     except OSError as error:
         raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     if not names:
-        raise FileError(f"the folder {folder} has no picture in it; looked for {' '.join(PICTURES)}")
+        raise FileError(f"the folder {folder} contains no picture; looked for {' '.join(PICTURES)}")
     return sorted(names)
 
 
