@@ -1,4 +1,4 @@
-"""The registry of affine modules that every test of floors 1 to 3 runs over, with seeded weights."""
+"""The registry of affine modules with seeded weights that the tests of maps, solvers and subspaces run over."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Case:
     """One module at one input shape.
 
     Attributes:
-        id: name of the case.
-        build: makes the module, from torch's global generator.
-        in_shape: of one input.
-        dim: dimension of its nullspace where reasoning gives it; None where only the oracle can.
-        kind: of the certificate where reasoning gives it.
-        solver: name of the solver that must serve it; None for any.
+        id: Name of the case.
+        build: Function that makes the module, with weights from torch's global generator.
+        in_shape: Shape of one input.
+        dim: Dimension of the nullspace if it follows from theory; None if only the oracle can compute it.
+        kind: Kind of the certificate if it follows from theory.
+        solver: Name of the solver that must serve the module; None for any.
     """
 
     id: str
@@ -39,7 +39,7 @@ class Case:
     solver: str | None = None
 
     def make(self) -> tuple[nn.Module, Shape]:
-        """The module in eval, the same weights on every call, with the input shape."""
+        """The module in eval mode, with the same weights on every call, and the input shape."""
         with torch.random.fork_rng():
             torch.manual_seed(crc32(self.id.encode()))
             module = self.build().eval()
@@ -47,7 +47,7 @@ class Case:
 
 
 def weighted(module: Any, weight: Tensor) -> nn.Module:
-    """The module with another weight in place of its random one."""
+    """The module with its random weight replaced."""
     assert module.weight.shape == weight.shape
     module.weight = nn.Parameter(weight.to(module.weight.dtype))
     built: nn.Module = module
@@ -63,7 +63,7 @@ def kernels_kept(module: Any, change: Callable[[Tensor], None]) -> nn.Module:
 
 
 def gabors(count: int, size: int) -> Tensor:
-    """Smooth, oriented, strongly correlated RGB kernels, as a trained stem has, ``(count, 3, size, size)``."""
+    """Smooth, oriented, strongly correlated RGB kernels, like those of a trained stem, ``(count, 3, size, size)``."""
     at = torch.linspace(-1, 1, size)
     y, x = torch.meshgrid(at, at, indexing="ij")
     kernels = []
@@ -76,17 +76,17 @@ def gabors(count: int, size: int) -> Tensor:
 
 
 def luminance(count: int, size: int) -> Tensor:
-    """Kernels that weigh the colours alike, ``(count, 3, size, size)``; by powers of two, so no rounding."""
+    """Kernels that weigh the three colours by fixed powers of two, ``(count, 3, size, size)``, hence without rounding."""
     return torch.randn(count, 1, size, size) * torch.tensor([0.25, 0.5, 0.125])[:, None, None]
 
 
 def whole_numbers(rows: int, columns: int, rank: int) -> Tensor:
-    """A matrix of that rank exactly: a product of small integers."""
+    """A matrix of exactly that rank: a product of matrices of small integers."""
     return torch.randint(-4, 5, (rows, rank)).float() @ torch.randint(-4, 5, (rank, columns)).float()
 
 
 def falling(rows: int, columns: int, last: float) -> Tensor:
-    """A matrix whose singular values fall from 1 to ``last`` by equal factors."""
+    """A matrix whose singular values fall geometrically from 1 to ``last``."""
     left = torch.linalg.qr(torch.randn(rows, rows, dtype=torch.float64)).Q
     right = torch.linalg.qr(torch.randn(columns, rows, dtype=torch.float64)).Q
     sigma = last ** (torch.arange(rows, dtype=torch.float64) / (rows - 1))
@@ -95,7 +95,7 @@ def falling(rows: int, columns: int, last: float) -> Tensor:
 
 
 def normed(module: Any) -> nn.Module:
-    """A batch norm with statistics and weights as after training; the second channel's gamma is 0."""
+    """A batch norm with statistics and weights as after training; the gamma of the second channel is 0."""
     with torch.no_grad():
         module.running_mean.normal_()
         module.running_var.uniform_(0.2, 3)
@@ -107,7 +107,7 @@ def normed(module: Any) -> nn.Module:
 
 
 def alive(module: Any) -> nn.Module:
-    """A batch norm as after training, no gamma 0."""
+    """A batch norm as after training, with all gammas nonzero."""
     with torch.no_grad():
         module.running_mean.normal_()
         module.running_var.uniform_(0.2, 3)
@@ -117,28 +117,28 @@ def alive(module: Any) -> nn.Module:
 
 
 def unread(weight: Tensor) -> None:
-    """Every third input feature is read by nothing."""
+    """Set every third column to 0."""
     weight[:, ::3] = 0
 
 
-def all_dead(weight: Tensor) -> None:
-    """No kernel is left."""
+def all_zero(weight: Tensor) -> None:
+    """Set all kernels to 0."""
     weight.zero_()
 
 
-def some_dead(weight: Tensor) -> None:
-    """Every other kernel is dead."""
+def some_zero(weight: Tensor) -> None:
+    """Set every other kernel to 0."""
     weight[::2] = 0
 
 
 def duplicates(weight: Tensor) -> None:
-    """The second half of the kernels are the first, and twice the first."""
+    """Make the second half of the kernels twice the first half."""
     half = len(weight) // 2
     weight[half:] = weight[:half] * 2
 
 
 def box_blur() -> nn.Module:
-    """A 3×3 mean."""
+    """The mean over 3 × 3 pixels."""
     return weighted(nn.Conv2d(1, 1, 3, 1, 1), torch.full((1, 1, 3, 3), 1 / 9))
 
 
@@ -171,7 +171,7 @@ CONVOLUTIONS = [
     Case("conv2d-depthwise", lambda: nn.Conv2d(4, 4, 3, 2, 1, groups=4), (4, 11, 11), 4 * (121 - 36)),
     Case("conv2d-groups", lambda: nn.Conv2d(6, 4, 3, 1, 1, groups=2), (6, 8, 9)),
     Case("conv2d-overdetermined", lambda: nn.Conv2d(2, 5, 3, 1, 1), (2, 10, 10), 0, "exact"),
-    # Two kernels a, b: b∗(a∗x) − a∗(b∗x) = 0 ties 4 of the 32 outputs together.
+    # For two kernels a and b, b∗(a∗x) − a∗(b∗x) = 0 makes 4 of the 32 outputs depend on the others.
     Case("conv2d-tied", lambda: nn.Conv2d(1, 2, 3), (1, 6, 6), 8, "exact"),
     Case("conv2d-wide-padding", lambda: nn.Conv2d(2, 2, 3, 2, 4), (2, 7, 7)),
     Case("conv2d-1x1", lambda: nn.Conv2d(8, 3, 1), (8, 6, 7), 5 * 42, "exact", "patchwise"),
@@ -186,11 +186,11 @@ CONVOLUTIONS = [
         "conv2d-below-stride-dilated", lambda: nn.Conv2d(2, 3, 2, 4, 0, 3), (2, 13, 17), 442 - 36, "exact", "patchwise"
     ),
     Case("conv2d-patches-circular", lambda: nn.Conv2d(2, 3, 3, 3, 1, padding_mode="circular"), (2, 10, 10)),
-    Case("conv2d-all-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_dead), (3, 8, 8), 192, "exact"),
-    Case("conv2d-some-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), some_dead), (3, 10, 10), 250),
+    Case("conv2d-all-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_zero), (3, 8, 8), 192, "exact"),
+    Case("conv2d-some-dead", lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), some_zero), (3, 10, 10), 250),
     Case(
         "conv2d-patches-dead",
-        lambda: kernels_kept(nn.Conv2d(3, 6, 2, 2), some_dead),
+        lambda: kernels_kept(nn.Conv2d(3, 6, 2, 2), some_zero),
         (3, 8, 8),
         144,
         "exact",
@@ -238,7 +238,7 @@ POOLS = [
 RESIZES = [
     Case("resize-bilinear-down", lambda: nn.Upsample((5, 7), mode="bilinear"), (2, 12, 13), 242, "exact", "separable"),
     Case("resize-bilinear-up", lambda: nn.Upsample((11, 8), mode="bilinear"), (2, 7, 5), 0, "exact", "separable"),
-    # One axis grows and loses nothing, the other shrinks.
+    # One axis grows, which is injective, and the other shrinks.
     Case("resize-bicubic-both", lambda: nn.Upsample((14, 6), mode="bicubic"), (2, 9, 11), 90, "exact", "separable"),
     Case("resize-bicubic-factor", lambda: nn.Upsample(scale_factor=(0.6, 0.7), mode="bicubic"), (2, 11, 12)),
     Case("resize-bilinear-corners", lambda: nn.UpsamplingBilinear2d(scale_factor=2), (2, 5, 6), 0, "exact"),
@@ -249,7 +249,7 @@ RESIZES = [
     Case("resize-trilinear", lambda: nn.Upsample((3, 5, 2), mode="trilinear"), (1, 5, 4, 6), 96, "exact", "separable"),
     Case("resize-antialiased", lambda: Resize((5, 6)), (2, 13, 16), 416 - 60, "exact", "separable"),
     Case("resize-antialiased-bicubic", lambda: Resize((5, 9), "bicubic"), (2, 14, 11), 308 - 90, "exact", "separable"),
-    # All but a few rows and columns stay: the nullspace of an axis is the smaller.
+    # Along each axis the nullspace is smaller than the row space.
     Case("resize-slightly", lambda: Resize((13, 14)), (2, 15, 16), 480 - 364, "exact", "separable"),
     *(
         Case(

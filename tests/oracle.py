@@ -1,4 +1,4 @@
-"""Slow and obvious second implementations that everything is compared with."""
+"""Slow and simple second implementations, in extended precision, that everything is compared with."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Array = NDArray[np.float64]
 LongArray = NDArray[np.longdouble]
 
 STEPS = 3
-"""Corrections of the reference projection."""
+"""Number of refinement steps of the reference projection."""
 
 
 def matrix_of(module: nn.Module, in_shape: tuple[int, ...]) -> Array:
-    """The matrix of an affine module: columns module(eᵢ) − module(0), in float64, by torch alone; ``(m, n)``."""
+    """The matrix ``(m, n)`` of an affine module, with columns module(eᵢ) − module(0), in float64, by torch alone."""
     module = deepcopy(module).double()
     size = int(np.prod(in_shape))
     units = torch.eye(size, dtype=torch.float64).reshape(size, *in_shape)
@@ -32,13 +32,14 @@ def matrix_of(module: nn.Module, in_shape: tuple[int, ...]) -> Array:
 
 
 class Reference:
-    """The projection onto a matrix's nullspace, far closer than float64 alone comes.
+    """The projection onto the nullspace of a matrix, far more accurate than float64.
 
-    Every correction is Aᵀ z, hence in the row space whatever the errors of the SVD, and is worked out from a residual
-    A p in long double. What is left falls by cond(A)·ε a step.
+    Known as iterative refinement in extended precision (Björck 1967, for least squares). Every correction is Aᵀ z,
+    hence in the row space whatever the errors of the SVD, and follows from a residual A p in long double. The error
+    falls by the factor cond(A)·ε per step.
 
     Args:
-        matrix: A, ``(m, n)``; rank by the usual tolerance max(m, n)·ε·σ_max.
+        matrix: the matrix A, ``(m, n)``; its rank counts the singular values above max(m, n)·ε·σ_max.
     """
 
     def __init__(self, matrix: Array) -> None:
@@ -52,11 +53,11 @@ class Reference:
         self.matrix: LongArray = matrix.astype(np.longdouble)
 
     def residual(self, vectors: LongArray | Array) -> LongArray:
-        """A v of rows ``(B, n)`` in long double."""
+        """The products A v of rows ``(B, n)`` in long double."""
         return vectors.astype(np.longdouble) @ self.matrix.T
 
     def project(self, vectors: Array) -> LongArray:
-        """P v of rows ``(B, n)``."""
+        """The projections P v of rows ``(B, n)``."""
         p: LongArray = vectors.astype(np.longdouble)
         for _ in range(STEPS + 1):
             rest = self.residual(p).astype(np.float64)
@@ -66,16 +67,16 @@ class Reference:
 
 
 def reference_projection(matrix: Array, vectors: Array) -> LongArray:
-    """P v of rows ``(B, n)``, P the projector onto the nullspace of the matrix."""
+    """The projections P v of rows ``(B, n)`` onto the nullspace of the matrix."""
     return Reference(matrix).project(vectors)
 
 
 def null_projector(matrix: Array) -> Array:
-    """The projector onto the nullspace of a matrix as a matrix, ``(n, n)``."""
+    """The projector onto the nullspace of a matrix, ``(n, n)``."""
     return reference_projection(matrix, np.eye(matrix.shape[1])).astype(np.float64)
 
 
 @cache
 def reference(case: Case) -> Reference:
-    """The oracle of one case, worked out once."""
+    """The reference of one case, computed once."""
     return Reference(matrix_of(*case.make()))

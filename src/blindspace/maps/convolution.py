@@ -1,4 +1,4 @@
-"""Convolutions in one, two and three dimensions, with every option torch has."""
+"""Convolutions in one, two and three dimensions, with every option of torch's."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Convolution(LinearMap):
     """Cross-correlation with kernels, as torch's ``conv1d``, ``conv2d`` and ``conv3d``.
 
     Args:
-        weight: kernels ``(C_out, C_in / groups, *kernel)``; kept in float64.
-        in_shape: ``(C_in, *spatial)``.
-        stride: one number an axis.
-        padding: (before, after) an axis.
-        dilation: one number an axis.
-        groups: channels are read in so many separate groups.
-        mode: what stands outside the image, one of ``padding.PADDING_MODES``.
+        weight: Kernels ``(C_out, C_in / groups, *kernel)``; kept in float64.
+        in_shape: Shape of one input, ``(C_in, *spatial)``.
+        stride: Distance between two positions of the kernel in pixels, one number per axis.
+        padding: Pixels added (before, after) each axis; negative numbers crop.
+        dilation: Distance between two taps of the kernel in pixels, one number per axis.
+        groups: Number of separate groups of channels.
+        mode: Values outside the image, one of ``padding.PADDING_MODES``.
 
     Raises:
-        ShapeError: channels, groups or axes do not fit, or the kernel is larger than the padded image.
+        ShapeError: Channels, groups or axes do not fit, or the kernel is larger than the padded image.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Convolution(LinearMap):
         self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
         self.groups = groups
         self.mode = mode
-        # What torch's convolution pads by itself needs no copy of the image.
+        # Symmetric zero padding is done by torch's convolution itself, without a copy of the image.
         self._native = mode == "zeros" and all(before == after >= 0 for before, after in self.padding)
         self._pad = Padding(in_shape, self.padding, mode)
         padded = self._pad.out_shape[1:]
@@ -70,7 +70,7 @@ class Convolution(LinearMap):
             raise ShapeError(f"a kernel reaching over {tuple(reach)} pixels does not fit a padded image of {padded}")
         out = [(p - r) // s + 1 for p, r, s in zip(padded, reach, self.stride, strict=True)]
         super().__init__(in_shape, (weight.shape[0], *out))
-        # Pixels at the far end that no kernel position reaches.
+        # Number of pixels at the end of each axis that no position of the kernel reaches.
         self._unread = tuple((p - r) % s for p, r, s in zip(padded, reach, self.stride, strict=True))
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -90,11 +90,7 @@ class Convolution(LinearMap):
 
     @cached_property
     def reads(self) -> list[Tensor]:
-        """For each axis, the input position read by kernel tap t at output position o; −1 for none; ``(out, kernel)``.
-
-        Raises:
-            Nothing.
-        """
+        """For each axis a table ``(out, kernel)`` of the position that each tap reads at each output, −1 for 0."""
         tables = []
         for axis, (k, s, d) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
             at = s * torch.arange(self.out_shape[axis + 1])[:, None] + d * torch.arange(k)
@@ -102,10 +98,10 @@ class Convolution(LinearMap):
         return tables
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
-        """Appendix E: one row an output value, holding the kernel at the pixels of its receptive field."""
+        """The matrix of appendix E: each row holds a kernel at the pixels of the receptive field of an output."""
         axes = len(self.kernel)
         c_out, c_in = self.weight.shape[:2]
-        # Position in the image, for (out_1…out_d, tap_1…tap_d); −1 where any axis reads outside.
+        # Flat position in the image for each (out_1…out_d, tap_1…tap_d), and whether all axes read inside the image.
         position = np.zeros((1,) * (2 * axes), dtype=np.int64)
         inside = np.ones((1,) * (2 * axes), dtype=bool)
         for axis, table in enumerate(self.reads):

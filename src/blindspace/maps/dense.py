@@ -1,4 +1,4 @@
-"""A matrix applied to the last axis: fully-connected layers, over any leading shape (tokens, time steps)."""
+"""A matrix applied along the last axis: fully connected layers, over any leading shape (tokens, time steps)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .linear_map import LinearMap, Shape
 
 
 class Dense(LinearMap):
-    """y = W x on the last axis.
+    """The product y = W x along the last axis.
 
     Args:
-        matrix: ``(out_features, in_features)``; kept in float64.
-        leading: shape before the last axis, ``()`` for plain vectors.
+        matrix: the matrix W, ``(out_features, in_features)``; kept in float64.
+        leading: Shape of the axes before the last one, ``()`` for plain vectors.
 
     Raises:
-        ShapeError: the matrix does not have two axes.
+        ShapeError: The matrix does not have two axes.
     """
 
     def __init__(self, matrix: Tensor, leading: Shape = ()) -> None:

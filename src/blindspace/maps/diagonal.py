@@ -12,14 +12,14 @@ from .linear_map import LinearMap, Shape
 
 
 class Diagonal(LinearMap):
-    """y = w ⊙ x with a weight that broadcasts over the shape.
+    """The element-wise product y = w ⊙ x, with a weight that is broadcast to the shape.
 
     Args:
-        weight: broadcastable to ``shape``, such as ``(C, 1, 1)``; kept in float64.
-        shape: of one input and output.
+        weight: Tensor that can be broadcast to ``shape``, such as ``(C, 1, 1)``; kept in float64.
+        shape: Shape of one input and of one output.
 
     Raises:
-        ShapeError: the weight does not broadcast to the shape.
+        ShapeError: The weight cannot be broadcast to the shape.
     """
 
     def __init__(self, weight: Tensor, shape: Shape) -> None:

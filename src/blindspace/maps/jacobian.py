@@ -1,4 +1,4 @@
-"""The derivative of a function at a point, forward and adjoint by automatic differentiation."""
+"""The derivative of a function at a point, its products by forward and reverse automatic differentiation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .linear_map import LinearMap, Shape
 
 
 class Jacobian(LinearMap):
-    """``δ ↦ J(x) δ``. Of an affine function it is the linear part, whatever the point.
+    """The Jacobian ``δ ↦ J(x) δ`` at a point x. For an affine function it is the linear part, at every point.
 
     Args:
-        function: of one input ``in_shape`` to one output, made of torch's differentiable operations; no batch.
-        in_shape: of its input.
-        at: the point, of that shape; zero if None.
-        name: of the function, for messages.
+        function: Function of one input, without a batch axis, made of torch's differentiable operations.
+        in_shape: Shape of the input of the function.
+        at: the point x, of that shape; zero if None.
+        name: Name of the function, for messages.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One small matrix for each axis, A = M₁ ⊗ M₂ ⊗ …: pooling, resizing."""
+"""Kronecker products A = M₁ ⊗ M₂ ⊗ …, one small matrix per axis: pooling, resizing."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .banded import Banded
 from .linear_map import LinearMap, Shape
 
 ACROSS = 2.0
-"""A product along the last axis runs across memory and takes about twice as long as along another (measured)."""
+"""Time of a product along the last axis, which is strided in memory, over that along another axis, as measured."""
 
 
 class Kronecker(LinearMap):
-    """Matrices applied along the last axes, one an axis; the axes before them are left alone.
+    """Matrices applied along the last axes, one per axis; the axes before them are batch axes, such as channels.
 
     Args:
-        matrices: ``(out_i, in_i)`` for each of the last axes, first axis first; kept in float64.
-        in_shape: of one input.
+        matrices: Matrices ``(out_i, in_i)``, one for each of the last axes, in the order of the axes; kept in float64.
+        in_shape: Shape of one input.
 
     Raises:
-        ShapeError: a matrix does not fit its axis.
+        ShapeError: A matrix does not fit its axis.
     """
 
     def __init__(self, matrices: Sequence[Tensor], in_shape: Shape) -> None:
@@ -39,7 +39,7 @@ class Kronecker(LinearMap):
 
     @property
     def leading(self) -> int:
-        """How many values the axes that are left alone hold: A is the product of the matrices, so many times over."""
+        """Number of values of the axes without a matrix: A is block-diagonal with this many blocks M₁ ⊗ M₂ ⊗ …."""
         return prod(self.in_shape[: self.axes.start])
 
     def _forward(self, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Kronecker(LinearMap):
         return self._add_adjoint(None, y)
 
     def _add_adjoint(self, x: Tensor | None, y: Tensor) -> Tensor:
-        """x + Aᵀ y, the sum taken while the last product is written; Aᵀ y where x is None."""
+        """The sum x + Aᵀ y, fused into the last product; Aᵀ y if x is None."""
         *others, last = reversed(self._order)
         for axis in others:
             y = self._transposes[axis].along(y, axis + 1)
@@ -59,7 +59,7 @@ class Kronecker(LinearMap):
 
     @cached_property
     def _order(self) -> list[int]:
-        """The axes, the one first that shrinks the data most: what follows has less to do."""
+        """The axes in the order of their products: the one that shrinks the data most comes first."""
 
         def growth(axis: int) -> float:
             return self.out_shape[axis] / self.in_shape[axis] * (ACROSS if axis == self.axes[-1] else 1)

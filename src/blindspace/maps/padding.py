@@ -1,4 +1,4 @@
-"""Padding and cropping: along each spatial axis every output position reads one input position, or none."""
+"""Padding and cropping: along each spatial axis, every output position reads one input position, or 0."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from .linear_map import LinearMap, Shape
 _NUMPY_MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 
 PADDING_MODES = ("zeros", *_NUMPY_MODES)
-"""torch's names of what stands outside an image."""
+"""torch's names of the ways to continue an image beyond its border."""
 
 
 def read_positions(size: int, before: int, after: int, mode: str = "zeros") -> Tensor:
-    """The input position that each position of a padded axis reads, −1 for none; int64 ``(before + size + after,)``.
+    """The input position that each position of a padded axis reads, −1 for 0; int64 ``(before + size + after,)``.
 
     Args:
-        size: of the axis, in pixels.
-        before: pixels added in front; negative crops.
-        after: pixels added behind; negative crops.
-        mode: one of ``PADDING_MODES``.
+        size: Size of the axis in pixels.
+        before: Number of pixels added in front; a negative number crops.
+        after: Number of pixels added behind; a negative number crops.
+        mode: One of ``PADDING_MODES``.
 
     Raises:
-        ShapeError: nothing would be left, or the mode needs more pixels than there are.
-        UnknownNameError: no such mode.
+        ShapeError: No pixel would be left, or the mode needs more pixels than there are.
+        UnknownNameError: There is no such mode.
     """
     if size + before + after < 1:
         raise ShapeError(f"cropping {-before} and {-after} pixels leaves nothing of an axis of {size}")
@@ -49,15 +49,16 @@ def read_positions(size: int, before: int, after: int, mode: str = "zeros") -> T
 
 
 class Padding(LinearMap):
-    """Padding (or, by negative numbers, cropping) of the last axes of ``(C, *spatial)``.
+    """Padding or, by negative amounts, cropping of the last axes of ``(C, *spatial)``.
 
     Args:
-        in_shape: ``(C, *spatial)`` or any shape with at least as many axes as ``amounts``.
-        amounts: (before, after) for each of the last axes, first axis first.
-        mode: one of ``PADDING_MODES``.
+        in_shape: Shape of one input, ``(C, *spatial)`` or any other with more axes than ``amounts``.
+        amounts: Numbers of pixels (before, after) for each of the last axes, in the order of the axes.
+        mode: One of ``PADDING_MODES``.
 
     Raises:
-        ShapeError: nothing would be left of an axis, or it is too short for the mode.
+        ShapeError: No pixel would be left of an axis, or it is too short for the mode.
+        UnknownNameError: There is no such mode.
     """
 
     def __init__(self, in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> None:
@@ -93,7 +94,7 @@ class Padding(LinearMap):
 
 
 def _gather(x: Tensor, axis: int, read: Tensor) -> Tensor:
-    """Along ``axis``, position i of the result is position ``read[i]`` of x, or 0 where that is negative."""
+    """x with position ``read[i]`` along ``axis`` moved to position i, and 0 where ``read[i]`` is negative."""
     y = x.index_select(axis, read.clamp(min=0))
     outside = read < 0
     if outside.any():

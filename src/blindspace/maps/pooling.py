@@ -1,4 +1,4 @@
-"""Average pooling. Its weights are a product over the axes, so it is separable."""
+"""Average pooling, as a Kronecker product: its weights are products over the axes."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ class AveragePooling(Kronecker):
 
 
 class AdaptiveAveragePooling(Kronecker):
-    """torch's ``AdaptiveAvgPool1d``, ``…2d`` and ``…3d``.
+    """Average pooling to a given size as torch's ``AdaptiveAvgPool1d``, ``…2d`` and ``…3d`` do it.
 
     Args:
-        in_shape: ``(C, *spatial)``.
-        out: sizes wanted; None keeps an axis as it is.
+        in_shape: Shape of one input, ``(C, *spatial)``.
+        out: Sizes of the output, one per axis; None leaves an axis as it is.
     """
 
     def __init__(self, in_shape: Shape, out: Sequence[int | None]) -> None:

@@ -1,4 +1,4 @@
-"""Resizing of images, as torch and as Pillow do it: both are separable, one matrix an axis."""
+"""Resizing of images as torch and as Pillow do it, as a Kronecker product with one matrix per axis."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ TORCH_AXES = {
     "bicubic": 2,
     "trilinear": 3,
 }
-"""torch's modes, with the number of axes each is for; None for any."""
+"""torch's modes and the number of axes that each resizes; None for any number."""
 
 UNITS = 512
-"""Unit vectors that torch resizes at a time."""
+"""Number of unit vectors that torch resizes at a time."""
 
 Array = np.ndarray
-Filter = Callable[[Array], Array]
+Kernel = Callable[[Array], Array]
 
 
 class Resize(Kronecker):
-    """``torch.nn.functional.interpolate`` or Pillow's ``Image.resize``.
+    """The resize of ``torch.nn.functional.interpolate`` or of Pillow's ``Image.resize``.
 
-    The torch convention's matrices are torch's own answers to unit vectors in float64; for float32 images torch rounds
-    the positions, and so the weights, to float32. Pillow's are its algorithm in float64, as it runs it on images of
-    mode F; on eight-bit images it rounds the result besides.
+    The matrices of the torch convention are torch's images of unit vectors in float64; for float32 images torch rounds
+    the positions, hence the weights, to float32. Those of Pillow follow its algorithm in float64, as it runs on images
+    of mode F; for eight-bit images Pillow also rounds the result.
 
     Args:
-        in_shape: ``(C, *spatial)`` or any shape with at least as many axes as ``size``.
-        size: of the last axes, wanted.
-        mode: one of ``TORCH_AXES``, or of ``PIL_FILTERS``.
-        antialias: torch's: the filter is widened where the image shrinks. Pillow always does so.
+        in_shape: Shape of one input, ``(C, *spatial)`` or any other with at least as many axes as ``size``.
+        size: Sizes of the last axes of the output, in pixels.
+        mode: One of ``TORCH_AXES`` or of ``PIL_FILTERS``, by the convention.
+        antialias: Whether torch widens the filter where the image shrinks; Pillow always does.
         convention: "torch" or "pil".
-        align_corners: torch's: the outermost pixels of both images lie on one another.
-        scale: torch's scale factors, where positions are worked out from them and not from the sizes
-            (``nn.Upsample(scale_factor=…)``).
+        align_corners: Whether torch aligns the centres of the corner pixels of both images.
+        scale: Scale factors, one per axis, from which torch computes positions (``nn.Upsample(scale_factor=…)``); if
+            None, it computes them from the sizes.
 
     Raises:
-        UnknownNameError: no such mode or convention.
-        ShapeError: the mode is for another number of axes, or the sizes are not those that the scale gives.
-        UnsupportedLayerError: torch does not have this mode with these options.
+        UnknownNameError: There is no such mode or convention.
+        ShapeError: The mode resizes another number of axes, or the sizes do not follow from the scale factors.
+        UnsupportedLayerError: torch does not offer this mode with these options.
     """
 
     def __init__(
@@ -96,15 +96,24 @@ def torch_matrix(
     align_corners: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """What torch does along one of so many axes, ``(out, size)``: its answers to unit vectors.
+    """The matrix ``(out, size)`` of torch's resize along one axis, from torch's images of unit vectors.
+
+    Args:
+        size: Size of the axis in pixels.
+        out: Size of the resized axis in pixels.
+        mode: One of ``TORCH_AXES``.
+        axes: Number of axes that are resized together.
+        antialias: As for ``Resize``.
+        align_corners: As for ``Resize``.
+        scale: Scale factor of the axis; computed from the sizes if None.
 
     Raises:
-        UnsupportedLayerError: torch does not have this mode with these options.
+        UnsupportedLayerError: torch does not offer this mode with these options.
         ShapeError: ``scale`` gives another size than ``out``.
     """
-    # Of one, two and three axes torch does not take quite the same nearest pixel, so the others are there, too.
+    # The nearest pixel that torch takes depends on the number of axes, so the other axes are kept, with one pixel each.
     one = (1,) * (axes - 1)
-    # The last axis: antialiasing into a single column, torch 2.13 takes the wrong one.
+    # The axis comes last, because torch 2.13 reads the wrong column when it antialiases into a single one.
     target = {"size": (*one, out)} if scale is None else {"scale_factor": (*one, scale)}
     rows = []
     for start in range(0, size, UNITS):
@@ -129,27 +138,32 @@ def torch_matrix(
 
 
 def pil_matrix(size: int, out: int, mode: str) -> Tensor:
-    """What Pillow does along one axis, ``(out, size)``.
+    """The matrix ``(out, size)`` of Pillow's resize along one axis.
 
     Source: Pillow's Resample.c (``precompute_coeffs``) and, for nearest, Geometry.c (``ImagingScaleAffine``).
+
+    Args:
+        size: Size of the axis in pixels.
+        out: Size of the resized axis in pixels.
+        mode: One of ``PIL_FILTERS``.
     """
     if size == out:
-        return torch.eye(size, dtype=torch.float64)  # Pillow leaves such an axis alone
+        return torch.eye(size, dtype=torch.float64)  # Pillow does not resample such an axis
     scale = size / out
     matrix = np.zeros((out, size))
     if mode == "nearest":
-        # Pillow adds up the step, and rounding decides where a position falls between two pixels.
+        # Pillow accumulates the step size; where a position falls between two pixels, its rounding decides.
         read = np.cumsum([scale * 0.5] + [scale] * (out - 1)).astype(np.int64)
         matrix[np.arange(out), read.clip(max=size - 1)] = 1
         return torch.from_numpy(matrix)
-    reach, shape = PIL_FILTERS[mode]
+    radius, kernel = PIL_FILTERS[mode]
     widened = max(scale, 1.0)
     centre = (np.arange(out)[:, None] + 0.5) * scale
     pixel = np.arange(size)
-    first = (centre - reach * widened + 0.5).clip(min=0).astype(np.int64)
-    beyond = (centre + reach * widened + 0.5).astype(np.int64)
+    first = (centre - radius * widened + 0.5).clip(min=0).astype(np.int64)
+    beyond = (centre + radius * widened + 0.5).astype(np.int64)
     inside = (pixel >= first) & (pixel < beyond)
-    matrix[inside] = shape(((pixel - centre + 0.5) * (1 / widened))[inside])
+    matrix[inside] = kernel(((pixel - centre + 0.5) * (1 / widened))[inside])
     total = matrix.sum(1, keepdims=True)
     return torch.from_numpy(matrix / np.where(total == 0, 1, total))
 
@@ -167,7 +181,7 @@ def _hamming(x: Array) -> Array:
 
 
 def _bicubic(x: Array) -> Array:
-    """Keys' kernel with a = −0.5."""
+    """The cubic convolution kernel with a = −0.5 (Keys 1981)."""
     x = np.abs(x)
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -178,7 +192,7 @@ def _lanczos(x: Array) -> Array:
     return np.where((x >= -3) & (x < 3), np.sinc(x) * np.sinc(x / 3), 0)
 
 
-PIL_FILTERS: dict[str, tuple[float, Filter]] = {
+PIL_FILTERS: dict[str, tuple[float, Kernel]] = {
     "nearest": (0.0, _box),
     "box": (0.5, _box),
     "bilinear": (1.0, _bilinear),
@@ -186,4 +200,4 @@ PIL_FILTERS: dict[str, tuple[float, Filter]] = {
     "bicubic": (2.0, _bicubic),
     "lanczos": (3.0, _lanczos),
 }
-"""Pillow's modes: how far each filter reaches, in pixels of the coarser image, and its shape."""
+"""Pillow's modes: radius of each filter, in pixels of the coarser image, and its kernel function."""
