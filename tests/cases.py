@@ -76,7 +76,7 @@ def gabors(count: int, size: int) -> Tensor:
 
 
 def luminance(count: int, size: int) -> Tensor:
-    """Kernels that weigh the three colours by fixed powers of two, ``(count, 3, size, size)``, hence without rounding."""
+    """Kernels that weigh the three colours by powers of two, ``(count, 3, size, size)``, hence without rounding."""
     return torch.randn(count, 1, size, size) * torch.tensor([0.25, 0.5, 0.125])[:, None, None]
 
 

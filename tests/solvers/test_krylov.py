@@ -18,7 +18,7 @@ from blindspace.solvers.projectors import krylov
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.factor_preconditioner import FactorPreconditioner
 from blindspace.solvers.projectors.krylov import KrylovSolver, NotConvergedError, memory, pcg
-from cases import all_dead, box_blur, duplicates, falling, gabors, kernels_kept, luminance, weighted
+from cases import all_zero, box_blur, duplicates, falling, gabors, kernels_kept, luminance, weighted
 from oracle import Reference
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
@@ -35,7 +35,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "luminance": (lambda: weighted(nn.Conv2d(3, 5, 5, 2, 2), luminance(5, 5)), (3, 11, 11)),
     "duplicates": (lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), duplicates), (3, 10, 10)),
     "tall and singular": (lambda: nn.ConvTranspose2d(6, 2, (3, 2), (2, 3), 1, 1, 2, dilation=2), (6, 5, 4)),
-    "dead": (lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_dead), (3, 8, 8)),
+    "dead": (lambda: kernels_kept(nn.Conv2d(3, 4, 3, 2, 1), all_zero), (3, 8, 8)),
     "conv of pooling": (lambda: nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(3, 4, 3, 2, 1)), (3, 16, 12)),
     "conv of conv": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.Conv2d(3, 4, 3, 2)), (2, 9, 9)),
 }
