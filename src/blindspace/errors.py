@@ -49,6 +49,24 @@ class BlindspaceWarning(UserWarning):
     """A result falls short of what is promised, such as an undecided rank; the message states the figures."""
 
 
+def require_memory(what: str, needed: float, limit: float, instead: str) -> None:
+    """Refuse a computation that would take more memory than is allowed, before any of it is taken.
+
+    Args:
+        what: Name of the computation, the subject of the message.
+        needed: Bytes that it takes at its peak, estimated.
+        limit: Bytes that it may take.
+        instead: What would do instead.
+
+    Raises:
+        TooLargeError: It would take more than the limit.
+    """
+    if needed > limit:
+        raise TooLargeError(
+            f"{what} needs about {needed / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB; {instead}"
+        )
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message; if it ends in a colon, the next line is appended."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

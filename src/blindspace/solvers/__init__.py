@@ -1,7 +1,35 @@
-"""Floor 2: how the projector onto a nullspace is applied, one algorithm a file, and how well the rank is known."""
+"""How the projector onto a nullspace is applied, one algorithm per file, and how well the rank is known."""
 
-from ._choose import NAMES, choose
-from .base import Solver
+# Solvers register as they are imported: this order is that of the names.
+# isort: off
+from .base import NAMES, BoundSolver, Cost, Solver, SolverChoice, TableRow, register, table
+from .projectors.dense import DenseSolver
+from .projectors.diagonal import DiagonalSolver
+from .projectors.patchwise import PatchwiseSolver
+from .projectors.separable import SeparableSolver
+from .projectors.grouped import GroupedSolver
+from .fourier.solver import FourierSolver
+from .projectors.krylov import KrylovSolver
 from .rank.certificate import Certificate
+from ._choose import choose
+# isort: on
 
-__all__ = ["NAMES", "Certificate", "Solver", "choose"]
+__all__ = [
+    "NAMES",
+    "BoundSolver",
+    "Certificate",
+    "Cost",
+    "DenseSolver",
+    "DiagonalSolver",
+    "FourierSolver",
+    "GroupedSolver",
+    "KrylovSolver",
+    "PatchwiseSolver",
+    "SeparableSolver",
+    "Solver",
+    "SolverChoice",
+    "TableRow",
+    "choose",
+    "register",
+    "table",
+]

@@ -1,194 +1,111 @@
-"""Which solver serves a map: by structure first, by size and memory second, with the reason in words."""
+"""The solver of a map: chosen from the registry by structure, size and memory, or asked for by name."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
 import torch
 
-from ..errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnknownNameError, UnsupportedLayerError
-from ..maps import Composed, Convolution, Dense, Kronecker, LinearMap, compose
+from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
+from ..maps import Composed, LinearMap, compose
 from ..maps.properties import is_coisometric, is_injective, is_uniform
-from .base import Solver
-from .fourier import circulant_embedding as torus
-from .fourier import projector as fourier
-from .fourier.projector import FourierSolver
-from .projectors import basis_on_demand as on_demand
-from .projectors import dense, grouped, patchwise, separable
-from .projectors.basis_on_demand import OnDemandSolver
+from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
+from .fourier import circulant_embedding
 from .projectors.dense import DenseSolver
-from .projectors.diagonal import DiagonalSolver
 from .projectors.factor_preconditioner import FactorPreconditioner
-from .projectors.grouped import GroupedSolver
-from .projectors.krylov import KrylovSolver
-from .projectors.reduced import InjectiveSolver, ReducedSolver, StructuredSolver
+from .projectors.patchwise import PatchwiseSolver
+from .projectors.reduced import ReducedSolver
 from .projectors.separable import SeparableSolver
-from .rank import kernel_reduction as structure
 from .rank.certificate import Certificate, Kind
-from .rank.inertia import certify
-from .rank.inverse_probe import inverts
-
-NAMES = ("dense", "diagonal", "patchwise", "separable", "grouped", "fourier", "krylov")
-"""What can be asked for by name."""
-
-LARGE = 3000
-"""Outputs, or inputs of a layer with more outputs, from which a convolution goes to Fourier space; below, the whole
-matrix is as quick to factor and cheaper to apply."""
-
-FOURIER_LIMIT = 4 << 30
-"""Bytes that a solver in Fourier space may take; above, conjugate gradients need next to none."""
 
 PROOF_LIMIT = 2 << 30
 """Bytes that proving an outer factor injective may take."""
-
-PROBED = 1e-7
-"""Residual of an inverse that is to tell a full rank, …"""
-
-PROBES = 500
-"""… and the iterations it gets for that."""
 
 WHOLE_LIMIT = 1 << 30
 """Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
 
 
-def choose(operator: LinearMap, solver: str | None = None) -> Solver:
-    """The solver for the nullspace of a map.
+def choose(operator: LinearMap, solver: SolverChoice = None) -> Solver:
+    """The solver of the nullspace of a map.
 
     Args:
-        operator: any; of a composed one, factors that lose nothing are taken off the outer end first.
-        solver: one of ``NAMES``, to have that one; by structure and size if None.
+        operator: The linear map A. Injective factors at the outer end of a composed map are removed first.
+        solver: The name of a registered solver (``NAMES``), a solver class or a class with options bound, to use that
+            one; None to choose by structure, size and memory.
 
     Raises:
-        UnknownNameError: no solver has that name.
-        UnsupportedLayerError: the solver asked for does not serve the map.
-        TooLargeError: the solver asked for would take too much memory.
+        UnknownNameError: No solver has that name.
+        UnsupportedLayerError: The solver asked for does not serve the map.
+        TooLargeError: The solver asked for would take too much memory.
     """
-    if solver is not None and solver not in NAMES:
-        raise UnknownNameError(f"no solver is called {solver!r}; there are: {', '.join(NAMES)}")
+    wanted = resolve(solver)
     if isinstance(operator, Composed):
-        return _composed(operator, solver)
-    return _single(operator) if solver is None else _asked(operator, solver)
+        return _composed(operator, wanted)
+    return _asked(operator, wanted) if wanted else first_to_serve(operator, candidates(operator))
 
 
-def _single(operator: LinearMap) -> Solver:
-    for name in ("diagonal", "patchwise", "separable", "grouped"):
-        if _serves(operator, name):
-            return _asked(operator, name)
+def candidates(operator: LinearMap) -> list[type[Solver]]:
+    """The registered solvers that serve a map without being asked for, in the order in which they are tried."""
+    serving = [(solver.cost(operator).preference, solver) for solver in REGISTRY.values() if solver.serves(operator)]
+    return [solver for preference, solver in sorted(serving, key=lambda pair: pair[0]) if preference < ON_REQUEST]
+
+
+def first_to_serve(operator: LinearMap, solvers: Iterable[type[Solver]]) -> Solver:
+    """The first of several solvers that does not refuse a map.
+
+    Args:
+        operator: The linear map A.
+        solvers: Solver classes that serve the map, in the order in which they are tried. The reason of the last one,
+            if it comes to it, tells why the others refused.
+
+    Raises:
+        UnsupportedLayerError: Every solver refuses; so does a ``TooLargeError``, if the last one refuses with it.
+    """
     refusals: list[BlindspaceError] = []
-    if (
-        torus.serves(operator)
-        and max(operator.out_dim, operator.in_dim) > LARGE
-        and min(operator.out_dim, operator.in_dim) > LARGE // 4
-    ):
-        found = structure.reduce(operator) if isinstance(operator, Convolution) else None
-        if found is not None:
-            return StructuredSolver(operator, found, choose(found.conv))
+    *_, last = order = list(solvers)
+    for solver in order:
         try:
-            if not fourier.serves(operator):
-                return _injective(operator)
-            solver = FourierSolver(operator, FOURIER_LIMIT)
-            return OnDemandSolver(solver) if on_demand.pays(solver) else solver
+            found = solver.build_automatically(operator)
         except (UnsupportedLayerError, TooLargeError) as error:
             refusals.append(error)
-    try:
-        return DenseSolver(operator)
-    except TooLargeError as error:
-        refusals.append(error)
-    return _iterated(operator, refusals)
+            continue
+        if refusals and solver is last:
+            found.reason += f", as {'; and '.join(str(error) for error in refusals)}"
+        return found
+    raise refusals[-1]
 
 
-def _injective(operator: LinearMap) -> Solver:
-    return InjectiveSolver(operator, FourierSolver(operator.T, FOURIER_LIMIT))
+def _asked(operator: LinearMap, wanted: BoundSolver) -> Solver:
+    """The solver asked for."""
+    _check_serves(operator, wanted.solver)
+    return wanted.solver.build(operator, **wanted.options)
 
 
-def _serves(operator: LinearMap, name: str) -> bool:
-    match name:
-        case "diagonal":
-            return isinstance(operator, DiagonalSolver.kinds)
-        case "patchwise":
-            return patchwise.serves(operator)
-        case "separable":
-            return separable.serves(operator)
-        case "grouped":
-            return grouped.serves(operator)
-        case "fourier":
-            return torus.serves(operator) and (fourier.serves(operator) or fourier.serves(operator.T))
-    return True
-
-
-def _asked(operator: LinearMap, name: str) -> Solver:
-    """The solver of that name."""
-    if not _serves(operator, name):
-        served = ", ".join(other for other in NAMES if _serves(operator, other))
-        raise UnsupportedLayerError(f"the {name} solver does not serve {operator}; these do: {served}")
-    match operator, name:
-        case _, "diagonal":
-            return DiagonalSolver(operator)
-        case Dense(), "patchwise":
-            return patchwise.TokenSolver(operator)
-        case Convolution(), "patchwise":
-            return patchwise.PatchwiseSolver(operator)
-        case Kronecker(), "separable":
-            return SeparableSolver(operator)
-        case Convolution(), "grouped":
-            return GroupedSolver(operator, choose)
-        case _, "fourier":
-            return FourierSolver(operator) if fourier.serves(operator) else _injective(operator)
-        case _, "krylov":
-            return _iterated(operator, [])
-    return DenseSolver(operator)
-
-
-# --- conjugate gradients, where nothing else serves ------------------------------------------------------
-
-
-def _iterated(operator: LinearMap, refusals: list[BlindspaceError]) -> Solver:
-    """Conjugate gradients, preconditioned by the circular inverse where the map is a part of one that contracts."""
-    preconditioner = None
-    reason = "conjugate gradients"
-    if torus.serves(operator) and fourier.contracts(operator):
-        preconditioner = torus.EmbeddedInverse(operator)
-        reason = "conjugate gradients, preconditioned by the inverse on a torus"
-    if refusals:
-        reason += f", as {'; and '.join(str(error) for error in refusals)}"
-    certificate = None
-    with suppress(TooLargeError, UnsupportedLayerError):
-        certificate = certify(operator)
-    solver = KrylovSolver(operator, preconditioner, certificate=certificate, reason=reason)
-    if certificate is None and solver.certificate.rank == operator.out_dim and _inverts(solver):
-        method = "the iteration inverts A Aᵀ; smallest σ by inverse iteration"
-        solver.certificate = replace(solver.certificate, kind="numerical", method=method)
-    return solver
-
-
-def _inverts(solver: KrylovSolver) -> bool:
-    """Whether every row of the map is independent, as far as an iteration of bearable length can tell."""
-    probe = KrylovSolver(
-        solver.operator, solver.preconditioner, tolerance=PROBED, certificate=solver.certificate, limit=PROBES
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", BlindspaceWarning)
-        try:
-            return inverts(solver.operator, probe.gram_inverse)
-        except (BlindspaceError, BlindspaceWarning):
-            return False
+def _check_serves(operator: LinearMap, solver: type[Solver]) -> None:
+    if not solver.serves(operator):
+        others = ", ".join(name for name, other in REGISTRY.items() if other.serves(operator))
+        raise UnsupportedLayerError(f"the {solver.name} solver does not serve {operator}; these do: {others}")
 
 
 # --- composed maps ---------------------------------------------------------------------------------------
 
 
-def _composed(operator: Composed, name: str | None) -> Solver:
+def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
+    """The solver of a composition: injective outer factors, which change no nullspace, are removed first.
+
+    So is an innermost factor that only moves or drops values.
+    """
     factors = compose(operator).factors
-    # One factor for every value changes no nullspace.
+    # A uniform scaling does not, either.
     factors = [factor for factor in factors if not is_uniform(factor)] or factors[:1]
     dropped, kinds = [], set()
-    while len(factors) > 1 and (kind := _loses_nothing(factors[-1])) is not None:
+    while len(factors) > 1 and (kind := _injective(factors[-1])) is not None:
         dropped.append(repr(factors.pop()))
         kinds.add(kind)
     first = factors.pop(0) if len(factors) > 1 and is_coisometric(factors[0]) else None
-    inner = choose(factors[0], name) if len(factors) == 1 else _of_factors(factors, name)
+    inner = _of_factors(factors, wanted)
     reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
     solver = ReducedSolver(operator, inner, first, reason)
     if "numerical" in kinds and solver.certificate.kind == "exact":
@@ -196,43 +113,65 @@ def _composed(operator: Composed, name: str | None) -> Solver:
     return solver
 
 
-def _of_factors(factors: list[LinearMap], name: str | None) -> Solver:
+def _of_factors(factors: list[LinearMap], wanted: BoundSolver | None) -> Solver:
+    """The solver of what is left of a composed map."""
     whole = compose(*factors)
-    if name not in (None, "krylov", "dense"):
-        raise UnsupportedLayerError(f"the {name} solver does not serve {whole}, of {len(factors)} factors")
-    if name == "dense" or (name is None and dense.memory(whole) <= WHOLE_LIMIT):
-        return DenseSolver(whole)
-    solvers = [choose(factor) for factor in factors]
-    onto = all(solver.certificate.rank == solver.operator.out_dim for solver in solvers)
-    kinds = [solver.certificate.kind for solver in solvers]
-    if onto and "undecided" not in kinds:
-        # Maps that reach everything reach everything together.
-        sigmas = [solver.certificate for solver in solvers]
-        certificate = Certificate(
-            rank=whole.out_dim,
-            kind="exact" if set(kinds) == {"exact"} else "numerical",
-            method=f"every factor has full row rank: {' and '.join(solver.certificate.method for solver in solvers)}",
-            tolerance=max(whole.in_dim, whole.out_dim) * torch.finfo(torch.float64).eps * whole.norm(),
-            sigma_max=whole.norm(),
-            sigma_above=float(torch.tensor([sigma.sigma_above or 0.0 for sigma in sigmas]).prod()),
-            sigma_below=None,
-        )
-        names = " and ".join(solver.name for solver in solvers)
-        reason = f"conjugate gradients, preconditioned by the solvers of {len(factors)} factors: {names}"
-        return KrylovSolver(whole, FactorPreconditioner(*solvers), certificate=certificate, reason=reason)
-    if name is None:
+    if len(factors) == 1:
+        return choose(factors[0], wanted)
+    if wanted is None:
+        order = candidates(whole)
+        before = order[: order.index(DenseSolver)]
+        if before:
+            with suppress(UnsupportedLayerError, TooLargeError):
+                return first_to_serve(whole, before)
+        if DenseSolver.cost(whole).memory <= WHOLE_LIMIT:
+            return DenseSolver(whole)
+    elif not issubclass(wanted.solver, REGISTRY["krylov"]):
+        return _asked(whole, wanted)
+    iteration = wanted or BoundSolver(REGISTRY["krylov"])
+    found = _preconditioned(whole, factors, iteration)
+    if found is not None:
+        return found
+    if wanted is None:
         with suppress(TooLargeError):
             return DenseSolver(whole)
-    return _iterated(whole, [])
+    return _asked(whole, iteration)
 
 
-def _loses_nothing(operator: LinearMap) -> Kind | None:
-    """Whether the map is injective, as far as that is proved; None where it is not, or undecided."""
+def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: BoundSolver) -> Solver | None:
+    """Conjugate gradients, preconditioned by the solvers of the factors; None unless all have full row rank."""
+    solvers = [choose(factor) for factor in factors]
+    certificates = [solver.certificate for solver in solvers]
+    kinds = {certificate.kind for certificate in certificates}
+    if "undecided" in kinds or any(solver.certificate.rank < solver.operator.out_dim for solver in solvers):
+        return None
+    # A composition of surjective maps is surjective.
+    certificate = Certificate(
+        rank=whole.out_dim,
+        kind="exact" if kinds == {"exact"} else "numerical",
+        method=f"every factor has full row rank: {' and '.join(each.method for each in certificates)}",
+        tolerance=max(whole.in_dim, whole.out_dim) * torch.finfo(torch.float64).eps * whole.norm(),
+        sigma_max=whole.norm(),
+        sigma_above=float(torch.tensor([each.sigma_above or 0.0 for each in certificates]).prod()),
+        sigma_below=None,
+    )
+    names = " and ".join(solver.name for solver in solvers)
+    reason = f"conjugate gradients, preconditioned by the solvers of {len(factors)} factors: {names}"
+    found = {"preconditioner": FactorPreconditioner(*solvers), "certificate": certificate, "reason": reason}
+    return iteration.solver.build(whole, **{**found, **iteration.options})
+
+
+def _injective(operator: LinearMap) -> Kind | None:
+    """How well the map is known to be injective; None if it is not, or if the rank is undecided."""
     known = is_injective(operator)
     if known is not None:
         return "exact" if known else None
-    structured = patchwise.serves(operator) or separable.serves(operator) or torus.serves(operator)
-    if not structured and dense.memory(operator) > PROOF_LIMIT:
+    structured = (
+        PatchwiseSolver.serves(operator)
+        or SeparableSolver.serves(operator)
+        or circulant_embedding.embeds(operator)
+    )
+    if not structured and DenseSolver.cost(operator).memory > PROOF_LIMIT:
         return None
     try:
         solver = choose(operator)

@@ -1,33 +1,117 @@
-"""The contract of every solver on floor 2: it knows a map's rank and projects onto its nullspace."""
+"""What a solver is: it knows the rank of a linear map and applies the orthogonal projector onto its nullspace.
+
+A solver is one class in one file. It declares its ``name``, its ``scope`` and how it works (``how``), which maps it
+``serves`` and at which ``cost``, and registers itself with ``@register``. ``choose`` asks the registry and nothing else.
+"""
 
 from __future__ import annotations
 
+import inspect
+import math
 from abc import ABC, abstractmethod
+from collections.abc import KeysView, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedLayerError
+from ..errors import UnknownNameError, UnsupportedLayerError
 from ..maps import LinearMap
 from .rank.certificate import Certificate
 
+ON_REQUEST = math.inf
+"""Preference of a solver that is only used when it is asked for."""
 
-class Solver(ABC):
-    """Applies P = I − A⁺A, the orthogonal projector onto the nullspace of a map.
+MEMORY_LIMIT = 8 << 30
+"""Bytes that a solver may take at its peak, unless it is given another limit."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it costs a solver to serve a map.
 
     Attributes:
-        operator: A.
-        certificate: of its rank.
-        reason: why this solver serves it, one line for the audit.
+        memory: Bytes taken at the peak, estimated.
+        preference: Rank of preference: of all solvers that serve a map, the one with the lowest is tried first.
+            Those built in have 10 to 40 if structure alone decides, 50 (fourier), 60 (dense) and 90 (krylov), and
+            ``ON_REQUEST`` where they are used only when asked for.
+    """
+
+    memory: int
+    preference: float
+
+
+class Solver(ABC):
+    """Applies P = I − A⁺A, the orthogonal projector onto the nullspace of a linear map.
+
+    Args:
+        operator: The linear map A.
+
+    Attributes:
+        name: Name by which the solver can be asked for.
+        scope: Which maps the solver serves, in words.
+        how: How the solver works, in words.
+        operator: The linear map A.
+        certificate: What is known of the rank of A.
+        reason: Why this solver serves the map, in one line for the audit.
     """
 
     name: str
+    scope: ClassVar[str]
+    how: ClassVar[str]
     operator: LinearMap
     certificate: Certificate
     reason: str = ""
 
     def __init__(self, operator: LinearMap) -> None:
         self.operator = operator
+
+    @classmethod
+    def serves(cls, operator: LinearMap) -> bool:
+        """Whether the solver can be asked to serve a map; every map unless the class says otherwise."""
+        return True
+
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """What it costs to serve a map that ``serves`` accepts; by default the solver waits to be asked for."""
+        return Cost(0, ON_REQUEST)
+
+    @classmethod
+    def build(cls, operator: LinearMap, **options: Any) -> Solver:
+        """The solver of a map that ``serves`` accepts, when it is asked for.
+
+        Args:
+            operator: The linear map A.
+            options: Arguments of the constructor, as checked by ``with_options``.
+
+        Raises:
+            UnsupportedLayerError: The map turns out not to be served.
+            TooLargeError: The solver would take too much memory.
+        """
+        return cls(operator, **options)
+
+    @classmethod
+    def build_automatically(cls, operator: LinearMap) -> Solver:
+        """The solver of a map when ``choose`` tries it by itself; raises as ``build`` does to pass the map on."""
+        return cls.build(operator)
+
+    @classmethod
+    def with_options(cls, **options: Any) -> BoundSolver:
+        """The solver class with options bound, to be given as ``solver=``.
+
+        Args:
+            options: Arguments of the constructor besides the map, such as ``tolerance=1e-10``.
+
+        Raises:
+            UnknownNameError: The constructor takes no argument of that name.
+        """
+        known = [name for name in inspect.signature(cls.__init__).parameters if name not in ("self", "operator")]
+        for name in options:
+            if name not in known:
+                there = f"its options are: {', '.join(known)}" if known else "it has none"
+                raise UnknownNameError(f"the {cls.name} solver has no option {name!r}; {there}")
+        return BoundSolver(cls, options)
 
     @abstractmethod
     def _project(self, x: Tensor) -> Tensor: ...
@@ -36,30 +120,115 @@ class Solver(ABC):
         """P x.
 
         Args:
-            x: ``(B, *in_shape)``, floating point. Half precision is worked on in float32.
+            x: Perturbations ``(B, *in_shape)``, floating point. Half precision is computed in float32.
 
         Returns:
-            The same shape, dtype and device.
+            The projections, of the same shape, dtype and device.
         """
         if x.dtype in (torch.float16, torch.bfloat16):
             return self._project(x.float()).to(x.dtype)
         return self._project(x)
 
     def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b, where A has full row rank and the solver can say so; a preconditioner may approximate it.
+        """(A Aᵀ)⁻¹ b, if A has full row rank and the solver can apply the inverse.
 
         Args:
-            b: ``(B, *out_shape)``, float64.
+            b: Right-hand sides ``(B, *out_shape)``, float64.
 
         Returns:
-            The same shape.
+            The solutions, of the same shape.
 
         Raises:
-            UnsupportedLayerError: the solver has no such inverse to offer.
+            UnsupportedLayerError: The solver has no such inverse: A does not have full row rank, or is too
+                ill-conditioned for the solver to invert A Aᵀ.
         """
-        raise UnsupportedLayerError(f"the {self.name} solver of {self.operator} has no inverse of A Aᵀ to offer")
+        return self._gram_inverse(b)
+
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        raise UnsupportedLayerError(f"the {self.name} solver of {self.operator} has no inverse of A Aᵀ")
 
     @property
     def dim(self) -> int:
         """Dimension of the nullspace."""
         return self.operator.in_dim - self.certificate.rank
+
+
+@dataclass(frozen=True)
+class BoundSolver:
+    """A solver class with options bound; made by ``Solver.with_options``.
+
+    Attributes:
+        solver: The class.
+        options: Arguments of its constructor besides the map.
+    """
+
+    solver: type[Solver]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+SolverChoice = str | type[Solver] | BoundSolver | None
+"""What ``solver=`` takes: the name of a registered solver, a solver class, a class with options bound
+(``KrylovSolver.with_options(tolerance=1e-10)``), or None to choose by structure, size and memory."""
+
+
+# --- the registry ----------------------------------------------------------------------------------------
+
+REGISTRY: dict[str, type[Solver]] = {}
+"""All registered solver classes by their names."""
+
+NAMES: KeysView[str] = REGISTRY.keys()
+"""Names of all registered solvers, those registered later included."""
+
+S = TypeVar("S", bound=type[Solver])
+
+
+def register(solver: S) -> S:
+    """Class decorator that makes a solver take part in ``choose``, ``solver=NAME`` and ``table``.
+
+    A class of the same module and name, as when a notebook cell runs again, is replaced.
+
+    Raises:
+        UnknownNameError: The class lacks ``name``, ``scope`` or ``how``, or another class has taken the name.
+    """
+    for attribute in ("name", "scope", "how"):
+        if not isinstance(getattr(solver, attribute, None), str):
+            raise UnknownNameError(f"the solver class {solver.__name__} needs a string {attribute!r} to be registered")
+    taken = REGISTRY.get(solver.name, solver)
+    if (taken.__module__, taken.__qualname__) != (solver.__module__, solver.__qualname__):
+        raise UnknownNameError(f"a solver is called {solver.name!r} already; give {solver.__name__} another name")
+    REGISTRY[solver.name] = solver
+    return solver
+
+
+class TableRow(NamedTuple):
+    """One line of the table of solvers."""
+
+    name: str
+    serves: str
+    how: str
+
+
+def table() -> list[TableRow]:
+    """All registered solvers: the name, which maps it serves and how it works, in words."""
+    return [TableRow(name, solver.scope, solver.how) for name, solver in REGISTRY.items()]
+
+
+def resolve(choice: SolverChoice) -> BoundSolver | None:
+    """A choice of ``solver=`` as a class with options; None if the choice is automatic.
+
+    Raises:
+        UnknownNameError: No solver has that name, or the choice is neither a name nor a solver class.
+    """
+    match choice:
+        case None | BoundSolver():
+            return choice
+        case str() if choice in REGISTRY:
+            return BoundSolver(REGISTRY[choice])
+        case str():
+            raise UnknownNameError(f"no solver is called {choice!r}; the solvers are: {', '.join(NAMES)}")
+        case type() if issubclass(choice, Solver):
+            return BoundSolver(choice)
+    raise UnknownNameError(
+        "solver must be a name, a solver class or a class with options such as "
+        f"KrylovSolver.with_options(tolerance=1e-10), got {type(choice).__name__}"
+    )

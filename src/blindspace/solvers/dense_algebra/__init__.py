@@ -1,1 +1,1 @@
-"""Factorisations of dense matrices and iterations on small dense systems."""
+"""Factorisations and products of dense matrices, and iterations on small dense systems."""

@@ -1,4 +1,7 @@
-"""Generalised minimal residuals for many right-hand sides at once, each with a Krylov space of its own."""
+"""Generalised minimal residuals for many right-hand sides at once, each with a Krylov space of its own.
+
+Known as GMRES; Saad & Schultz 1986.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ def gmres(apply: Apply, precondition: Apply, b: Tensor, tolerance: Tensor, limit
     """Solve A x = b column by column (Saad, Iterative Methods, algorithm 9.5: right-preconditioned).
 
     Args:
-        apply: A, columns ``(n, B)`` to columns.
-        precondition: an approximate inverse of A, columns to columns.
-        b: ``(n, B)``.
-        tolerance: ‖b − A x‖ to stop at, ``(B,)``.
-        limit: iterations after which it stops with what it has.
+        apply: The product with A, columns ``(n, B)`` to columns.
+        precondition: The product with an approximate inverse of A, columns to columns.
+        b: Right-hand sides ``(n, B)``.
+        tolerance: Residuals ‖b − A x‖ to stop at, ``(B,)``.
+        limit: Number of iterations after which the best x so far is returned.
 
     Returns:
-        x, ``(n, B)``, and the number of iterations.
+        The solutions x, ``(n, B)``, and the number of iterations.
     """
     size = b.norm(dim=0)
     safe = size.clamp_min(torch.finfo(b.dtype).tiny)
@@ -34,7 +37,7 @@ def gmres(apply: Apply, precondition: Apply, b: Tensor, tolerance: Tensor, limit
     while steps < limit and not bool((_left(hessenberg, first, weights, steps) <= tolerance).all()):
         images.append(precondition(basis[-1]))
         w = apply(images[-1])
-        for _ in range(2):  # once more for what rounding left
+        for _ in range(2):  # a second time for what rounding left
             for j, v in enumerate(basis):
                 part = (v * w).sum(0)
                 hessenberg[:, j, steps] += part

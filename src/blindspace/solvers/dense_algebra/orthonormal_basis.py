@@ -1,4 +1,8 @@
-"""Orthonormal bases of a matrix's nullspace or row space, and the projector they make."""
+"""Orthonormal bases of a matrix's nullspace or row space, and the projector that they make.
+
+The bases come from ``svd.py``, are refined with the matrix itself and orthonormalised by Cholesky QR, twice (Yamamoto,
+Nakatsukasa, Yanagisawa & Fukaya 2015).
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ from torch import Tensor
 
 from ...errors import TooLargeError
 from ..rank.certificate import Certificate, confirmed, judge
-from ..rank.modular_elimination import exact_rank
-from .svd import Spectrum, spectrum
+from ..rank.modular_elimination import ModularRank, exact_rank
+from .products import power_of_two
+from .svd import SVD_LIMIT, Spectrum, spectrum
 
 CANCELLED = 0.1
-"""Where less than this share of a vector is left, rounding of the lost part shows and is taken out again."""
+"""Share of a vector below which what is left of it shows the rounding of the removed part, which is removed again."""
 
 PASSES = 4
-"""Refinement steps at most; each takes the residual A N out of the basis N with the matrix itself."""
-
+"""Largest number of refinement steps; each removes the residual A N from the basis N with the matrix itself."""
 
 Factors = Callable[[], Sequence[scipy.sparse.csr_array]]
 
@@ -33,11 +37,11 @@ class Projector:
     """The orthogonal projector onto a nullspace, by whichever basis is the smaller.
 
     Attributes:
-        size: n, the number of input values.
-        read: the input values that the matrix reads at all, int64 ``(r,)``; the others are free.
-        null: orthonormal basis of the nullspace among the values read, ``(r, dim)``; None where ``row`` is smaller.
-        row: orthonormal basis of the row space among them, ``(r, rank)``; None where ``null`` is smaller.
-        certificate: of the rank.
+        size: Number n of input values.
+        read: Indices of the input values that the matrix reads at all, int64 ``(r,)``; the others are free.
+        null: Orthonormal basis of the nullspace among the values read, ``(r, dim)``; None if ``row`` is smaller.
+        row: Orthonormal basis of the row space among them, ``(r, rank)``; None if ``null`` is smaller.
+        certificate: What is known of the rank.
     """
 
     size: int
@@ -95,16 +99,23 @@ class Projector:
         return self._casts[key]
 
 
-def projector(matrix: scipy.sparse.csr_array, factors: Factors | None = None) -> Projector:
+def projector(
+    matrix: scipy.sparse.csr_array,
+    factors: Factors | None = None,
+    svd_limit: int = SVD_LIMIT,
+    prove: Callable[..., ModularRank] = exact_rank,
+) -> Projector:
     """The projector onto the nullspace of a matrix.
 
-    Zero rows say nothing and columns of zeros are free; both are set aside, exactly, before any rank is judged.
-    A rank that σ alone cannot prove is worked out over the rationals too, where that is within its limits.
+    Zero rows carry no information and the inputs of zero columns are free; both are set aside, exactly, before any
+    rank is judged. A rank that σ alone cannot prove is also determined over the rationals, within the limits of that.
 
     Args:
-        matrix: A, ``(m, n)``, float64.
-        factors: gives matrices of which A is the product to rounding, first applied first; the rank over the
-            rationals is theirs. A's own if None.
+        matrix: The matrix A, ``(m, n)``, float64.
+        factors: Returns matrices whose product is A up to rounding, in the order in which they are applied; the rank
+            over the rationals is theirs. None for A itself.
+        svd_limit: Size of the smaller side up to which LAPACK's SVD is used.
+        prove: Determines the rank over the rationals; raises ``TooLargeError`` if that would take too much.
     """
     matrix = scipy.sparse.csr_array(matrix)
     size = int(matrix.shape[1])
@@ -116,19 +127,19 @@ def projector(matrix: scipy.sparse.csr_array, factors: Factors | None = None) ->
         empty = torch.empty(0, 0, dtype=torch.float64)
         return Projector(size, torch.empty(0, dtype=torch.int64), empty, None, nothing)
     a = matrix[rows][:, read].toarray()
-    scale = 2.0 ** np.floor(np.log2(np.abs(a).max()))  # exact, and keeps squares of tiny or huge weights in range
+    scale = power_of_two(float(np.abs(a).max()))
     a = a / scale
-    known = spectrum(a)
-    certificate = known.certificate.scaled(float(scale))
+    known = spectrum(a, svd_limit)
+    certificate = known.certificate.scaled(scale)
     if certificate.kind != "exact":
         with suppress(TooLargeError):
-            certificate = confirmed(certificate, exact_rank(*(factors() if factors else [matrix])))
+            certificate = confirmed(certificate, prove(*(factors() if factors else [matrix])))
     rank = certificate.rank
     null = row = None
     if 2 * (len(read) - rank) <= rank:  # the row space takes no refinement, so null must be clearly smaller
         null = torch.from_numpy(_null_basis(a, known))
     else:
-        row = torch.from_numpy(_orthonormal(np.hstack([known.strong_rows(), known.weak])))
+        row = torch.from_numpy(orthonormal(np.hstack([known.strong_rows(), known.weak])))
     return Projector(size, torch.from_numpy(read), null, row, certificate)
 
 
@@ -140,7 +151,7 @@ def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
     best = np.inf
     for _ in range(PASSES if x.size else 0):
         x = x - known.weak @ (known.weak.T @ x)
-        x = _orthonormal(x - known.strong_pinv(a @ x))
+        x = orthonormal(x - known.strong_pinv(a @ x))
         residual = float(np.abs(a @ x).max())
         if residual > best / 2:
             break
@@ -149,7 +160,7 @@ def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
 
 
 def _twice_if_needed(reject: Callable[[Tensor], Tensor], x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
-    """x less its part in the row space; once more where that was nearly all of x and its rounding is left.
+    """x minus its part in the row space; a second time if that was nearly all of x and its rounding is left.
 
     "Twice is enough" (Kahan; Parlett, The Symmetric Eigenvalue Problem, section 6.9).
     """
@@ -159,11 +170,11 @@ def _twice_if_needed(reject: Callable[[Tensor], Tensor], x: Tensor, axes: int | 
     return y
 
 
-def _orthonormal(x: np.ndarray) -> np.ndarray:
-    """Orthonormal columns with the span of x's: Cholesky QR, twice; Householder's where x is too ill-conditioned.
+def orthonormal(x: np.ndarray) -> np.ndarray:
+    """Orthonormal columns with the span of those of x, by Cholesky QR, twice; by Householder if x is ill-conditioned.
 
-    Cholesky QR is matrix products alone, several times faster; its loss of orthogonality, cond(x)²·ε, must be
-    small enough for the second round to mend.
+    Cholesky QR is matrix products alone, several times faster; its loss of orthogonality, cond(x)²·ε, must be small
+    enough for the second round to repair.
     """
     once = x / np.linalg.norm(x, axis=0)
     for _ in range(2):
@@ -175,3 +186,13 @@ def _orthonormal(x: np.ndarray) -> np.ndarray:
             return np.linalg.qr(x)[0]
         once = scipy.linalg.solve_triangular(factor, once.T, lower=True, check_finite=False).T
     return np.ascontiguousarray(once)
+
+
+def cholesky_qr(rows: Tensor) -> Tensor:
+    """Orthonormal rows with the span of well-conditioned rows ``(k, n)``: one round of Cholesky QR.
+
+    The loss of orthogonality is cond² ε, which another round repairs.
+    """
+    factor = torch.linalg.cholesky(rows @ rows.mT)
+    result: Tensor = torch.linalg.solve_triangular(factor, rows, upper=False)
+    return result

@@ -1,8 +1,9 @@
 """The singular value decomposition of a whole matrix, as far as its nullspace and row space need it.
 
-Small matrices take LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times cheaper. What a
-Gram matrix cannot resolve (σ below 3e-5 σ_max: its eigenvalues carry errors of ε σ_max²) is worked out again on A.
-So the singular values fall into three: strong, weak (counted in the rank, but too small for a Gram matrix) and null.
+Small matrices are decomposed by LAPACK's SVD. Larger ones go through the smaller of A Aᵀ and Aᵀ A, several times
+cheaper (Golub & Van Loan, Matrix Computations, section 8.6). What a Gram matrix cannot resolve (σ below 3e-5 σ_max: its
+eigenvalues carry errors of ε σ_max²) is computed again on A. So there are three kinds of singular values: strong, weak
+(counted in the rank, but too small for a Gram matrix) and null.
 """
 
 from __future__ import annotations
@@ -16,33 +17,30 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from ..rank.certificate import Certificate, judge
+from .products import gram
 
 SVD_LIMIT = 640
-"""Up to this size of its smaller side a matrix takes LAPACK's SVD."""
+"""Size of the smaller side up to which a matrix is decomposed by LAPACK's SVD."""
 
 RESOLVED = 1e-9
-"""Eigenvalues of a Gram matrix below this share of the largest are not trusted."""
+"""Share of the largest eigenvalue of a Gram matrix below which eigenvalues are not trusted."""
 
 PROOF = 6.0
-"""How far, in units of its rounding error, the Gram matrix is shifted before Cholesky is to prove its full rank."""
-
-SPARSE = 0.1
-"""Below this share of non-zero entries the Gram matrix is formed by a sparse product."""
-
+"""Shift of the Gram matrix, in units of its rounding error, before Cholesky is to prove its full rank."""
 Array = np.ndarray
 Apply = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """What is needed of A, ``(m, n)``.
+    """What is needed of the decomposition of A, ``(m, n)``.
 
     Attributes:
-        certificate: of its rank.
-        strong_pinv: applies A⁺ of the strong part to columns, ``(m, k)`` to ``(n, k)``.
-        strong_rows: makes columns that span the strong part of the row space, ``(n, strong)``.
-        weak: orthonormal right singular vectors of the weak part, ``(n, weak)``.
-        null: orthonormal right singular vectors of the null part where they came along, ``(n, dim)``; else None.
+        certificate: What is known of the rank of A.
+        strong_pinv: Applies A⁺ of the strong part to columns, ``(m, k)`` to ``(n, k)``.
+        strong_rows: Returns columns that span the strong part of the row space, ``(n, strong)``.
+        weak: Orthonormal right singular vectors of the weak part, ``(n, weak)``.
+        null: Orthonormal right singular vectors of the null part, ``(n, dim)``; None if they were not computed.
     """
 
     certificate: Certificate
@@ -52,18 +50,17 @@ class Spectrum:
     null: Array | None
 
 
-def spectrum(a: Array) -> Spectrum:
+def spectrum(a: Array, svd_limit: int = SVD_LIMIT) -> Spectrum:
     """Rank, pseudo-inverse and the parts of the row space.
 
     Args:
-        a: A, ``(m, n)``, float64, with no row or column of zeros.
+        a: The matrix A, ``(m, n)``, float64, with no row or column of zeros.
+        svd_limit: Size of the smaller side up to which LAPACK's SVD is used.
     """
-    if min(a.shape) <= SVD_LIMIT:
+    if min(a.shape) <= svd_limit:
         return _by_svd(a)
-    # Layers are sparse enough that the sparse product wins even when its result is not.
-    b = scipy.sparse.csr_array(a if a.shape[0] <= a.shape[1] else a.T)
-    gram = (b @ b.T).toarray() if b.nnz < SPARSE * a.size else b.toarray() @ b.toarray().T
-    return _by_cholesky(a, gram) or _by_eigenvectors(a, gram)
+    product = gram(scipy.sparse.csr_array(a if a.shape[0] <= a.shape[1] else a.T))
+    return _by_cholesky(a, product) or _by_eigenvectors(a, product)
 
 
 def _by_svd(a: Array) -> Spectrum:
@@ -82,9 +79,9 @@ def _by_svd(a: Array) -> Spectrum:
 
 
 def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
-    """Full rank, where Cholesky of the Gram matrix less PROOF·p·ε·‖gram‖ goes through; else None.
+    """Full rank, if Cholesky of the Gram matrix minus PROOF·p·ε·‖gram‖ succeeds; else None.
 
-    Forming and factoring it are off by p·ε·‖gram‖ at most, so success proves every eigenvalue positive.
+    The errors of forming and factoring it are at most p·ε·‖gram‖, so success proves every eigenvalue positive.
     """
     start = np.random.default_rng(0).standard_normal(len(gram))
     ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
@@ -104,7 +101,7 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
     found = judge(sigma, a.shape, "Cholesky of the shifted Gram matrix")
     certificate = replace(found, rank=len(gram), sigma_below=None)
     wide = a.shape[0] < a.shape[1]
-    # Without a nullspace nobody asks for the pseudo-inverse, and the second factorisation can be spared.
+    # Without a nullspace the pseudo-inverse is never used, and the second factorisation is not needed.
     solve = _solver(scipy.linalg.cho_factor(gram, lower=True, check_finite=False) if wide else shifted)
     return Spectrum(
         certificate,
@@ -129,7 +126,7 @@ def _by_eigenvectors(a: Array, gram: Array) -> Spectrum:
     strong, weak, values = vectors[:, :count], vectors[:, count:], values[:count]
     image = b.T @ strong
     for _ in range(2):
-        # The weak vectors still hold traces of the strong ones, measured here on A itself and taken out.
+        # The weak vectors still hold traces of the strong ones, measured here on A itself and removed.
         weak = weak - strong @ ((image.T @ (b.T @ weak)) / values[:, None])
         weak, _ = np.linalg.qr(weak)
     turn, small, right = scipy.linalg.svd(weak.T @ b, full_matrices=False, check_finite=False)

@@ -1,4 +1,7 @@
-"""A basis of the nullspace that is made when the first large batch asks for it."""
+"""A basis of the nullspace that is made when the first large batch asks for it.
+
+Known as a randomised range finder for the projector, orthonormalised by Cholesky QR; Halko, Martinsson & Tropp 2011.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import torch
 from torch import Tensor
 
 from ..base import Solver
+from ..dense_algebra.orthonormal_basis import cholesky_qr
 
 BASIS_LIMIT = 64 << 20
 """Bytes that such a basis may take."""
 
 SHARE = 16
-"""A batch is large from one perturbation for so many dimensions."""
+"""Dimensions of the nullspace per perturbation from which a batch is large."""
 
 
 class OnDemandSolver(Solver):
@@ -22,7 +26,7 @@ class OnDemandSolver(Solver):
     Which of the two projects depends on the batch alone, so that results never depend on what was projected before.
 
     Args:
-        inner: the solver that makes the basis and serves small batches; float64.
+        inner: The solver that makes the basis and serves small batches, in float64.
     """
 
     def __init__(self, inner: Solver) -> None:
@@ -33,8 +37,12 @@ class OnDemandSolver(Solver):
         self._large = max(-(-inner.dim // SHARE), 2)
         self.reason = f"{inner.reason}; batches of {self._large} and more by a basis, made for the first of them"
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """As of the inner solver."""
+    @staticmethod
+    def pays(solver: Solver) -> bool:
+        """Whether a basis of a solver's nullspace is small."""
+        return 0 < 8 * solver.operator.in_dim * solver.dim <= BASIS_LIMIT
+
+    def _gram_inverse(self, b: Tensor) -> Tensor:
         return self.inner.gram_inverse(b)
 
     def _project(self, x: Tensor) -> Tensor:
@@ -45,26 +53,12 @@ class OnDemandSolver(Solver):
 
     @cached_property
     def _basis(self) -> Tensor:
-        """Orthonormal, ``(n, dim)``.
+        """An orthonormal basis ``(n, dim)``.
 
-        The second round takes out what the first one's change of basis, ill-conditioned as it is, made of rounding.
+        The second round removes the rounding errors that the first one's ill-conditioned change of basis amplified.
         """
-        operator = self.operator
-        rows = torch.randn(
-            self.dim, *operator.in_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
-        )
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randn(self.dim, *self.operator.in_shape, generator=generator, dtype=torch.float64)
         for _ in range(2):
-            rows = _orthonormal(self.inner._project(rows).flatten(1)).reshape(rows.shape)
-        return _orthonormal(rows.flatten(1)).T.contiguous()
-
-
-def _orthonormal(rows: Tensor) -> Tensor:
-    """Cholesky QR: products alone. It leaves cond² ε, which the next call mends."""
-    factor = torch.linalg.cholesky(rows @ rows.mT)
-    result: Tensor = torch.linalg.solve_triangular(factor, rows, upper=False)
-    return result
-
-
-def pays(solver: Solver) -> bool:
-    """Whether a basis of that solver's nullspace is small."""
-    return 0 < 8 * solver.operator.in_dim * solver.dim <= BASIS_LIMIT
+            rows = cholesky_qr(self.inner._project(rows).flatten(1)).reshape(rows.shape)
+        return cholesky_qr(rows.flatten(1)).T.contiguous()

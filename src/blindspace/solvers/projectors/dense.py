@@ -1,4 +1,8 @@
-"""The whole matrix at once: for any map small enough."""
+"""The whole matrix at once, for any map that is small enough.
+
+Known as the nullspace method by a direct factorisation: the SVD, or Cholesky of the Gram matrix, see
+``dense_algebra/svd.py``; Golub & Van Loan, Matrix Computations, chapters 2 and 5.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +10,79 @@ from dataclasses import fields
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
-from ...errors import TooLargeError, UnsupportedLayerError
+from ...errors import UnsupportedLayerError, require_memory
 from ...maps import LinearMap
-from ..base import Solver
+from ..base import MEMORY_LIMIT, Cost, Solver, register
 from ..dense_algebra.orthonormal_basis import Projector, projector
+from ..dense_algebra.products import gram, power_of_two
+from ..dense_algebra.svd import SVD_LIMIT
 from ..factor_cache.store import Arrays, kept, packed, unpacked
 from ..rank.certificate import Certificate
 from ..rank.modular_elimination import rational_factors
 
-MEMORY_LIMIT = 8 << 30
-"""Bytes above which the dense solver refuses."""
-
 VERSION = 2
-"""Of what is kept on disk; a change of basis.py or spectrum.py that changes their results makes it one more."""
+"""Version of what is kept on disk; a change of ``dense_algebra`` that changes its results increases it."""
 
 
+@register
 class DenseSolver(Solver):
-    """Orthonormal basis of the nullspace or row space of the whole matrix; kept on disk where it took long.
+    """An orthonormal basis of the nullspace or row space of the whole matrix; kept on disk if it took long.
 
     Args:
-        operator: any.
-        limit: bytes the factorisation may take.
+        operator: The linear map A, of any kind.
+        limit: Bytes that the factorisation may take.
+        svd_limit: Size of the smaller side up to which LAPACK's SVD is used.
 
     Raises:
-        TooLargeError: it would take more; the message holds the figures.
+        TooLargeError: The factorisation would take more than the limit; the message holds the figures.
     """
 
     name = "dense"
+    scope = "anything of up to a few thousand dimensions"
+    how = "one SVD or Cholesky of the whole matrix"
 
-    def __init__(self, operator: LinearMap, limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, operator: LinearMap, limit: int = MEMORY_LIMIT, svd_limit: int = SVD_LIMIT) -> None:
         super().__init__(operator)
-        needed = memory(operator)
-        if needed > limit:
-            raise TooLargeError(
-                f"the dense solver needs about {needed / 2**30:.1f} GiB for {operator} "
-                f"({operator.out_dim} × {operator.in_dim}), above the limit of {limit / 2**30:.1f} GiB; "
-                "take a smaller input shape, or a layer whose kernel is no larger than its stride"
-            )
+        require_memory(
+            f"the dense solver of {operator} ({operator.out_dim} × {operator.in_dim})",
+            self.cost(operator).memory,
+            limit,
+            "take a smaller input shape, or a layer whose kernel is no larger than its stride",
+        )
         made_from = {
             "solver": self.name,
             "version": VERSION,
             "certificate": [field.name for field in fields(Certificate)],
+            "svd_limit": svd_limit,
             "map": operator,
         }
-        self.projector = _restored(
-            operator,
-            kept(made_from, lambda: _arrays(projector(operator.to_scipy(), lambda: rational_factors(operator)))),
-        )
+
+        def compute() -> Arrays:
+            return _arrays(projector(operator.to_scipy(), lambda: rational_factors(operator), svd_limit))
+
+        self.projector = _restored(operator, kept(made_from, compute))
         self.certificate = self.projector.certificate
         self.reason = f"{operator.out_dim} × {operator.in_dim} is small enough for the whole matrix"
         self._limit = limit
 
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """The matrix, three Gram matrices and two bases."""
+        small = min(operator.in_dim, operator.out_dim)
+        basis = operator.in_dim * min(small, max(operator.in_dim - small, 1))
+        return Cost(8 * (operator.in_dim * operator.out_dim + 3 * small * small + 2 * basis), 60)
+
     def _project(self, x: Tensor) -> Tensor:
         flat = self.projector.rows(x.reshape(len(x), self.operator.in_dim))
         if self.projector.row is not None:
-            flat = self.projector.rows(flat)  # takes out what rounding left of a large row space
+            flat = self.projector.rows(flat)  # removes what rounding left of a large row space
         return flat.reshape(x.shape)
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b by Cholesky, refined once with A itself, whose condition is only the root of A Aᵀ's.
-
-        Args:
-            b: ``(B, *out_shape)``, float64.
-
-        Returns:
-            The same shape.
-
-        Raises:
-            UnsupportedLayerError: A is not certified to have full row rank, its condition is above about 1e8, which
-                A Aᵀ squares, or A Aᵀ would take more than the limit.
-        """
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        """By Cholesky, refined once with A itself, whose condition is only the square root of that of A Aᵀ."""
         u = self._gram_solve(b)
         return u + self._gram_solve(b - self.operator._forward(self.operator._adjoint(u)))
 
@@ -90,40 +93,27 @@ class DenseSolver(Solver):
 
     @cached_property
     def _gram_factor(self) -> tuple[Tensor, float]:
-        """Lower Cholesky factor of (A / s)(A / s)ᵀ, made when it is first asked for, and s."""
+        """Lower Cholesky factor of (A / s)(A / s)ᵀ, computed when it is first asked for, and s.
+
+        Raises:
+            UnsupportedLayerError: A is not certified to have full row rank, or its condition is above about 1e8,
+                which A Aᵀ squares.
+            TooLargeError: A Aᵀ would take more than the limit.
+        """
         size = self.operator.out_dim
         if self.certificate.rank < size or self.certificate.kind != "exact":
             raise UnsupportedLayerError(f"A Aᵀ of {self.operator} has no inverse: {self.certificate} of {size}")
         needed = 8 * (2 * size * size + size * self.operator.in_dim)
-        if needed > self._limit:
-            raise UnsupportedLayerError(
-                f"A Aᵀ of {self.operator} needs about {needed / 2**30:.1f} GiB, "
-                f"above the limit of {self._limit / 2**30:.1f} GiB"
-            )
+        require_memory(f"A Aᵀ of {self.operator}", needed, self._limit, "take a smaller input shape")
         a = self.operator.to_scipy()
-        scale = 2.0 ** float(np.floor(np.log2(np.abs(a.data).max())))  # exact; keeps squares of tiny weights in range
-        factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(_gram(a / scale)))
+        scale = power_of_two(float(np.abs(a.data).max()))
+        factor, failed = torch.linalg.cholesky_ex(torch.from_numpy(gram(a / scale)))
         if int(failed):
             condition = self.certificate.condition
             raise UnsupportedLayerError(
                 f"{self.operator} is too ill-conditioned for Cholesky of A Aᵀ: condition {condition:.1e}"
             )
         return factor, scale
-
-
-def memory(operator: LinearMap) -> int:
-    """Bytes that the dense solver needs at its peak, estimated: the matrix, three Gram matrices and two bases."""
-    small = min(operator.in_dim, operator.out_dim)
-    basis = operator.in_dim * min(small, max(operator.in_dim - small, 1))
-    return 8 * (operator.in_dim * operator.out_dim + 3 * small * small + 2 * basis)
-
-
-def _gram(a: scipy.sparse.csr_array) -> np.ndarray:
-    """A Aᵀ, ``(m, m)``; by a sparse product where that pays."""
-    if a.nnz < 0.1 * a.shape[0] * a.shape[1]:
-        return np.asarray((a @ a.T).toarray())
-    dense = a.toarray()
-    return np.asarray(dense @ dense.T)
 
 
 def _arrays(found: Projector) -> Arrays:

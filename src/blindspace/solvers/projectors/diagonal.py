@@ -1,4 +1,4 @@
-"""Maps that only scale, drop or move values: the nullspace is the set of values they do not read."""
+"""Maps that only scale, drop or move values: the nullspace consists of the values that they do not read."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from ...maps import Diagonal, Gather, LinearMap, Padding, Rearrange
-from ..base import Solver
+from ..base import Cost, Solver, register
 from ..rank.certificate import Certificate
 
 
+@register
 class DiagonalSolver(Solver):
-    """For maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
+    """The solver of maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
 
     Args:
-        operator: a ``Scale``, ``Padding``, ``Rearrange`` or ``Selection``.
+        operator: A ``Diagonal``, ``Padding``, ``Rearrange`` or ``Gather``.
     """
 
     name = "diagonal"
-    kinds = (Diagonal, Padding, Rearrange, Gather)
+    scope = "scaling, cropping, padding, rearranging"
+    how = "value by value"
 
     def __init__(self, operator: LinearMap) -> None:
         super().__init__(operator)
@@ -38,6 +40,16 @@ class DiagonalSolver(Solver):
             sigma_below=0.0 if bool(self.free.any()) else None,
         )
         self.reason = "it only scales, drops or moves values"
+
+    @classmethod
+    def serves(cls, operator: LinearMap) -> bool:
+        """Whether the map only scales, drops or moves values."""
+        return isinstance(operator, Diagonal | Padding | Rearrange | Gather)
+
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """A mask of the input values."""
+        return Cost(operator.in_dim, 10)
 
     def _project(self, x: Tensor) -> Tensor:
         return x * self.free.to(x.device, x.dtype)

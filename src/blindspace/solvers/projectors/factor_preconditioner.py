@@ -2,7 +2,8 @@
 
 For A = B ∘ R the inverse of A Aᵀ = B R Rᵀ Bᵀ would be B⁻ᵀ (R Rᵀ)⁻¹ B⁻¹ if B were invertible. With B⁺ = Bᵀ(B Bᵀ)⁻¹ in
 its place, M⁻¹ = B⁺ᵀ (R Rᵀ)⁻¹ B⁺ is still symmetric and positive definite, and near: the two differ only in how R Rᵀ
-couples what B reads with what it does not.
+couples what B reads with what it does not. Known as the BFBᵗ or least-squares commutator preconditioner of saddle-point
+problems; Elman 1999.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ class FactorPreconditioner:
     """B⁺ᵀ (R Rᵀ)⁻¹ B⁺, or the same with more factors: every (Bᵢ … B₁)(Bᵢ … B₁)ᵀ is inverted by the same formula.
 
     Args:
-        inner: solver of the factor applied first.
-        outer: solvers of the others, first applied first. All must offer ``gram_inverse``.
+        inner: Solver of the factor applied first.
+        outer: Solvers of the other factors, in the order in which these are applied. All must have ``gram_inverse``.
     """
 
     def __init__(self, inner: Solver, *outer: Solver) -> None:
@@ -27,13 +28,13 @@ class FactorPreconditioner:
         """M⁻¹ b.
 
         Args:
-            b: ``(B, *out_shape)`` of the last factor, floating point.
+            b: Values ``(B, *out_shape)`` of the last factor, floating point.
 
         Returns:
-            The same shape and dtype; the work is done in float64, as the solvers do theirs.
+            The same shape and dtype; it is computed in float64, as the solvers compute.
 
         Raises:
-            UnsupportedLayerError: a factor's solver has no inverse to offer.
+            UnsupportedLayerError: The solver of a factor has no inverse of A Aᵀ.
         """
         u = b.double()
         for solver in reversed(self.outer):

@@ -9,69 +9,59 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ...maps import Convolution, LinearMap
-from ..base import Solver
+from .._choose import choose
+from ..base import Cost, Solver, register
+from ..dense_algebra.blocks import groups
 from ..rank.certificate import merge
 
 
-def serves(operator: LinearMap) -> bool:
-    """Whether the map is a convolution in more than one group."""
-    return isinstance(operator, Convolution) and operator.groups > 1
-
-
+@register
 class GroupedSolver(Solver):
-    """One solver a group; groups of equal weights share one and are worked on as one batch.
+    """One solver per group; groups of equal weights share one and are processed as one batch.
 
     Args:
-        conv: a ``Convolution`` for which ``serves`` holds.
-        solve: makes the solver of one group's convolution.
+        operator: A convolution in more than one group.
+        solve: The function that makes the solver of one group's convolution.
 
     Raises:
-        UnsupportedLayerError: it has only one group.
+        UnsupportedLayerError: The map is not a convolution in more than one group.
     """
 
     name = "grouped"
+    scope = "convolutions in groups"
+    how = "group by group"
 
-    def __init__(self, conv: Convolution, solve: Callable[[LinearMap], Solver]) -> None:
-        if not serves(conv):
-            raise UnsupportedLayerError(f"{conv} has only one group")
-        super().__init__(conv)
-        self.groups = conv.groups
-        by_group = conv.weight.reshape(self.groups, -1, *conv.weight.shape[1:])
-        distinct, of_group = torch.unique(by_group, dim=0, return_inverse=True)
-        shape = (conv.weight.shape[1], *conv.in_shape[1:])
-        self.blocks = [
-            (
-                (of_group == number).nonzero().flatten(),
-                solve(Convolution(weight, shape, conv.stride, conv.padding, conv.dilation, 1, conv.mode)),
-            )
-            for number, weight in enumerate(distinct)
-        ]
-        self.certificate = merge((solver.certificate, len(groups)) for groups, solver in self.blocks)
+    def __init__(self, operator: LinearMap, solve: Callable[[LinearMap], Solver] = choose) -> None:
+        if not isinstance(operator, Convolution) or operator.groups == 1:
+            raise UnsupportedLayerError(f"{operator} is not a convolution in more than one group")
+        super().__init__(operator)
+        self.groups = operator.groups
+        self.blocks = [(numbers, solve(conv)) for conv, numbers in groups(operator)]
+        self.certificate = merge((solver.certificate, len(numbers)) for numbers, solver in self.blocks)
         first = self.blocks[0][1]
         self.reason = f"{self.groups} groups, {len(self.blocks)} of them different; {first.name}: {first.reason}"
+
+    @classmethod
+    def serves(cls, operator: LinearMap) -> bool:
+        """Whether the map is a convolution in more than one group."""
+        return isinstance(operator, Convolution) and operator.groups > 1
+
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """The memory depends on the groups' solvers, which limit it themselves."""
+        return Cost(0, 40)
 
     def _project(self, x: Tensor) -> Tensor:
         return self._by_group(x, lambda solver, part: solver._project(part))
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b, where every group's solver offers one.
-
-        Args:
-            b: ``(B, *out_shape)``, float64.
-
-        Returns:
-            The same shape.
-
-        Raises:
-            UnsupportedLayerError: one of them does not.
-        """
+    def _gram_inverse(self, b: Tensor) -> Tensor:
         return self._by_group(b, lambda solver, part: solver.gram_inverse(part))
 
     def _by_group(self, x: Tensor, apply: Callable[[Solver, Tensor], Tensor]) -> Tensor:
-        """``(B, groups · C, *spatial)``, each group's channels by its solver."""
+        """Images ``(B, groups · C, *spatial)``, each group's channels by its solver."""
         split = x.reshape(len(x), self.groups, x.shape[1] // self.groups, *x.shape[2:])
         result = torch.empty_like(split)
-        for groups, solver in self.blocks:
-            part = split[:, groups.to(x.device)]
-            result[:, groups.to(x.device)] = apply(solver, part.flatten(0, 1)).reshape(part.shape)
+        for numbers, solver in self.blocks:
+            part = split[:, numbers.to(x.device)]
+            result[:, numbers.to(x.device)] = apply(solver, part.flatten(0, 1)).reshape(part.shape)
         return result.reshape(x.shape)

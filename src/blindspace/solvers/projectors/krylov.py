@@ -1,30 +1,40 @@
-"""Any map at all: preconditioned conjugate gradients on A Aᵀ u = A x, stopped by the residual that is there.
+"""Any map at all: preconditioned conjugate gradients on A Aᵀ u = A x, stopped by the measured residual.
 
-P x = x − Aᵀ(A Aᵀ)⁺ A x. A x lies in the range of A, so nothing changes where A Aᵀ is singular: the iteration stays in
-that range and never meets a zero eigenvalue. This covers tall and rank-deficient maps as well. Normal equations on Aᵀ A
+Known as the preconditioned conjugate gradient method (Hestenes & Stiefel 1952), here on the normal equations of the
+second kind (CGNE, Craig's method; Saad, Iterative Methods for Sparse Linear Systems, section 8.3), with iterative
+refinement in mixed precision (Higham, Accuracy and Stability of Numerical Algorithms, chapter 12).
+
+P x = x − Aᵀ(A Aᵀ)⁺ A x. A x lies in the range of A, so a singular A Aᵀ changes nothing: the iteration stays in that
+range and never meets a zero eigenvalue. This covers tall and rank-deficient maps as well. Normal equations on Aᵀ A
 (CGLS, LSMR) would search the same space, Aᵀ K(A Aᵀ, A x) = K(Aᵀ A, Aᵀ A x), for the smallest ‖A p‖ instead of the p
-nearest to P x, and would leave no place for preconditioners, which all come from inverses of A Aᵀ.
+nearest to P x, and would have no place for the preconditioners, which all come from inverses of A Aᵀ.
 
-Iterations are several times quicker in float32, but nothing they find is exact. So they only work on a residual A p,
-scaled to 1, until it has fallen by some digits; then p is corrected and A p worked out anew in the dtype of x
-(iterative refinement; Higham, Accuracy and Stability of Numerical Algorithms, chapter 12). What is returned has been
+Iterations are several times quicker in float32, but nothing they find is exact. So they only reduce a residual A p,
+scaled to 1, by some digits; then p is corrected and A p is computed anew in the dtype of x. What is returned has been
 measured.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from math import prod
-from warnings import warn
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ...errors import BlindspaceError, BlindspaceWarning, UnsupportedLayerError
+from ...errors import BlindspaceError, BlindspaceWarning, TooLargeError, UnsupportedLayerError
 from ...maps import Composed, Convolution, LinearMap, VStack
 from ...maps.linear_map import Adjoint
-from ..base import Solver
+from ..base import Cost, Solver, register
+from ..dense_algebra.products import norms, per_image, powers_of_two
+from ..fourier.circulant_embedding import CirculantPreconditioner, contracts, embeds
 from ..rank.certificate import Certificate
+from ..rank.inertia import certify
+from ..rank.inverse_probe import inverts
 
 Apply = Callable[[Tensor], Tensor]
 Measure = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -34,42 +44,53 @@ TOLERANCE = 4.0
 
 DIGITS = 0.75
 """Share of its digits that a dtype is to gain in one pass. In a singular A Aᵀ rounding errors leave the range, where
-nothing reduces them, and in the end blow up; what is left of the digits keeps clear of that."""
+nothing reduces them, and finally blow up; the remaining digits keep clear of that."""
 
 GROWN = 0.5
-"""A residual may grow above its lowest by the condition of A, but not by 1/√ε, ε^−GROWN, beyond which the dtype tells
-nothing of A Aᵀ: then rounding has blown it up."""
+"""A residual may grow above its lowest by the condition of A, but not by 1/√ε, ε^−GROWN, beyond which A Aᵀ is not
+resolved in the dtype: then rounding has blown it up."""
 
 LIMIT = 20_000
 """Iterations after which a projection is given up; nothing else ever stops at a count."""
 
 CHUNK = 64 << 20
-"""Bytes of perturbations worked on at a time: torch's float64 convolution unfolds a whole batch at once."""
+"""Bytes of perturbations processed at a time: torch's float64 convolution unfolds a whole batch at once."""
+
+PROBED = 1e-7
+"""Tolerance of the inverse by which full row rank is recognised …"""
+
+PROBE_LIMIT = 500
+"""… and the iterations it may take."""
 
 
 class NotConvergedError(BlindspaceError):
     """An iteration did not reach its residual; the message holds the figures."""
 
 
+@register
 class KrylovSolver(Solver):
     """Preconditioned conjugate gradients with refinement to a stated residual.
 
     Args:
-        operator: any.
+        operator: The linear map A, of any kind.
         preconditioner: M⁻¹, symmetric positive definite and near (A Aᵀ)⁻¹ up to a factor; takes and returns
             ``(B, *out_shape)``, float32 or float64. None for the identity.
         tolerance: ‖A p‖ / (‖A‖ ‖x‖) to be reached; None for four times the rounding error of x's dtype, and never
-            below once that.
-        certificate: of the rank, or what finds it; None leaves the rank counted and undecided.
-        inner: dtype of the iterations for float64 input. float32 gives way to float64 where it gains nothing.
-        limit: iterations after which a projection is given up.
-        reason: why this solver serves the map.
+            below once that error.
+        certificate: The certificate of the rank, or the function that finds it; with None, nonzero rows and columns
+            are counted and the rank stays undecided.
+        inner: The dtype of the iterations for float64 input. float32 gives way to float64 if it gains nothing.
+        limit: Number of iterations after which a projection is given up.
+        chunk: Bytes of perturbations processed at a time.
+        reason: Why this solver serves the map.
 
     Attributes:
-        iterations: of the last projection; the most that any part of the batch took.
+        iterations: Number of iterations of the last projection; the most that any part of the batch took.
     """
 
     name = "krylov"
+    scope = "everything else, and compositions"
+    how = "preconditioned conjugate gradients, stopped by the residual"
 
     def __init__(
         self,
@@ -79,6 +100,7 @@ class KrylovSolver(Solver):
         certificate: Certificate | Callable[[LinearMap], Certificate] | None = None,
         inner: torch.dtype = torch.float32,
         limit: int = LIMIT,
+        chunk: int = CHUNK,
         reason: str = "",
     ) -> None:
         super().__init__(operator)
@@ -86,6 +108,7 @@ class KrylovSolver(Solver):
         self.tolerance = tolerance
         self.inner = inner
         self.limit = limit
+        self.chunk = chunk
         self.norm = operator.norm() or 1.0
         self.reason = reason or "conjugate gradients need no structure"
         self.certificate = (
@@ -93,16 +116,46 @@ class KrylovSolver(Solver):
         )
         self.iterations = 0
 
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """The vectors of the iteration; tried after all others."""
+        return Cost(memory(operator), 90)
+
+    @classmethod
+    def build(cls, operator: LinearMap, **options: Any) -> Solver:
+        """The iteration with what can be found for it: a circulant preconditioner and a certificate of the rank.
+
+        The preconditioner is the inverse of the circulant embedding, if the map is a part of one that contracts; the
+        certificate is found by inertia, or else by whether the iteration inverts A Aᵀ.
+
+        Args:
+            operator: The linear map A.
+            options: Arguments of the constructor; those given are not looked for.
+        """
+        found: dict[str, Any] = {"reason": "conjugate gradients"}
+        if "preconditioner" not in options and embeds(operator) and contracts(operator):
+            found["preconditioner"] = CirculantPreconditioner(operator)
+            found["reason"] += ", preconditioned by the inverse on a torus"
+        if "certificate" in options:
+            return cls(operator, **{**found, **options})
+        with suppress(TooLargeError, UnsupportedLayerError):
+            found["certificate"] = certify(operator)
+        solver = cls(operator, **{**found, **options})
+        if "certificate" not in found and solver.certificate.rank == operator.out_dim and solver._inverts():
+            method = "the iteration inverts A Aᵀ; smallest σ by inverse iteration"
+            solver.certificate = replace(solver.certificate, kind="numerical", method=method)
+        return solver
+
     def _project(self, x: Tensor) -> Tensor:
         self.iterations = 0
         if self.dim == 0 and self.certificate.kind == "exact":
             return torch.zeros_like(x)
-        return torch.cat([self._projected(part) for part in x.split(max(CHUNK // (8 * self.operator.in_dim), 1))])
+        return torch.cat([self._projected(part) for part in x.split(max(self.chunk // (8 * self.operator.in_dim), 1))])
 
     def _projected(self, x: Tensor) -> Tensor:
-        scale = _magnitude(x)
+        scale = powers_of_two(x)
         x = x / scale
-        enough = self._reachable(x.dtype) * _norm(x)
+        enough = self._reachable(x.dtype) * norms(x)
 
         def measure(p: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
             return self._forward(p), enough[images]
@@ -112,18 +165,12 @@ class KrylovSolver(Solver):
 
         return self._refined(x, measure, correct) * scale
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b by the same iteration.
-
-        Args:
-            b: ``(B, *out_shape)``, float64.
-
-        Returns:
-            u of the same shape, ‖b − A Aᵀ u‖ at the rounding error of ‖A‖² ‖u‖ + ‖b‖.
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        """By the same iteration, until ‖b − A Aᵀ u‖ is at the rounding error of ‖A‖² ‖u‖ + ‖b‖.
 
         Raises:
             UnsupportedLayerError: A is known not to have full row rank.
-            NotConvergedError: that residual is not reached.
+            NotConvergedError: That residual is not reached.
         """
         if self.certificate.rank < self.operator.out_dim:
             raise UnsupportedLayerError(
@@ -131,11 +178,11 @@ class KrylovSolver(Solver):
                 f"below {self.operator.out_dim}"
             )
         self.iterations = 0
-        scale = _magnitude(b)
+        scale = powers_of_two(b)
         b = b / scale
 
         def measure(u: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-            return b[images] - self._gram(u), self._reachable(b.dtype) * (_norm(u) + _norm(b[images]))
+            return b[images] - self._gram(u), self._reachable(b.dtype) * (norms(u) + norms(b[images]))
 
         return self._refined(torch.zeros_like(b), measure, torch.add) / self.norm * scale / self.norm
 
@@ -143,7 +190,7 @@ class KrylovSolver(Solver):
         eps = torch.finfo(dtype).eps
         return TOLERANCE * eps if self.tolerance is None else max(self.tolerance, eps)
 
-    # --- everything below is about A / ‖A‖, whose squares are in the range of float32 --------------------
+    # --- everything below concerns A / ‖A‖, whose squares are in the range of float32 -------------------
 
     def _forward(self, x: Tensor) -> Tensor:
         return self.operator._forward(x) / self.norm
@@ -155,32 +202,32 @@ class KrylovSolver(Solver):
         return self._forward(self._adjoint(u))
 
     def _refined(self, state: Tensor, measure: Measure, correct: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Corrects states by what conjugate gradients find for their residuals, until those are small enough.
+        """Iterative refinement: corrects states by solutions for their residuals until those are small enough.
 
         Args:
-            state: ``(B, …)``; written into.
-            measure: states and the numbers of their images to true residuals and the norms allowed for them.
-            correct: states and solutions u of A Aᵀ u = residual to better states.
+            state: States ``(B, …)``, which are overwritten.
+            measure: Maps states and the indices of their images to true residuals and the norms allowed for them.
+            correct: Maps states and solutions u of A Aᵀ u = residual to better states.
 
         Raises:
-            NotConvergedError: the iterations are used up.
+            NotConvergedError: The iterations are used up.
         """
         residual, enough = measure(state, torch.arange(len(state), device=state.device))
-        size = _norm(residual)
+        size = norms(residual)
         spent = 0
         for dtype in dict.fromkeys((self.inner if state.dtype == torch.float64 else state.dtype, state.dtype)):
             gains = torch.ones_like(size, dtype=torch.bool)
-            # Whatever becomes of float32, float64 must have its turn.
+            # Whatever float32 achieves, float64 must have its turn.
             limit = self.limit if dtype == state.dtype else self.limit // 2
             while spent < limit and len(images := ((size > enough) & gains).nonzero().flatten()):
                 before = size[images]
                 stop = (enough[images] / before / 2).clamp(min=torch.finfo(dtype).eps ** DIGITS)
-                b = (residual[images] / _wide(before, residual)).to(dtype)
+                b = (residual[images] / per_image(before, residual)).to(dtype)
                 u, taken = pcg(self._gram, b, self.preconditioner, stop.to(dtype), limit - spent)
                 spent += taken
-                better = correct(state[images], u.to(state.dtype) * _wide(before, residual))
+                better = correct(state[images], u.to(state.dtype) * per_image(before, residual))
                 rest, enough[images] = measure(better, images)
-                after = _norm(rest)
+                after = norms(rest)
                 gains[images] = after < before / 2
                 kept = after < before
                 fallen = images[kept]
@@ -192,18 +239,30 @@ class KrylovSolver(Solver):
         return state
 
     def _report(self, reached: float, wanted: float, spent: int) -> None:
-        """Says what was not met: an error where iterations ran out, a warning where more of them would not help."""
+        """Reports a residual that is not met: an error if iterations ran out, a warning if more would not help."""
         figures = (
             f"the residual of {self.operator} stays at {reached:.1e}, above {wanted:.1e}, after {spent} iterations"
         )
         if spent >= self.limit:
             raise NotConvergedError(f"{figures}; give a preconditioner, a larger limit or a larger tolerance")
-        warn(f"{figures}; no more of them would help", BlindspaceWarning, stacklevel=2)
+        warnings.warn(f"{figures}; no more of them would help", BlindspaceWarning, stacklevel=2)
 
     # --- rank -------------------------------------------------------------------------------------------
 
+    def _inverts(self) -> bool:
+        """Whether A has full row rank, judged by whether an iteration of bearable length inverts A Aᵀ."""
+        probe = KrylovSolver(
+            self.operator, self.preconditioner, PROBED, certificate=self.certificate, limit=PROBE_LIMIT
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", BlindspaceWarning)
+            try:
+                return inverts(self.operator, probe.gram_inverse)
+            except (BlindspaceError, BlindspaceWarning):
+                return False
+
     def _count(self, operator: LinearMap) -> Certificate:
-        """Rows and columns that are not zero, as random vectors tell; and a bound on the smallest σ from above."""
+        """Nonzero rows and columns, counted by random vectors, and an upper bound on the smallest σ."""
         generator = torch.Generator().manual_seed(0)
         outputs = operator._forward(torch.randn(1, *operator.in_shape, generator=generator, dtype=torch.float64))
         inputs = operator._adjoint(torch.randn(1, *operator.out_shape, generator=generator, dtype=torch.float64))
@@ -212,11 +271,11 @@ class KrylovSolver(Solver):
             return Certificate(0, "exact", "no weight is non-zero", 0.0, 0.0, None, None)
         tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * self.norm
         v = outputs.to(self.inner)
-        for _ in range(3):  # inverse iteration; whatever comes of it, ‖Aᵀv‖/‖v‖ is a bound
-            v = v / _wide(_norm(v), v)
+        for _ in range(3):  # inverse iteration; however far it gets, ‖Aᵀv‖/‖v‖ is a bound
+            v = v / per_image(norms(v), v)
             v, _ = pcg(self._gram, v, self.preconditioner, torch.full((1,), 0.1, dtype=v.dtype), 100)
         v = v.double()
-        smallest = float(operator._adjoint(v / _wide(_norm(v), v)).norm())
+        smallest = float(operator._adjoint(v / per_image(norms(v), v)).norm())
         method = "non-zero rows and columns, not proved; smallest σ by inverse iteration"
         return Certificate(rank, "undecided", method, tolerance, self.norm, smallest, None)
 
@@ -224,14 +283,14 @@ class KrylovSolver(Solver):
 def pcg(apply: Apply, b: Tensor, preconditioner: Apply | None, stop: Tensor, limit: int) -> tuple[Tensor, int]:
     """Solve G u = b for each image by itself (Saad, Iterative Methods for Sparse Linear Systems, algorithm 9.1).
 
-    An image leaves the batch when its residual is small enough, or grows without end.
+    An image leaves the batch when its residual is small enough, or grows without bound.
 
     Args:
-        apply: G, symmetric positive semidefinite, on batches.
-        b: ``(B, …)``, in the range of G.
-        preconditioner: M⁻¹, symmetric positive definite, on batches; None for the identity.
-        stop: ‖b − G u‖ at which an image is done, as the recursion has it, ``(B,)``.
-        limit: iterations at most.
+        apply: The product with G, symmetric positive semidefinite, on batches.
+        b: Right-hand sides ``(B, …)`` in the range of G.
+        preconditioner: The product with M⁻¹, symmetric positive definite, on batches; None for the identity.
+        stop: ‖b − G u‖ at which an image is done, by the recursion, ``(B,)``.
+        limit: Largest number of iterations.
 
     Returns:
         The u of the smallest residual met, ``(B, …)``, and the number of iterations.
@@ -242,9 +301,9 @@ def pcg(apply: Apply, b: Tensor, preconditioner: Apply | None, stop: Tensor, lim
     rho, lowest = torch.ones_like(stop), torch.full_like(stop, torch.inf)
     bound = torch.finfo(b.dtype).eps ** -GROWN
     for iteration in range(limit + 1):
-        size = _norm(r)
+        size = norms(r)
         lower = size < lowest
-        lowest, best = torch.where(lower, size, lowest), torch.where(_wide(lower, u), u, best)
+        lowest, best = torch.where(lower, size, lowest), torch.where(per_image(lower, u), u, best)
         going = (size > stop) & (size < bound * lowest) & (iteration < limit)
         if not bool(going.all()):
             solution[images] = best
@@ -253,20 +312,20 @@ def pcg(apply: Apply, b: Tensor, preconditioner: Apply | None, stop: Tensor, lim
             break
         z = r if preconditioner is None else preconditioner(r)
         last, rho = rho, _dot(r, z)
-        d = torch.addcmul(z, _wide(rho / last, z), d)
+        d = torch.addcmul(z, per_image(rho / last, z), d)
         g = apply(d)
         curvature = _dot(d, g)
         step = rho / curvature
         sound = (curvature > 0) & step.isfinite()
-        stop = torch.where(sound, stop, torch.inf)  # nothing more to be had in this dtype
-        step = _wide(torch.where(sound, step, 0), d)
+        stop = torch.where(sound, stop, torch.inf)  # nothing more can be gained in this dtype
+        step = per_image(torch.where(sound, step, 0), d)
         u.addcmul_(step, d)
         r.addcmul_(step, g, value=-1)
     return solution, iteration
 
 
 def memory(operator: LinearMap, batch: int = 1) -> int:
-    """Bytes that projecting a batch of float64 takes at its peak, estimated; a preconditioner's are not counted."""
+    """Bytes that projecting a batch of float64 takes at its peak, estimated, without those of a preconditioner."""
     whole = 2 * batch * operator.in_dim
     batch = min(batch, max(CHUNK // (8 * operator.in_dim), 1))
     unfolded = max(
@@ -276,7 +335,7 @@ def memory(operator: LinearMap, batch: int = 1) -> int:
 
 
 def _convolutions(operator: LinearMap) -> Iterator[Convolution]:
-    """Those that a map is made of."""
+    """The convolutions that a map is made of."""
     match operator:
         case Convolution():
             yield operator
@@ -287,22 +346,5 @@ def _convolutions(operator: LinearMap) -> Iterator[Convolution]:
                 yield from _convolutions(part)
 
 
-def _wide(scalars: Tensor, like: Tensor) -> Tensor:
-    """One number an image, ``(B,)``, so that it multiplies images."""
-    return scalars.reshape(-1, *[1] * (like.ndim - 1))
-
-
 def _dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).flatten(1).sum(1)
-
-
-def _norm(a: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(a.flatten(1), dim=1)
-    return norms
-
-
-def _magnitude(x: Tensor) -> Tensor:
-    """The power of two above each image's largest value: dividing by it is exact and keeps squares in range."""
-    largest = x.abs().flatten(1).amax(1)
-    exponent = torch.frexp(largest).exponent
-    return _wide(torch.where(largest > 0, torch.ldexp(torch.ones_like(largest), exponent), 1.0), x)

@@ -1,18 +1,16 @@
-"""One small factorisation for all patches: where no input value is read by two output positions.
+"""One small factorisation for all patches, for maps by which no input value is read by two output positions.
 
 A convolution whose kernel reaches no further than its stride (1×1 convolutions, patch embeddings) and a fully-connected
 layer over tokens are block-diagonal: the same small matrix stands once for every patch or token. Patches that the zero
-padding cuts short have a matrix of their own, with the columns of the padding left out.
+padding cuts short have a matrix of their own, with the columns of the padding removed.
 """
 
 from __future__ import annotations
 
 from functools import cached_property
-from itertools import product
 from math import prod
 from typing import Any
 
-import numpy as np
 import scipy.sparse
 import torch
 import torch.nn.functional as F
@@ -21,21 +19,17 @@ from torch import Tensor
 from ...errors import UnsupportedLayerError
 from ...maps import Convolution, Dense, LinearMap
 from ...maps.properties import reads_disjoint_patches
-from ..base import Solver
+from ..base import Cost, Solver, register
+from ..dense_algebra.blocks import patches
 from ..dense_algebra.orthonormal_basis import Projector, projector
 from ..rank.certificate import merge
-
-
-def serves(operator: LinearMap) -> bool:
-    """Whether the map is a set of patches or tokens, each read by itself."""
-    return isinstance(operator, Dense) or (isinstance(operator, Convolution) and reads_disjoint_patches(operator))
 
 
 class TokenSolver(Solver):
     """A matrix over the last axis, the same for every token.
 
     Args:
-        operator: a ``Dense``.
+        operator: A ``Dense`` map.
     """
 
     name = "patchwise"
@@ -51,62 +45,66 @@ class TokenSolver(Solver):
     def _project(self, x: Tensor) -> Tensor:
         return self.token.rows(x)
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b, token by token; as that of ``PatchwiseSolver``."""
-        return b @ self._gram_inverse
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        return b @ self._inverse
 
     @cached_property
-    def _gram_inverse(self) -> Tensor:
+    def _inverse(self) -> Tensor:
         return _inverse_of_gram(self.operator, self.certificate.rank, self.matrix)
 
 
+@register
 class PatchwiseSolver(Solver):
     """A convolution whose kernel reaches no further than its stride.
 
     Args:
-        operator: a ``Convolution`` for which ``serves`` holds.
+        operator: A convolution that ``serves`` accepts.
 
     Raises:
-        UnsupportedLayerError: it does not.
+        UnsupportedLayerError: The patches overlap.
     """
 
     name = "patchwise"
+    scope = "kernels no larger than their stride, layers over tokens"
+    how = "one small matrix for every patch"
 
     def __init__(self, operator: Convolution) -> None:
-        if not serves(operator):
+        if not self.serves(operator):
             raise UnsupportedLayerError(
                 f"{operator} reads some values twice: its kernel reaches further than its stride"
             )
         super().__init__(operator)
         self.conv = operator
         self.out = operator.out_shape[1:]
-        # Output positions along each axis whose taps fall inside the image alike.
-        alike = [np.unique(table.numpy() >= 0, axis=0, return_inverse=True) for table in operator.reads]
         self.patterns: list[tuple[Tensor, list[Projector]]] = []
-        self._kernels: list[tuple[Tensor, Tensor]] = []
-        counts = []
-        by_group = operator.weight.reshape(operator.groups, -1, operator.weight.shape[1], *operator.kernel)
-        for choice in product(*(range(len(masks)) for masks, _ in alike)):
-            masks = [torch.from_numpy(masks[c]) for (masks, _), c in zip(alike, choice, strict=True)]
-            inside = torch.ones((), dtype=torch.bool)
-            for mask in masks:
-                inside = inside[..., None] & mask
-            places = [np.flatnonzero(inverse.ravel() == c) for (_, inverse), c in zip(alike, choice, strict=True)]
-            sites = np.ravel_multi_index(np.meshgrid(*places, indexing="ij"), self.out).ravel()
-            blocks = [
-                projector(scipy.sparse.csr_array((kernels * inside).reshape(len(kernels), -1).numpy()))
-                for kernels in by_group
-            ]
-            self.patterns.append((torch.from_numpy(sites), blocks))
-            self._kernels.append((torch.from_numpy(sites), (by_group * inside).flatten(2)))
-            counts += [(block.certificate, len(sites)) for block in blocks]
-        self.patterns.sort(key=lambda pattern: -len(pattern[0]))
+        self._matrices: list[tuple[Tensor, Tensor]] = list(patches(operator))
+        for positions, matrices in self._matrices:
+            blocks = [projector(scipy.sparse.csr_array(matrix.numpy())) for matrix in matrices]
+            self.patterns.append((positions, blocks))
+        counts = [(block.certificate, len(positions)) for positions, blocks in self.patterns for block in blocks]
         self.certificate = merge(counts)
+        self.patterns.sort(key=lambda pattern: -len(pattern[0]))
         count = len(self.patterns) * operator.groups
         self.reason = (
             f"kernel {operator.kernel} reaches no further than stride {operator.stride}: "
             f"{count} small factorisation{'s' * (count != 1)} for {prod(self.out)} patches"
         )
+
+    @classmethod
+    def serves(cls, operator: LinearMap) -> bool:
+        """Whether the map is a set of patches or tokens, no two of which read the same value."""
+        return isinstance(operator, Dense) or (isinstance(operator, Convolution) and reads_disjoint_patches(operator))
+
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """The small matrix, three Gram matrices and two bases."""
+        m, n = _block_shape(operator)
+        return Cost(8 * (3 * m * n + 3 * min(m, n) ** 2), 20)
+
+    @classmethod
+    def build(cls, operator: LinearMap, **options: Any) -> Solver:
+        """A ``TokenSolver`` for a fully-connected layer, else a ``PatchwiseSolver``."""
+        return TokenSolver(operator) if isinstance(operator, Dense) else super().build(operator, **options)
 
     def _project(self, x: Tensor) -> Tensor:
         conv = self.conv
@@ -116,7 +114,7 @@ class PatchwiseSolver(Solver):
         amounts = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]  # last axis first
         padded = F.pad(x, amounts) if any(amounts) else x
         projected = self._project_patches(self._taps(padded))
-        # What the taps do not cover keeps its value; a padded copy is ours to write into.
+        # What the taps do not cover keeps its value; a padded copy may be written into.
         filled = padded if padded is not x else torch.empty_like(x) if conv.kernel == conv.stride else x.clone()
         self._taps(filled).copy_(projected)
         if padded is x:
@@ -130,26 +128,18 @@ class PatchwiseSolver(Solver):
         result[outer] = filled[inner]
         return result
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b, patch by patch.
-
-        Args:
-            b: ``(B, *out_shape)``, float64.
-
-        Raises:
-            UnsupportedLayerError: A Aᵀ is singular.
-        """
+    def _gram_inverse(self, b: Tensor) -> Tensor:
         rows = b.reshape(len(b), self.conv.groups, -1, prod(self.out))
         result = torch.empty_like(rows)
-        for places, inverse in self._gram_inverses:
-            result[..., places] = inverse @ rows[..., places]
+        for positions, inverse in self._inverses:
+            result[..., positions] = inverse @ rows[..., positions]
         return result.reshape(b.shape)
 
     @cached_property
-    def _gram_inverses(self) -> list[tuple[Tensor, Tensor]]:
-        """Of each pattern of patches its places and an inverse a group, ``(groups, C_out/groups, C_out/groups)``."""
+    def _inverses(self) -> list[tuple[Tensor, Tensor]]:
+        """Positions of each pattern of patches, with one inverse per group, ``(groups, C_out / groups, …)``."""
         rank = self.certificate.rank
-        return [(places, _inverse_of_gram(self.operator, rank, kernels)) for places, kernels in self._kernels]
+        return [(positions, _inverse_of_gram(self.operator, rank, matrices)) for positions, matrices in self._matrices]
 
     def _taps(self, padded: Tensor) -> Tensor:
         """A view of what the kernel reads: ``(B, C, *tiles)`` as ``(B, C, tap_1, …, out_1, …)``."""
@@ -162,18 +152,18 @@ class PatchwiseSolver(Solver):
         return view.permute(0, 1, *(3 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes))
 
     def _project_patches(self, taps: Tensor) -> Tensor:
-        """Taps ``(B, C, tap_1, …, out_1, …)`` to their projections, in the same shape."""
+        """The projections of taps ``(B, C, tap_1, …, out_1, …)``, in the same shape."""
         batch, groups, sites = len(taps), self.conv.groups, prod(self.out)
         size = taps.shape[1] // groups * prod(self.conv.kernel)
-        # One product for all images, but where the values already lie pixel by pixel: then one an image, uncopied.
+        # One product for all images; one per image, without a copy, if the values already lie pixel by pixel.
         merge = prod(self.conv.kernel) > 1 and batch > 1
         patches = taps.movedim(0, -len(self.out) - 1) if merge else taps
         patches = patches.reshape(1 if merge else batch, groups, size, sites * (batch if merge else 1))
-        # Every patch first as if it were of the commonest pattern, then the few others again.
+        # First every patch as if it had the commonest pattern, then the few others again.
         common, *others = self.patterns
         results = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
-        for places, blocks in others:
-            columns = (torch.arange(batch)[:, None] * sites + places).flatten() if merge else places
+        for positions, blocks in others:
+            columns = (torch.arange(batch)[:, None] * sites + positions).flatten() if merge else positions
             columns = columns.to(taps.device)
             for group, block in enumerate(blocks):
                 results[group][..., columns] = block.columns(patches[:, group][..., columns])
@@ -183,11 +173,19 @@ class PatchwiseSolver(Solver):
         return projected.reshape(taps.shape)
 
 
+def _block_shape(operator: LinearMap) -> tuple[int, int]:
+    """Rows and columns of the small matrix."""
+    if isinstance(operator, Dense):
+        return operator.matrix.shape[0], operator.matrix.shape[1]
+    assert isinstance(operator, Convolution)
+    return operator.weight.shape[0] // operator.groups, prod(operator.weight.shape[1:])
+
+
 def _inverse_of_gram(operator: LinearMap, rank: int, blocks: Tensor) -> Tensor:
-    """(B Bᵀ)⁻¹ of matrices ``(…, m, n)`` that stand on the diagonal of a map.
+    """(B Bᵀ)⁻¹ of the diagonal blocks B, ``(…, m, n)``, of a map.
 
     Raises:
-        UnsupportedLayerError: the map's rank says that one of them is singular.
+        UnsupportedLayerError: The rank of the map shows that one of the products is singular.
     """
     if rank < operator.out_dim:
         raise UnsupportedLayerError(f"A Aᵀ of {operator} is singular: the rank is {rank} of {operator.out_dim}")

@@ -1,4 +1,4 @@
-"""Solvers that hand the work to the solver of a simpler map."""
+"""Solvers that leave the work to the solver of a simpler map."""
 
 from __future__ import annotations
 
@@ -9,27 +9,36 @@ from torch import Tensor
 
 from ...maps import LinearMap
 from ..base import Solver
+from ..rank.certificate import Certificate
 from ..rank.kernel_reduction import Reduced
 
 
-class ReducedSolver(Solver):
+class _Wrapping(Solver):
+    """A solver that goes by the name of another one."""
+
+    def __init__(self, operator: LinearMap, inner: Solver, certificate: Certificate, reason: str) -> None:
+        super().__init__(operator)
+        self.inner = inner
+        self.name = inner.name
+        self.certificate = certificate
+        self.reason = "; ".join(part for part in (reason, inner.reason) if part)
+
+
+class ReducedSolver(_Wrapping):
     """The solver of a simpler map: N(B A' S) = N(S) + Sᵀ N(A') for an injective B and S Sᵀ = 1.
 
+    The certificate is that of A': B changes the singular values, not the rank.
+
     Args:
-        operator: A = B ∘ A' ∘ S.
-        inner: solver of A'.
-        selection: S, which moves values or leaves some out; None for the identity.
-        reason: what was taken off.
+        operator: The linear map A = B ∘ A' ∘ S.
+        inner: The solver of A'.
+        selection: The map S, which moves values or leaves some out; None for the identity.
+        reason: What was removed.
     """
 
     def __init__(self, operator: LinearMap, inner: Solver, selection: LinearMap | None, reason: str) -> None:
-        super().__init__(operator)
-        self.inner = inner
+        super().__init__(operator, inner, inner.certificate, reason)
         self.selection = selection
-        self.name = inner.name
-        # The rank is that of A'; so are the singular values, which B changes.
-        self.certificate = inner.certificate
-        self.reason = "; ".join(part for part in (reason, inner.reason) if part)
 
     def _project(self, x: Tensor) -> Tensor:
         if self.selection is None:
@@ -38,40 +47,34 @@ class ReducedSolver(Solver):
         return x - self.selection._adjoint(read - self.inner._project(read))
 
 
-class StructuredSolver(Solver):
-    """A convolution whose kernels are dependent or read few directions of the channels, by the solver of what is left.
+class StructuredSolver(_Wrapping):
+    """A convolution whose kernels are dependent or read few directions of the channels, by a smaller convolution.
 
     Args:
-        operator: the convolution.
-        found: what ``structure.reduce`` made of it.
-        inner: solver of the reduced convolution.
+        operator: The convolution.
+        found: Its reduction by ``kernel_reduction.reduce``.
+        inner: The solver of the reduced convolution.
     """
 
     def __init__(self, operator: LinearMap, found: Reduced, inner: Solver) -> None:
-        super().__init__(operator)
-        self.found, self.inner = found, inner
-        self.name = inner.name
-        self.certificate = found.certificate(inner.certificate)
-        self.reason = f"{found.reason}; {inner.reason}"
+        super().__init__(operator, inner, found.certificate(inner.certificate), found.reason)
+        self.found = found
 
     def _project(self, x: Tensor) -> Tensor:
         return self.found.project(self.inner._project, x)
 
 
-class InjectiveSolver(Solver):
+class InjectiveSolver(_Wrapping):
     """The nullspace {0} of a map whose adjoint has full row rank.
 
     Args:
-        operator: A.
-        adjoint: solver of Aᵀ, of rank ``map.in_dim``.
+        operator: The linear map A.
+        adjoint: The solver of Aᵀ, of rank ``operator.in_dim``.
     """
 
     def __init__(self, operator: LinearMap, adjoint: Solver) -> None:
-        super().__init__(operator)
-        self.adjoint = adjoint
-        self.name = adjoint.name
-        self.certificate = replace(adjoint.certificate, method=f"{adjoint.certificate.method}, of the adjoint")
-        self.reason = f"its adjoint has full row rank; {adjoint.reason}"
+        certificate = replace(adjoint.certificate, method=f"{adjoint.certificate.method}, of the adjoint")
+        super().__init__(operator, adjoint, certificate, "its adjoint has full row rank")
 
     def _project(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)

@@ -1,7 +1,8 @@
-"""Axis by axis: where A = M₁ ⊗ M₂ ⊗ …, the row space is the product of those of the small matrices.
+"""Axis by axis: if A = M₁ ⊗ M₂ ⊗ …, the row space of A is the product of those of the small matrices.
 
-The projector onto the row space is R = R₁ ⊗ R₂ ⊗ …, with Rᵢ that of Mᵢ, and P = I − R. So a resize of a photograph is
-never formed as a matrix, and an axis along which nothing is lost, Rᵢ = I, costs nothing.
+The projector onto the row space is R = R₁ ⊗ R₂ ⊗ … with Rᵢ that of Mᵢ, and P = I − R. So a resize of a photograph is
+never formed as a matrix, and an axis along which Mᵢ is injective, Rᵢ = I, costs nothing. Known as fast algorithms for
+Kronecker products; Van Loan, The ubiquitous Kronecker product, 2000.
 """
 
 from __future__ import annotations
@@ -17,28 +18,18 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ...maps import Kronecker, LinearMap
-from ..base import Solver
+from ..base import Cost, Solver, register
 from ..dense_algebra.orthonormal_basis import CANCELLED, projector
+from ..dense_algebra.products import norms, power_of_two
 from ..rank.certificate import GAP, MARGIN, Certificate, Kind
 
 TAME = 4.0
-"""Up to this condition of Mᵢ its own rows serve as a basis: Rᵢ = Mᵢᵀ (Mᵢ Mᵢᵀ)⁻¹ Mᵢ is then exact to rounding."""
+"""Condition of Mᵢ up to which its own rows serve as a basis: Rᵢ = Mᵢᵀ (Mᵢ Mᵢᵀ)⁻¹ Mᵢ is then exact to rounding."""
 
 NEGLIGIBLE = 2.0**-58
-"""Away from its diagonal the inverse of a tame band matrix falls by a factor a step. Entries below this share of the
-largest say nothing in float64; without them the inverse is a band matrix, too, and quicker to apply."""
-
-
-def serves(operator: LinearMap) -> bool:
-    """Whether the map is a product of one matrix an axis."""
-    return isinstance(operator, Kronecker)
-
-
-def memory(operator: LinearMap) -> int:
-    """Bytes that the solver needs at its peak, estimated: for each axis the matrix, three Gram matrices, two bases."""
-    assert isinstance(operator, Kronecker)
-    sizes = [tuple(matrix.shape) for matrix in operator.matrices]
-    return sum(8 * (3 * m * n + 3 * min(m, n) ** 2) for m, n in sizes)
+"""Share of the largest entry below which entries of the inverse are dropped. Away from its diagonal the inverse of a
+well-conditioned band matrix decays exponentially (Demko, Moss & Smith 1984); entries this small are below rounding in
+float64, and without them the inverse is a band matrix, too, and quicker to apply."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +37,9 @@ class Axis:
     """The projector onto one matrix's row space as readᵀ · inner · read.
 
     Attributes:
-        certificate: of the matrix.
-        read: ``(r, n)``, of what is read or of the values themselves.
-        inner: ``(r, r)``.
+        certificate: What is known of the rank of the matrix.
+        read: A matrix ``(r, n)``: the rows of the matrix, a basis of its row space, or the identity.
+        inner: A symmetric matrix ``(r, r)``.
     """
 
     certificate: Certificate
@@ -56,67 +47,72 @@ class Axis:
     inner: Tensor
 
 
+@register
 class SeparableSolver(Solver):
-    """A small factorisation for each axis.
+    """One small factorisation per axis.
 
     Args:
-        operator: a ``Separable``.
+        operator: A ``Kronecker`` map.
     """
 
     name = "separable"
+    scope = "resizes, crops and pools along the axes"
+    how = "one small matrix per axis"
 
     def __init__(self, operator: Kronecker) -> None:
         super().__init__(operator)
-        self.separable = operator
+        self.kronecker = operator
         self.axes = [_axis(matrix) for matrix in operator.matrices]
         self.certificate = _product([axis.certificate for axis in self.axes], operator)
-        self.sees_all = self.certificate.rank == operator.in_dim
+        self.injective = self.certificate.rank == operator.in_dim
         self.read = Kronecker([axis.read for axis in self.axes], operator.in_shape)
         self.inner = Kronecker([axis.inner for axis in self.axes], self.read.out_shape)
         sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in operator.matrices)
         ranks = " and ".join(str(axis.certificate.rank) for axis in self.axes)
         self.reason = f"one small matrix an axis: {sizes}, of rank {ranks}"
 
+    @classmethod
+    def serves(cls, operator: LinearMap) -> bool:
+        """Whether the map is a Kronecker product of one matrix per axis."""
+        return isinstance(operator, Kronecker)
+
+    @classmethod
+    def cost(cls, operator: LinearMap) -> Cost:
+        """For each axis the matrix, three Gram matrices and two bases."""
+        assert isinstance(operator, Kronecker)
+        sizes = [tuple(matrix.shape) for matrix in operator.matrices]
+        return Cost(sum(8 * (3 * m * n + 3 * min(m, n) ** 2) for m, n in sizes), 30)
+
     def _project(self, x: Tensor) -> Tensor:
-        if self.sees_all:
+        if self.injective:
             return torch.zeros_like(x)
         y, taken = self._reject(x)
-        # "Twice is enough": where nearly all of x was taken, the rounding of that shows in what is left.
-        left = torch.linalg.vector_norm(y.flatten(1), dim=1) ** 2
+        # "Twice is enough": if nearly all of x was removed, the rounding of that part shows in what is left.
+        left = norms(y) ** 2
         if bool((left < CANCELLED**2 * (left + taken)).any()):
             y, _ = self._reject(y)
         return y
 
     def _reject(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x less its part in the row space, and that part's ‖·‖², ``(B,)``, as the values read tell it."""
+        """x minus its part in the row space, and the squared norm of that part, ``(B,)``, from the values read."""
         values = self.read._forward(x)
         inner = self.inner._forward(values)
         taken = (values * inner).flatten(1).sum(1)
         return self.read._add_adjoint(x, -inner), taken
 
-    def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b: that of Mᵢ Mᵢᵀ along each axis, by Cholesky.
-
-        Args:
-            b: ``(B, *out_shape)``, float64.
-
-        Returns:
-            The same shape.
-
-        Raises:
-            UnsupportedLayerError: the rows along an axis depend on one another.
-        """
-        return self._gram_inverses._forward(b)
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        return self._inverse._forward(b)
 
     @cached_property
-    def _gram_inverses(self) -> Kronecker:
-        for matrix, axis in zip(self.separable.matrices, self.axes, strict=True):
+    def _inverse(self) -> Kronecker:
+        """The inverses of Mᵢ Mᵢᵀ, one per axis."""
+        for matrix, axis in zip(self.kronecker.matrices, self.axes, strict=True):
             if axis.certificate.rank < len(matrix):
                 raise UnsupportedLayerError(
                     f"A Aᵀ of {self.operator} has no inverse: {axis.certificate.rank} of {len(matrix)} rows along an "
                     "axis are independent"
                 )
-        return Kronecker([_gram_inverse(matrix) for matrix in self.separable.matrices], self.operator.out_shape)
+        return Kronecker([_gram_inverse(matrix) for matrix in self.kronecker.matrices], self.operator.out_shape)
 
 
 def _axis(matrix: Tensor) -> Axis:
@@ -126,10 +122,10 @@ def _axis(matrix: Tensor) -> Axis:
     if certificate.rank == size:
         return Axis(certificate, _eye(size), _eye(size))
     if certificate.rank == out and certificate.condition <= TAME:
-        matrix = matrix / _power_of_two(matrix)  # so that tiny weights are no zeros in float32
+        matrix = matrix / power_of_two(float(matrix.abs().max()))  # so that tiny weights do not vanish in float32
         inverse = _gram_inverse(matrix)
         inverse[inverse.abs() < NEGLIGIBLE * inverse.abs().max()] = 0
-        if bool((inverse == inverse.diagonal().diag()).all()):  # orthogonal rows, as of pooling without overlap
+        if bool((inverse == inverse.diagonal().diag()).all()):  # orthogonal rows, such as those of pooling without overlap
             return Axis(certificate, matrix * inverse.diagonal().sqrt()[:, None], _eye(out))
         return Axis(certificate, matrix, inverse)
     if found.row is not None:
@@ -146,24 +142,19 @@ def _eye(size: int) -> Tensor:
     return torch.eye(size, dtype=torch.float64)
 
 
-def _power_of_two(matrix: Tensor) -> float:
-    """The one just below the largest weight; dividing by it is exact and keeps squares in range."""
-    return float(2.0 ** matrix.abs().max().log2().floor())
-
-
 def _gram_inverse(matrix: Tensor) -> Tensor:
     """(M Mᵀ)⁻¹ by Cholesky."""
-    scale = _power_of_two(matrix)
+    scale = power_of_two(float(matrix.abs().max()))
     scaled = matrix / scale
     inverse: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(scaled @ scaled.T))
     return inverse / scale / scale
 
 
 def _product(axes: list[Certificate], operator: Kronecker) -> Certificate:
-    """The certificate of the whole: its singular values are the products of those of the axes.
+    """The certificate of the whole map, whose singular values are the products of those of the axes.
 
-    A product is told from 0 where each of its factors is, so the rank is the product of the ranks. The kind is that of
-    the worst axis; it is undecided, too, where the products have no gap although each axis has.
+    A product is distinguishable from 0 if each of its factors is, so the rank is the product of the ranks. The kind is
+    that of the worst axis; it is undecided, too, if the products have no gap although each axis has one.
     """
     largest = [axis.sigma_max for axis in axes]
     sigma_max = prod(largest)
@@ -173,8 +164,8 @@ def _product(axes: list[Certificate], operator: Kronecker) -> Certificate:
         for i, axis in enumerate(axes)
         if axis.sigma_below is not None
     ]
-    live = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in operator.matrices])
-    tolerance = float(max(live.prod(0)) * operator.leading * np.finfo(np.float64).eps * sigma_max)
+    nonzero = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in operator.matrices])
+    tolerance = float(max(nonzero.prod(0)) * operator.leading * np.finfo(np.float64).eps * sigma_max)
     kinds: list[Kind] = ["exact", "numerical", "undecided"]
     kind = max((axis.kind for axis in axes), key=kinds.index)
     if above and (above < MARGIN * tolerance or any(above < GAP * sigma for sigma in below)):

@@ -1,1 +1,1 @@
-"""How well the rank of a map is known: certificates, and the algorithms that prove them."""
+"""How well the rank of a map is known: certificates, and the algorithms that prove ranks."""

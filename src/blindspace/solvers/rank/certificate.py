@@ -1,4 +1,7 @@
-"""What is known of a rank, and how well."""
+"""Certificates of a rank: what is known of it, and how well.
+
+The numerical rank and its gap are those of Golub & Van Loan, Matrix Computations, section 5.4.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from .modular_elimination import ModularRank
 Kind = Literal["exact", "numerical", "undecided"]
 
 GAP = 1e3
-"""A rank below full is ``numerical`` only where σ falls by this factor at least across the tolerance."""
+"""Factor by which σ must fall across the tolerance for a rank below full to be ``numerical``."""
 
 MARGIN = 10.0
-"""The smallest σ counted must stand this far above the tolerance."""
+"""Factor by which the smallest σ counted must exceed the tolerance."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,19 @@ class Certificate:
     """The rank of a map and the evidence for it.
 
     Attributes:
-        rank: number of singular values above the tolerance.
-        kind: ``exact`` where the rank is proved (as many independent rows or columns as there are non-zero ones,
-            every σ clear of rounding; or a clear gap in σ, and elimination modulo primes agrees), ``numerical`` where
-            σ has a clear gap at the tolerance and no more is known, or the rank over the rationals is a higher one,
-            ``undecided`` where σ has no gap.
-        method: how the rank was found.
-        tolerance: max(m, n)·ε·σ_max, below which a singular value cannot be told from zero in float64; where
-            inertia found the rank, what A Aᵀ resolves.
-        sigma_max: the largest singular value.
-        sigma_above: the smallest singular value above the tolerance, or a lower bound on it; None where the map is
-            zero.
-        sigma_below: the largest singular value below it, or an upper bound on it; None where there is none.
-        exact_rank: the rank over the rational numbers of the weights as they are stored, where elimination modulo
-            primes found it; None where nobody looked. Above ``rank`` the map is deficient to rounding only.
+        rank: Number of singular values above the tolerance.
+        kind: ``exact`` if the rank is proved (as many independent rows or columns as there are nonzero ones, every σ
+            clear of rounding; or a clear gap in σ, and elimination modulo primes agrees), ``numerical`` if σ has a
+            clear gap at the tolerance and no more is known, or if the rank over the rationals is higher,
+            ``undecided`` if σ has no gap.
+        method: How the rank was found, in words.
+        tolerance: max(m, n)·ε·σ_max, below which a singular value is not distinguishable from 0 in float64; if the
+            rank was found by inertia, the smallest σ that A Aᵀ resolves.
+        sigma_max: The largest singular value.
+        sigma_above: The smallest singular value above the tolerance, or a lower bound on it; None for a zero map.
+        sigma_below: The largest singular value below the tolerance, or an upper bound on it; None if there is none.
+        exact_rank: The rank over the rational numbers of the weights as they are stored, if elimination modulo primes
+            found it; None if it was not determined. If it is above ``rank``, the map is deficient to rounding only.
     """
 
     rank: int
@@ -56,7 +58,7 @@ class Certificate:
 
     @property
     def proved_rank(self) -> int | None:
-        """The rank over the rationals, where anything tells it."""
+        """The rank over the rationals; None if it is not known."""
         return self.rank if self.kind == "exact" else self.exact_rank
 
     def scaled(self, factor: float) -> Certificate:
@@ -71,10 +73,11 @@ class Certificate:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The certificate as plain values for JSON."""
         return asdict(self)
 
     def __str__(self) -> str:
+        """The certificate in one line."""
         gap = f"σ {self.sigma_above:.3g}" if self.sigma_above is not None else "no σ"
         below = f", then {self.sigma_below:.3g}" if self.sigma_below is not None else ""
         line = f"rank {self.rank}, {self.kind} by {self.method} ({gap}{below}; tolerance {self.tolerance:.1g})"
@@ -85,12 +88,12 @@ class Certificate:
 
 
 def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate:
-    """The rank that singular values speak for.
+    """The certificate that singular values give.
 
     Args:
-        sigma: all singular values of a matrix without zero rows and columns, descending, ``(min(m, n),)``.
-        shape: of that matrix.
-        method: how they were found.
+        sigma: All singular values of a matrix without zero rows and columns, descending, ``(min(m, n),)``.
+        shape: Shape of that matrix.
+        method: How they were computed, in words.
     """
     largest = float(sigma[0]) if len(sigma) else 0.0
     tolerance = max(shape) * float(np.finfo(np.float64).eps) * largest
@@ -99,7 +102,7 @@ def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate
     below = float(sigma[rank]) if rank < len(sigma) else None
     kind: Kind = "numerical"
     if above is None:
-        kind = "exact"  # nothing but zero rows or columns
+        kind = "exact"  # there are only zero rows or columns
     elif above < MARGIN * tolerance or (below is not None and above < GAP * below):
         kind = "undecided"
     elif below is None:
@@ -108,15 +111,15 @@ def judge(sigma: np.ndarray, shape: tuple[int, int], method: str) -> Certificate
 
 
 def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
-    """What singular values and elimination modulo primes say together.
+    """The certificate that singular values and elimination modulo primes give together.
 
-    The rank stays the numerical one, which is what a projector in float64 is made with. Where both agree and σ has a
-    gap it is exact. A higher rank over the rationals shows that the layer is deficient to rounding only. A lower one
-    cannot be true of both: a σ above the tolerance is noise, or every prime divided a minor.
+    The rank stays the numerical one, with which a projector in float64 is made. If both agree and σ has a gap, it is
+    exact. A higher rank over the rationals shows that the layer is deficient to rounding only. A lower one contradicts
+    the singular values: a σ above the tolerance is noise, or every prime divided a minor.
 
     Args:
-        certificate: from singular values.
-        exact: from elimination, of the same matrix.
+        certificate: The certificate from singular values.
+        exact: The rank by elimination of the same matrix.
     """
     kind = certificate.kind
     if exact.rank < certificate.rank:
@@ -132,7 +135,7 @@ def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
     """The certificate of a block-diagonal map.
 
     Args:
-        certificates: of the blocks, each with the number of times it stands there.
+        certificates: Certificates of the distinct blocks, each with the number of its copies.
     """
     parts = [(certificate, count) for certificate, count in certificates if count]
     worst: list[Kind] = ["exact", "numerical", "undecided"]
@@ -149,7 +152,7 @@ def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
 
 
 def _sum_if_known(ranks: Iterable[tuple[int | None, int]]) -> int | None:
-    """The rank of all blocks, where that of each is known."""
+    """The rank of all blocks; None unless that of each is known."""
     total = 0
     for rank, count in ranks:
         if rank is None:

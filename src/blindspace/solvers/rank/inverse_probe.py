@@ -1,4 +1,8 @@
-"""What an inverse of A Aᵀ tells about the rank of A, where no factorisation proves it."""
+"""What an inverse of A Aᵀ shows about the rank of A, if no factorisation proves it.
+
+The smallest singular value is found by the Lanczos method on the inverse, with full orthogonalisation; Parlett, The
+Symmetric Eigenvalue Problem, chapter 13.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +14,26 @@ from torch import Tensor
 from ...maps import LinearMap
 
 INVERTED = 1e-5
-"""How near A Aᵀ (A Aᵀ)⁻¹ b must come to b. One lost row among a million would leave a thousandth."""
+"""Largest relative error of A Aᵀ (A Aᵀ)⁻¹ b. One dependent row among a million would leave a thousandth."""
 
 STEPS = 40
-"""Steps at most to find the smallest singular value."""
+"""Largest number of steps to find the smallest singular value."""
 
 SETTLED = 0.002
-"""Share by which its estimate may still grow at the last step."""
+"""Share by which the estimate may still grow at the last step."""
 
 EXHAUSTED = 1e-10
-"""Share of the largest eigenvalue below which a new direction is rounding: there are no others."""
+"""Share of the largest eigenvalue below which a new direction is rounding: the Krylov space is exhausted."""
 
 
 def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
-    """Whether A Aᵀ brings back random values from its inverse.
+    """Whether A Aᵀ recovers random values from its inverse.
 
-    Where rows depend on one another a random b has a part that no A Aᵀ u reaches, so no inverse can.
+    If rows depend on one another, a random b has a part outside the range of A Aᵀ, so no inverse recovers it.
 
     Args:
-        operator: A.
-        inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64.
+        operator: The linear map A.
+        inverse: Applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64.
     """
     b = torch.randn(1, *operator.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     back = operator._forward(operator._adjoint(inverse(b)))
@@ -37,12 +41,12 @@ def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
 
 
 def smallest_sigma(operator: LinearMap, inverse: Callable[[Tensor], Tensor], steps: int = STEPS) -> float:
-    """The smallest singular value of a map of full row rank, by Lanczos on (A Aᵀ)⁻¹; never too small.
+    """The smallest singular value of a map of full row rank, by Lanczos on (A Aᵀ)⁻¹; an upper bound.
 
     Args:
-        operator: A.
-        inverse: applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64; three digits are enough.
-        steps: at most.
+        operator: The linear map A.
+        inverse: Applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64; three digits are enough.
+        steps: Largest number of steps.
     """
     v = torch.randn(1, *operator.out_shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     basis = [v / v.norm()]

@@ -1,14 +1,15 @@
 """Convolutions that are deficient by their kernels alone, reduced to smaller ones with the same nullspace.
 
-Kernels W, ``(C_out, C_in, *kernel)``, tell three things at once for every image size:
+Known as the Tucker decomposition of the kernels in their two channel modes, truncated at the exact multilinear rank
+(De Lathauwer, De Moor & Vandewalle 2000). Kernels W, ``(C_out, C_in, *kernel)``, show three things for every image size:
 
-- W as a C_in × (C_out·taps) matrix of rank r < C_in: the kernels read r directions of colour only (luminance-only
-  kernels read one). With orthonormal Q, r × C_in, A = A′(Q ⊗ I), so P = I − Qᵀ(I − P′)Q.
-- W as a C_out × (C_in·taps) matrix of rank r < C_out: some kernels are combinations of others (dead and duplicate
-  ones are). A = L A′ with L injective, so N(A) = N(A′).
+- W as a C_in × (C_out·taps) matrix of rank r < C_in: the kernels read only r directions of the channels
+  (luminance-only kernels read one). With orthonormal Q, r × C_in, A = A′(Q ⊗ I), so P = I − Qᵀ(I − P′)Q.
+- W as a C_out × (C_in·taps) matrix of rank r < C_out: some kernels, such as zero and duplicate ones, are combinations
+  of others. A = L A′ with L injective, so N(A) = N(A′).
 - Outer rows or columns of taps that are all zero: a smaller kernel with less padding does the same.
 
-What is left has far fewer outputs, and often the full rank that the fast solvers ask for.
+What is left has far fewer outputs, and often the full rank that the fast solvers need.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ class Reduced:
     """A convolution A′ whose nullspace gives that of A, and whose rank is that of A.
 
     Attributes:
-        conv: A′.
-        colours: Q, orthonormal rows, float64 ``(r, C_in)``; None where A′ reads the channels of A.
-        kind: how well the ranks of the kernels are known on which the reduction rests; never ``undecided``.
-        rounded: whether the kernels of A′ are sums of those of A, so that rounding may hide a rank over the rationals.
-        reason: what was taken off, one line.
+        conv: The convolution A′.
+        channels: Orthonormal rows Q, float64 ``(r, C_in)``; None if A′ reads the channels of A.
+        kind: How well the ranks of the kernels are known on which the reduction rests; never ``undecided``.
+        rounded: Whether the kernels of A′ are sums of those of A, so that rounding may hide a rank over the rationals.
+        reason: What was removed, in one line.
     """
 
     conv: Convolution
-    colours: Tensor | None
+    channels: Tensor | None
     kind: Kind
     rounded: bool
     reason: str
@@ -49,22 +50,25 @@ class Reduced:
         """P x, from the projection P′ of the reduced convolution.
 
         Args:
-            inner: applies P′ to ``(B, *conv.in_shape)``.
-            x: ``(B, *in_shape)`` of A.
+            inner: Applies P′ to ``(B, *conv.in_shape)``.
+            x: Perturbations ``(B, *in_shape)`` of A.
 
         Returns:
-            The same shape, dtype and device as x.
+            The projections, of the same shape, dtype and device.
         """
-        if self.colours is None:
+        if self.channels is None:
             return inner(x)
-        q = self.colours.to(x.device, x.dtype)
-        seen = (q @ x.flatten(2)).reshape(len(x), *self.conv.in_shape)
-        return x - (q.T @ (seen - inner(seen)).flatten(2)).reshape(x.shape)
+        q = self.channels.to(x.device, x.dtype)
+        read = (q @ x.flatten(2)).reshape(len(x), *self.conv.in_shape)
+        return x - (q.T @ (read - inner(read)).flatten(2)).reshape(x.shape)
 
     def certificate(self, inner: Certificate) -> Certificate:
         """The certificate of A, from that of A′: the same rank, known no better than the reduction.
 
         The singular values are those of A′.
+
+        Args:
+            inner: The certificate of A′.
         """
         if self.kind == "exact" and (inner.kind == "exact" or not self.rounded):
             return inner
@@ -72,19 +76,19 @@ class Reduced:
 
 
 def reduce(conv: Convolution) -> Reduced | None:
-    """The convolution without what its kernels alone show to be superfluous; None where that is nothing.
+    """The convolution without what its kernels alone show to be superfluous; None if that is nothing.
 
-    A rank is lowered only where the singular values of the kernels show a clear gap.
+    A rank is lowered only if the singular values of the kernels show a clear gap.
 
     Args:
-        conv: of one group; others, and one without any weight, are not reduced.
+        conv: A convolution of one group; others, and a zero one, are not reduced.
     """
     weight = conv.weight
     if conv.groups > 1 or not bool(weight.any()):
         return None
     reasons: list[str] = []
     kinds: list[Kind] = ["exact"]
-    weight, padding = _without_dead_taps(weight, conv)
+    weight, padding = _without_zero_taps(weight, conv)
     if weight.shape != conv.weight.shape:
         reasons.append(f"the outer taps of the kernels {conv.kernel} are zero, {tuple(weight.shape[2:])} are left")
     # Kernels first: selecting them rounds nothing.
@@ -93,37 +97,37 @@ def reduce(conv: Convolution) -> Reduced | None:
         reasons.append(f"{found.rank} of the {weight.shape[0]} kernels are independent")
         kinds.append(found.kind)
         weight = weight[_independent(weight, found.rank)]
-    colours, rounded = None, False
+    channels, rounded = None, False
     found = _rank(weight.transpose(0, 1))
     if found.rank < weight.shape[1] and found.kind != "undecided":
         reasons.append(f"the kernels read {found.rank} of {weight.shape[1]} directions of the channels")
         kinds.append(found.kind)
-        weight, colours, rounded = _read_directions(weight, found.rank)
+        weight, channels, rounded = _read_directions(weight, found.rank)
     if not reasons:
         return None
     shape = (weight.shape[1], *conv.in_shape[1:])
     smaller = Convolution(weight, shape, conv.stride, padding, conv.dilation, 1, conv.mode)
     kind: Kind = "exact" if set(kinds) == {"exact"} else "numerical"
-    return Reduced(smaller, colours, kind, rounded, "; ".join(reasons))
+    return Reduced(smaller, channels, kind, rounded, "; ".join(reasons))
 
 
-def _without_dead_taps(weight: Tensor, conv: Convolution) -> tuple[Tensor, Sequence[tuple[int, int]]]:
-    """The kernels without outer taps that are zero, as far as there is padding to take back, and that padding."""
+def _without_zero_taps(weight: Tensor, conv: Convolution) -> tuple[Tensor, Sequence[tuple[int, int]]]:
+    """The kernels without zero outer taps, as far as there is padding to reduce, and the padding that is left."""
     padding = []
     for axis, ((before, after), dilation) in enumerate(zip(conv.padding, conv.dilation, strict=True)):
-        alive = weight.abs().transpose(0, axis + 2).flatten(1).sum(1).nonzero().flatten()
+        nonzero = weight.abs().transpose(0, axis + 2).flatten(1).sum(1).nonzero().flatten()
         size = weight.shape[axis + 2]
-        first = min(int(alive[0]), max(before, 0) // dilation)
-        cut = min(size - 1 - int(alive[-1]), max(after, 0) // dilation)
+        first = min(int(nonzero[0]), max(before, 0) // dilation)
+        cut = min(size - 1 - int(nonzero[-1]), max(after, 0) // dilation)
         weight = weight.narrow(axis + 2, first, size - first - cut)
         padding.append((before - first * dilation, after - cut * dilation))
     return weight, padding
 
 
 def _rank(weight: Tensor) -> Certificate:
-    """The rank of the kernels as a matrix with a row for each of the first axis, with its certificate.
+    """The certificate of the rank of the kernels, as a matrix with one row per index of the first axis.
 
-    Rows and columns of zeros say nothing and are set aside, as they are for a whole map.
+    Zero rows and columns carry no information and are set aside, as they are for a whole map.
     """
     matrix = weight.flatten(1).numpy()
     matrix = matrix[matrix.any(1)][:, matrix.any(0)]
@@ -132,16 +136,16 @@ def _rank(weight: Tensor) -> Certificate:
 
 
 def _independent(weight: Tensor, rank: int) -> Tensor:
-    """So many rows, the best conditioned that pivoted QR finds, in their order; as they are, so nothing is rounded."""
+    """Indices of ``rank`` well-conditioned rows, by pivoted QR, ascending; taking rows as they are rounds nothing."""
     _, _, order = scipy.linalg.qr(weight.flatten(1).numpy().T, mode="economic", pivoting=True)
     return torch.from_numpy(np.sort(order[:rank]))
 
 
 def _read_directions(weight: Tensor, rank: int) -> tuple[Tensor, Tensor, bool]:
-    """Kernels ``(C_out, r, *kernel)``, the orthonormal directions that they read, Q ``(r, C_in)``, and if it rounded.
+    """Kernels ``(C_out, r, *kernel)``, the orthonormal directions Q ``(r, C_in)`` that they read, and if it rounded.
 
-    Kernels keep their values where they can: where they read so many channels and no others, and, up to a factor for
-    all, where they read one direction.
+    Kernels keep their values if they read r channels and no others; and, up to a factor for all, if they read one
+    direction.
     """
     by_channel = weight.transpose(0, 1).flatten(1)
     read = by_channel.any(1).nonzero().flatten()

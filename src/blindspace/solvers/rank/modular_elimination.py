@@ -1,16 +1,16 @@
 """The rank of a matrix over the rational numbers, by elimination modulo a prime.
 
-A float64 is a whole number times a power of two, and 2 has an inverse modulo any odd prime p: so every weight has a
+Known as modular (multimodular) rank computation; von zur Gathen & Gerhard, Modern Computer Algebra, chapter 5. A float64 is a whole number times a power of two, and 2 has an inverse modulo any odd prime p: so every weight has a
 residue, without rounding, and elimination on residues is exact. A minor that is not 0 modulo p is not 0, hence
 
     rank modulo p ≤ rank over the rationals, with equality unless p divides every largest minor.
 
-A full rank modulo p is a proof. One below full is a proof from below; from above it is proved up to the chance that p
-divides a minor, so it is asked of two primes drawn at random.
+A full rank modulo p is a proof. A lower one is a lower bound, proved; as an upper bound it holds up to the chance that p
+divides a minor, so it is determined with two primes drawn at random.
 
-Elimination goes by panels of columns. Rows are ordered by the first column they read, and only those between their
+Elimination proceeds by panels of columns. Rows are ordered by the first column they read, and only those between their
 first and their last are held (frontal method; Duff, Erisman & Reid, Direct Methods for Sparse Matrices, chapter 11):
-a convolution's rows reach over a few lines of the image.
+a convolution's rows extend over a few lines of the image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from math import comb, isqrt, log2, prod
 import numpy as np
 import scipy.sparse
 
-from ...errors import TooLargeError
+from ...errors import TooLargeError, require_memory
 from ...maps import Composed, Kronecker, LinearMap, VStack
 from ...maps.linear_map import Adjoint
 
@@ -33,7 +33,7 @@ LOWEST, HIGHEST = 1 << 22, 1 << 23
 holds it exactly, with room for the residue it is subtracted from and for residues one or two beyond p/2."""
 
 PRIMES_BETWEEN = 268_216
-"""How many primes there are between them: π(2²³) − π(2²²) = 564163 − 295947."""
+"""Number of primes between them: π(2²³) − π(2²²) = 564163 − 295947."""
 
 WORK_LIMIT = 6e10
 """Floating-point operations that one prime may take: a dense 4000 × 4000 matrix takes 4.3e10, seconds on one core."""
@@ -46,15 +46,15 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class ModularRank:
-    """What elimination modulo primes says of a rank.
+    """What elimination modulo primes shows of a rank.
 
     Attributes:
-        rank: the largest rank modulo any of the primes. The rank over the rationals is never below it.
-        full: whether it is full among the non-zero rows or columns; then it is the rank over the rationals, proved.
-        primes: those that it was found with.
-        chance: bound on the probability, over the draw of the primes, that the rank over the rationals is above
-            ``rank``; 0 where it is full. From Hadamard's bound on the minors, so far above what is to be expected,
-            which is about 1/p for every prime.
+        rank: The largest rank modulo any of the primes. The rank over the rationals is never below it.
+        full: Whether it is full among the nonzero rows or columns; then it is the rank over the rationals, proved.
+        primes: The primes that it was found with.
+        chance: Bound on the probability, over the draw of the primes, that the rank over the rationals is above
+            ``rank``; 0 if it is full. It comes from Hadamard's bound on the minors, so it is far above what is to be
+            expected, which is about 1/p for every prime.
     """
 
     rank: int
@@ -63,65 +63,84 @@ class ModularRank:
     chance: float
 
 
-def exact_rank(*factors: scipy.sparse.csr_array | Array, seed: int = 0) -> ModularRank:
+def exact_rank(
+    *factors: scipy.sparse.csr_array | Array,
+    seed: int = 0,
+    panel: int = PANEL,
+    work: float = WORK_LIMIT,
+    memory: int = MEMORY_LIMIT,
+) -> ModularRank:
     """The rank over the rationals of a matrix, or of a product that float64 could not form without rounding.
 
     Primes are drawn until two agree on the largest rank found; a full rank needs one.
 
     Args:
-        factors: ``(m, n)``, float64, finite; of a product the factor applied first comes first.
-        seed: of the draw.
+        factors: Matrices ``(m, n)``, float64, finite; of a product the factor applied first comes first.
+        seed: Seed of the draw of the primes.
+        panel: Columns eliminated at a time, at most 128.
+        work: Floating-point operations that one prime may take.
+        memory: Bytes that one prime may take.
 
     Raises:
-        TooLargeError: a prime would take more than ``WORK_LIMIT`` operations or ``MEMORY_LIMIT`` bytes.
+        TooLargeError: A prime would take more operations or bytes.
     """
     sparse = [_canonical(factor) for factor in factors]
-    full = min(live(_product([abs(factor).sign() for factor in sparse])).shape)
+    full = min(nonzero(_product([abs(factor).sign() for factor in sparse])).shape)
     draw = np.random.default_rng(seed)
     found: dict[int, int] = {}
     while not found or (max(found.values()) < full and list(found.values()).count(max(found.values())) < 2):
         prime = _draw_prime(draw)
         if prime not in found:
-            found[prime] = _rank(_product([residues(factor, prime) for factor in sparse], prime), prime)
+            product = _product([residues(factor, prime) for factor in sparse], prime)
+            found[prime] = _rank(product, prime, panel, work, memory)
     rank = max(found.values())
     agreeing = tuple(prime for prime in found if found[prime] == rank)
-    # A minor of a product is a sum over choices of columns (Cauchy, Binet), of which k leave 2ᵏ at most.
+    # A minor of a product is a sum over choices of columns (Cauchy & Binet), of which k columns leave 2ᵏ at most.
     bits = sum(_minor_bits(factor) for factor in sparse) + sum(factor.shape[0] for factor in sparse[:-1])
     share = min(bits / log2(LOWEST) / PRIMES_BETWEEN, 1.0)  # of all primes, those that can divide a minor
     chance = 0.0 if rank == full else min(comb(len(found), len(agreeing)) * share ** len(agreeing), 1.0)
     return ModularRank(rank, rank == full, agreeing, chance)
 
 
-def rank_mod_prime(matrix: scipy.sparse.csr_array | Array, prime: int) -> int:
+def rank_mod_prime(
+    matrix: scipy.sparse.csr_array | Array,
+    prime: int,
+    panel: int = PANEL,
+    work: float = WORK_LIMIT,
+    memory: int = MEMORY_LIMIT,
+) -> int:
     """The rank of a matrix modulo a prime: at most its rank over the rationals, and the same unless p divides minors.
 
     Args:
-        matrix: ``(m, n)``, float64, finite.
-        prime: odd, below 2²³.
+        matrix: A matrix ``(m, n)``, float64, finite.
+        prime: An odd prime below 2²³.
+        panel: Columns eliminated at a time, at most 128.
+        work: Floating-point operations that elimination may take.
+        memory: Bytes that elimination may take.
 
     Raises:
-        TooLargeError: it would take more than ``WORK_LIMIT`` operations or ``MEMORY_LIMIT`` bytes.
+        TooLargeError: It would take more operations or bytes.
     """
-    return _rank(residues(_canonical(matrix), prime), prime)
+    return _rank(residues(_canonical(matrix), prime), prime, panel, work, memory)
 
 
 def residues(matrix: scipy.sparse.csr_array, prime: int) -> scipy.sparse.csr_array:
-    """The residues of dyadic rationals, exact, as whole numbers within ±p/2.
+    """The residues of dyadic rationals, exact, as integers within ±p/2.
 
     Args:
-        matrix: sparse, float64, finite.
-        prime: odd, below 2²³.
+        matrix: A sparse matrix, float64, finite.
+        prime: An odd prime below 2²³.
     """
     mantissa, exponent = np.frexp(np.asarray(matrix.data, dtype=np.float64))
     whole = np.ldexp(mantissa, 53).astype(np.int64)  # the weight is whole · 2^(exponent − 53)
     lowest, highest = int(exponent.min(initial=0)), int(exponent.max(initial=0))
     power = np.array([pow(2, e - 53, prime) for e in range(lowest, highest + 1)], dtype=np.int64)
-    values = (whole % prime) * power[exponent - lowest] % prime  # below 2⁴⁶ on the way
+    values = (whole % prime) * power[exponent - lowest] % prime  # below 2⁴⁶ in between
     return _centred(scipy.sparse.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape), prime)
 
 
-def live(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
-    """The matrix without its rows and columns of zeros."""
+def nonzero(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
+    """The matrix without its zero rows and columns."""
     matrix = _canonical(matrix)
     read = np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
     return scipy.sparse.csr_array(matrix[np.diff(matrix.indptr) > 0][:, read])
@@ -133,14 +152,14 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     A convolution's outputs come in the order of their places in the image, all channels of a place together.
 
     Args:
-        matrix: with no row or column of zeros.
+        matrix: A matrix without zero rows and columns.
     """
     matrix = _canonical(matrix)
     matrix = matrix[np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")]
     by_column = scipy.sparse.csc_array(matrix)
     by_column.sort_indices()
     matrix = matrix[:, np.argsort(by_column.indices[by_column.indptr[:-1]], kind="stable")]
-    # The order of columns changed what comes first.
+    # The order of the columns changed which of them each row reads first.
     matrix.sort_indices()
     matrix = scipy.sparse.csr_array(matrix[np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")])
     matrix.sort_indices()
@@ -148,13 +167,13 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 
 def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
-    """Matrices whose product the map is, first applied first, each as it is stored: without the product's rounding."""
+    """Matrices whose product is the map, each as it is stored, without the rounding of the product; first applied first."""
     if isinstance(operator, Composed):
         return [matrix for factor in operator.factors for matrix in rational_factors(factor)]
     if isinstance(operator, Adjoint):
         return [scipy.sparse.csr_array(matrix.T) for matrix in reversed(rational_factors(operator.of))]
     if isinstance(operator, Kronecker):
-        # One axis after the other; those before are resized by then, those behind not yet.
+        # One axis after the other: the axes before have their new size by then, those behind not yet.
         sizes = operator.out_shape, operator.in_shape
         along = [
             (axis, scipy.sparse.csr_array(m.numpy())) for axis, m in zip(operator.axes, operator.matrices, strict=True)
@@ -180,7 +199,7 @@ def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
 
 
 def _canonical(matrix: scipy.sparse.csr_array | Array) -> scipy.sparse.csr_array:
-    """A copy with one entry a place, sorted, no zeros; matrices made from its arrays may then share them."""
+    """A copy with one entry per place, sorted, without zeros; matrices made from its arrays may then share them."""
     copy = scipy.sparse.csr_array(matrix, copy=True)
     copy.sum_duplicates()
     copy.eliminate_zeros()
@@ -188,7 +207,7 @@ def _canonical(matrix: scipy.sparse.csr_array | Array) -> scipy.sparse.csr_array
 
 
 def _product(factors: list[scipy.sparse.csr_array], prime: int | None = None) -> scipy.sparse.csr_array:
-    """The product of whole-number matrices, modulo a prime if given, the first factor applied first."""
+    """The product of integer matrices, modulo a prime if given, the first factor applied first."""
     result = factors[0]
     for factor in factors[1:]:
         # Sums of products below 2⁴⁴ stay below 2⁶³ up to 2¹⁹ terms.
@@ -205,20 +224,20 @@ def _centred(matrix: scipy.sparse.csr_array, prime: int) -> scipy.sparse.csr_arr
     )
 
 
-def _rank(matrix: scipy.sparse.csr_array, prime: int) -> int:
+def _rank(matrix: scipy.sparse.csr_array, prime: int, panel: int, work: float, memory: int) -> int:
     """The rank modulo p of a matrix of residues within ±p/2."""
     if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.T  # wide: a row finds its pivot soon after it comes in
-    matrix = ordered(live(scipy.sparse.csr_array(matrix, dtype=np.float64)))
+        matrix = matrix.T  # a row of a wide matrix finds its pivot soon after it comes in
+    matrix = ordered(nonzero(scipy.sparse.csr_array(matrix, dtype=np.float64)))
     if not matrix.nnz:
         return 0
     first, last = matrix.indices[matrix.indptr[:-1]], matrix.indices[matrix.indptr[1:] - 1]
     columns = matrix.shape[1]
-    _refuse(matrix.shape, first, last)
+    _check_cost(matrix.shape, first, last, panel, work, memory)
     rank = end = come = 0
     front = np.empty((0, 0))
-    for start in range(0, columns, PANEL):
-        stop = min(start + PANEL, columns)
+    for start in range(0, columns, panel):
+        stop = min(start + panel, columns)
         new = int(np.searchsorted(first, stop))
         end = max(end, stop, int(last[come:new].max(initial=0)) + 1)
         incoming = matrix[come:new, start:end].toarray()
@@ -230,29 +249,32 @@ def _rank(matrix: scipy.sparse.csr_array, prime: int) -> int:
     return rank
 
 
-def _refuse(shape: tuple[int, int], first: Array, last: Array) -> None:
-    """Raise where the panels, each with as many pivots as it can have, would take too much."""
-    starts = np.arange(0, shape[1], PANEL)
-    come = np.searchsorted(first, starts + PANEL)
+def _check_cost(
+    shape: tuple[int, int], first: Array, last: Array, panel: int, most_work: float, most_memory: int
+) -> None:
+    """Raises if the panels, each with as many pivots as it can have, would take too much."""
+    starts = np.arange(0, shape[1], panel)
+    come = np.searchsorted(first, starts + panel)
     width = np.maximum.accumulate(np.maximum.accumulate(last)[np.maximum(come - 1, 0)] + 1) - starts
     held = np.maximum(come - starts, np.diff(come, prepend=0)).clip(0)
-    work, memory = float(2.0 * PANEL * (held * np.maximum(width, PANEL)).sum()), int(16 * (held * width).max())
-    if work > WORK_LIMIT or memory > MEMORY_LIMIT:
+    what = f"elimination of a {shape[0]} × {shape[1]} matrix modulo a prime"
+    instead = "take a smaller input shape, or do without the exact rank"
+    work = float(2.0 * panel * (held * np.maximum(width, panel)).sum())
+    if work > most_work:
         raise TooLargeError(
-            f"elimination of a {shape[0]} × {shape[1]} matrix modulo a prime takes about {work:.1e} operations and "
-            f"{memory / 2**30:.1f} GiB, above the limits of {WORK_LIMIT:.0e} and {MEMORY_LIMIT / 2**30:.0f} GiB; "
-            "take a smaller input shape, or do without the exact rank"
+            f"{what} needs about {work:.1e} operations, above the limit of {most_work:.0e}; {instead}"
         )
+    require_memory(what, int(16 * (held * width).max()), most_memory, instead)
 
 
 def _eliminate(front: Array, width: int, prime: int) -> tuple[int, Array]:
     """Eliminates the first columns of a matrix of residues.
 
-    The panel is factored column by column: with L the multipliers, one column a pivot, and T the inverse of their
+    The panel is factored column by column: with the multipliers L, one column per pivot, and T the inverse of their
     triangle, a column is a − L (T a_pivots) by products alone.
 
     Returns:
-        The number of pivots found, and what the other rows hold in the other columns, less rows of zeros.
+        The number of pivots found, and what the other rows hold in the other columns, without zero rows.
     """
     panel, rest = front[:, :width], front[:, width:]
     multipliers = np.zeros((len(front), width), order="F")
@@ -289,7 +311,7 @@ def _eliminate(front: Array, width: int, prime: int) -> tuple[int, Array]:
 
 
 def _reduced(x: Array, prime: int) -> Array:
-    """Whole numbers below 2⁵³ to residues within ±(p/2 + 2), in place; multiples of p to 0."""
+    """The residues within ±(p/2 + 2) of integers below 2⁵³, in place; 0 for multiples of p."""
     quotient = np.rint(x * (1 / prime))
     quotient *= prime
     x -= quotient
@@ -297,8 +319,8 @@ def _reduced(x: Array, prime: int) -> Array:
 
 
 def _minor_bits(matrix: scipy.sparse.csr_array) -> float:
-    """log₂ of Hadamard's bound on every minor of the matrix, brought to whole numbers by one power of two."""
-    matrix = live(scipy.sparse.csr_array(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T))
+    """log₂ of Hadamard's bound on every minor of the matrix, scaled to integers by one power of two."""
+    matrix = nonzero(scipy.sparse.csr_array(matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T))
     if not matrix.nnz:
         return 0.0
     mantissa, exponent = np.frexp(matrix.data)

@@ -1,9 +1,10 @@
 """The smallest singular values of a map and their directions, by preconditioned eigen-iteration on AᵀA.
 
-Generalised Davidson (Morgan and Scott, 1986): the Ritz vectors of a growing basis, x with AᵀA x ≈ θ x, and what a
-preconditioner near (AᵀA)⁻¹ makes of their residuals AᵀA x − θ x, which joins the basis. With the exact inverse this is
-shift-invert Lanczos; with a poorer one it is slower and no less exact, since only the residual, worked out on A
-itself, says when to stop. The residual bounds the error too: some eigenvalue of AᵀA lies within it of θ (Weyl).
+Known as the generalised Davidson method; Morgan & Scott 1986. The Ritz vectors of a growing basis are x with
+AᵀA x ≈ θ x; a preconditioner near (AᵀA)⁻¹ is applied to their residuals AᵀA x − θ x, and the result joins the basis.
+With the exact inverse this is shift-invert Lanczos; with a poorer one it is slower and no less exact, since only the
+residual, computed with A itself, decides when to stop. The residual also bounds the error: some eigenvalue of AᵀA lies
+within it of θ (Weyl).
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ...errors import TooLargeError, UnsupportedLayerError
+from ...errors import TooLargeError, UnsupportedLayerError, require_memory
 from ...maps import Convolution, LinearMap
 from ...maps.linear_map import Adjoint
-from ..fourier import circulant_embedding as torus
-from ..fourier import projector as fourier
-from ..fourier.projector import FourierSolver
-from ..projectors.dense import MEMORY_LIMIT
+from ..base import MEMORY_LIMIT
+from ..dense_algebra.blocks import groups
+from ..fourier.circulant_embedding import CirculantEmbedding, CirculantPreconditioner, contracts, embeds
+from ..fourier.solver import FourierSolver
 from ..projectors.krylov import NotConvergedError, pcg
 
 Apply = Callable[[Tensor], Tensor]
@@ -30,34 +31,35 @@ TOLERANCE = 1e-11
 """‖AᵀA v − σ² v‖ / σ² to be reached …"""
 
 ROUNDING = 32.0
-"""… or, where that is below what AᵀA resolves, ‖AᵀA v − σ² v‖ / ‖A‖² in units of ε."""
+"""… or, if that is below what AᵀA resolves, ‖AᵀA v − σ² v‖ / ‖A‖² in units of ε."""
 
 GUARDS = 3
-"""Vectors at the start beyond the k wanted, so that no one of a cluster is left out."""
+"""Number of vectors at the start beyond the k wanted, so that none of a cluster is left out."""
 
 ROOM = 20
-"""Vectors that the basis has room for beyond twice those at the start; half are kept when it is full."""
+"""Size of the basis beyond twice the number of vectors at the start; half are kept when it is full."""
 
 AT_ONCE = 8
-"""Residuals at most that a step works on."""
+"""Largest number of residuals that a step processes."""
 
 NEW = 1e-10
-"""Share of a vector that must lie outside the basis for it to join."""
+"""Share of a vector that must lie outside the basis for the vector to join."""
 
 LIMIT = 400
-"""Steps that an inverse gets, for every AT_ONCE that are wanted, before the next one is tried; the last one fails."""
+"""Number of steps per AT_ONCE singular values wanted after which the next inverse is tried; after the last one, the
+iteration fails."""
 
 CHOLESKY_LIMIT = 1 << 30
-"""Bytes up to which AᵀA is factored whole."""
+"""Bytes up to which AᵀA is factored as a whole."""
 
 SHIFT = 1e-13
-"""Of AᵀA before Cholesky, as a share of its trace."""
+"""Shift of AᵀA before Cholesky, as a share of its trace."""
 
 ROUGHLY = 1e-4
-"""How near the Fourier solver's inverse must be."""
+"""Share of its residual that the capacitance system of the Fourier solver's inverse may leave."""
 
 INNER = 100
-"""Conjugate gradients at most for an inverse where no structure gives one, …"""
+"""Largest number of conjugate gradient steps for an inverse if no structure offers one, …"""
 
 FALLEN = 0.1
 """… and the share of its residual at which they stop."""
@@ -67,10 +69,10 @@ class Triplets(NamedTuple):
     """Right singular vectors and singular values, smallest first.
 
     Attributes:
-        vectors: orthonormal, float64 ``(k, *in_shape)``.
-        sigma: ``(k,)``.
+        vectors: Orthonormal right singular vectors, float64 ``(k, *in_shape)``.
+        sigma: Singular values, ``(k,)``.
         residual: ‖AᵀA v − σ² v‖ of each, ``(k,)``.
-        steps: taken.
+        steps: Number of steps taken.
     """
 
     vectors: Tensor
@@ -80,39 +82,36 @@ class Triplets(NamedTuple):
 
 
 def smallest_triplets(
-    operator: LinearMap, k: int, without: Tensor | None = None, tolerance: float = TOLERANCE
+    operator: LinearMap, k: int, without: Tensor | None = None, tolerance: float = TOLERANCE, limit: int = LIMIT
 ) -> Triplets:
     """The k smallest singular values of a map among directions orthogonal to given ones.
 
     Args:
-        operator: A, not zero.
-        k: how many, at most n less the number of those given.
-        without: orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
-        tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, where AᵀA resolves as much.
+        operator: The linear map A, not zero.
+        k: Number of singular values, at most n minus the number of directions given.
+        without: Orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
+        tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, as far as AᵀA resolves it.
+        limit: Number of steps per 8 singular values wanted after which an inverse is given up.
 
     Raises:
-        TooLargeError: the basis would take too much memory.
-        NotConvergedError: the residual is not reached; the message holds the figures.
+        TooLargeError: The basis would take too much memory.
+        NotConvergedError: The residual is not reached; the message holds the figures.
     """
-    needed = memory(operator, k)
-    if needed > MEMORY_LIMIT:
-        raise TooLargeError(
-            f"the {k} smallest singular values of {operator} take about {needed / 2**30:.1f} GiB, above the limit of "
-            f"{MEMORY_LIMIT / 2**30:.0f} GiB; take fewer, or a smaller input shape"
-        )
+    what = f"the iteration for the {k} smallest singular values of {operator}"
+    require_memory(what, memory(operator, k), MEMORY_LIMIT, "take fewer, or a smaller input shape")
     for inverse in inverses(operator):
         with suppress(NotConvergedError):
-            return eigen_iteration(operator, k, inverse, without, tolerance)
-    return eigen_iteration(operator, k, lambda b: _conjugate_gradients(operator, b), without, tolerance)
+            return eigen_iteration(operator, k, inverse, without, tolerance, limit)
+    return eigen_iteration(operator, k, lambda b: _conjugate_gradients(operator, b), without, tolerance, limit)
 
 
 def memory(operator: LinearMap, k: int) -> int:
-    """Bytes that the basis and its images take at the peak, estimated, and one step's forward."""
+    """Bytes that the basis, its images and the products of one step take at the peak, estimated."""
     return 8 * (operator.in_dim * 3 * (2 * (k + GUARDS) + ROOM) + 2 * AT_ONCE * operator.out_dim)
 
 
 def inverses(operator: LinearMap) -> Iterator[Apply]:
-    """What is near (AᵀA)⁻¹, positive definite, on batches ``(B, *in_shape)``; the cheapest to make first."""
+    """Positive definite approximations of (AᵀA)⁻¹, on batches ``(B, *in_shape)``, the cheapest to make first."""
     conv = operator.of if isinstance(operator, Adjoint) else operator
     if isinstance(conv, Convolution):
         with suppress(UnsupportedLayerError, TooLargeError):
@@ -121,28 +120,25 @@ def inverses(operator: LinearMap) -> Iterator[Apply]:
         yield _cholesky(operator)
     with suppress(UnsupportedLayerError, TooLargeError):
         solver = FourierSolver(operator.T)
-        yield lambda b: solver.gram_inverse(b, ROUGHLY)
+        yield lambda b: solver.approximate_gram_inverse(b, ROUGHLY)
 
 
 def _embedded(operator: LinearMap, conv: Convolution) -> Apply:
-    """As if there were no edges, group by group."""
-    parts = []
-    for weight in conv.weight.chunk(conv.groups):
-        shape = (weight.shape[1], *conv.in_shape[1:])
-        part: LinearMap = Convolution(weight, shape, conv.stride, conv.padding, conv.dilation, 1, conv.mode)
-        adjoint = part if isinstance(operator, Adjoint) else part.T
-        if not torus.serves(adjoint) or not fourier.contracts(adjoint):
-            raise UnsupportedLayerError(f"AᵀA of {operator} is singular at every frequency of a torus, or on none")
-        outputs, inputs = torus.CirculantEmbedding.sides(adjoint)
-        needed = 8 * torus.CirculantEmbedding.size(adjoint) * (4 * outputs + 2 * inputs) * outputs
-        if needed > MEMORY_LIMIT:
-            raise TooLargeError(f"the inverse of {operator} on a torus takes {needed / 2**30:.1f} GiB")
-        parts.append(torus.EmbeddedInverse(adjoint))
-    return lambda b: torch.cat([part(some) for part, some in zip(parts, b.chunk(len(parts), 1), strict=True)], 1)
+    """Circulant preconditioners, group by group."""
+    parts: dict[int, CirculantPreconditioner] = {}
+    for part, numbers in groups(conv):
+        adjoint: LinearMap = part if isinstance(operator, Adjoint) else part.T
+        if not embeds(adjoint) or not contracts(adjoint):
+            raise UnsupportedLayerError(f"AᵀA of {operator} has no regular circulant embedding")
+        outputs, inputs = CirculantEmbedding.sides(adjoint)
+        needed = 8 * CirculantEmbedding.size(adjoint) * (4 * outputs + 2 * inputs) * outputs
+        require_memory(f"the circulant preconditioner of {operator}", needed, MEMORY_LIMIT, "take a smaller input shape")
+        parts |= dict.fromkeys(numbers.tolist(), CirculantPreconditioner(adjoint))
+    return lambda b: torch.cat([parts[number](some) for number, some in enumerate(b.chunk(len(parts), 1))], 1)
 
 
 def _cholesky(operator: LinearMap) -> Apply:
-    """Of the whole AᵀA, shifted by a trifle so that directions of σ = 0 do not stop it."""
+    """Cholesky of the whole AᵀA, shifted slightly so that directions of σ = 0 do not stop it."""
     a = operator.to_scipy()
     gram = (a.T @ a).toarray()
     gram.flat[:: len(gram) + 1] += SHIFT * gram.trace()
@@ -156,19 +152,25 @@ def _conjugate_gradients(operator: LinearMap, b: Tensor) -> Tensor:
 
 
 def eigen_iteration(
-    operator: LinearMap, k: int, inverse: Apply, without: Tensor | None = None, tolerance: float = TOLERANCE
+    operator: LinearMap,
+    k: int,
+    inverse: Apply,
+    without: Tensor | None = None,
+    tolerance: float = TOLERANCE,
+    limit: int = LIMIT,
 ) -> Triplets:
-    """The same with a given inverse.
+    """The k smallest singular values of a map by generalised Davidson with a given preconditioner.
 
     Args:
-        operator: A, not zero.
-        k: how many.
-        without: orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
-        tolerance: as above.
-        inverse: near (AᵀA)⁻¹, positive definite; takes and returns ``(B, *in_shape)``, float64.
+        operator: The linear map A, not zero.
+        k: Number of singular values.
+        inverse: The preconditioner, near (AᵀA)⁻¹ and positive definite; takes and returns ``(B, *in_shape)``, float64.
+        without: Orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
+        tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, as far as AᵀA resolves it.
+        limit: Number of steps per 8 singular values wanted after which the iteration fails.
 
     Raises:
-        NotConvergedError: the residual is not reached.
+        NotConvergedError: The residual is not reached.
     """
     left_out = torch.empty(0, operator.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
     start = min(k + GUARDS, operator.in_dim - len(left_out))
@@ -176,8 +178,8 @@ def eigen_iteration(
     basis = _Basis(operator, 2 * start + ROOM, left_out)
     generator = torch.Generator().manual_seed(0)
     basis.extend(inverse(torch.randn(start, *operator.in_shape, generator=generator, dtype=torch.float64)).flatten(1))
-    limit = LIMIT * -(-k // AT_ONCE)
-    for step in range(limit):
+    allowed = limit * -(-k // AT_ONCE)
+    for step in range(allowed):
         theta, vectors, rest = basis.ritz(k)
         size = rest.norm(dim=1)
         far = (size > (tolerance * theta).clamp_min(floor)).nonzero().flatten()[:AT_ONCE]
@@ -185,23 +187,23 @@ def eigen_iteration(
             return Triplets(vectors.reshape(k, *operator.in_shape), theta.clamp_min(0).sqrt(), size, step)
         scaled = rest[far] / size[far, None]
         if not basis.extend(inverse(scaled.reshape(-1, *operator.in_shape)).flatten(1)):
-            basis.extend(scaled)  # the inverse says nothing new
+            basis.extend(scaled)  # the inverse adds nothing new
     worst = far[0]
     scale = operator.norm() ** 2
     left, wanted = float(size[worst]) / scale, max(tolerance * float(theta[worst]), floor) / scale
     raise NotConvergedError(
-        f"after {limit} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of {operator} "
+        f"after {allowed} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of {operator} "
         f"is {left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
     )
 
 
 class _Basis:
-    """Orthonormal rows V in a fixed room, their images V AᵀA and V AᵀA Vᵀ.
+    """Orthonormal rows V in preallocated memory, their images V AᵀA, and V AᵀA Vᵀ.
 
     Args:
-        operator: A.
-        room: rows at most.
-        left_out: orthonormal rows, to which V is kept orthogonal.
+        operator: The linear map A.
+        room: Largest number of rows.
+        left_out: Orthonormal rows, to which V is kept orthogonal.
     """
 
     def __init__(self, operator: LinearMap, room: int, left_out: Tensor) -> None:
@@ -212,11 +214,11 @@ class _Basis:
         self.gram = torch.empty(len(self.rows), len(self.rows), dtype=torch.float64)
 
     def extend(self, rows: Tensor) -> int:
-        """Adds what is new in rows ``(B, n)``; how many that were."""
+        """Adds the part of rows ``(B, n)`` outside the basis; returns the number of rows added."""
         if self.size + len(rows) > len(self.rows):
             self._shrink(min(max(self.size // 2, 1), len(self.rows) - len(rows)))
         rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
-        new = self._orthonormal(rows)
+        new = self._outside(rows)
         end = self.size + len(new)
         self.rows[self.size : end] = new
         batch = new.reshape(-1, *self.operator.in_shape)
@@ -228,7 +230,7 @@ class _Basis:
         return len(new)
 
     def ritz(self, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """The k smallest Ritz values θ, ``(k,)``, their vectors x and AᵀA x − θ x, ``(k, n)`` both."""
+        """The k smallest Ritz values θ, ``(k,)``, their vectors x and residuals AᵀA x − θ x, ``(k, n)`` both."""
         theta, turned = self._eigen(k)
         vectors = turned @ self.rows[: self.size]
         return theta, vectors, turned @ self.images[: self.size] - theta[:, None] * vectors
@@ -238,17 +240,17 @@ class _Basis:
         return theta[:k], vectors[:, :k].T
 
     def _shrink(self, k: int) -> None:
-        """To the k lowest Ritz vectors."""
+        """Restarts with the k lowest Ritz vectors."""
         theta, turned = self._eigen(k)
         for rows in (self.rows, self.images):
             rows[:k] = turned @ rows[: self.size]
         self.gram[:k, :k] = theta.diag()
         self.size = k
 
-    def _orthonormal(self, rows: Tensor) -> Tensor:
+    def _outside(self, rows: Tensor) -> Tensor:
         """Orthonormal rows that span what unit rows add to the basis.
 
-        The second pass takes out the rounding that the first one left, where little remained.
+        The second pass removes the rounding that the first one left if little remained.
         """
         for _ in range(2):
             for known in (self.left_out, self.rows[: self.size]):
