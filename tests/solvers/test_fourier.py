@@ -1,7 +1,6 @@
 """The Fourier solver against the dense one, and on layers that no dense matrix could hold."""
 
 from collections.abc import Callable
-from importlib import import_module
 
 import pytest
 import torch
@@ -12,16 +11,14 @@ from torch import nn
 from blindspace.errors import TooLargeError, UnsupportedLayerError
 from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.solvers import choose
+from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
-from blindspace.solvers.fourier import capacitance as edges
-from blindspace.solvers.fourier import capacitance_iterative as loops
-from blindspace.solvers.fourier import projector as fourier
-from blindspace.solvers.fourier.capacitance import DirectCapacitance
-from blindspace.solvers.fourier.capacitance_iterative import IterativeCapacitance
+from blindspace.solvers.fourier.capacitance import DirectCapacitance, IterativeCapacitance
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
-from blindspace.solvers.fourier.projector import FourierSolver
+from blindspace.solvers.fourier.solver import FourierSolver, Method
 from blindspace.solvers.projectors.basis_on_demand import OnDemandSolver
 from blindspace.solvers.projectors.dense import DenseSolver
+from blindspace.solvers.projectors.krylov import KrylovSolver
 
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "stem": (lambda: nn.Conv2d(3, 10, 7, 2, 3), (3, 16, 12)),
@@ -29,7 +26,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "square": (lambda: nn.Conv2d(4, 4, 3, 1, 1), (4, 8, 8)),
     "dilated, stride 3": (lambda: nn.Conv2d(3, 4, 5, 3, 2, dilation=2), (3, 17, 14)),
     "unpadded": (lambda: nn.Conv2d(3, 2, 3, 2, 0), (3, 9, 8)),
-    "no edge at all": (lambda: nn.Conv2d(3, 2, 1, 1, 0), (3, 5, 4)),
+    "no boundary": (lambda: nn.Conv2d(3, 2, 1, 1, 0), (3, 5, 4)),
     "kernel above the image": (lambda: nn.Conv2d(3, 4, 11, 2, 5), (3, 8, 9)),
     "even kernel, same": (lambda: nn.Conv2d(3, 2, 4, 1, padding="same"), (3, 6, 7)),
     "two strides": (lambda: nn.Conv2d(2, 5, (3, 5), (2, 3), (1, 2)), (2, 9, 14)),
@@ -70,44 +67,40 @@ def agrees(operator: LinearMap, solver: FourierSolver) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_agrees_with_the_dense_solver(name: str) -> None:
-    solver = FourierSolver(layer(name), edges="direct")
+    solver = FourierSolver(layer(name), capacitance="direct")
     agrees(layer(name), solver)
     assert solver.certificate.kind == "exact"
 
 
 @pytest.mark.parametrize("window", [60, 3000])
 @pytest.mark.parametrize("name", sorted(LAYERS.keys() - {"square"}))
-def test_an_iterated_edge_system_agrees_too(name: str, window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loops, "WINDOW", window)
-    monkeypatch.setattr(loops, "ITERATIONS", 400)
-    solver = FourierSolver(layer(name), edges="loops")
+def test_an_iterated_capacitance_system_agrees_too(name: str, window: int) -> None:
+    solver = FourierSolver(layer(name), capacitance="iterative", window=window, iterations=400)
     agrees(layer(name), solver)
     assert solver.certificate.kind == "numerical"
 
 
-@pytest.mark.parametrize("kind", ["direct", "loops"])
-def test_single_precision_inside_reaches_the_same_residual(kind: str) -> None:
+@pytest.mark.parametrize("method", ["direct", "iterative"])
+def test_single_precision_inside_reaches_the_same_residual(method: Method) -> None:
     operator = layer("stem")
-    solver = FourierSolver(operator, edges=kind, inner=torch.float32)
+    solver = FourierSolver(operator, capacitance=method, inner=torch.float32)
     agrees(operator, solver)
-    whole = FourierSolver(operator, edges=kind)
-    assert solver.edges.inverse.nbytes * 2 == whole.edges.inverse.nbytes
+    whole = FourierSolver(operator, capacitance=method)
+    assert solver.capacitance.inverse.nbytes * 2 == whole.capacitance.inverse.nbytes
 
 
-def test_factors_that_fit_in_single_precision_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_factors_that_fit_in_single_precision_alone() -> None:
     operator = layer("stem")
-    torus = CirculantEmbedding(operator)
-    double, single = (DirectCapacitance.memory(torus, each) for each in (torch.float64, torch.float32))
-    monkeypatch.setattr(fourier, "DIRECT", (double + single) // 2)
-    solver = FourierSolver(operator)
-    assert isinstance(solver.edges, DirectCapacitance)
+    embedding = CirculantEmbedding(operator)
+    double, single = (DirectCapacitance.memory(embedding, each) for each in (torch.float64, torch.float32))
+    solver = FourierSolver(operator, direct_limit=(double + single) // 2)
+    assert isinstance(solver.capacitance, DirectCapacitance)
     assert solver.inner == torch.float32
     assert "single precision" in solver.reason
     agrees(operator, solver)
     b = torch.randn(2, *operator.out_shape, dtype=torch.float64)
     torch.testing.assert_close(operator.forward(operator.adjoint(solver.gram_inverse(b))), b, rtol=0, atol=1e-11)
-    monkeypatch.setattr(fourier, "DIRECT", 0)
-    assert isinstance(FourierSolver(operator).edges, IterativeCapacitance)
+    assert isinstance(FourierSolver(operator, direct_limit=0).capacitance, IterativeCapacitance)
 
 
 def test_a_basis_for_large_batches_is_made_for_the_first() -> None:
@@ -128,7 +121,7 @@ def test_a_basis_for_large_batches_is_made_for_the_first() -> None:
     torch.testing.assert_close(solver.project(many), many, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize("method", ["direct", "iterative"])
 @pytest.mark.parametrize(
     ("build", "shape"),
     [
@@ -137,32 +130,32 @@ def test_a_basis_for_large_batches_is_made_for_the_first() -> None:
         (lambda: nn.Conv1d(1, 4, 5, 2), (1, 31)),
     ],
 )
-def test_the_adjoint_of_a_layer_that_loses_nothing(
-    build: Callable[[], nn.Module], shape: tuple[int, ...], kind: str
+def test_the_adjoint_of_an_injective_layer(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], method: Method
 ) -> None:
-    """What a layer with more outputs than inputs cannot write; full rank of its adjoint proves it injective."""
+    """Full row rank of its adjoint proves a layer with more outputs than inputs injective."""
     torch.manual_seed(0)
     operator = from_module(build(), shape).T
-    agrees(operator, FourierSolver(operator, edges=kind))
+    agrees(operator, FourierSolver(operator, capacitance=method))
 
 
-@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize("method", ["direct", "iterative"])
 @pytest.mark.parametrize("seed", range(8))
-def test_an_unread_pixel_is_never_taken_for_a_seen_one(seed: int, kind: str) -> None:
+def test_a_pixel_that_no_kernel_reads_is_noticed(seed: int, method: Method) -> None:
     torch.manual_seed(seed)
     operator = from_module(nn.Conv1d(1, 4, 5, 2), (1, 30)).T  # no kernel reaches the last pixel
-    with pytest.raises(UnsupportedLayerError, match=r"rank|edges|frequency"):
-        FourierSolver(operator, edges=kind)
+    with pytest.raises(UnsupportedLayerError, match=r"rank|boundary|frequency"):
+        FourierSolver(operator, capacitance=method)
 
 
-@pytest.mark.parametrize("kind", ["direct", "loops"])
+@pytest.mark.parametrize("method", ["direct", "iterative"])
 @pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "3-D"])
-def test_the_edge_system_is_what_is_applied(name: str, kind: str) -> None:
+def test_the_capacitance_matrix_is_what_is_applied(name: str, method: Method) -> None:
     operator = layer(name)
-    solver = FourierSolver(operator, edges=kind)
-    system, torus = solver.edges, solver.edges.torus
-    sites = torch.arange(len(torus.rows.missing.position) + len(torus.columns.missing.position))
-    matrix = system.block(sites, sites)
+    solver = FourierSolver(operator, capacitance=method)
+    system, embedding = solver.capacitance, solver.capacitance.embedding
+    places = torch.arange(len(embedding.rows.boundary.position) + len(embedding.columns.boundary.position))
+    matrix = system.block(places, places)
     applied = system.apply(torch.eye(system.z + system.f, dtype=torch.float64))
     torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
     r = torch.randn(system.z + system.f, 3, dtype=torch.float64)
@@ -178,16 +171,18 @@ def test_gram_inverse_inverts_the_gram_matrix(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "one row", "3-D"])
-def test_lattices_embed_and_extract(name: str) -> None:
+def test_both_ends_embed_and_extract(name: str) -> None:
     """The circular map between the embedded image and the selected outputs is the layer itself."""
     operator = layer(name)
-    torus, x = CirculantEmbedding(operator), noise(operator)
-    assert torch.equal(torus.columns.extract(torus.columns.embed(x)), x)
-    y = torus.rows.extract(torus.back(multiply(torus.symbol, torus.transform(torus.columns.embed(x)))))
+    embedding, x = CirculantEmbedding(operator), noise(operator)
+    columns = embedding.columns
+    assert torch.equal(columns.extract(columns.embed(x)), x)
+    image = multiply(embedding.symbol, embedding.transform(columns.embed(x)))
+    y = embedding.rows.extract(embedding.inverse_transform(image))
     torch.testing.assert_close(y, operator.forward(x), rtol=0, atol=1e-12)
-    values = torch.randn(len(torus.columns.missing.position) * operator.in_shape[0], 2, dtype=torch.float64)
-    assert torch.equal(torus.columns.read(torus.columns.write(values)), values)
-    assert not torus.columns.extract(torus.columns.write(values)).any()
+    values = torch.randn(len(columns.boundary.position) * operator.in_shape[0], 2, dtype=torch.float64)
+    assert torch.equal(columns.read_boundary(columns.write_boundary(values)), values)
+    assert not columns.extract(columns.write_boundary(values)).any()
 
 
 @given(size=st.integers(1, 12), batch=st.integers(1, 4), seed=st.integers(0, 99))
@@ -216,11 +211,11 @@ def test_a_stem_too_large_for_any_dense_matrix() -> None:
     assert float(((x - p) * other).sum().abs()) <= 1e-12 * float(x.norm() * other.norm())
 
 
-def test_empty_batches_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_batches_and_chunks() -> None:
     operator = layer("stem")
-    solver, x = FourierSolver(operator), noise(operator, 5)
-    whole = solver.project(x)
-    monkeypatch.setattr(fourier, "CHUNK", 2 * 8 * operator.in_dim)
+    x = noise(operator, 5)
+    whole = FourierSolver(operator).project(x)
+    solver = FourierSolver(operator, chunk=2 * 8 * operator.in_dim)
     torch.testing.assert_close(solver.project(x), whole, rtol=0, atol=1e-14)
     assert solver.project(x[:0]).shape == x[:0].shape
 
@@ -235,8 +230,8 @@ def test_empty_batches_and_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_it_does_not_serve(module: nn.Module) -> None:
     operator = from_module(module, (4, 8, 8))
-    assert not fourier.serves(operator)
-    with pytest.raises(UnsupportedLayerError, match="no zero-padded convolution"):
+    assert not FourierSolver.applies(operator)
+    with pytest.raises(UnsupportedLayerError, match="not a zero-padded convolution"):
         FourierSolver(operator)
 
 
@@ -266,25 +261,22 @@ def far_padding() -> Convolution:
 
 
 @pytest.mark.parametrize("deficient", [box_blur, duplicates, border_loss, far_padding])
-def test_deficient_layers_are_refused_and_served_by_others(
-    deficient: Callable[[], Convolution], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_deficient_layers_are_refused_and_served_by_others(deficient: Callable[[], Convolution]) -> None:
     operator = deficient()
     with pytest.raises(UnsupportedLayerError, match=r"rank|frequency"):
         FourierSolver(operator)
-    monkeypatch.setattr(import_module("blindspace.solvers._choose"), "LARGE", 0)
-    solver, x = choose(operator), noise(operator)
+    solver, x = first_to_serve(operator, [FourierSolver, DenseSolver, KrylovSolver]), noise(operator)
     assert solver.dim == DenseSolver(operator).dim
     assert residual(operator, solver.project(x), x) <= 1e-15
 
 
 def test_memory_is_estimated_before_it_is_taken() -> None:
     operator = from_module(nn.Conv2d(256, 64, 3, 1, 1), (256, 56, 56))
-    with pytest.raises(TooLargeError, match=r"needs about \d+\.\d GiB for .* above the limit of 2\.0 GiB"):
+    with pytest.raises(TooLargeError, match=r"needs about \d+\.\d GiB, above the limit of 2\.0 GiB"):
         FourierSolver(operator, limit=2 << 30)
 
 
-def test_duplicate_and_colourless_kernels_go_to_fourier_space_reduced() -> None:
+def test_duplicate_and_luminance_kernels_go_to_fourier_space_reduced() -> None:
     torch.manual_seed(0)
     twice = torch.randn(1, 1, 7, 7, dtype=torch.float64).expand(8, 3, -1, -1)
     operator = Convolution(twice, (3, 96, 96), (2, 2), ((3, 3), (3, 3)), (1, 1))
@@ -296,16 +288,16 @@ def test_duplicate_and_colourless_kernels_go_to_fourier_space_reduced() -> None:
     assert residual(operator, solver.project(x), x) <= 1e-15
 
 
-def test_a_large_layer_that_loses_nothing_is_proved_to() -> None:
+def test_a_large_injective_layer_is_proved_injective() -> None:
     operator = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 64, 64))
     solver = choose(operator)
     assert (solver.name, solver.dim, solver.certificate.kind) == ("fourier", 0, "exact")
     assert not solver.project(noise(operator)).any()
 
 
-def test_the_factors_are_kept_and_a_second_run_starts_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindspace.solvers.factor_cache.store.SLOW", 0.0)
+def test_the_factors_are_kept_for_a_second_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLINDSPACE_CACHE_SECONDS", "0")
     operator, x = layer("stem"), noise(layer("stem"))
     first = FourierSolver(operator).project(x)
-    monkeypatch.setattr(edges.DirectCapacitance, "_factor", lambda self: pytest.fail("factored again"))
+    monkeypatch.setattr(DirectCapacitance, "_factor", lambda self: pytest.fail("factored again"))
     assert torch.equal(FourierSolver(operator).project(x), first)

@@ -12,7 +12,7 @@ from blindspace.errors import UnsupportedLayerError
 from blindspace.maps import Convolution, Dense, LinearMap
 from blindspace.solvers import Solver, choose
 from blindspace.solvers.projectors.dense import DenseSolver
-from blindspace.solvers.projectors.grouped import GroupedSolver, serves
+from blindspace.solvers.projectors.grouped import GroupedSolver
 from blindspace.solvers.projectors.krylov import KrylovSolver
 
 
@@ -48,7 +48,7 @@ def agree(operator: Convolution, batch: int = 3) -> GroupedSolver:
 
 
 @pytest.mark.parametrize(
-    "map",
+    "operator",
     [
         grouped(5, 1, 1, (9, 8), stride=2),
         grouped(2, 3, 2, (7, 9)),
@@ -103,10 +103,10 @@ def test_gram_inverse() -> None:
 
 
 def test_what_it_serves() -> None:
-    assert serves(grouped(2, 1, 1, (4, 4)))
-    assert not serves(grouped(1, 2, 1, (4, 4)))
-    assert not serves(Dense(torch.ones(2, 2)))
-    with pytest.raises(UnsupportedLayerError, match="only one group"):
+    assert GroupedSolver.serves(grouped(2, 1, 1, (4, 4)))
+    assert not GroupedSolver.serves(grouped(1, 2, 1, (4, 4)))
+    assert not GroupedSolver.serves(Dense(torch.ones(2, 2)))
+    with pytest.raises(UnsupportedLayerError, match="not a convolution in more than one group"):
         GroupedSolver(grouped(1, 2, 1, (4, 4)), DenseSolver)
 
 

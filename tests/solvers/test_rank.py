@@ -1,9 +1,10 @@
-"""Ranks over the rationals, counts of singular values, reductions by structure, and what certificates make of them."""
+"""Ranks over the rationals, inertia counts, reductions by structure, and the certificates that follow from them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,16 @@ from blindspace.errors import TooLargeError, UnsupportedLayerError, ValueRangeEr
 from blindspace.maps import Convolution, Dense, Kronecker, LinearMap, VStack, from_module
 from blindspace.solvers.dense_algebra.orthonormal_basis import projector
 from blindspace.solvers.projectors.dense import DenseSolver
-from blindspace.solvers.rank import inertia
-from blindspace.solvers.rank import modular_elimination as modular
 from blindspace.solvers.rank.certificate import Certificate, confirmed, judge, merge
-from blindspace.solvers.rank.inertia import Inertia, certify, count_below
+from blindspace.solvers.rank.inertia import Inertia, certify
 from blindspace.solvers.rank.kernel_reduction import Reduced, reduce
-from blindspace.solvers.rank.modular_elimination import ModularRank, exact_rank, rank_mod_prime, rational_factors
+from blindspace.solvers.rank.modular_elimination import (
+    ModularRank,
+    _draw_prime,
+    exact_rank,
+    rank_mod_prime,
+    rational_factors,
+)
 from cases import BIG_CASES, CASES, box_blur, luminance, weighted
 from oracle import Array, Reference
 
@@ -47,7 +52,7 @@ def seeded(build: Any, seed: int = 0) -> nn.Module:
 
 
 def echelon_rank(rows: list[list[Any]], is_zero: Any) -> int:
-    """Schoolbook elimination over any field whose elements know + − * /."""
+    """Schoolbook elimination over any field whose elements have −, * and /."""
     rank = 0
     for column in range(len(rows[0]) if rows else 0):
         pivot = next((r for r in range(rank, len(rows)) if not is_zero(rows[r][column])), None)
@@ -106,11 +111,9 @@ def matrices(draw: st.DrawFn) -> Array:
 @given(matrices(), st.sampled_from([3, 5, 7, 8_388_593]), st.sampled_from([2, 3, 128]))
 def test_rank_modulo_any_prime_is_the_schoolbook_s(matrix: Array, prime: int, panel: int) -> None:
     """Small primes divide many minors; small panels carry rows from one to the next."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(modular, "PANEL", panel)
-        expected = slow_rank_modulo(matrix, prime)
-        assert rank_mod_prime(matrix, prime) == expected
-        assert rank_mod_prime(scipy.sparse.csr_array(matrix), prime) == expected
+    expected = slow_rank_modulo(matrix, prime)
+    assert rank_mod_prime(matrix, prime, panel) == expected
+    assert rank_mod_prime(scipy.sparse.csr_array(matrix), prime, panel) == expected
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,23 +121,21 @@ def test_rank_modulo_any_prime_is_the_schoolbook_s(matrix: Array, prime: int, pa
 def test_rank_over_the_rationals_is_that_of_fractions(matrix: Array) -> None:
     found = exact_rank(matrix)
     assert found.rank == slow_rank(matrix)
-    live = matrix[matrix.any(1)][:, matrix.any(0)]
-    assert found.full == (found.rank == min(live.shape))
+    nonzero = matrix[matrix.any(1)][:, matrix.any(0)]
+    assert found.full == (found.rank == min(nonzero.shape))
     assert len(set(found.primes)) == len(found.primes) == (1 if found.full else 2)
     assert (found.chance == 0) == found.full
     assert found.chance < 1e-3
 
 
 @pytest.mark.parametrize("panel", [16, 128])
-def test_rank_across_many_panels(panel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modular, "PANEL", panel)
+def test_rank_across_many_panels(panel: int) -> None:
     generator = np.random.default_rng(0)
     low = generator.integers(-9, 10, (300, 170)) @ generator.integers(-9, 10, (170, 400))
     banded = scipy.sparse.random_array((400, 500), density=0.01, random_state=generator)
-    assert exact_rank(low.astype(float)).rank == 170
-    assert exact_rank(scipy.sparse.block_diag([low, low.T, banded])).rank == 340 + np.linalg.matrix_rank(
-        banded.toarray()
-    )
+    assert exact_rank(low.astype(float), panel=panel).rank == 170
+    found = exact_rank(scipy.sparse.block_diag([low, low.T, banded]), panel=panel)
+    assert found.rank == 340 + np.linalg.matrix_rank(banded.toarray())
 
 
 def test_a_matrix_given_is_left_as_it_was() -> None:
@@ -149,7 +150,7 @@ def test_a_matrix_given_is_left_as_it_was() -> None:
 
 
 def test_a_number_that_the_prime_divides_is_zero_modulo_it_alone() -> None:
-    first = modular._draw_prime(np.random.default_rng(0))
+    first = _draw_prime(np.random.default_rng(0))
     matrix = np.diag([first, 1.0, 1.0, 0.0])
     matrix[3] = matrix[2]  # not full, so that one prime is not enough
     matrix[:, 3] = matrix[:, 2]
@@ -198,13 +199,12 @@ def test_a_map_is_the_product_of_its_factors(name: str) -> None:
     assert (certificate.rank, certificate.kind) == (rank, "exact")
 
 
-def test_elimination_refuses_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_elimination_refuses_before_it_starts() -> None:
     stem = conv_of(seeded(lambda: nn.Conv2d(3, 4, 7, 2, 3)), (3, 14, 14)).to_scipy()
-    monkeypatch.setattr(modular, "WORK_LIMIT", 1e6)
     with pytest.raises(TooLargeError, match=r"196 × 588 matrix.*operations"):
-        exact_rank(stem)
-    monkeypatch.setattr(modular, "MEMORY_LIMIT", 1000)
-    found = projector(conv_of(*CASE["conv2d-duplicates"].make()).to_scipy()).certificate
+        exact_rank(stem, work=1e6)
+    prove = partial(exact_rank, memory=1000)
+    found = projector(conv_of(*CASE["conv2d-duplicates"].make()).to_scipy(), prove=prove).certificate
     assert (found.rank, found.kind, found.exact_rank) == (72, "numerical", None)
 
 
@@ -243,7 +243,7 @@ def test_the_formula_is_not_a_certificate(name: str) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_numerically_deficient_without_being_exactly_so(seed: int) -> None:
-    """Full rank over the rationals, σ falling through every tolerance: no rank is right, and that is said."""
+    """Full rank over the rationals, σ falling through every tolerance: the rank is reported as undecided."""
     operator = conv_of(seeded(lambda: nn.Conv2d(3, 12, 3, 2, 1), seed), (3, 32, 32))
     found = certify(operator)
     assert (found.kind, found.exact_rank, found.rank < 3060) == ("undecided", 3072, True)
@@ -255,7 +255,7 @@ def test_numerically_deficient_without_being_exactly_so(seed: int) -> None:
     assert small.sigma_above < 1e-8
 
 
-def test_rounding_in_a_folded_scaling_is_told_from_a_true_rank() -> None:
+def test_rounding_in_a_folded_scaling_is_distinguished_from_a_true_rank() -> None:
     """Luminance kernels behind a normalisation: the folded weights are proportional to rounding only."""
     kernels = seeded(lambda: weighted(nn.Conv2d(3, 5, 5, 2, 2), luminance(5, 5)))
     norm = nn.BatchNorm2d(3).eval()
@@ -316,29 +316,27 @@ COUNTED: dict[str, tuple[Any, tuple[int, ...]]] = {
     "composed": (lambda: nn.Sequential(nn.Conv2d(3, 3, 3, 1, 1), nn.Conv2d(3, 6, 3, 2, 1)), (3, 14, 14)),
     "dilated circular": (lambda: nn.Conv2d(2, 3, 3, 1, 2, 2, padding_mode="circular"), (2, 9, 8)),
     "box blur": (box_blur, (1, 20, 20)),
-    "dead": (CASE["conv2d-some-dead"].build, (3, 10, 10)),
+    "zero kernels": (CASE["conv2d-some-dead"].build, (3, 10, 10)),
 }
 
 
 @pytest.mark.parametrize("least", [1, 40, 256])
 @pytest.mark.parametrize("name", COUNTED)
-def test_counts_are_those_of_the_singular_values(name: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inertia, "LEAST_BLOCK", least)
+def test_counts_are_those_of_the_singular_values(name: str, least: int) -> None:
     build, shape = COUNTED[name]
     operator = from_module(seeded(build), shape)
     sigma = np.linalg.svd(operator.to_dense().numpy(), compute_uv=False)
-    counter = Inertia(operator)
+    counter = Inertia(operator, least_block=least)
     assert counter.size == len(sigma)
     for s in np.geomspace(counter.resolution, 1.1 * sigma[0], 9):
         count, used = counter.count_near(s)
         assert count == (sigma < used).sum()
         assert s <= used <= 1.5 * s
-    assert count_below(operator, 1.1 * sigma[0]) == len(sigma)
+    assert counter.count_below(1.1 * sigma[0]) == len(sigma)
 
 
-def test_blocks_share_columns_with_their_neighbours_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inertia, "LEAST_BLOCK", 1)
-    counter = Inertia(from_module(seeded(lambda: nn.Conv2d(3, 4, 5, 2, 2)), (3, 24, 20)))
+def test_blocks_share_columns_with_their_neighbours_alone() -> None:
+    counter = Inertia(from_module(seeded(lambda: nn.Conv2d(3, 4, 5, 2, 2)), (3, 24, 20)), least_block=1)
     cuts = counter.blocks
     assert (cuts[0], cuts[-1], len(cuts) > 5) == (0, 480, True)
     gram = (counter.rows @ counter.rows.T).toarray()
@@ -346,11 +344,10 @@ def test_blocks_share_columns_with_their_neighbours_alone(monkeypatch: pytest.Mo
         assert not gram[cuts[i] : cuts[i + 1], cuts[i + 2] :].any()
 
 
-def test_a_bound_that_is_a_singular_value_of_a_part_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first block is 1 − s² = 0 although 1 is no singular value of the whole."""
-    monkeypatch.setattr(inertia, "LEAST_BLOCK", 1)
+def test_a_bound_that_is_a_singular_value_of_a_part_is_refused() -> None:
+    """The first block is 1 − s² = 0 although 1 is not a singular value of the whole."""
     matrix = torch.tensor([[1.0, 0, 0], [0.5, 1, 0], [0, 0.5, 1]], dtype=torch.float64)
-    counter = Inertia(Dense(matrix))
+    counter = Inertia(Dense(matrix), least_block=1)
     assert len(counter.blocks) > 2
     with pytest.raises(UnsupportedLayerError, match="too near a singular value of a part"):
         counter.count_below(1.0)
@@ -366,12 +363,18 @@ def test_counting_refuses_what_it_cannot_do() -> None:
         certify(operator, work=1e6)
     for s in (1e-9 * operator.norm(), -1.0, float("nan")):
         with pytest.raises(ValueRangeError, match="resolves"):
-            count_below(operator, s)
+            Inertia(operator).count_below(s)
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("stem", "exact"), ("deficient", "exact"), ("box blur", "exact"), ("composed", "exact"), ("dead", "exact")],
+    [
+        ("stem", "exact"),
+        ("deficient", "exact"),
+        ("box blur", "exact"),
+        ("composed", "exact"),
+        ("zero kernels", "exact"),
+    ],
 )
 def test_certified_by_inertia(name: str, kind: str) -> None:
     build, shape = COUNTED[name]
@@ -386,7 +389,7 @@ def test_certified_by_inertia(name: str, kind: str) -> None:
 
 
 def test_bounds_without_a_gap() -> None:
-    """Some σ between the two bounds: they are counted, and the lower bound is all that is known of them."""
+    """Some σ lie between the two bounds: they are counted, and only the lower bound is known of them."""
     operator = from_module(seeded(COUNTED["falling"][0]), (3, 16, 16))
     found, sigma = certify(operator), np.linalg.svd(operator.to_dense().numpy(), compute_uv=False)
     assert found.kind == "undecided"
@@ -396,9 +399,8 @@ def test_bounds_without_a_gap() -> None:
     assert sigma[found.rank] <= found.sigma_below
 
 
-def test_inertia_alone_is_numerical(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(modular, "WORK_LIMIT", 0)
-    found = certify(from_module(box_blur(), (1, 11, 11)))
+def test_inertia_alone_is_numerical() -> None:
+    found = certify(from_module(box_blur(), (1, 11, 11)), prove=partial(exact_rank, work=0))
     assert (found.rank, found.kind, found.exact_rank) == (100, "numerical", None)
     assert certify(Dense(torch.zeros(3, 4))).rank == 0
 
@@ -416,10 +418,10 @@ def kernels(*shape: int) -> Tensor:
 
 
 def mixed() -> Tensor:
-    """Six kernels, combinations of two, that read two directions of colour."""
+    """Six kernels, combinations of two, that read two directions of the channels."""
     combine = torch.tensor([[1.0, 0], [0, 1], [1, 1], [2, -1], [0, 0], [1, 3]])
-    colour = torch.tensor([[1.0, 2, 0], [0, 1, 1]])
-    return torch.einsum("or,rdab,dc->ocab", combine, kernels(2, 2, 3, 3), colour)
+    channels = torch.tensor([[1.0, 2, 0], [0, 1, 1]])
+    return torch.einsum("or,rdab,dc->ocab", combine, kernels(2, 2, 3, 3), channels)
 
 
 def edged(*shape: int) -> Tensor:
@@ -507,7 +509,7 @@ def test_no_padding_no_smaller_kernel() -> None:
     assert reduce(conv_of(convolution(edged(2, 3, 3, 3)), (3, 9, 8))) is None
 
 
-def test_reduced_to_rounding_only_says_so() -> None:
+def test_a_reduction_to_rounding_only_is_numerical() -> None:
     weight = kernels(5, 1, 3, 3).double() * torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)[:, None, None]
     operator = Convolution(weight, (3, 8, 8), (2, 2), ((1, 1), (1, 1)), (1, 1))
     found = reduce(operator)

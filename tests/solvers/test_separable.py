@@ -14,12 +14,11 @@ from torch import Tensor
 from blindspace.errors import UnsupportedLayerError
 from blindspace.maps import Convolution, Kronecker, LinearMap, Resize, compose, from_module
 from blindspace.solvers.projectors.dense import DenseSolver
-from blindspace.solvers.projectors.dense import memory as dense_memory
-from blindspace.solvers.projectors.separable import TAME, SeparableSolver, memory, serves
+from blindspace.solvers.projectors.separable import TAME, SeparableSolver
 from cases import POOLS, RESIZES, Case, falling
 from oracle import Array, LongArray, Reference, reference
 
-SEPARABLE = [case for case in [*POOLS, *RESIZES] if serves(from_module(*case.make()))]
+SEPARABLE = [case for case in [*POOLS, *RESIZES] if SeparableSolver.serves(from_module(*case.make()))]
 every_case = pytest.mark.parametrize("case", SEPARABLE, ids=lambda case: case.id)
 DTYPES = pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-15), (torch.float32, 1e-6)])
 
@@ -53,7 +52,7 @@ def largest(rows: Array | LongArray) -> float:
 
 
 def check(solver: SeparableSolver, oracle: Reference) -> None:
-    """Everything a projector owes, by the oracle of the whole matrix."""
+    """All properties of a projector, against the oracle of the whole matrix."""
     x = vectors_for(solver.operator)
     p = solver.project(x)
     assert solver.dim == oracle.dim
@@ -78,7 +77,7 @@ def check(solver: SeparableSolver, oracle: Reference) -> None:
 def test_it_serves_every_pool_and_every_chain_of_resizes_that_is_one_map() -> None:
     apart = {case.id for case in [*POOLS, *RESIZES]} - {case.id for case in SEPARABLE}
     assert apart == {"resize-crop-normalise", "resize-down-up", "resize-conv"}
-    assert not serves(Convolution(noise(1, 1, 3, 3), (1, 5, 5), (1, 1), [(0, 0)] * 2, (1, 1)))
+    assert not SeparableSolver.serves(Convolution(noise(1, 1, 3, 3), (1, 5, 5), (1, 1), [(0, 0)] * 2, (1, 1)))
 
 
 @every_case
@@ -87,7 +86,7 @@ def test_as_the_oracle(case: Case) -> None:
 
 
 @every_case
-def test_what_is_said(case: Case) -> None:
+def test_certificate_and_reason(case: Case) -> None:
     solver = solver_of(case)
     assert case.dim in (None, solver.dim)
     assert case.kind in (None, solver.certificate.kind)
@@ -109,7 +108,7 @@ def test_certificate_as_the_dense_solver_gives_it(case: Case) -> None:
 
 
 def matrix(kind: str, out: int, size: int, seed: int) -> Tensor:
-    """A matrix along one axis that has to be served in a way of its own."""
+    """A matrix along one axis, of a kind that is treated in its own way."""
     made = noise(out, size, seed=seed)
     match kind:
         case "identity":
@@ -123,7 +122,7 @@ def matrix(kind: str, out: int, size: int, seed: int) -> Tensor:
         case "deficient":
             whole = torch.randint(-3, 4, (out, 1), generator=torch.Generator().manual_seed(seed)) + 4
             return whole.double() @ torch.arange(1, size + 1)[None].double()
-        case "dead rows and columns":
+        case "zero rows and columns":
             made[::2] = 0
             made[:, ::3] = 0
         case "zero":
@@ -140,7 +139,7 @@ KINDS = [
     "selection",
     "orthogonal rows",
     "deficient",
-    "dead rows and columns",
+    "zero rows and columns",
     "tiny",
     "zero",
 ]
@@ -161,7 +160,7 @@ def test_any_matrices(axes: list[tuple[str, int, int, int]], leading: tuple[int,
     operator = Kronecker(matrices, (*leading, *(made.shape[1] for made in matrices)))
     assume(operator.in_dim <= 400 and operator.out_dim <= 400)
     oracle = Reference(operator.to_scipy().toarray())
-    # What is ill-conditioned is for the test below.
+    # Ill-conditioned matrices are tested below.
     assume(oracle.rank == 0 or oracle.sigma[0] < 1e3 * oracle.sigma[oracle.rank - 1])
     check(SeparableSolver(operator), oracle)
 
@@ -177,7 +176,7 @@ def blur(size: int, width: int) -> Tensor:
     ids=["blurred", "read by 5", "left alone"],
 )
 def test_deficient_along_an_axis(second: Tensor) -> None:
-    """A mean of three over 3k + 2 pixels does not see one wave."""
+    """The nullspace of a mean of three over 3k + 2 pixels holds one wave."""
     operator = Kronecker([blur(11, 3), second], (2, 11, 11))
     solver, oracle = SeparableSolver(operator), Reference(operator.to_scipy().toarray())
     check(solver, oracle)
@@ -247,12 +246,12 @@ def test_a_photograph(mode: str, dtype: torch.dtype, bound: float) -> None:
     left = operator.forward(p).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
     assert float(left.max()) <= bound * solver.certificate.sigma_max
     assert float((solver.project(p) - p).abs().max()) <= 1e-13 if dtype == torch.float64 else True
-    assert memory(operator) < dense_memory(operator) / 1000
+    assert SeparableSolver.cost(operator).memory < DenseSolver.cost(operator).memory / 1000
 
 
 @every_case
-def test_what_little_is_left_is_blind_too(case: Case) -> None:
-    """Of a vector that is seen but for a trace, the trace is found, not the rounding of the rest."""
+def test_a_small_remainder_lies_in_the_nullspace(case: Case) -> None:
+    """If a vector lies in the row space but for a trace, the trace is found, not the rounding of the rest."""
     solver, oracle = solver_of(case), reference(case)
     seen, *_, unseen = vectors_for(solver.operator).flip(0)[:, None]
     trace = 1e-9 * solver.project(unseen)
@@ -271,7 +270,7 @@ def test_weights_of_any_size_in_float32(factor: float) -> None:
     assert torch.allclose(SeparableSolver(scaled).project(x), SeparableSolver(resize).project(x), rtol=0, atol=1e-6)
 
 
-def test_a_resize_to_more_pixels_leaves_nothing() -> None:
+def test_a_resize_to_more_pixels_is_injective() -> None:
     x = noise(2, 3, 5, 6)
     assert not SeparableSolver(Resize((3, 5, 6), (11, 9))).project(x).any()
 
@@ -299,7 +298,9 @@ def test_memory_layout_and_batch_do_not_matter() -> None:
     assert solver.project(x.half()).dtype == torch.float16
 
 
-@pytest.mark.parametrize("map", [MAP, Resize((3, 20, 22), (18, 20), antialias=True), Kronecker([noise(2, 9)], (9,))])
+@pytest.mark.parametrize(
+    "operator", [MAP, Resize((3, 20, 22), (18, 20), antialias=True), Kronecker([noise(2, 9)], (9,))]
+)
 def test_gradients_pass_through_and_inputs_stay(operator: Kronecker) -> None:
     solver = SeparableSolver(operator)
     x, y = noise(2, *operator.in_shape).requires_grad_(), noise(2, *operator.in_shape, seed=1)

@@ -1,4 +1,4 @@
-"""Every solver against a refined dense oracle: rank, projection, residual, and what is said of the rank."""
+"""Every solver against a refined dense oracle: rank, projection, residual and certificate."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blindspace.errors import BlindspaceWarning, TooLargeError
+from blindspace.errors import BlindspaceWarning, TooLargeError, UnsupportedLayerError
 from blindspace.maps import Convolution, Dense, LinearMap, from_module
 from blindspace.solvers import Certificate, Solver, choose
-from blindspace.solvers.dense_algebra import svd as spectrum
 from blindspace.solvers.projectors.dense import DenseSolver
-from blindspace.solvers.projectors.patchwise import PatchwiseSolver, serves
+from blindspace.solvers.projectors.patchwise import PatchwiseSolver
 from blindspace.solvers.rank.certificate import judge, merge
 from blindspace.subspaces import nullspace
 from cases import BIG_CASES, CASES, Case, falling
@@ -134,8 +133,8 @@ def test_certificate(case: Case) -> None:
     assert certificate.kind != "undecided"
     assert solver.reason
     assert "\n" not in solver.reason + str(certificate)
-    live_rows, live_columns = oracle.matrix.any(1).sum(), oracle.matrix.any(0).sum()
-    if oracle.rank == min(live_rows, live_columns):
+    rows, columns = oracle.matrix.any(1).sum(), oracle.matrix.any(0).sum()  # nonzero ones
+    if oracle.rank == min(rows, columns):
         assert certificate.kind == "exact"
     if certificate.sigma_above is not None:
         assert certificate.tolerance < certificate.sigma_above <= certificate.sigma_max
@@ -147,14 +146,20 @@ def test_certificate(case: Case) -> None:
 
 
 @every_case
-def test_patchwise_exactly_where_no_value_is_read_twice(case: Case) -> None:
+def test_patchwise_serves_exactly_the_convolutions_without_overlap(case: Case) -> None:
+    """By counting, on an image large enough, the output positions that read each input value."""
     operator = solver_of(case).operator
-    if isinstance(operator, Convolution):
-        apart = bool(reference(case).matrix.any(0).size) and all(
-            d * (k - 1) < s for d, k, s in zip(operator.dilation, operator.kernel, operator.stride, strict=True)
-        )
-        assert serves(operator) == (apart and case.id != "conv2d-patches-circular")
-        assert (solver_of(case).name == "patchwise") == serves(operator)
+    if not isinstance(operator, Convolution):
+        return
+    assert (solver_of(case).name == "patchwise") == PatchwiseSolver.serves(operator)
+    shape = [
+        n + 3 * (d * k + s)
+        for n, d, k, s in zip(operator.in_shape[1:], operator.dilation, operator.kernel, operator.stride, strict=True)
+    ]
+    kernel = torch.ones(1, 1, *operator.kernel, dtype=torch.float64)
+    ones = Convolution(kernel, (1, *shape), operator.stride, operator.padding, operator.dilation, 1, operator.mode)
+    readers = ones.adjoint(torch.ones(1, *ones.out_shape, dtype=torch.float64))
+    assert PatchwiseSolver.serves(operator) == (float(readers.max()) <= 1)
 
 
 # --- large layers -----------------------------------------------------------------------------------------
@@ -193,9 +198,9 @@ DENSE = ["conv1d-strided", "conv2d-wide-padding", "conv2d-overdetermined", "conv
 
 @ROUTES
 @pytest.mark.parametrize("case", [case for case in CASES if case.id in DENSE], ids=lambda case: case.id)
-def test_both_routes_agree(case: Case, svd_limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "SVD_LIMIT", svd_limit)
-    solver, oracle, vectors = DenseSolver(from_module(*case.make())), reference(case), vectors_of(case)
+def test_both_routes_agree(case: Case, svd_limit: int) -> None:
+    operator, oracle, vectors = from_module(*case.make()), reference(case), vectors_of(case)
+    solver = DenseSolver(operator, svd_limit=svd_limit)
     assert (solver.certificate.method.startswith("SVD")) == (svd_limit > 0)
     assert solver.dim == oracle.dim
     assert np.abs(project(solver, vectors) - oracle.project(vectors)).max() <= 1e-13
@@ -215,13 +220,10 @@ def repeated(columns: int, last: float, extra: int) -> Tensor:
     [(90, 0, 640), (90, 0, 0), (60, 40, 640), (60, 40, 0), (100, 10, 640)],
     ids=["wide-svd", "wide-gram", "tall-svd", "tall-gram", "deficient-svd"],
 )
-def test_ill_conditioned(
-    columns: int, extra: int, svd_limit: int, last: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ill_conditioned(columns: int, extra: int, svd_limit: int, last: float) -> None:
     """The error grows with the condition number, the residual does not."""
-    monkeypatch.setattr(spectrum, "SVD_LIMIT", svd_limit)
     matrix = repeated(columns, last, extra)
-    solver, oracle = DenseSolver(Dense(matrix)), Reference(matrix.numpy())
+    solver, oracle = DenseSolver(Dense(matrix), svd_limit=svd_limit), Reference(matrix.numpy())
     vectors = np.random.default_rng(0).standard_normal((4, columns))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     p = project(solver, vectors)
@@ -232,18 +234,15 @@ def test_ill_conditioned(
 
 @ROUTES
 @pytest.mark.parametrize("shape", [(90, 0), (60, 40)], ids=["wide", "tall"])
-def test_smallest_singular_value_is_resolved(
-    shape: tuple[int, int], svd_limit: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also by way of a Gram matrix, whose own eigenvalues end at 1e-8."""
-    monkeypatch.setattr(spectrum, "SVD_LIMIT", svd_limit)
+def test_smallest_singular_value_is_resolved(shape: tuple[int, int], svd_limit: int) -> None:
+    """Also through a Gram matrix, whose own eigenvalues end at 1e-8."""
     matrix = repeated(shape[0], 1e-10, shape[1])
-    certificate = DenseSolver(Dense(matrix)).certificate
+    certificate = DenseSolver(Dense(matrix), svd_limit=svd_limit).certificate
     assert certificate.rank == 60
     assert certificate.sigma_above == pytest.approx(Reference(matrix.numpy()).sigma[-1], rel=1e-3)
 
 
-# --- what is said of the rank -----------------------------------------------------------------------------
+# --- certificates -----------------------------------------------------------------------------------------
 
 
 def test_undecided_rank_warns_with_the_figures() -> None:
@@ -290,7 +289,7 @@ def test_judge(sigma: list[float], rank: int, kind: str, above: float | None, be
 
 
 @pytest.mark.parametrize("factor", [1e-150, 1e150])
-def test_judge_knows_no_scale(factor: float) -> None:
+def test_judge_does_not_depend_on_scale(factor: float) -> None:
     sigma = np.array([1, 0.1, 1e-17])
     one, other = judge(sigma, SHAPE, ""), judge(factor * sigma, SHAPE, "")
     assert (one.rank, one.kind) == (other.rank, other.kind)
@@ -312,7 +311,7 @@ def test_certificate_as_plain_values_and_one_line() -> None:
     assert re.match(r"rank 2, numerical by SVD \(σ 2, then 1e-17; tolerance \S+\)\Z", str(found))
 
 
-def test_an_outer_factor_is_dropped_only_where_it_is_proved_to_lose_nothing() -> None:
+def test_an_outer_factor_is_removed_only_if_it_is_proved_injective() -> None:
     generator = torch.Generator().manual_seed(0)
     inner = Dense(torch.randn(4, 9, generator=generator, dtype=torch.float64))
     for smallest, dropped in ((1e-3, True), (3e-15, False), (0.0, False)):
@@ -336,7 +335,7 @@ def test_dense_solver_refuses_before_it_allocates() -> None:
 def test_patchwise_refuses_overlapping_patches() -> None:
     overlapping = from_module(nn.Conv2d(3, 2, 3, 2), (3, 8, 8))
     assert isinstance(overlapping, Convolution)
-    with pytest.raises(Exception, match="reads some values twice"):
+    with pytest.raises(UnsupportedLayerError, match="reads some values twice"):
         PatchwiseSolver(overlapping)
 
 
@@ -396,15 +395,13 @@ def test_constant_vector_under_a_mean_of_everything(dtype: torch.dtype, bound: f
 
 
 @pytest.mark.parametrize("last", [1e-6, 1e-9])
-def test_deficient_and_ill_conditioned_on_the_gram_route(last: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "SVD_LIMIT", 0)
-    certificate = DenseSolver(Dense(repeated(100, last, 10))).certificate
+def test_deficient_and_ill_conditioned_on_the_gram_route(last: float) -> None:
+    certificate = DenseSolver(Dense(repeated(100, last, 10)), svd_limit=0).certificate
     assert (certificate.rank, certificate.kind) == (60, "numerical")
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_tiny_weights_on_the_gram_route(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "SVD_LIMIT", 0)
+def test_tiny_weights_on_the_gram_route() -> None:
     generator = np.random.default_rng(1)
     matrix = generator.standard_normal((60, 55)) @ generator.standard_normal((55, 100))
-    assert DenseSolver(Dense(torch.from_numpy(1e-160 * matrix))).certificate.rank == 55
+    assert DenseSolver(Dense(torch.from_numpy(1e-160 * matrix)), svd_limit=0).certificate.rank == 55

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,9 @@ from blindspace.maps import (
     from_module,
     isometry_free,
 )
-from blindspace.solvers.fourier import circulant_embedding as torus
+from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, embeds
 from blindspace.solvers.rank.inertia import Inertia
-from blindspace.solvers.spectra import counting as counting
-from blindspace.solvers.spectra import lanczos_quadrature as quadrature
-from blindspace.solvers.spectra.counting import counts, symbol
+from blindspace.solvers.spectra.counting import _by_symbol, count_up_to, symbol
 from blindspace.solvers.spectra.lanczos_quadrature import Quadrature
 from blindspace.solvers.spectra.singular_values import singular_values
 from blindspace.subspaces import epsilon_nullity as soft
@@ -167,7 +166,7 @@ def test_inertia_counts_as_the_whole_matrix(name: str) -> None:
     name = name if name in CASE else "conv2d-same-circular"
     sigma = true_sigma(name)
     bounds = gaps(sigma)
-    found, method = counts(map_of(name), None, bounds)
+    found, method = count_up_to(map_of(name), None, bounds)
     assert method.startswith("inertia")
     assert [count.best for count in found] == [int((sigma <= bound).sum()) for bound in bounds]
     assert {count.kind for count in found} == {"exact"}
@@ -175,11 +174,11 @@ def test_inertia_counts_as_the_whole_matrix(name: str) -> None:
 
 def test_inertia_below_its_resolution_gives_bounds() -> None:
     sigma = true_sigma("conv2d-tied")
-    tied, method = counts(map_of("conv2d-tied"), None, [1e-12 * sigma[0]])
+    tied, method = count_up_to(map_of("conv2d-tied"), None, [1e-12 * sigma[0]])
     assert method.startswith("inertia")
     assert tied[0][:3] == (4, 8, 8)
     assert tied[0].kind == "bounded"  # 4 for sure, of 36 − 32; 4 more are 0 only as far as A Aᵀ tells
-    stem, _ = counts(map_of("conv2d-stem"), None, [1e-12])
+    stem, _ = count_up_to(map_of("conv2d-stem"), None, [1e-12])
     assert stem[0] == (392, 392, 392, "exact")
 
 
@@ -194,7 +193,7 @@ def test_inertia_is_not_asked_what_follows(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(Inertia, "count_below", counted)
     sigma = true_sigma("conv2d-stem")
     bounds = [*(sigma[0] * np.array([0.9, 1e-4, 1e-3, 1e-2, 2e-2])), 1e-5 * sigma[0]]
-    found, _ = counts(map_of("conv2d-stem"), None, bounds)
+    found, _ = count_up_to(map_of("conv2d-stem"), None, bounds)
     assert [count.best for count in found] == [int((sigma <= bound).sum()) for bound in bounds]
     assert len(asked) == 4  # the ends, and two in between: below the lower of these nothing is left to find
 
@@ -206,9 +205,8 @@ def test_inertia_is_not_asked_what_follows(monkeypatch: pytest.MonkeyPatch) -> N
 def only_random(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if every map were large; few vectors and steps, so that intervals are wide enough to be wrong."""
     monkeypatch.setattr(soft, "singular_values", lambda operator: None)
-    monkeypatch.setattr(counting, "MATRIX_LIMIT", 0)
-    monkeypatch.setattr(quadrature, "PROBES", (2, 8))
-    monkeypatch.setattr(quadrature, "STEPS", (16, 40))
+    few = partial(count_up_to, matrix_limit=0, probes=(2, 8), steps=(16, 40))
+    monkeypatch.setattr(soft, "count_up_to", few)
 
 
 @pytest.mark.usefixtures("only_random")
@@ -245,12 +243,10 @@ def test_estimates_repeat_with_their_seed() -> None:
 
 
 @pytest.mark.parametrize("steps", [16, 23, 60])
-def test_the_share_of_each_vector_lies_between_its_bounds(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For certain: the vectors' energy below ε is worked out from the SVD."""
-    monkeypatch.setattr(quadrature, "PROBES", (5, 5))
-    monkeypatch.setattr(quadrature, "STEPS", (steps, steps))
+def test_the_share_of_each_vector_lies_between_its_bounds(steps: int) -> None:
+    """For certain: the vectors' energy below ε is computed from the SVD."""
     name = "conv2d-stem"
-    found = Quadrature(map_of(name), 3)
+    found = Quadrature(map_of(name), 3, (5, 5), (steps, steps))
     matrix = map_of(name).to_dense().numpy()
     left, sigma, _ = np.linalg.svd(matrix, full_matrices=False)
     start = torch.randn(5, len(matrix), generator=torch.Generator().manual_seed(3), dtype=torch.float64).numpy()
@@ -288,8 +284,8 @@ def test_units_do_not_matter_to_random_vectors(scale: float) -> None:
 
 def test_any_map_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """One by automatic differentiation."""
-    monkeypatch.setattr(quadrature, "PROBES", (2, 4))
-    monkeypatch.setattr(quadrature, "STEPS", (16, 20))
+    few: Any = {"probes": (2, 4), "steps": (16, 20)}
+    monkeypatch.setattr(soft, "count_up_to", partial(count_up_to, **few))
     kernel = torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     conv = nn.Conv2d(1, 4, 3, 1, 1, bias=False, dtype=torch.float64)
     with torch.no_grad():
@@ -298,33 +294,33 @@ def test_any_map_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand = from_module(conv, (1, 12, 12))
     followed = Jacobian(lambda x: torch.nn.functional.conv2d(x[None], kernel, padding=1)[0], (1, 12, 12))
     assert soft_dimension(followed, [0.5, 0.8]).counts == soft_dimension(by_hand, [0.5, 0.8]).counts
-    found = Quadrature(followed)
-    assert found.up_to(0.5 * by_hand.norm())[1] == Quadrature(by_hand).up_to(0.5 * by_hand.norm())[1]
+    found = Quadrature(followed, **few)
+    assert found.up_to(0.5 * by_hand.norm())[1] == Quadrature(by_hand, **few).up_to(0.5 * by_hand.norm())[1]
 
 
-# --- on a torus -------------------------------------------------------------------------------------------
+# --- circulant embedding------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if torus.serves(map_of(case))], ids=lambda case: case.id)
+@pytest.mark.parametrize("case", [case for case in CASES if embeds(map_of(case))], ids=lambda case: case.id)
 def test_the_symbol_bounds_the_count(case: Case) -> None:
     operator, sigma = map_of(case), true_sigma(case)
     found = symbol(operator)
     assert found is not None
-    assert found.counts.sum() == min(torus.CirculantEmbedding.sides(operator)) * torus.CirculantEmbedding.size(operator)
+    assert found.counts.sum() == min(CirculantEmbedding.sides(operator)) * CirculantEmbedding.size(operator)
     more = operator.in_dim - min(operator.in_dim, operator.out_dim)
     for bound in gaps(sigma):
-        (count,) = counting._by_symbol(operator, [bound]) or []
+        (count,) = _by_symbol(operator, [bound]) or []
         assert count.low <= int((sigma <= bound).sum()) - more <= count.high
         assert count.low <= count.best <= count.high
-        assert count.high - count.low <= found.edges
+        assert count.high - count.low <= found.boundary
 
 
 def test_the_symbol_of_a_circular_map_is_its_spectrum() -> None:
-    """Without padding and surplus the torus is the map itself: kernels of the size of their stride."""
+    """Without padding and surplus outputs the circulant embedding is the map itself: kernels as large as the stride."""
     name = "conv2d-patches-tall"
     found = symbol(map_of(name))
     assert found is not None
-    assert found.edges == 0
+    assert found.boundary == 0
     assert np.allclose(np.repeat(found.sigma, found.counts), true_sigma(name)[: found.counts.sum()], atol=1e-14)
 
 

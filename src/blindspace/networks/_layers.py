@@ -9,8 +9,7 @@ from typing import Any
 
 from ..errors import BlindspaceWarning, TooLargeError
 from ..maps import LinearMap
-from ..solvers import Certificate
-from ..solvers.projectors import patchwise
+from ..solvers import Certificate, PatchwiseSolver
 from ..subspaces import nullspace
 from .affine_graph import Layer
 from .network import Network
@@ -88,4 +87,4 @@ def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerRep
 
 def _cheap(operator: LinearMap) -> bool:
     """Whether one small matrix tells the rank of the whole."""
-    return patchwise.serves(operator)
+    return PatchwiseSolver.serves(operator)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..maps import Dense, LinearMap, Operator, as_linear_map
 from ..solvers import Solver, choose
-from ..solvers.projectors.dense import MEMORY_LIMIT
+from ..solvers.base import MEMORY_LIMIT
 from ..solvers.spectra.smallest_triplets import smallest_triplets
 
 SVD_LIMIT = 1024

@@ -167,9 +167,7 @@ def _injective(operator: LinearMap) -> Kind | None:
     if known is not None:
         return "exact" if known else None
     structured = (
-        PatchwiseSolver.serves(operator)
-        or SeparableSolver.serves(operator)
-        or circulant_embedding.embeds(operator)
+        PatchwiseSolver.serves(operator) or SeparableSolver.serves(operator) or circulant_embedding.embeds(operator)
     )
     if not structured and DenseSolver.cost(operator).memory > PROOF_LIMIT:
         return None

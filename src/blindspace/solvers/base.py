@@ -1,7 +1,8 @@
 """What a solver is: it knows the rank of a linear map and applies the orthogonal projector onto its nullspace.
 
 A solver is one class in one file. It declares its ``name``, its ``scope`` and how it works (``how``), which maps it
-``serves`` and at which ``cost``, and registers itself with ``@register``. ``choose`` asks the registry and nothing else.
+``serves`` and at which ``cost``, and registers itself with ``@register``. ``choose`` asks the registry and nothing
+else.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import ValueRangeError
 from ..maps import LinearMap, isometry_free
-from ..solvers.spectra.counting import Count, Kind, counts, symbol
+from ..solvers.spectra.counting import Count, Kind, count_up_to, symbol
 from ..solvers.spectra.lanczos_quadrature import Quadrature
 from ..solvers.spectra.singular_values import singular_values
 
@@ -123,7 +123,7 @@ def soft_dimension(
     epsilons = tuple(threshold * norm if relative else threshold for threshold in thresholds)
     # No direction is shown by more than ‖A‖: that needs no counting, which rounding could only spoil.
     asked = [e for t, e in zip(thresholds, epsilons, strict=True) if norm > 0 and not (relative and t >= 1)]
-    found, method = counts(operator, values, asked, seed)
+    found, method = count_up_to(operator, values, asked, seed)
     counted = dict(zip(asked, found, strict=True))
     every = Count(operator.in_dim, operator.in_dim, operator.in_dim, "exact")
     rows = [counted.get(epsilon, every) for epsilon in epsilons]
@@ -178,7 +178,7 @@ def _estimated(operator: LinearMap, seed: int) -> tuple[np.ndarray, np.ndarray, 
     """Values, descending, for how many of the min(m, n) singular values each stands, and how they were found."""
     found = symbol(operator)
     size = min(operator.in_dim, operator.out_dim)
-    if found is not None and found.edges <= EDGES * size:
+    if found is not None and found.boundary <= EDGES * size:
         return found.sigma, found.counts * size / found.counts.sum(), "the symbol on a torus, edges left out"
     quadrature = Quadrature(operator, seed)
     return *quadrature.rule(), quadrature.method

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...maps import Convolution, LinearMap
 from ...networks import Layer, measure
-from ...solvers.projectors import patchwise
+from ...solvers import PatchwiseSolver
 from ..common.dimensions import by_pattern, error, meets_corollary_1, verdict
 from ..experiment import Parts
 
@@ -41,7 +41,7 @@ def ask(layer: Layer, group: str, work: float) -> dict[str, Any]:
 
 def affordable(operator: LinearMap, work: float) -> bool:
     """Whether a layer takes no more than ``work`` operations, dense, group by group; one patch or token serves all."""
-    if patchwise.serves(operator):
+    if PatchwiseSolver.serves(operator):
         return True
     groups = operator.groups if isinstance(operator, Convolution) else 1
     n, m = operator.in_dim // groups, operator.out_dim // groups

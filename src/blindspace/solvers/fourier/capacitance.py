@@ -1,12 +1,12 @@
-"""The capacitance system, which makes the inverse of the circulant embedding exact: the boundary unknowns, found at once.
+"""The capacitance system, by which the inverse of the circulant embedding becomes exact at the boundary.
 
-Known as the capacitance matrix method (Buzbee, Dorr, George & Golub 1971), a use of the Woodbury identity. With K = C Cᵀ
-of the embedding, Z the surplus rows and F the padding columns,
+Known as the capacitance matrix method (Buzbee, Dorr, George & Golub 1971), a use of the Woodbury identity. With
+K = C Cᵀ of the embedding, Z the surplus rows and F the padding columns,
 
     A Aᵀ u = b   ⟺   Sᵀu = v = K⁻¹ (Sᵀb + Zᵀg + C_F f),   v_Z = 0,   f = C_Fᵀ v,
 
 so only g and f are left to be found. Their system M = [K⁻¹_ZZ, (K⁻¹C)_ZF; …ᵀ, (CᵀK⁻¹C)_FF − 1] is solved in one of two
-ways: factored as a whole, or, if it is too large for that, by an iteration in which nothing grows faster than the image.
+ways: factored as a whole, or, if it is too large for that, by an iteration whose memory grows no faster than the image.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ..dense_algebra.gmres import gmres
-from ..factor_cache.store import kept
+from ..factor_cache import kept
 from .circulant_embedding import WORST, CirculantEmbedding, GridEnd, Places, multiply
 
 VERSION = 2

@@ -3,10 +3,10 @@
 Known as circulant embedding (Dietrich & Newsam 1997; Chan & Ng, Conjugate gradient methods for Toeplitz systems, 1996).
 
 On a periodic grid a convolution of stride s splits, once the image is split into its polyphase components, into one
-matrix Ĉ(ω) of C_out × C_in·s² per frequency ω. The layer is A = S C E: E embeds the image among padding pixels, S selects
-the outputs among surplus ones. Both ends are placed alike on one grid, with all channels and polyphase components at
-every position; the adjoint only swaps them. The values of the grid that belong to neither image nor output, the boundary
-unknowns, are what ``capacitance`` corrects for.
+matrix Ĉ(ω) of C_out × C_in·s² per frequency ω. The layer is A = S C E: E embeds the image among padding pixels, S
+selects the outputs among surplus ones. Both ends are placed alike on one grid, with all channels and polyphase
+components at every position; the adjoint only swaps them. The values of the grid that belong to neither image nor
+output, the boundary unknowns, are what ``capacitance`` corrects for.
 """
 
 from __future__ import annotations

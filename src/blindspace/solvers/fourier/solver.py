@@ -48,7 +48,7 @@ AMPLIFIED = 1e3
 """Factor by which a residual of the capacitance system may grow in the whole; the system is solved that much closer."""
 
 RESOLVED = 1e-6
-"""Least share of ‖C‖ that the smallest σ must have: with its rounding, A Aᵀ does not distinguish smaller ones from 0."""
+"""Least share of ‖C‖ that the smallest σ must have: rounding in A Aᵀ makes smaller ones indistinguishable from 0."""
 
 FEW_DIGITS = 1e-3
 """Share of the residual to be left after a pass, from which the pass is computed in single precision."""
@@ -293,9 +293,7 @@ class FourierSolver(Solver):
         return x
 
 
-def _plans(
-    embedding: CirculantEmbedding, inner: torch.dtype | None, limit: int
-) -> list[tuple[Method, torch.dtype]]:
+def _plans(embedding: CirculantEmbedding, inner: torch.dtype | None, limit: int) -> list[tuple[Method, torch.dtype]]:
     """What to try: factors if they fit, in double precision or else in single; then the iteration."""
     precisions = [inner] if inner else [torch.float64, torch.float32]
     direct: list[tuple[Method, torch.dtype]] = [

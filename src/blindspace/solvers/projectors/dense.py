@@ -19,7 +19,7 @@ from ..base import MEMORY_LIMIT, Cost, Solver, register
 from ..dense_algebra.orthonormal_basis import Projector, projector
 from ..dense_algebra.products import gram, power_of_two
 from ..dense_algebra.svd import SVD_LIMIT
-from ..factor_cache.store import Arrays, kept, packed, unpacked
+from ..factor_cache import Arrays, kept, packed, unpacked
 from ..rank.certificate import Certificate
 from ..rank.modular_elimination import rational_factors
 

@@ -1,7 +1,8 @@
 """The number of singular values below a bound, for maps far too large for a singular value decomposition.
 
-Known as spectrum slicing by inertia counts; Parlett, The Symmetric Eigenvalue Problem, section 3.3. A Aᵀ − s² I has as many negative eigenvalues as A has singular values below s. Its rows are ordered so that it is block-
-tridiagonal with small blocks: outputs of a convolution are coupled only if their kernels overlap. Then
+Known as spectrum slicing by inertia counts; Parlett, The Symmetric Eigenvalue Problem, section 3.3. A Aᵀ − s² I has as
+many negative eigenvalues as A has singular values below s. Its rows are ordered so that it is block-tridiagonal with
+small blocks: outputs of a convolution are coupled only if their kernels overlap. Then
 
     D₁ = G₁₁,    D_i = G_ii − C_i D_{i−1}⁻¹ C_iᵀ,    C_i = G_{i,i−1},
 
@@ -27,8 +28,8 @@ import scipy.sparse
 from ...errors import TooLargeError, UnsupportedLayerError, ValueRangeError, require_memory
 from ...maps import Composed, Convolution, Dense, Jacobian, Kronecker, LinearMap, Summed, VStack
 from ...maps.linear_map import Adjoint
-from .certificate import GAP, Certificate, Kind, confirmed
 from ..dense_algebra.products import power_of_two
+from .certificate import GAP, Certificate, Kind, confirmed
 from .modular_elimination import ModularRank, exact_rank, nonzero, ordered, rational_factors
 
 WORK_LIMIT = 2e12

@@ -1,7 +1,7 @@
 """Convolutions that are deficient by their kernels alone, reduced to smaller ones with the same nullspace.
 
-Known as the Tucker decomposition of the kernels in their two channel modes, truncated at the exact multilinear rank
-(De Lathauwer, De Moor & Vandewalle 2000). Kernels W, ``(C_out, C_in, *kernel)``, show three things for every image size:
+Known as a Tucker-2 decomposition of the kernels at their exact multilinear rank, interpolative in the outputs
+(De Lathauwer, De Moor & Vandewalle 2000). Kernels W, ``(C_out, C_in, *kernel)``, show, for every image size:
 
 - W as a C_in × (C_out·taps) matrix of rank r < C_in: the kernels read only r directions of the channels
   (luminance-only kernels read one). With orthonormal Q, r × C_in, A = A′(Q ⊗ I), so P = I − Qᵀ(I − P′)Q.

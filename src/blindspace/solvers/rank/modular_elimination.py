@@ -1,12 +1,13 @@
 """The rank of a matrix over the rational numbers, by elimination modulo a prime.
 
-Known as modular (multimodular) rank computation; von zur Gathen & Gerhard, Modern Computer Algebra, chapter 5. A float64 is a whole number times a power of two, and 2 has an inverse modulo any odd prime p: so every weight has a
+Known as modular (multimodular) rank computation; von zur Gathen & Gerhard, Modern Computer Algebra, chapter 5. A
+float64 is a whole number times a power of two, and 2 has an inverse modulo any odd prime p: so every weight has a
 residue, without rounding, and elimination on residues is exact. A minor that is not 0 modulo p is not 0, hence
 
     rank modulo p ≤ rank over the rationals, with equality unless p divides every largest minor.
 
-A full rank modulo p is a proof. A lower one is a lower bound, proved; as an upper bound it holds up to the chance that p
-divides a minor, so it is determined with two primes drawn at random.
+A full rank modulo p is a proof. A lower one is proved as a lower bound; as an upper bound it holds up to the chance
+that p divides a minor, so it is determined with two primes drawn at random.
 
 Elimination proceeds by panels of columns. Rows are ordered by the first column they read, and only those between their
 first and their last are held (frontal method; Duff, Erisman & Reid, Direct Methods for Sparse Matrices, chapter 11):
@@ -167,7 +168,7 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 
 def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
-    """Matrices whose product is the map, each as it is stored, without the rounding of the product; first applied first."""
+    """Matrices whose product is the map, first applied first, each as it is stored, without the product's rounding."""
     if isinstance(operator, Composed):
         return [matrix for factor in operator.factors for matrix in rational_factors(factor)]
     if isinstance(operator, Adjoint):
@@ -261,9 +262,7 @@ def _check_cost(
     instead = "take a smaller input shape, or do without the exact rank"
     work = float(2.0 * panel * (held * np.maximum(width, panel)).sum())
     if work > most_work:
-        raise TooLargeError(
-            f"{what} needs about {work:.1e} operations, above the limit of {most_work:.0e}; {instead}"
-        )
+        raise TooLargeError(f"{what} needs about {work:.1e} operations, above the limit of {most_work:.0e}; {instead}")
     require_memory(what, int(16 * (held * width).max()), most_memory, instead)
 
 

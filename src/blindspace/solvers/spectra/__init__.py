@@ -1,1 +1,1 @@
-"""Singular values: all of them, the smallest ones, and how many lie below a bound."""
+"""Singular values of maps: all of them, the smallest with their directions, and their number up to a bound."""

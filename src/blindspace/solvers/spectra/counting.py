@@ -1,11 +1,11 @@
-"""How many singular values of a map are at most ε, zeros included, by the best means there is.
+"""Spectrum counting: the number of singular values of a map up to ε, zeros included, by the best method available.
 
-- Where structure or size allow it, from all singular values (``values.py``).
-- Where A Aᵀ can be factored block by block, by its inertia (``inertia.py``), one factorisation for every ε.
-- Else they are estimated, with a 95 % interval, from random vectors (``quadrature.py``). For a convolution the symbol
-  on a torus bounds the count besides: A is what is left of the circular map when the rows and columns of the edges are
-  taken out, each of which moves the count by at most one (Cauchy's interlacing). The edges, and so the width of these
-  bounds, grow as the perimeter of the image, the count as its area.
+- If structure or size allows it, all singular values are counted (``singular_values.py``).
+- If A Aᵀ can be factored block by block, its inertia is counted (``rank/inertia.py``), one factorisation per ε.
+- Otherwise the number is estimated, with a 95 % interval, from random vectors (``lanczos_quadrature.py``). For a
+  convolution the symbol of the circulant embedding bounds it as well: A is what is left of the circular map when its
+  boundary rows and columns are removed, each of which changes the number by at most one (Cauchy's interlacing theorem).
+  The boundary, and so the width of these bounds, grows as the perimeter of the image, the number as its area.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ import torch
 from ...errors import TooLargeError, UnsupportedLayerError
 from ...maps import LinearMap
 from ...maps.simplify import isometry_free
-from ..fourier import circulant_embedding as torus
+from ..fourier.circulant_embedding import CirculantEmbedding, embeds
 from ..rank.inertia import Inertia
-from .lanczos_quadrature import Quadrature
-from .singular_values import MATRIX_LIMIT, Values, matrix_bytes
+from .lanczos_quadrature import PROBES, STEPS, Quadrature
+from .singular_values import MATRIX_LIMIT, SingularValues, matrix_bytes
 
 Kind = Literal["exact", "bounded", "estimated"]
 
 INERTIA_WORK = 4e11
-"""Floating-point operations that all inertia counts together may take, a minute on one core if none can be spared."""
+"""Floating-point operations that all inertia counts together may take, a minute on one core if all are needed."""
 
 FEWEST = 6
-"""For so many counts at least one alone must leave room."""
+"""Smallest number of counts among which the operations are divided."""
 
 ASIDE = (1e-6, 1e-3, 0.1)
-"""Where inertia fails at a bound, how far to either side of it, as a share, it is tried."""
+"""Distances from a bound at which inertia fails, as shares of it, at which inertia is tried on either side."""
 
 SYMBOL_LIMIT = 512 << 20
-"""Bytes that the symbol on a torus may take."""
+"""Bytes that the symbol of a circulant embedding may take."""
 
 ROUNDING = 1e-10
-"""Share of ε by which a singular value of a symbol may be off."""
+"""Bound on the error of a singular value of a symbol, as a share of ε."""
 
 
 class Count(NamedTuple):
-    """One count: bounds, the best figure and its kind."""
+    """One number of singular values: bounds, the best figure and its kind."""
 
     low: int
     best: int
@@ -52,28 +52,41 @@ class Count(NamedTuple):
     kind: Kind
 
     def raised(self, by: int) -> Count:
-        """With so many directions more."""
+        """The count with a number of further directions."""
         return Count(self.low + by, self.best + by, self.high + by, self.kind)
 
 
-def counts(
-    operator: LinearMap, values: Values | None, bounds: Sequence[float], seed: int = 0
+def count_up_to(
+    operator: LinearMap,
+    values: SingularValues | None,
+    bounds: Sequence[float],
+    seed: int = 0,
+    matrix_limit: int = MATRIX_LIMIT,
+    probes: tuple[int, int] = PROBES,
+    steps: tuple[int, int] = STEPS,
 ) -> tuple[list[Count], str]:
-    """Counts of a map's n singular values, zeros included, up to each of some bounds, and how they were counted.
+    """The numbers of a map's n singular values, zeros included, up to each of some bounds, and how they were counted.
 
     Args:
-        operator: A, not zero.
-        values: its singular values where ``singular_values`` knows them, else None.
-        bounds: above 0; may be none.
-        seed: of the random vectors, where counts are estimates.
+        operator: The linear map A, not zero.
+        values: Its singular values, if ``singular_values`` finds them; else None.
+        bounds: Bounds above 0; the sequence may be empty.
+        seed: Seed of the random vectors, if the numbers are estimates.
+        matrix_limit: Bytes up to which the sparse matrix of the map is made, to count by inertia.
+        probes: Smallest and largest number of random vectors.
+        steps: Smallest and largest number of Lanczos steps.
+
+    Returns:
+        One count per bound, and the method in words.
     """
     if values is not None:
         return [_certain(*values.up_to(bound)) for bound in bounds], values.method
     free = isometry_free(operator)
     inner, gain = free.operator, free.gain
     scaled = [bound / gain for bound in bounds]
-    found, method = _by_inertia(inner, scaled) or _by_quadrature(inner, scaled, seed)
-    # Of n directions only min(m, n) have been counted among; the others are shown by nothing.
+    counted = _by_inertia(inner, scaled) if matrix_bytes(inner) <= matrix_limit else None
+    found, method = counted or _by_quadrature(inner, scaled, seed, probes, steps)
+    # Only min(m, n) of the n directions have been counted; the others have singular value 0.
     return [count.raised(operator.in_dim - min(inner.in_dim, inner.out_dim)) for count in found], method
 
 
@@ -82,8 +95,8 @@ def _certain(low: int, best: int, high: int) -> Count:
 
 
 def _by_inertia(operator: LinearMap, bounds: Sequence[float]) -> tuple[list[Count], str] | None:
-    """Counts among the min(m, n) singular values; None where that takes too much."""
-    if not bounds or matrix_bytes(operator) > MATRIX_LIMIT:
+    """Counts among the min(m, n) singular values; None if that takes too much."""
+    if not bounds:
         return None
     ordered = sorted(set(bounds))
     known: dict[float, Count] = {}
@@ -98,7 +111,7 @@ def _by_inertia(operator: LinearMap, bounds: Sequence[float]) -> tuple[list[Coun
 
 
 def _count_between(inertia: Inertia, ordered: Sequence[float], known: dict[float, Count]) -> None:
-    """Adds the counts between the first bound and the last, which are known, to the known ones."""
+    """Adds the counts at the bounds between the first and the last, which are known, to the known ones."""
     if len(ordered) < 3:
         return
     first, last = known[ordered[0]], known[ordered[-1]]
@@ -115,34 +128,36 @@ def _count_between(inertia: Inertia, ordered: Sequence[float], known: dict[float
 def _inertia_count(inertia: Inertia, bound: float) -> Count:
     if bound < inertia.resolution:
         high = inertia.count_near(inertia.resolution)[0]
-        return _certain(inertia.dead, high, high)
+        return _certain(inertia.zeros, high, high)
     with suppress(UnsupportedLayerError):
         count = inertia.count_below(bound)
         return _certain(count, count, count)
     for share in ASIDE:
         with suppress(UnsupportedLayerError):
             below = bound / (1 + share)
-            low = inertia.count_below(below) if below >= inertia.resolution else inertia.dead
+            low = inertia.count_below(below) if below >= inertia.resolution else inertia.zeros
             high = inertia.count_below(bound * (1 + share))
             return _certain(low, high, high)
-    raise UnsupportedLayerError(f"no bound near {bound:.6g} can be counted up to")
+    raise UnsupportedLayerError(f"singular values cannot be counted up to any bound near {bound:.6g}")
 
 
-def _by_quadrature(operator: LinearMap, bounds: Sequence[float], seed: int) -> tuple[list[Count], str]:
-    """Estimates among the min(m, n) singular values, within what a torus allows."""
+def _by_quadrature(
+    operator: LinearMap, bounds: Sequence[float], seed: int, probes: tuple[int, int], steps: tuple[int, int]
+) -> tuple[list[Count], str]:
+    """Estimates among the min(m, n) singular values, within the bounds of the circulant embedding."""
     if not bounds:
         return [], "no direction is shown by more than ‖A‖"
-    quadrature = Quadrature(operator, seed)
-    on_torus = _by_symbol(operator, bounds)
+    quadrature = Quadrature(operator, seed, probes, steps)
+    circular = _by_symbol(operator, bounds)
     method = quadrature.method
-    if on_torus is None:
+    if circular is None:
         return [Count(*quadrature.up_to(bound), "estimated") for bound in bounds], method
-    both = [_met(Count(*quadrature.up_to(bound), "estimated"), at) for bound, at in zip(bounds, on_torus, strict=True)]
-    return both, f"{method}, and the symbol on a torus"
+    both = [_met(Count(*quadrature.up_to(bound), "estimated"), at) for bound, at in zip(bounds, circular, strict=True)]
+    return both, f"{method}, and the symbol of a circulant embedding"
 
 
 def _met(estimate: Count, certain: Count) -> Count:
-    """The estimate within bounds that are certain; the figure is that of the narrower of the two."""
+    """The estimate within certain bounds; the best figure is that of the narrower of the two."""
     low, high = max(estimate.low, certain.low), min(estimate.high, certain.high)
     if low > high or (low, high) == (certain.low, certain.high):
         return certain
@@ -151,7 +166,7 @@ def _met(estimate: Count, certain: Count) -> Count:
 
 
 def _by_symbol(operator: LinearMap, bounds: Sequence[float]) -> list[Count] | None:
-    """Certain bounds of counts among the min(m, n) singular values of a convolution, and those of the circular one."""
+    """Certain bounds on counts among the min(m, n) singular values of a convolution, from its circulant embedding."""
     found = symbol(operator)
     if found is None:
         return None
@@ -159,7 +174,7 @@ def _by_symbol(operator: LinearMap, bounds: Sequence[float]) -> list[Count] | No
     rows = []
     for bound in bounds:
         low = max(size - found.above(bound * (1 - ROUNDING)), 0)
-        high = min(size - found.above(bound * (1 + ROUNDING)) + found.edges, size)
+        high = min(size - found.above(bound * (1 + ROUNDING)) + found.boundary, size)
         likely = size - round(size * found.above(bound) / found.counts.sum())
         rows.append(_certain(low, min(max(likely, low), high), high))
     return rows
@@ -169,28 +184,28 @@ class Symbol(NamedTuple):
     """The singular values of the circular map that a convolution is a part of.
 
     Attributes:
-        sigma: descending, float64 ``(k,)``.
-        counts: how often each stands there, int64 ``(k,)``.
-        edges: how many rows and columns of the circular map are not the convolution's.
+        sigma: Values, descending, float64 ``(k,)``.
+        counts: Multiplicity of each value, int64 ``(k,)``.
+        boundary: Number of rows and columns of the circular map that are not the convolution's.
     """
 
     sigma: np.ndarray
     counts: np.ndarray
-    edges: int
+    boundary: int
 
     def above(self, bound: float) -> int:
-        """How many lie above ``bound``."""
+        """The number of values above ``bound``."""
         return int(self.counts[self.sigma > bound].sum())
 
 
 def symbol(operator: LinearMap) -> Symbol | None:
-    """Singular values on a torus, one matrix a frequency; None where there is none, or it takes too much memory."""
-    if not torus.serves(operator):
+    """The symbol of a map's circulant embedding; None if it has none, or it would take too much memory."""
+    if not embeds(operator):
         return None
-    rows, columns = torus.CirculantEmbedding.sides(operator)
-    if 32 * rows * columns * torus.CirculantEmbedding.size(operator) > SYMBOL_LIMIT:
+    rows, columns = CirculantEmbedding.sides(operator)
+    if 32 * rows * columns * CirculantEmbedding.size(operator) > SYMBOL_LIMIT:
         return None
-    circular = torus.CirculantEmbedding(operator)
+    circular = CirculantEmbedding(operator)
     half = circular.grid[-1] // 2 + 1
     sigma = torch.linalg.svdvals(circular.symbol).numpy().reshape(-1, half, min(rows, columns))
     # Half of all frequencies along the last axis; the others are their conjugates.
@@ -200,5 +215,5 @@ def symbol(operator: LinearMap) -> Symbol | None:
         times[-1] = 1
     order = np.argsort(-sigma, axis=None)
     counts = np.broadcast_to(times, sigma.shape).ravel()[order]
-    edges = (rows + columns) * int(np.prod(circular.grid)) - operator.in_dim - operator.out_dim
-    return Symbol(sigma.ravel()[order], counts, edges)
+    boundary = (rows + columns) * int(np.prod(circular.grid)) - operator.in_dim - operator.out_dim
+    return Symbol(sigma.ravel()[order], counts, boundary)

@@ -132,7 +132,9 @@ def _embedded(operator: LinearMap, conv: Convolution) -> Apply:
             raise UnsupportedLayerError(f"AᵀA of {operator} has no regular circulant embedding")
         outputs, inputs = CirculantEmbedding.sides(adjoint)
         needed = 8 * CirculantEmbedding.size(adjoint) * (4 * outputs + 2 * inputs) * outputs
-        require_memory(f"the circulant preconditioner of {operator}", needed, MEMORY_LIMIT, "take a smaller input shape")
+        require_memory(
+            f"the circulant preconditioner of {operator}", needed, MEMORY_LIMIT, "take a smaller input shape"
+        )
         parts |= dict.fromkeys(numbers.tolist(), CirculantPreconditioner(adjoint))
     return lambda b: torch.cat([parts[number](some) for number, some in enumerate(b.chunk(len(parts), 1))], 1)
 
@@ -192,8 +194,8 @@ def eigen_iteration(
     scale = operator.norm() ** 2
     left, wanted = float(size[worst]) / scale, max(tolerance * float(theta[worst]), floor) / scale
     raise NotConvergedError(
-        f"after {allowed} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of {operator} "
-        f"is {left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
+        f"after {allowed} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of "
+        f"{operator} is {left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
     )
 
 

@@ -1,4 +1,4 @@
-"""Factorisations on disk: the same bits on the second run, and nothing believed that is not as it was written."""
+"""Factorisations on disk: the same bits on the second run, and no file used that is not as it was written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from blindspace.errors import BlindspaceWarning, UnsupportedLayerError, ValueRangeError
+from blindspace.errors import BlindspaceWarning, TooLargeError, UnsupportedLayerError, ValueRangeError
 from blindspace.maps import Composed, Convolution, Dense, Diagonal, Kronecker, LinearMap, Padding, VStack, from_module
-from blindspace.solvers.factor_cache import store as cache
-from blindspace.solvers.factor_cache.store import Arrays, kept, map_key
+from blindspace.solvers import factor_cache as cache
+from blindspace.solvers.factor_cache import Arrays, kept, map_key
+from blindspace.solvers.projectors import dense
 from blindspace.solvers.projectors.dense import DenseSolver
 from cases import falling
 from oracle import matrix_of
@@ -34,11 +34,11 @@ KEY = {"solver": "test", "version": 1}
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache that keeps everything, however quickly it was made."""
+    """An empty cache that keeps everything, however quickly it was computed."""
     monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
     monkeypatch.delenv("BLINDSPACE_CACHE_LIMIT", raising=False)
-    monkeypatch.setattr(cache, "SLOW", 0.0)
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setenv("BLINDSPACE_CACHE_SECONDS", "0")
+    monkeypatch.setattr(cache, "_warned", set())
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def some(seed: int = 0, size: int = 40) -> Arrays:
 
 
 def never() -> Arrays:
-    raise AssertionError("worked out again")
+    raise AssertionError("computed again")
 
 
 def the_file() -> Path:
@@ -148,7 +148,7 @@ def test_a_key_of_its_own_for_everything_that_matters() -> None:
 
 
 def test_what_was_quick_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "SLOW", 60.0)
+    monkeypatch.setenv("BLINDSPACE_CACHE_SECONDS", "60")
     kept(KEY, some)
     assert cache.usage() == (0, 0)
 
@@ -297,9 +297,10 @@ def test_a_limit_of_0_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.usage().files == 1
 
 
-def test_a_limit_that_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BLINDSPACE_CACHE_LIMIT", "8 GB")
-    with pytest.raises(ValueRangeError, match="'8 GB'"):
+@pytest.mark.parametrize(("name", "value"), [("BLINDSPACE_CACHE_LIMIT", "8 GB"), ("BLINDSPACE_CACHE_SECONDS", "1 s")])
+def test_a_setting_that_is_not_a_number(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueRangeError, match=f"{name} must be a number .*'{value}'"):
         kept(KEY, some)
 
 
@@ -325,7 +326,7 @@ def test_work_goes_on_where_nothing_can_be_kept(home: Path, monkeypatch: pytest.
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(cache, "_pieces", lambda array: iter([array.reshape(-1)]))
-        monkeypatch.setattr("blindspace.solvers.factor_cache.store.writing", _full)
+        monkeypatch.setattr("blindspace.solvers.factor_cache.writing", _full)
     with pytest.warns(BlindspaceWarning, match="not kept"):
         assert_same(kept(KEY, some), some())
     with warnings.catch_warnings():
@@ -357,8 +358,7 @@ def test_two_processes_at_once(home: Path) -> None:
     code = """
 import sys
 import numpy as np
-from blindspace.solvers import cache
-cache.SLOW = 0.0
+from blindspace.solvers import factor_cache as cache
 for turn in range(60):
     n = turn % 3
     found = cache.kept({"n": n}, lambda: {"a": np.full(30_000, float(n))})
@@ -424,7 +424,7 @@ def test_use_does_not_change_the_key(name: str) -> None:
 
 
 class Foreign(LinearMap):
-    """A map whose code the key could not tell from that of another class of the same name."""
+    """A map whose code the key could not distinguish from that of another class of the same name."""
 
     def _forward(self, x: Tensor) -> Tensor:
         return x
@@ -451,7 +451,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "basis of the row space": (lambda: nn.Conv2d(3, 2, 3, 2, 1), (3, 11, 12)),
     "free values": (lambda: nn.Conv2d(2, 3, 2, 3), (2, 11, 12)),
     "no nullspace": (lambda: nn.Conv2d(2, 5, 3, 1, 1), (2, 7, 7)),
-    "all dead": (lambda: zero(nn.Conv2d(3, 2, 3)), (3, 6, 6)),
+    "all zero": (lambda: zero(nn.Conv2d(3, 2, 3)), (3, 6, 6)),
     "deficient": (lambda: nn.Conv2d(1, 2, 3), (1, 6, 6)),
 }
 
@@ -474,8 +474,7 @@ def test_the_second_time_nothing_is_factored(name: str, monkeypatch: pytest.Monk
     first = DenseSolver(operator)
     assert cache.usage().files == 1
     with monkeypatch.context() as patch:
-        # The package's name `dense` is the map of that name.
-        patch.setattr(import_module("blindspace.solvers.projectors.dense"), "projector", lambda matrix: never())
+        patch.setattr(dense, "projector", lambda *_: never())
         second = DenseSolver(layer(name)[1])
     x = torch.randn(3, *operator.in_shape, dtype=torch.float64)
     assert torch.equal(first.project(x), second.project(x))
@@ -513,7 +512,7 @@ def test_gram_inverse(name: str, scale: float) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["no nullspace", "all dead", "deficient"])
+@pytest.mark.parametrize("name", ["no nullspace", "all zero", "deficient"])
 def test_gram_inverse_needs_full_row_rank(name: str) -> None:
     _, operator = layer(name)
     with pytest.raises(UnsupportedLayerError, match="no inverse"):
@@ -524,7 +523,7 @@ def test_gram_inverse_above_the_limit() -> None:
     operator = Dense(torch.randn(20, 30))
     solver = DenseSolver(operator)
     solver._limit = 1000
-    with pytest.raises(UnsupportedLayerError, match="limit"):
+    with pytest.raises(TooLargeError, match="limit"):
         solver.gram_inverse(torch.randn(1, 20, dtype=torch.float64))
 
 

@@ -1,8 +1,8 @@
 """Factorisations kept on disk, so that a second run starts at once.
 
-One file in the safetensors format a factorisation, named by the digest of what it was made from: solver, layer,
-weights, shapes and dtypes. It is believed only where format, library version, key and the SHA-256 of every byte are
-right; otherwise it is deleted and made anew. What cannot be kept (no space, no permission) is worked out every time.
+There is one file in the safetensors format per factorisation, named by the digest of what it was computed from: solver,
+layer, weights, shapes and dtypes. A file is used only if format, library version, key and the SHA-256 of every byte are
+right; otherwise it is deleted and computed anew. What cannot be kept (no space, no permission) is computed every time.
 
 Files are written under another name and renamed, and read into memory rather than mapped: two processes at once, or two
 machines on one network folder, can at worst do the same work twice.
@@ -24,9 +24,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ...errors import BlindspaceWarning, FileError, ValueRangeError
-from ...files import home, writing
-from ...maps.content_key import content_key, map_key
+from ..errors import BlindspaceWarning, FileError, ValueRangeError
+from ..files import home, writing
+from ..maps.content_key import content_key, map_key
 
 __all__ = ["Arrays", "Usage", "clear", "folder", "kept", "map_key", "packed", "unpacked", "usage"]
 
@@ -35,55 +35,56 @@ Arrays = dict[str, np.ndarray]
 VERSION = version("blindspace")
 
 FORMAT = "1"
-"""Of the files; another one is made anew."""
+"""Version of the file format; files of another one are computed anew."""
 
 SLOW = 0.5
-"""Seconds a factorisation must have taken to be worth a file."""
+"""Seconds that a factorisation must have taken to be kept, unless ``BLINDSPACE_CACHE_SECONDS`` says otherwise."""
 
 LIMIT = 8 << 30
-"""Bytes of all files together, unless ``BLINDSPACE_CACHE_LIMIT`` says otherwise; 0 turns the cache off."""
+"""Bytes that all files together may take, unless ``BLINDSPACE_CACHE_LIMIT`` says otherwise; 0 turns the cache off."""
 
 PIECE = 4 << 20
-"""Bytes read, hashed and checked at a time, while they are in the processor's cache."""
+"""Bytes read, hashed and checked at a time, few enough for the processor's cache."""
 
 HEADER_LIMIT = 1 << 20
-"""Bytes; a header that claims more is damaged."""
+"""Largest size of a header in bytes; a header that claims more is damaged."""
 
 LEFTOVER = 3600.0
-"""Seconds after which a half-written file is of a process that was killed."""
+"""Seconds after which a half-written file is that of a killed process."""
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_}
-"""What is kept, by its name in the files; complex numbers are kept as pairs of real ones."""
+"""Dtypes that are kept, by their names in the files; complex numbers are kept as pairs of real ones."""
 
-NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+DTYPE_NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 
-_said: set[str] = set()
-"""Warnings given already."""
+_warned: set[str] = set()
+"""Kinds of warnings that have been given."""
 
 
 class Usage(NamedTuple):
-    """What the cache holds: the number of factorisations, and bytes, half-written files included."""
+    """Contents of the cache: the number of factorisations, and bytes, half-written files included."""
 
     files: int
     size: int
 
 
 def kept(key: Mapping[str, object], compute: Callable[[], Arrays]) -> Arrays:
-    """The arrays that ``compute`` returns: from disk where they were kept, and kept there where that was slow.
+    """The arrays that ``compute`` returns: from disk if they were kept, and kept there if computing was slow.
 
     Args:
-        key: everything they depend on: plain values, arrays, tensors and maps. At least the solver's name, a number
-            that grows with its algorithm, and the map. With anything of unknown kind in it nothing is kept.
-        compute: works the arrays out, real or complex.
+        key: Everything that the arrays depend on: plain values, arrays, tensors and maps. At least the solver's name,
+            the version of its algorithm, and the map. If it holds anything of unknown kind, nothing is kept.
+        compute: Computes the arrays, real or complex.
 
     Returns:
-        The arrays, bit for bit those computed; contiguous in C's order or Fortran's, as they were. They are the
-        caller's own and may be written to.
+        The arrays, bit for bit those computed; contiguous in C's order or Fortran's, as they were. They belong to the
+        caller and may be written to.
 
     Raises:
-        ValueRangeError: ``BLINDSPACE_CACHE_LIMIT`` is no number of bytes.
+        ValueRangeError: ``BLINDSPACE_CACHE_LIMIT`` is not a number of bytes, or ``BLINDSPACE_CACHE_SECONDS`` is not a
+            number of seconds.
     """
-    limit = _limit()
+    limit, slow = _limit(), _slow()
     made_from = content_key(key) if limit else None
     if made_from is None:
         return compute()
@@ -93,27 +94,27 @@ def kept(key: Mapping[str, object], compute: Callable[[], Arrays]) -> Arrays:
         return found
     started = time.perf_counter()
     arrays = {name: array if _ordered(array) else np.ascontiguousarray(array) for name, array in compute().items()}
-    if time.perf_counter() - started >= SLOW:
+    if time.perf_counter() - started >= slow:
         _store(digest, arrays, limit)
     return arrays
 
 
 def packed(value: Mapping[str, object]) -> np.ndarray:
-    """Plain values as an array of bytes, to be kept beside the others; floats come back bit for bit."""
+    """Plain values as an array of bytes, to be kept with the other arrays; floats are restored bit for bit."""
     return np.frombuffer(json.dumps(value).encode(), np.uint8).copy()
 
 
 def unpacked(array: np.ndarray) -> dict[str, Any]:
-    """What ``packed`` was given."""
+    """The plain values that ``packed`` was given."""
     value: dict[str, Any] = json.loads(array.tobytes())
     return value
 
 
 def folder() -> Path:
-    """Where the files are: ``factorisations`` in the cache folder.
+    """The folder of the files: ``factorisations`` in the cache folder.
 
     Raises:
-        FileError: there is no such folder, for a user without a home.
+        FileError: There is no such folder, for a user without a home.
     """
     try:
         return home() / "factorisations"
@@ -122,13 +123,13 @@ def folder() -> Path:
 
 
 def usage() -> Usage:
-    """How much the cache holds."""
+    """The number of factorisations in the cache, and their size."""
     sizes = {path: status.st_size for path, status in _files()}
     return Usage(sum(path.suffix == ".safetensors" and path.name[0] != "." for path in sizes), sum(sizes.values()))
 
 
 def clear() -> Usage:
-    """Delete every file of the cache; what it held."""
+    """Deletes every file of the cache; returns what it held."""
     held = usage()
     for path, _ in _files():
         with suppress(OSError):
@@ -147,8 +148,16 @@ def _limit() -> int:
     return int(given) if given else LIMIT
 
 
+def _slow() -> float:
+    given = os.environ.get("BLINDSPACE_CACHE_SECONDS", "").strip()
+    try:
+        return float(given) if given else SLOW
+    except ValueError:
+        raise ValueRangeError(f"BLINDSPACE_CACHE_SECONDS must be a number of seconds, got {given!r}") from None
+
+
 def _files() -> Iterator[tuple[Path, os.stat_result]]:
-    """The files of the cache and those half-written."""
+    """The files of the cache, half-written ones included."""
     with suppress(OSError, FileError):
         for path in sorted(folder().glob("*.safetensors")):
             with suppress(OSError):
@@ -164,7 +173,7 @@ def _ordered(array: np.ndarray) -> bool:
 
 
 def _header(digest: str, arrays: Arrays) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The header of a file, without its checksum, and the arrays as they lie in it, in C's order and real."""
+    """The header of a file, without its checksum, and the arrays as they are stored in it, in C's order and real."""
     layout, parts, position = {}, [], 0
     header: dict[str, Any] = {}
     for name, array in arrays.items():
@@ -174,7 +183,7 @@ def _header(digest: str, arrays: Arrays) -> tuple[dict[str, Any], list[np.ndarra
             part = part[..., None].view(part.real.dtype)
         layout[name] = [turned, np.iscomplexobj(array)]
         end = position + part.nbytes
-        header[name] = {"dtype": NAMES[part.dtype], "shape": list(part.shape), "data_offsets": [position, end]}
+        header[name] = {"dtype": DTYPE_NAMES[part.dtype], "shape": list(part.shape), "data_offsets": [position, end]}
         parts.append(part)
         position = end
     header["__metadata__"] = {"format": FORMAT, "blindspace": VERSION, "key": digest, "layout": json.dumps(layout)}
@@ -192,8 +201,8 @@ def _finite(piece: np.ndarray) -> bool:
 
 
 def _store(digest: str, arrays: Arrays, limit: int) -> None:
-    """Write a file, making room for it; a warning, once, where that cannot be done."""
-    if any(array.real.dtype not in NAMES for array in arrays.values()):
+    """Writes a file and makes room for it; warns, once, if that cannot be done."""
+    if any(array.real.dtype not in DTYPE_NAMES for array in arrays.values()):
         return
     header, parts = _header(digest, arrays)
     check = hashlib.sha256(_hash_of(header).encode())
@@ -216,13 +225,13 @@ def _store(digest: str, arrays: Arrays, limit: int) -> None:
                 for piece in _pieces(part):
                     stream.write(piece.view(np.uint8).data)
     except FileError as error:
-        if "store" not in _said:
-            _said.add("store")
+        if "store" not in _warned:
+            _warned.add("store")
             warnings.warn(f"factorisations are not kept for the next run: {error}", BlindspaceWarning, stacklevel=4)
 
 
 def _make_room(room: int) -> None:
-    """Delete what killed processes left half-written, then the least recently used, until the rest fits the room."""
+    """Deletes half-written files of killed processes, then the least recently used, until the rest fits the room."""
     held = []
     for path, status in _files():
         if not path.name.startswith("."):
@@ -240,7 +249,7 @@ def _make_room(room: int) -> None:
 
 
 def _read(digest: str) -> Arrays | None:
-    """What a file holds; None where there is none, or it is not right, which is then deleted."""
+    """The arrays of a file; None if there is no file, or if it is damaged, which is then deleted."""
     try:
         path = _path(digest)
     except FileError:
@@ -250,7 +259,7 @@ def _read(digest: str) -> Arrays | None:
             arrays = _parsed(stream, digest)
     except FileNotFoundError:
         return None
-    except Exception:  # whatever damage does to a file, the answer is the same
+    except Exception:  # whatever the damage, the answer is the same
         with suppress(OSError):
             path.unlink()
         return None
@@ -263,7 +272,7 @@ def _parsed(stream: BinaryIO, digest: str) -> Arrays:
     """The arrays of a file.
 
     Raises:
-        ValueError: something is not as it was written; other exceptions where the header is nonsense.
+        ValueError: The file is not as it was written; other exceptions if the header cannot be parsed.
     """
     size = os.fstat(stream.fileno()).st_size
     length = int.from_bytes(stream.read(8), "little")

@@ -1,1 +1,0 @@
-"""Factorisations kept on disk, under a key that names what they were made from."""
