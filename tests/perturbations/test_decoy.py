@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 
 import numpy as np
 import pytest
@@ -93,12 +92,17 @@ def test_a_target_that_can_be_reached_is(space: Subspace) -> None:
     assert made.distance.max() <= 1e-6
 
 
-def test_one_target_serves_all_and_parts_make_the_whole(space: Subspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_target_serves_all_and_parts_make_the_whole(space: Subspace) -> None:
     x, target = pictures(5, 4), pictures(1, 5)
     whole = decoy(space, x, target[0])
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(import_module("blindspace.perturbations._decoy"), "CHUNK", 2 * 20 * 8 * 72)
-    parts = decoy(space, x, target.expand_as(x), progress=lambda done, total, what: told.append((done, total)))
+    parts = decoy(
+        space,
+        x,
+        target.expand_as(x),
+        progress=lambda done, total, what: told.append((done, total)),
+        chunk=2 * 20 * 8 * 72,
+    )
     assert told == [(0, 5), (2, 5), (4, 5)]
     torch.testing.assert_close(parts.images, whole.images, rtol=0, atol=1e-6)
     torch.testing.assert_close(decoy(space, x, target).images, whole.images, rtol=0, atol=1e-6)
@@ -168,7 +172,7 @@ def test_black_images_that_allow_nothing_stay_as_they_are() -> None:
 def test_what_a_decoy_refuses(space: Subspace) -> None:
     x, target = pictures(3, 1), pictures(1, 2)
     expected: list[tuple[type[BlindspaceError], str, Callable[[], object]]] = [
-        (ShapeError, r"\(2, 6, 6\).*\(3, 2, 6\)", lambda: decoy(space, x[:, :, :, 0], target)),
+        (ShapeError, r"\(B, 2, 6, 6\).*\(3, 2, 6\)", lambda: decoy(space, x[:, :, :, 0], target)),
         (ShapeError, r"\(2, 6, 6\).*\(2, 2, 6, 6\)", lambda: decoy(space, x, pictures(2, 2))),
         (ValueRangeError, r"\[0, 1\]", lambda: decoy(space, 255 * x, target)),
         (ValueRangeError, r"\[0, 1\]", lambda: decoy(space, x * float("nan"), target)),

@@ -104,8 +104,8 @@ def test_a_large_stem_against_lanczos() -> None:
         left: np.ndarray = (top * x - operator.adjoint(operator.forward(x))).reshape(-1).numpy()
         return left
 
-    operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=flipped, dtype="float64")
-    largest = scipy.sparse.linalg.eigsh(operator, 1, ncv=60, tol=1e-9, return_eigenvectors=False)[0]
+    upside_down = scipy.sparse.linalg.LinearOperator((n, n), matvec=flipped, dtype="float64")
+    largest = scipy.sparse.linalg.eigsh(upside_down, 1, ncv=60, tol=1e-9, return_eigenvectors=False)[0]
     assert float(found.sigma[0]) == pytest.approx((top - float(largest)) ** 0.5, rel=1e-7)
     assert float(found.relative_residual[0]) <= 1e-10
 

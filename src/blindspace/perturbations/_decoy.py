@@ -1,8 +1,10 @@
-"""Decoys: people see one picture, the network reads another."""
+"""Decoys: people see one picture, the network reads another.
+
+Known as the projection onto a polyhedron, by three-operator splitting (Davis & Yin 2017; see ``subspaces.nearest``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,31 +13,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..subspaces import Subspace, nearest
+from ..progress import Progress
+from ..subspaces import nearest
 from ..subspaces.box import Metric, norms
-
-Progress = Callable[[int, int, str], None]
+from .arguments import Space, batch_in_range, space_of
+from .repeated import repeated
 
 FINE = 0.05
 """Weight of the finest detail where the distance is that of blurred pictures; it keeps the nearest point unique."""
 
 CHUNK = 256 << 20
-"""Bytes at most that the iteration remembers at a time; it remembers twenty times what it works on."""
+"""Largest size in bytes of what the iteration stores at a time: twenty times the images that it works on."""
 
 
 @dataclass(frozen=True)
 class Decoy:
-    """Images that look like a target and are read as what they were.
+    """Images that look like a target and that the network reads as the original ones.
 
     Attributes:
-        images: inside [0, 1] to the last bit, ``(B, *shape)``, float64.
-        distance: root mean square of the difference from the target, ``(B,)``.
-        unbounded: the same if pixels could leave [0, 1]: no smaller one is harmless, ``(B,)``.
-        residual: ‖(I − P) δ‖ / ‖δ‖ of δ = images − original ones, the largest.
-        optimality: bound on the distance from the nearest decoy there is, as a share of that from original to target,
-            the largest.
-        iterations: the most taken.
-        unchanged: images for which nothing but themselves was found.
+        images: Inside [0, 1] to the last bit, ``(B, *shape)``, float64.
+        distance: Root mean square of the difference from the target, ``(B,)``.
+        unbounded: The same if pixels could leave [0, 1], a lower bound for every harmless image, ``(B,)``.
+        residual: ‖(I − P) δ‖ / ‖δ‖ of δ = images − originals, the largest over the batch.
+        optimality: Bound on the distance from the nearest possible decoy, as a share of the distance from original to
+            target, the largest over the batch.
+        iterations: Largest number of iterations of an image.
+        unchanged: Number of images for which nothing but themselves was found.
     """
 
     images: Tensor
@@ -47,52 +50,55 @@ class Decoy:
     unchanged: int
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON; without the images."""
+        """Everything but the images as plain values for JSON."""
         plain = asdict(self)
         del plain["images"]
         return {**plain, "distance": self.distance.tolist(), "unbounded": self.unbounded.tolist()}
 
 
 def decoy(
-    space: Subspace,
+    space: Space,
     images: Tensor,
     target: Tensor,
     blur: float = 0.0,
     tolerance: float = 1e-7,
     iterations: int = 300,
     progress: Progress | None = None,
+    chunk: int = CHUNK,
 ) -> Decoy:
-    """The point of {x + space} ∩ [0, 1]ⁿ nearest to a chosen picture (the other way about than section 5.1's largest).
+    """The point of {x + nullspace} ∩ [0, 1]ⁿ nearest to a chosen picture (the converse of section 5.1's largest).
 
     The visible component (I − P) x stays, whatever the target: what the space does not hold cannot be hidden. In large
-    pictures ``blur`` = 1 measures the distance as eyes do from a little further away, which puts what stays of x
-    into fine grain; in small ones there is no grain finer than the picture.
+    pictures ``blur`` = 1 measures the distance as eyes do from a little further away, which moves what stays of x into
+    fine grain; in small ones there is no grain finer than the picture.
 
     Args:
-        space: of harmless perturbations.
-        images: x, ``(B, *shape)`` in [0, 1].
-        target: one for all, ``shape`` or ``(1, *shape)``, or one each, ``(B, *shape)``; its contrast may be beyond
-            [0, 1].
-        blur: standard deviation in pixels of a Gaussian through which the distance is measured; 0 for none.
-        tolerance: of ``nearest``.
-        iterations: of ``nearest``.
-        progress: called before each part of the batch: images done, images in all, what is being done.
+        space: Harmless perturbations: a subspace, or whatever ``nullspace`` accepts.
+        images: x, ``(B, *shape)`` or one image ``shape``, in [0, 1].
+        target: One picture for all images, ``shape`` or ``(1, *shape)``, or one per image, ``(B, *shape)``; its
+            contrast may be beyond [0, 1].
+        blur: Standard deviation in pixels of a Gaussian through which the distance is measured; 0 for none.
+        tolerance: Tolerance of ``nearest``.
+        iterations: Largest number of iterations of ``nearest``.
+        progress: Called before each part of the batch with images done, images in all and what is being done.
+        chunk: Largest size in bytes of what the iteration stores at a time.
 
     Raises:
-        ShapeError: images or target do not fit the space, or ``blur`` is given for what is no image (C, H, W).
-        ValueRangeError: an image is outside [0, 1], a value is not finite, or ``blur`` is negative.
+        ShapeError: Images or target do not fit the space, or ``blur`` is given and the shape is not (C, H, W).
+        ValueRangeError: An image is outside [0, 1], a value is not finite, or ``blur`` is negative.
     """
-    if images.ndim != 1 + len(space.shape) or tuple(images.shape[1:]) != space.shape:
-        raise ShapeError(f"a decoy needs images (B, {space.shape}), got {tuple(images.shape)}")
-    if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(images.shape)):
-        raise ShapeError(f"the target must have the shape {space.shape}, or be one an image, got {tuple(target.shape)}")
-    x = images.double()
-    if not bool(((x >= 0) & (x <= 1)).all()) or not bool(target.isfinite().all()):
-        raise ValueRangeError("a decoy needs images in [0, 1] and a finite target; divide bytes by 255")
+    space = repeated(space_of(space, images))
+    x = batch_in_range(images, space)
+    if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(x.shape)):
+        raise ShapeError(
+            f"the target must have the shape {space.shape}, or be one per image, got {tuple(target.shape)}"
+        )
+    if not bool(target.isfinite().all()):
+        raise ValueRangeError("the target of a decoy holds NaN or infinite values")
     metric = through_blur(blur, space.shape) if blur else None
     wanted = target.double().to(x.device).expand_as(x) - x
     made, residual, optimality, most = x.clone(), 0.0, 0.0, 0
-    part = max(CHUNK // (20 * 8 * space.ambient_dim), 1)
+    part = max(chunk // (20 * 8 * space.ambient_dim), 1)
     for start in range(0, len(x), part):
         if progress:
             progress(start, len(x), "decoys")
@@ -117,15 +123,15 @@ def decoy(
 
 
 def through_blur(sigma: float, shape: tuple[int, ...]) -> Metric:
-    """The distance of two pictures seen through a Gaussian blur, plus a little of that seen sharply.
+    """The distance of two pictures seen through a Gaussian blur, plus a small multiple of their sharp distance.
 
     Args:
-        sigma: standard deviation in pixels.
-        shape: of the pictures, ``(C, H, W)``.
+        sigma: Standard deviation in pixels.
+        shape: Shape of the pictures, ``(C, H, W)``.
 
     Raises:
-        ShapeError: another shape.
-        ValueRangeError: sigma is not above 0 or as large as the picture.
+        ShapeError: The shape is not (C, H, W).
+        ValueRangeError: sigma is not above 0 or not smaller than the picture.
     """
     if len(shape) != 3:
         raise ShapeError(f"a blur needs images (C, H, W), not the shape {shape}")

@@ -1,12 +1,12 @@
 """The largest harmless perturbation inside the pixel range: an image that people cannot recognise (section 5.1).
 
-The paper maximises ‖x̂ − x‖² over x̂ in x + N(A) with penalties on pixels outside [0, 1]. Here nothing is left to
-penalties: every x̂ lies in [0, 1] to the last bit and in x + N(A) to rounding.
+Known as norm maximisation over a polytope. The paper maximises ‖x̂ − x‖² over x̂ in x + N(A) with penalties on pixels
+outside [0, 1]. Here nothing is left to penalties: every x̂ lies in [0, 1] to the last bit and in x + N(A) to rounding.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,39 +14,41 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..maps.linear_map import checked
+from ..progress import Progress
 from ..subspaces import Subspace
+from .arguments import Space, batch_in_range, space_of
 from .douglas_rachford import ascend, largest_bound
-from .exact import into_box, where_saturated
-from .repeated import Project, repeated
+from .feasibility import into_box, where_saturated
+from .repeated import Repeated, repeated
 from .sample import refuse_zero_space
-from .vertex_step import vertex_step
-
-Progress = Callable[[int, int, str], None]
+from .vertex_step import LARGEST_PART, vertex_step
 
 AT_ONCE = 16 << 20
-"""Bytes of images worked on at a time."""
+"""Largest size in bytes of the images of one batch."""
 
 VALUES_STEPS = 3_000_000
-"""Values of an image times steps taken by default, …"""
+"""Number of values of an image times default number of steps, …"""
 
 FEWEST, MOST = 100, 1000
-"""… between these."""
+"""… between these numbers of steps."""
+
+TIE = 1e-9
+"""Another start must lead to a norm larger by more than this share to be preferred to an earlier one."""
 
 
 @dataclass(frozen=True)
 class Largest:
-    """Images as far from those given as was found.
+    """Images as far from the given ones as was found.
 
     Attributes:
         images: x̂, ``(B, *shape)``, float64, inside [0, 1] to the last bit; x itself where nothing else was found.
-        msc: mean squared change ‖x̂ − x‖² / n of each, float64 ``(B,)``.
-        bound: what the mean squared change of no harmless x̂ in [0, 1] exceeds, ``(B,)``; not known to be reached.
-        residual: ‖A (x̂ − x)‖ / (‖A‖ ‖x̂ − x‖) of each, ``(B,)``; 0 where x̂ = x.
-        gap: how much more ⟨x̂ − x, δ⟩ / n can be for another δ in the box, by linear programming, ``(B,)``: 0 at a
-            local maximum; None where no vertex step was asked for.
-        iterations: steps taken from each start.
-        starts: of which the best was kept.
+        msc: Mean squared change ‖x̂ − x‖² / n of each image, float64 ``(B,)``.
+        bound: Upper bound on the mean squared change of any harmless x̂ in [0, 1], ``(B,)``; not known to be attained.
+        residual: ‖A (x̂ − x)‖ / (‖A‖ ‖x̂ − x‖) of each image, ``(B,)``; 0 where x̂ = x.
+        gap: Maximum of ⟨x̂ − x, δ⟩ / n over all harmless δ in the box less its value at x̂ − x, by linear programming,
+            ``(B,)``: 0 at a local maximum; None if no vertex steps were taken.
+        iterations: Number of steps from each start.
+        starts: Number of starts, of which the best was kept.
     """
 
     images: Tensor
@@ -70,7 +72,7 @@ class Largest:
 
 
 def largest(
-    space: Subspace,
+    space: Space,
     images: Tensor,
     generator: torch.Generator | None = None,
     generators: Sequence[torch.Generator] | None = None,
@@ -78,33 +80,38 @@ def largest(
     starts: int = 1,
     vertex_steps: int = 0,
     progress: Progress | None = None,
+    at_once: int = AT_ONCE,
+    largest_part: int = LARGEST_PART,
 ) -> Largest:
-    """Harmless perturbations as large as can be found inside [0, 1] (section 5.1).
+    """Search for harmless perturbations as large as possible inside [0, 1] (section 5.1).
 
-    From a random start an annealed Douglas-Rachford splitting climbs (``ascent.py``), what it ends in is brought
-    inside the box exactly (``exact.py``), and steps of linear programming, where asked for, go on to a vertex from
-    which none leads higher (``vertex.py``).
+    From a random start annealed Douglas-Rachford splitting ascends (``douglas_rachford.py``), its result is brought
+    inside the box exactly (``feasibility.py``), and linear programmes, if asked for, go on from there to a vertex from
+    which none leads higher (``vertex_step.py``). The result for an image depends on the image and its random start
+    alone: on one machine the bits are the same in any batch, and other processors and numbers of threads agree with it
+    to about 1e-13, save for an image in some 100,000 (see ``douglas_rachford.py``).
 
     Args:
-        space: of harmless perturbations.
-        images: x, ``(B, *space.shape)``, any floating dtype, in [0, 1].
-        generator: of all starts; torch's own if None.
-        generators: one an image instead, so that its start is its own whatever else is in the batch. Products of
-            matrices round differently in batches of other sizes, and a long climb makes more of it.
-        iterations: steps of the climb, of one projection each; if None as many as ``VALUES_STEPS`` allows an image of
-            that size, between ``FEWEST`` and ``MOST``. More make it somewhat larger.
-        starts: how many to take the best of.
-        vertex_steps: linear programmes at most; for small images, or fronts that read small patches.
-        progress: called with steps done, steps in all and what is done.
+        space: Harmless perturbations: a subspace, or whatever ``nullspace`` accepts.
+        images: x, ``(B, *space.shape)`` or one image ``space.shape``, any floating dtype, in [0, 1].
+        generator: Random generator of all starts; torch's own if None.
+        generators: One random generator per image instead, so that its start does not depend on the other images.
+        iterations: Number of steps of one projection each; if None as many as ``VALUES_STEPS`` allows for an image of
+            that size, between ``FEWEST`` and ``MOST``. More steps find somewhat larger perturbations.
+        starts: Number of random starts, of which the best is kept.
+        vertex_steps: Largest number of linear programmes per image; for small images, or fronts that read small
+            patches.
+        progress: Called with steps done, steps in all and what is done.
+        at_once: Largest size in bytes of the images of one batch.
+        largest_part: Largest number of values of one linear programme.
 
     Raises:
-        ShapeError: the images are of another shape, or the generators not as many.
-        ValueRangeError: a pixel is NaN or outside [0, 1], the space is {0}, or a count is too small.
-        TooLargeError: the linear programmes would be too large.
+        ShapeError: The images have another shape, or the number of generators is another.
+        ValueRangeError: A pixel is NaN or outside [0, 1], the subspace is {0}, or a count is too small.
+        TooLargeError: A linear programme would have more than ``largest_part`` values.
     """
-    x = checked(images, space.shape, "images").double()
-    if not bool(((x >= 0) & (x <= 1)).all()):
-        raise ValueRangeError("a pixel is NaN or outside [0, 1]; scale the images first")
+    space = space_of(space, images)
+    x = batch_in_range(images, space)
     if generators is not None and len(generators) != len(x):
         raise ShapeError(f"{len(x)} images need as many generators, got {len(generators)}")
     steps = min(max(VALUES_STEPS // space.ambient_dim, FEWEST), MOST) if iterations is None else iterations
@@ -115,13 +122,11 @@ def largest(
         )
     refuse_zero_space(space, 1.0)
     project = repeated(space)
-    parts = x.split(max(AT_ONCE // (8 * space.ambient_dim), 1)) if len(x) else []
-    drawers = [generator] * len(x) if generators is None else list(generators)
+    parts = x.split(max(at_once // (8 * space.ambient_dim), 1)) if len(x) else []
+    drawers = iter([generator] * len(x) if generators is None else generators)
     results: list[Largest] = []
-    first = 0
     for number, part in enumerate(parts):
-        own = drawers[first : first + len(part)]
-        first += len(part)
+        own = [next(drawers) for _ in part]
         found = torch.zeros_like(part)
         for attempt in range(starts):
             done = (number * starts + attempt) * steps
@@ -132,30 +137,29 @@ def largest(
 
             drawn = torch.stack([torch.randn(space.shape, generator=g, dtype=torch.float64) for g in own])
             start = drawn.to(part.device)
-            climbed = ascend(project, start, -part, 1 - part, steps, report)
-            made = into_box(project, climbed, -part, 1 - part)
+            made = into_box(project, ascend(project, start, -part, 1 - part, steps, report), -part, 1 - part)
 
-            def again(inner: Project, n: slice, start: Tensor = start, part: Tensor = part) -> Tensor:
+            def again(inner: Repeated, n: slice, start: Tensor = start, part: Tensor = part) -> Tensor:
                 low, high = -part[n], 1 - part[n]
-                return into_box(inner, ascend(inner, start[n], low, high, steps, lambda step: None), low, high)
+                return into_box(inner, ascend(inner, start[n], low, high, steps), low, high)
 
             found = _larger(found, where_saturated(project, made, part, again))
         gap = None
         if vertex_steps:
-            step = vertex_step(space, found, -part, 1 - part, vertex_steps)
+            step = vertex_step(project, found, -part, 1 - part, vertex_steps, largest_part)
             found, gap = step.value, step.gap / space.ambient_dim
-        results.append(_measured(space, part, found, gap, steps, starts))
-    return _together(results) if results else _measured(space, x, torch.zeros_like(x), None, steps, starts)
+        results.append(_measured(project, part, found, gap, steps, starts))
+    return _together(results) if results else _measured(project, x, torch.zeros_like(x), None, steps, starts)
 
 
 def _larger(a: Tensor, b: Tensor) -> Tensor:
-    """Of each pair the one of the larger norm."""
-    keep = a.flatten(1).norm(dim=1) >= b.flatten(1).norm(dim=1)
+    """The one of each pair with the larger norm; the first if they are equal up to rounding."""
+    keep = a.flatten(1).norm(dim=1) >= (1 - TIE) * b.flatten(1).norm(dim=1)
     return torch.where(keep.view(-1, *[1] * (a.ndim - 1)), a, b)
 
 
 def _measured(space: Subspace, x: Tensor, delta: Tensor, gap: Tensor | None, iterations: int, starts: int) -> Largest:
-    """What was reached, of the images themselves as they are rounded."""
+    """Figures of the images themselves, as they are rounded."""
     changed = (x + delta).clamp(0, 1)
     delta = changed - x
     size = delta.flatten(1).norm(dim=1)
@@ -174,7 +178,7 @@ def _measured(space: Subspace, x: Tensor, delta: Tensor, gap: Tensor | None, ite
 
 
 def _together(results: list[Largest]) -> Largest:
-    """Those of all parts as one."""
+    """The results of all batches as one."""
     gaps = [result.gap for result in results if result.gap is not None]
     return Largest(
         images=torch.cat([result.images for result in results]),

@@ -1,10 +1,18 @@
-"""The way up to a large perturbation inside a box, and what none can exceed.
+"""Norm maximisation over a subspace and a box by annealed Douglas-Rachford splitting, and a bound on the maximum.
 
 Maximising ‖δ‖² over nullspace ∩ box is the maximisation of a convex function over a polytope: its local maxima are
-vertices, and there are more than can be counted. Douglas-Rachford splitting runs on −½‖δ‖² + [δ in the box] and
-[δ in the nullspace]. Its step κ weighs the first against the agreement of the two: while κ is large, the perturbation
-is larger than the box allows, and as κ falls, the box takes over by and by. Annealed so, it ends in better maxima than
-a climb from inside the box, for the cost of one projection a step.
+vertices, and there are exponentially many. Douglas-Rachford splitting (Lions & Mercier 1979; for nonconvex functions Li
+& Pong 2016) runs on −½‖δ‖² + [δ in the box] and [δ in the nullspace]. Its step size κ weighs the first against the
+agreement of the two: while κ is large, the perturbation is larger than the box allows, and as κ falls, the box takes
+over gradually. Annealed in this way, it ends in better maxima than an ascent from inside the box, at the cost of one
+projection per step.
+
+The iteration is chaotic: it doubles a difference in the last bit until another maximum is found. So its state is
+rounded after every step to a grid that is coarse compared with rounding errors and fine compared with a pixel's 256
+levels. Rounding errors then change the state only where a value lies within some 1e-15 of the middle between two grid
+points, about once in 100,000 images of 3072 values and 1000 steps; otherwise every processor takes the same path. Each
+value has a grid of its own, shifted by the random start, since structure such as averages of halves would meet the
+middle often.
 """
 
 from __future__ import annotations
@@ -15,56 +23,60 @@ import torch
 from torch import Tensor
 
 from ..subspaces import Subspace
-from .repeated import Project
 
 FIRST, LAST = 0.5, 0.02
-"""The step κ at the start and at the end; between them it falls by equal factors."""
+"""The step size κ at the start and at the end; between them it falls by equal factors."""
+
+GRID = 2.0**-10
+"""Spacing of the grid of states. The mean squared change found is that without a grid, and 0.5 % below it at 2⁻⁸
+(measured on CIFAR-10)."""
 
 
 def ascend(
-    project: Project,
+    space: Subspace,
     start: Tensor,
     low: Tensor,
     high: Tensor,
     iterations: int,
     report: Callable[[int], None] | None = None,
 ) -> Tensor:
-    """A perturbation of the space near a large vertex of its intersection with a box.
+    """A perturbation of the subspace near a vertex of its intersection with a box at which the norm is large.
 
     Args:
-        project: onto the space of harmless perturbations.
-        start: any perturbations, such as random ones, float64 ``(B, *shape)``.
-        low: smallest change of each value, as start.
-        high: largest change, as start.
-        iterations: one projection each.
-        report: called with the number of steps done.
+        space: The subspace of harmless perturbations.
+        start: Perturbations to start from, such as random ones, float64 ``(B, *shape)``.
+        low: Smallest change of each value, as start.
+        high: Largest change of each value, as start.
+        iterations: Number of steps of one projection each.
+        report: Called with the number of steps done.
 
     Returns:
-        In the space to rounding, outside the box by about ``LAST`` in a few values, ``(B, *shape)``.
+        ``(B, *shape)``, in the subspace up to rounding, outside the box by about ``LAST`` in a few values.
     """
+    shift = start - GRID * torch.round(start / GRID)
     state, parallel = start, start
     for done in range(iterations):
-        step = FIRST * (LAST / FIRST) ** (done / max(iterations - 1, 1))
-        # Proximal step of −½‖δ‖² and the box together; then the nearest point of the space to its reflection.
-        inside = (state / (1 - step)).clamp(low, high)
-        parallel = project(2 * inside - state)
-        state = state + parallel - inside
+        kappa = FIRST * (LAST / FIRST) ** (done / max(iterations - 1, 1))
+        # Proximal step of −½‖δ‖² and the box together; then the nearest point of the subspace to its reflection.
+        inside = (state / (1 - kappa)).clamp(low, high)
+        parallel = space.project(2 * inside - state)
+        state = GRID * torch.round((state + parallel - inside - shift) / GRID) + shift
         if report is not None:
             report(done + 1)
     return parallel
 
 
 def largest_bound(space: Subspace, low: Tensor, high: Tensor) -> Tensor:
-    """What ‖δ‖² cannot exceed for any δ of the space with low ≤ δ ≤ high, ``(B,)``.
+    """An upper bound on ‖δ‖² over all δ of the subspace with low ≤ δ ≤ high, ``(B,)``.
 
     The smaller of two bounds. The box alone gives Σ max(low², high²). The ball around the box's centre c gives the
-    other: ‖δ − c‖² ≤ Σ ((high − low)/2)² = R², its part outside the space is (I − P) c, and so
-    ‖δ‖ ≤ ‖P c‖ + √(R² − ‖(I − P) c‖²). How near to it perturbations come is not known.
+    other: ‖δ − c‖² ≤ Σ ((high − low)/2)² = R², its part outside the subspace is (I − P) c, and so
+    ‖δ‖ ≤ ‖P c‖ + √(R² − ‖(I − P) c‖²). How close to it perturbations come is not known.
 
     Args:
-        space: of harmless perturbations.
-        low: smallest change of each value, float64 ``(B, *shape)``; the box and the space must meet.
-        high: largest change.
+        space: The subspace of harmless perturbations.
+        low: Smallest change of each value, float64 ``(B, *shape)``; the box and the subspace must meet.
+        high: Largest change of each value, as low.
     """
     corners = torch.maximum(low.square(), high.square()).flatten(1).sum(1)
     centre = (low + high) / 2

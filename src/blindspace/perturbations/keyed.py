@@ -23,6 +23,7 @@ from ..errors import MissingExtraError, ValueRangeError
 from ..maps import Shape
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
+from .repeated import Repeated
 from .sample import refuse_zero_space, rescale
 
 SCRYPT = {"n": 2**15, "r": 8, "p": 1}
@@ -121,7 +122,7 @@ def keyed_noise(
     refuse_zero_space(space, size)
     noise = [key.gaussian(context, space.shape) for context in contexts]
     drawn = torch.stack(noise) if noise else torch.empty(0, *space.shape, dtype=torch.float64)
-    return rescale(space.project(drawn), size, norm).to(dtype)
+    return rescale(Repeated(space).project(drawn), size, norm).to(dtype)
 
 
 def key_score(space: Subspace, key: Key, contexts: Sequence[str], images: Tensor) -> Tensor:

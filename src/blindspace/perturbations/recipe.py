@@ -1,7 +1,6 @@
 """What is to be done to images, as plain settings that can be written down and read back.
 
-An image's result depends on the settings, its name and its pixels alone: not on the batch it is in, but for rounding,
-which the searches amplify: to the third digit or so by the climb to the largest.
+The result of an image depends on the settings, its name and its pixels alone, not on the batch that it is in.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ from ..subspaces import Subspace, norms
 from ..subspaces.box import Norm
 from ._decoy import decoy
 from ._largest import largest
-from .exact import into_box, where_saturated
+from .feasibility import into_box, where_saturated
 from .keyed import Key, keyed_noise
-from .repeated import Project, repeated, with_basis
+from .repeated import Repeated, repeated, with_basis
 from .sample import rescale
 from .text import text_picture
 
@@ -112,7 +111,7 @@ class Recipe:
                 blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
                 found = decoy(space, x, picture, blur, progress=progress).images - x
                 left = norms(space.reject(found), "l2") > HARMLESS * norms(found, "l2")
-                again = bool(left.any()) and with_basis(Project(space, None)).basis is not None
+                again = bool(left.any()) and with_basis(space).rows is not None
                 exact = found.masked_fill(left, 0.0) if again else found
                 return self._else_of_grey(space, x, exact, picture.double().expand_as(x) - x)
             case "keyed":
@@ -121,7 +120,7 @@ class Recipe:
                 noise = keyed_noise(space, key, names, self.size, self.norm)
             case _:
                 drawn = [torch.randn(space.shape, generator=self._generator(n), dtype=torch.float64) for n in names]
-                noise = rescale(space.project(torch.stack(drawn)) if drawn else x, self.size, self.norm)
+                noise = rescale(Repeated(space).project(torch.stack(drawn)) if drawn else x, self.size, self.norm)
         if not self.in_range:
             return x + noise
         return self._else_of_grey(space, x, self._fitted(repeated(space), noise, x), noise)
@@ -129,11 +128,11 @@ class Recipe:
     def _else_of_grey(self, space: Subspace, x: Tensor, found: Tensor, wanted: Tensor) -> Tensor:
         """Images with what was found for them; where that is nothing, with what moves no black or white value."""
         if not bool(found.flatten(1).any(1).all()):
-            again = lambda p, n: self._fitted(p, p(wanted[n]), x[n])  # noqa: E731
+            again = lambda p, n: self._fitted(p, p.project(wanted[n]), x[n])  # noqa: E731
             found = where_saturated(repeated(space), found, x, again)
         return (x + found).clamp(0, 1)
 
-    def _fitted(self, project: Project, noise: Tensor, x: Tensor) -> Tensor:
+    def _fitted(self, project: Repeated, noise: Tensor, x: Tensor) -> Tensor:
         """Noise near to that given, inside the pixel range and no larger than wanted."""
         limit = self.size if self.norm == "linf" and self.kind != "decoy" else 1.0
         found = into_box(project, noise, (-x).clamp(min=-limit), (1 - x).clamp(max=limit))

@@ -1,9 +1,10 @@
-"""Steps of linear programming up to a local maximum of the norm over nullspace ∩ box, a vertex.
+"""LP vertex steps: linear programmes up to a vertex that is a local maximum of the norm over nullspace ∩ box.
 
-‖δ‖² is convex, so it lies above its tangent: whatever maximises ⟨δ₀, δ⟩ is at least as long as δ₀. Steps from one
-maximiser to the next end, after finitely many, at a vertex from which no linear programme leads higher. Where the front
-falls into parts that share neither inputs nor outputs, as one that reads patch by patch does, each part is a programme
-of its own.
+Known as the Frank-Wolfe method (Frank & Wolfe 1956) with unit steps, applied to a convex objective that is maximised,
+or as successive linearisation. ‖δ‖² is convex, so it lies above its tangent: whatever maximises ⟨δ₀, δ⟩ is at least as
+long as δ₀. Steps from one maximiser to the next end, after finitely many, at a vertex from which no linear programme
+leads higher. Where the front separates into parts that share neither inputs nor outputs, as one that reads patch by
+patch does, each part is a programme of its own.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from ..errors import TooLargeError
 from ..maps import LinearMap
 from ..solvers.dense_algebra.orthonormal_basis import projector
 from ..subspaces import Subspace
-from .exact import into_box
+from .feasibility import into_box
 from .repeated import repeated
 
 LARGEST_PART = 4096
-"""Values of one linear programme at most; one of 3072 takes minutes."""
+"""Default for the largest number of values of one linear programme; one of 3072 takes minutes."""
 
 AIM = 1e-8
-"""How far inside the box a vertex is brought; HiGHS leaves some values outside by rounding."""
+"""Distance inside the box to which a vertex is brought; HiGHS leaves some values outside by rounding."""
 
 ENOUGH = 1e-9
-"""A gap below this share of ‖δ‖² is none."""
+"""A gap below this share of ‖δ‖² counts as 0."""
 
 
 @dataclass(frozen=True)
 class VertexStep:
-    """Where the linear programmes led.
+    """The vertices to which the linear programmes led.
 
     Attributes:
-        value: float64 ``(B, *shape)``, in the space to rounding and in the box to the last bit, no shorter than the
-            perturbations given.
-        gap: the maximum of ⟨δ₀, δ⟩ less ‖δ₀‖² at the point δ₀ from which the last programme set out, ``(B,)``.
-        steps: programmes solved for each image, int64 ``(B,)``.
+        value: Perturbations, float64 ``(B, *shape)``, in the subspace to rounding and in the box to the last bit, no
+            shorter than the given ones.
+        gap: Maximum of ⟨δ₀, δ⟩ less ‖δ₀‖² at the point δ₀ from which the last programme started, ``(B,)``.
+        steps: Number of programmes solved for each image, int64 ``(B,)``.
     """
 
     value: Tensor
@@ -52,12 +53,12 @@ class VertexStep:
 
 @dataclass(frozen=True)
 class Part:
-    """Values that outputs of their own read, and no others.
+    """Values that share outputs with each other and with no others.
 
     Attributes:
-        values: which, int64 ``(n,)``.
-        null: orthonormal basis of the perturbations that these outputs do not show, ``(n, dim)``; or None, and then
-        row: one of what they do show, ``(n, rank)``.
+        values: Flat indices of the values, int64 ``(n,)``.
+        null: Orthonormal basis of the nullspace of the part, ``(n, dim)``, or None if ``row`` is given.
+        row: Orthonormal basis of its row space, ``(n, rank)``, or None if ``null`` is given.
     """
 
     values: np.ndarray
@@ -68,9 +69,9 @@ class Part:
         """The perturbation that maximises ⟨slope, δ⟩ over nullspace ∩ box; 0 where HiGHS finds none.
 
         Args:
-            slope: ``(n,)``, as low and high.
-            low: smallest changes.
-            high: largest changes.
+            slope: Gradient of the objective, ``(n,)``.
+            low: Smallest changes, as slope.
+            high: Largest changes, as slope.
         """
         if self.row is not None:
             constraint = LinearConstraint(self.row.T, 0.0, 0.0)
@@ -82,11 +83,15 @@ class Part:
         return np.zeros_like(slope) if found is None else self.null @ found
 
 
-def parts(operator: LinearMap) -> list[Part]:
+def parts(operator: LinearMap, largest_part: int = LARGEST_PART) -> list[Part]:
     """The parts of a map that share neither inputs nor outputs.
 
+    Args:
+        operator: The map.
+        largest_part: Largest number of values of a part.
+
     Raises:
-        TooLargeError: one has more than ``LARGEST_PART`` values.
+        TooLargeError: A part has more values.
     """
     matrix = operator.to_scipy()
     outputs = matrix.shape[0]
@@ -95,10 +100,10 @@ def parts(operator: LinearMap) -> list[Part]:
     by_label = np.argsort(label[outputs:], kind="stable")
     groups = np.split(by_label, np.flatnonzero(np.diff(label[outputs:][by_label])) + 1)
     most = max(len(values) for values in groups)
-    if most > LARGEST_PART:
+    if most > largest_part:
         raise TooLargeError(
             f"a linear programme of {most} values that {operator} reads together would take too long, above the "
-            f"limit of {LARGEST_PART}; leave vertex_steps at 0"
+            f"limit of {largest_part}; leave vertex_steps at 0"
         )
     found = []
     for values in groups:
@@ -107,25 +112,28 @@ def parts(operator: LinearMap) -> list[Part]:
         if known.all_read:
             null, row = (None if basis is None else basis.numpy() for basis in (known.null, known.row))
             found.append(Part(values, null, row))
-        else:  # a value that nothing reads is alone
+        else:  # values that no output reads stand alone
             found.append(Part(values, np.eye(len(values)), None))
     return found
 
 
-def vertex_step(space: Subspace, delta: Tensor, low: Tensor, high: Tensor, steps: int = 20) -> VertexStep:
+def vertex_step(
+    space: Subspace, delta: Tensor, low: Tensor, high: Tensor, steps: int = 20, largest_part: int = LARGEST_PART
+) -> VertexStep:
     """Solve linear programmes (HiGHS) from perturbations to vertices, until none leads higher.
 
     Args:
-        space: of harmless perturbations.
-        delta: in the space and the box, float64 ``(B, *shape)``.
-        low: smallest change of each value, not above 0, as delta.
-        high: largest change, not below 0, as delta.
-        steps: programmes at most for each image.
+        space: The subspace of harmless perturbations.
+        delta: Perturbations in the subspace and the box, float64 ``(B, *shape)``.
+        low: Smallest change of each value, not above 0, as delta.
+        high: Largest change of each value, not below 0, as delta.
+        steps: Largest number of programmes per image.
+        largest_part: Largest number of values of one programme.
 
     Raises:
-        TooLargeError: a programme would have more than ``LARGEST_PART`` values.
+        TooLargeError: A programme would have more values.
     """
-    pieces = parts(space.annihilator())
+    pieces = parts(space.annihilator(), largest_part)
     vertices = torch.empty_like(delta)
     gaps, counts = [], []
     for i, start in enumerate(delta):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...evidence.perceptual import distance_to
 from ...perturbations import Largest, largest
-from ...perturbations.exact import into_box
+from ...perturbations.feasibility import into_box
 from ...perturbations.repeated import repeated
 from ...subspaces import Subspace, norms
 from ..experiment import Settings
@@ -64,7 +64,7 @@ def most_unlike(space: Subspace, images: Tensor, start: Tensor, steps: int, repo
         ShapeError: a side is below 32.
         MissingExtraError: stlpips-pytorch is not installed.
     """
-    project, found = repeated(space), []
+    space, found = repeated(space), []
     for first in range(0, len(images), AT_ONCE):
         x, begun = images[first : first + AT_ONCE], start[first : first + AT_ONCE]
         low, high, apart = -x, 1 - x, distance_to(x)
@@ -73,11 +73,11 @@ def most_unlike(space: Subspace, images: Tensor, start: Tensor, steps: int, repo
             report(first * steps + len(x) * done, len(images) * steps, "most unlike")
             step = FIRST * (LAST / FIRST) ** (done / max(steps - 1, 1))
             inside = state.clamp(low, high)
-            along = project(_slope(apart, x + inside))
+            along = space.project(_slope(apart, x + inside))
             size = norms(inside, "l2") / norms(along, "l2").clamp(min=torch.finfo(x.dtype).tiny)
-            parallel = project(2 * inside - state + step * size * along)
+            parallel = space.project(2 * inside - state + step * size * along)
             state = state + parallel - inside
-        made = (x + into_box(project, parallel, low, high)).clamp(0, 1)
+        made = (x + into_box(space, parallel, low, high)).clamp(0, 1)
         with torch.no_grad():
             better = apart(made) >= apart(begun)
         found.append(torch.where(better.view(-1, 1, 1, 1), made, begun))

@@ -1,0 +1,227 @@
+"""From nearly inside the pixel box to inside it to the last bit, without leaving the subspace.
+
+Known as the Douglas-Rachford method for convex feasibility (Lions & Mercier 1979). It ends after finitely many steps
+because it aims a little inside the box. Where the box is too tight for that, some values must not change at all, such
+as those of a white wall: the values that stay outside are pinned to 0, and the subspace is restricted to the
+perturbations that vanish there. 0 lies in the box, so pinning too many values costs magnitude and nothing else.
+
+Every comparison with the box allows for rounding, so that rounding decides nothing: white and black pixels where the
+perturbation is 0 up to rounding count as inside on every processor, and are clamped at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .repeated import BASIS_LIMIT, Repeated, with_basis
+
+AIM, LATER_AIM = 1e-4, 1e-3
+"""Distance inside the box at which the first round of splitting aims, and the later ones."""
+
+ROUNDS = 6
+"""Number of rounds; from one to the next more values are pinned."""
+
+FIRST_STEPS = 60
+"""Number of steps of the first round."""
+
+VALUES_STEPS = 600_000
+"""Number of values of an image times number of steps of each later round, …"""
+
+FEWEST_STEPS, MOST_STEPS = 30, 200
+"""… between these numbers of steps."""
+
+PINNABLE = 1e-4
+"""Only values closer than this to a limit on one side, such as white ones, are pinned."""
+
+VALUES_CUTS = 1_500_000
+"""Number of values of an image times number of conjugate gradient steps that restrict it to unpinned values, …"""
+
+FEWEST_CUTS, MOST_CUTS = 60, 500
+"""… between these numbers of steps."""
+
+ENOUGH = 0.95
+"""Share of the restricted perturbation that must fit into the box for no further round to be tried."""
+
+HOPELESS = 1e-3
+"""No further round is tried where at most this share of a perturbation is left."""
+
+UNMOVED = 1e-13
+"""Largest change of the pinned values by a perturbation of norm 1 that counts as rounding."""
+
+RESIDUAL = 1e-12
+"""Share of a perturbation outside the subspace above which 0 is returned in its place."""
+
+SLACK = 2.0**-50
+"""Distance from the box, relative to the largest value of the perturbation, that counts as rounding."""
+
+
+def into_box(project: Repeated, delta: Tensor, low: Tensor, high: Tensor, aim: float = AIM) -> Tensor:
+    """A perturbation of the subspace near the one given, inside the box to the last bit.
+
+    Args:
+        project: The subspace of harmless perturbations.
+        delta: Perturbations, float64 ``(B, *shape)``.
+        low: Smallest change of each value, not above 0, as delta.
+        high: Largest change of each value, not below 0, as delta.
+        aim: Distance inside the box at which the first round aims.
+
+    Returns:
+        ``(B, *shape)``; 0, which lies in both sets, where nothing else was found.
+    """
+    low, high, result = low.expand_as(delta), high.expand_as(delta), torch.zeros_like(delta)
+    still = torch.arange(len(delta), device=delta.device)
+    point, state, pinned = project.project(delta), delta, torch.zeros_like(delta, dtype=torch.bool)
+    later = min(max(VALUES_STEPS // max(delta[:1].numel(), 1), FEWEST_STEPS), MOST_STEPS)
+    hopeless = HOPELESS * delta.flatten(1).norm(dim=1)
+    for number in range(ROUNDS):
+        aims = (LATER_AIM, later) if number else (aim, FIRST_STEPS)
+        point, state = _split(project, point, state, low, high, pinned, *aims)
+        done = _is_inside(point, low, high)
+        result[still[done]] = point[done].clamp(low[done], high[done])
+        held = pinned.flatten(1).any(1) & ~done
+        if bool(held.any()):
+            # The pinned values are 0 only nearly so far; making them 0 moves the rest, which is scaled towards 0.
+            cut = _leaving(project, point[held], pinned[held])
+            state[held] = point[held] = cut
+            cut = cut.masked_fill(pinned[held], 0.0)
+            share = _share(cut, low[held], high[held])
+            best = result[still[held]]
+            drawn = (_as(share, cut) * cut).clamp(low[held], high[held])
+            longer = drawn.flatten(1).norm(dim=1) > best.flatten(1).norm(dim=1)
+            result[still[held]] = torch.where(_as(longer, cut), drawn, best)
+            done[held] = (share >= ENOUGH) | (cut.flatten(1).norm(dim=1) <= hopeless[still[held]])
+        if bool(done.all()):
+            break
+        pinned = pinned | (_is_outside(point, low, high) & (torch.minimum(-low, high) < PINNABLE))
+        still, point, state, pinned, low, high = (t[~done] for t in (still, point, state, pinned, low, high))
+    left = project.reject(result).flatten(1).norm(dim=1)
+    harmless = left <= RESIDUAL * result.flatten(1).norm(dim=1)
+    return torch.where(_as(harmless, result), result, 0.0)
+
+
+def where_saturated(
+    project: Repeated,
+    made: Tensor,
+    images: Tensor,
+    again: Callable[[Repeated, slice], Tensor],
+    limit: int = BASIS_LIMIT,
+) -> Tensor:
+    """Try again, where nothing was found in the box, with black and white values fixed: all others can move both ways.
+
+    Args:
+        project: The subspace; nothing more is tried where a basis of it would be large.
+        made: Perturbations found, ``(B, *shape)``.
+        images: Images that they are added to, as made.
+        again: Looks for a perturbation ``(1, *shape)`` of the image that ``slice`` names, in the subspace given.
+        limit: Largest size of a basis in bytes.
+    """
+    nothing = torch.nonzero(~made.flatten(1).any(1)).flatten().tolist()
+    project = with_basis(project, limit) if nothing else project
+    if project.rows is None:
+        return made
+    made = made.clone()
+    for n in nothing:
+        made[n] = again(unmoved(project, (images[n] <= 0) | (images[n] >= 1)), slice(n, n + 1))[0]
+    return made
+
+
+def unmoved(project: Repeated, pinned: Tensor) -> Repeated:
+    """The perturbations of the subspace that vanish at some values.
+
+    Args:
+        project: The subspace, with a basis.
+        pinned: Whether each value must not change, bool, of the subspace's shape.
+    """
+    assert project.rows is not None
+    rows = project.rows.to(pinned.device)
+    u, sigma, _ = torch.linalg.svd(rows[:, pinned.flatten()], full_matrices=True)
+    # Perturbations that move the pinned values by little are left out too: no iteration would ever remove them.
+    free = u[:, int((sigma > UNMOVED).sum()) :].T @ rows
+    return Repeated(project.space, free.masked_fill(pinned.flatten(), 0.0))
+
+
+def _split(
+    project: Repeated, point: Tensor, state: Tensor, low: Tensor, high: Tensor, pinned: Tensor, aim: float, steps: int
+) -> tuple[Tensor, Tensor]:
+    """Douglas-Rachford splitting until every point of the subspace is inside the box, or the steps are done.
+
+    Args:
+        project: The subspace.
+        point: Points of the subspace, ``(B, *shape)``; one inside the box stays.
+        state: State of the splitting, as point.
+        low: Lower limits of the box, as point.
+        high: Upper limits of the box, as point.
+        pinned: Whether each value is to become 0, bool, as point.
+        aim: Distance inside the box at which the splitting aims.
+        steps: Largest number of steps.
+    """
+    inner_low = torch.minimum(low + aim, (low + high) / 2).masked_fill(pinned, 0.0)
+    inner_high = torch.maximum(high - aim, (low + high) / 2).masked_fill(pinned, 0.0)
+    for _ in range(steps):
+        done = _is_inside(point, low, high)
+        if bool(done.all()):
+            break
+        inside = state.clamp(inner_low, inner_high)
+        parallel = project.project(2 * inside - state)
+        state = state + parallel - inside
+        point = torch.where(_as(done, point), point, parallel)
+    return point, state
+
+
+def _leaving(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
+    """The perturbation of the subspace nearest to v that is 0 at the pinned values."""
+    if project.rows is None:
+        return _leaving_by_iteration(project, v, pinned)
+    found = [unmoved(project, values).project(one[None]) for one, values in zip(v, pinned, strict=True)]
+    return torch.cat(found).masked_fill(pinned, 0.0)
+
+
+def _leaving_by_iteration(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
+    """The same by conjugate gradients: P v − P y, where y is 0 but at the pinned values and P y there equal to P v."""
+    tiny = torch.finfo(v.dtype).tiny
+    result = project.project(v)
+    found = result.clone()
+    rest = torch.where(pinned, found, 0.0)
+    direction, squared = rest, rest.flatten(1).square().sum(1)
+    enough = (torch.finfo(v.dtype).eps * found.flatten(1).norm(dim=1)).square() / 4
+    still = torch.arange(len(v), device=v.device)
+    for _ in range(min(max(VALUES_CUTS // max(v[0].numel(), 1), FEWEST_CUTS), MOST_CUTS)):
+        open_ = squared > enough
+        if not bool(open_.all()):
+            result[still] = found
+            kept = (still, found, direction, squared, enough, pinned)
+            still, found, direction, squared, enough, pinned = (t[open_] for t in kept)
+        if not len(still):
+            break
+        parallel = project.project(direction)
+        found = found - _as(squared / (direction * parallel).flatten(1).sum(1).clamp(min=tiny), found) * parallel
+        rest = torch.where(pinned, found, 0.0)
+        before, squared = squared, rest.flatten(1).square().sum(1)
+        direction = rest + _as(squared / before, found) * direction
+    result[still] = found
+    return result
+
+
+def _share(v: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The largest t ≤ 1 with t v inside the box up to rounding, ``(B,)``."""
+    room = torch.where(v > 0, high, low) / v
+    return torch.where(_is_outside(v, low, high), room, 1.0).flatten(1).amin(1)
+
+
+def _is_outside(v: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Whether each value is outside the box by more than rounding, bool, as v."""
+    slack = _as(SLACK * v.flatten(1).abs().amax(1), v) if v.numel() else 0.0
+    outside: Tensor = (v < low - slack) | (v > high + slack)
+    return outside
+
+
+def _is_inside(v: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    return ~_is_outside(v, low, high).flatten(1).any(1)
+
+
+def _as(per_image: Tensor, v: Tensor) -> Tensor:
+    """``(B,)`` shaped to go with ``(B, *shape)``."""
+    return per_image.view(-1, *[1] * (v.ndim - 1))
