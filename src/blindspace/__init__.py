@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .attacks import fgsm, pgd
     from .errors import BlindspaceError
     from .evidence import Evidence, blind_energy, verify
+    from .experiments.runner import reproduce
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load
     from .perturbations import family, harmless_noise, least_harmful
@@ -40,13 +41,14 @@ __all__ = [
     "load",
     "nullspace",
     "pgd",
+    "reproduce",
     "rowspace",
     "soft_dimension",
     "span",
     "verify",
 ]
 
-_ROOMS = ("errors", "maps", "subspaces", "networks", "attacks", "perturbations", "evidence")
+_ROOMS = ("errors", "maps", "subspaces", "networks", "attacks", "perturbations", "evidence", "experiments.runner")
 
 
 def __getattr__(name: str) -> Any:

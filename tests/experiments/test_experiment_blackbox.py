@@ -9,17 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blindspace.experiments.blackbox.queries import (
-    CONTROLS,
-    Blackbox,
-    bootstrap,
-    kinds_of,
-    needed,
-    part_name,
-    parts_of,
-    ratio,
-)
-from blindspace.experiments.blackbox.report import claims, rows, settings
+from blindspace.experiments.blackbox.queries import bootstrap, needed, ratio
+from blindspace.experiments.blackbox.report import claims, rows
+from blindspace.experiments.blackbox.settings import CONTROLS, Blackbox, for_preset, kinds_of, part_name, parts_of
 from blindspace.experiments.common.confinement import (
     behind,
     everything,
@@ -105,7 +97,7 @@ def test_the_bootstrap_is_that_of_the_mean() -> None:
     assert bootstrap(lambda chosen: x[chosen].mean(1), 1, 10, seeded()) is None
 
 
-S = replace(settings("cpu", 0), networks=("cifar-resnet@96",), count=30, draws=300)
+S = replace(for_preset("cpu", 0), networks=("cifar-resnet@96",), count=30, draws=300)
 
 
 def faked(s: Blackbox, gain: float = 1.0, control: float = 1.0, hit: bool = False) -> dict[str, Kept]:

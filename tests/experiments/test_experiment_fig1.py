@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from figures import drawn
 from torch import nn
 
 from blindspace.experiments.common.models import examples
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.fig1 import report as fig1
-from blindspace.experiments.fig1.report import BEYOND, EXPERIMENT, INSIDE, NOISE, Fig1
+from blindspace.experiments.fig1 import EXPERIMENT
+from blindspace.experiments.fig1.measure import measure
+from blindspace.experiments.fig1.settings import BEYOND, INSIDE, NOISE, Fig1
 from blindspace.networks import Network, harmless
 
 
@@ -27,12 +28,9 @@ def patches() -> Network:
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[tuple[Fig1, dict[str, Kept]]]:
+def made() -> tuple[Fig1, dict[str, Kept]]:
     s = Fig1("smoke", 3, "patches", count=8, shown=2, iterations=30, magnitude=4.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fig1, "subject", lambda name, preset, report: patches())
-        (part,) = EXPERIMENT.parts(s)
-        yield s, {part.name: part.run(lambda done, total, what: None)}
+    return s, {"gallery": measure(s, patches(), lambda done, total, what: None)}
 
 
 def test_images_chosen() -> None:
@@ -74,8 +72,11 @@ def test_rows_and_claims(made: tuple[Fig1, dict[str, Kept]], tmp_path: Path) -> 
     assert bound.ours is not None
     assert 0.01 < reached.ours <= bound.ours
     assert [claim.holds for claim in EXPERIMENT.claims(s, done)] == [True, True, True]
-    EXPERIMENT.draw(s, done, tmp_path)
-    assert 10_000 < (tmp_path / "fig1.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        EXPERIMENT.draw(s, done, tmp_path)
+    pictures.check("fig1.png")
+    assert pictures.images("fig1.png") == 6 * s.shown
+    assert {"original x", "harmless δ", "x + δ inside [0, 1]"} <= pictures.texts("fig1.png")
 
 
 @pytest.mark.parametrize("wrong", ["outside", "label", "moved"])

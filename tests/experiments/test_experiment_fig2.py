@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from figures import drawn
 from torch import nn
 
+import blindspace.experiments.fig2.settings as fig2
 from blindspace.data import ImageSet, samples
 from blindspace.experiments.common.dimensions import at_most, singular_values
 from blindspace.experiments.common.models import NAMED
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.fig2 import report as fig2
-from blindspace.experiments.fig2.training import train_steps
+from blindspace.experiments.fig2 import EXPERIMENT
+from blindspace.experiments.fig2.measure import _controls, train_steps
 
 CHECKED = "mlp5-mnist-700"
 SETTINGS = fig2.Fig2(
@@ -62,7 +64,7 @@ def done(**changed: Kept) -> dict[str, Kept]:
 
 def test_the_paper_s_crossings() -> None:
     """Appendix F.1: n − m comes to 0 at C_out = 12, 48 and 3, and at N_out = 784 and 3072; both sides are swept."""
-    s = replace(fig2.settings("cpu", 0), missing={})
+    s = replace(fig2.for_preset("cpu", 0), missing={})
     crossing = {(3, 2): 12, (5, 4): 48, (3, 1): 3}
     for _, size, stride, widths in s.convolutions:
         out = (32 + 2 - size) // stride + 1
@@ -82,19 +84,19 @@ def test_the_paper_s_crossings() -> None:
 def test_the_measured_layer_is_the_one_swept(index: int) -> None:
     if find_spec("timm") is None:
         pytest.skip("timm is not installed")
-    point = fig2.points(fig2.settings("smoke", 0))[index]
+    point = fig2.points(fig2.for_preset("smoke", 0))[index]
     first = next(module for module in point.build().modules() if isinstance(module, nn.Conv2d | nn.Linear))
     assert len(first.weight) == point.width
 
 
 def test_missing_sets_are_told_and_not_run() -> None:
     assert [point.part for point in fig2.points(SETTINGS)] == ["resnet18-3-2-11", "resnet18-3-2-12", CHECKED]
-    row = next(row for row in fig2.rows(SETTINGS, done()) if "SVHN" in row.case)
+    row = next(row for row in EXPERIMENT.rows(SETTINGS, done()) if "SVHN" in row.case)
     assert (row.ours, row.reason) == (None, "not run: no files")
 
 
 def test_rows() -> None:
-    rows = {(row.case, row.quantity): row for row in fig2.rows(SETTINGS, done())}
+    rows = {(row.case, row.quantity): row for row in EXPERIMENT.rows(SETTINGS, done())}
     first = rows["ResNet-18, K 3, S 2, C_out 11", "dimension"]
     assert (first.ours, first.paper, first.difference) == (256, 256, 0)
     assert first.reason.startswith("exact, σ ≥ 1.0e-03")
@@ -109,18 +111,18 @@ def test_rows() -> None:
 
 
 def test_claims_can_fail() -> None:
-    assert [claim.holds for claim in fig2.claims(SETTINGS, done())] == [True] * 5
-    assert "K 3, S 2, 12" in fig2.claims(SETTINGS, done())[0].text
+    assert [claim.holds for claim in EXPERIMENT.claims(SETTINGS, done())] == [True] * 5
+    assert "K 3, S 2, 12" in EXPERIMENT.claims(SETTINGS, done())[0].text
     large = {**layer(3072, 2816, 256), "certificate": None, "name": "", "reason": "too large"}
-    assert fig2.claims(SETTINGS, done(resnet18_3_2_11=kept(large, large)))[0].holds is False
+    assert EXPERIMENT.claims(SETTINGS, done(resnet18_3_2_11=kept(large, large)))[0].holds is False
     wrong = layer(3072, 2816, 300)
-    assert fig2.claims(SETTINGS, done(resnet18_3_2_11=kept(wrong, wrong)))[1].holds is False
+    assert EXPERIMENT.claims(SETTINGS, done(resnet18_3_2_11=kept(wrong, wrong)))[1].holds is False
     trained = kept(layer(3072, 2816, 300), layer(3072, 2816, 256))
-    assert fig2.claims(SETTINGS, done(resnet18_3_2_11=trained))[2].holds is False
+    assert EXPERIMENT.claims(SETTINGS, done(resnet18_3_2_11=trained))[2].holds is False
     short = kept(layer(784, 700, 84), layer(784, 700, 84), sigma=torch.ones(600, dtype=torch.float64))
-    assert fig2.claims(SETTINGS, {**done(), CHECKED: short})[3].holds is False
+    assert EXPERIMENT.claims(SETTINGS, {**done(), CHECKED: short})[3].holds is False
     plain = Kept({"cases": [{"name": "", "dim": 1024, "formula_dim": 1024, "expected": 1280}]})
-    assert fig2.claims(SETTINGS, done(controls=plain))[4].holds is False
+    assert EXPERIMENT.claims(SETTINGS, done(controls=plain))[4].holds is False
 
 
 def test_singular_values_are_numpy_s_of_the_matrix() -> None:
@@ -159,10 +161,13 @@ def test_training_reports_every_step_and_goes_round_again() -> None:
 
 
 def test_controls_are_as_constructed() -> None:
-    cases = fig2._controls(SETTINGS).values["cases"]
+    cases = _controls(SETTINGS).values["cases"]
     assert [case["dim"] for case in cases] == [case["expected"] for case in cases] == [1280, 1536, 404]
 
 
 def test_drawn(tmp_path: Path) -> None:
-    fig2.draw(SETTINGS, done(), tmp_path)
-    assert 10_000 < (tmp_path / "fig2.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        EXPERIMENT.draw(SETTINGS, done(), tmp_path)
+    pictures.check("fig2.png")
+    assert {"n − m (paper)", "ResNet-18, certified", "rounding in float32"} <= pictures.texts("fig2.png")
+    assert len(pictures.panels("fig2.png")) == 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from figures import drawn
 from torch import Tensor, nn
 
 from blindspace.errors import UnsupportedLayerError
@@ -15,8 +16,8 @@ from blindspace.experiments.common.controls import shuffled
 from blindspace.experiments.common.features import cut, feature_pgd
 from blindspace.experiments.common.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.fig5a.measure import CONTROLS, Case, Fig5a, cases, settings
 from blindspace.experiments.fig5a.report import claims, draw, rows
+from blindspace.experiments.fig5a.settings import CONTROLS, Case, Fig5a, cases, for_preset
 from blindspace.networks import Network, harmless, layers
 from blindspace.networks.paper_networks import SKIPPED, convolutional
 from blindspace.subspaces import nullspace
@@ -127,7 +128,7 @@ def test_readings_are_what_outputs_say() -> None:
 
 
 N = 200
-SMALL = replace(settings("cpu", 0), architectures=("resnet18",), magnitudes=(1, 16, 256))
+SMALL = replace(for_preset("cpu", 0), architectures=("resnet18",), magnitudes=(1, 16, 256))
 
 
 def faked(case: Case, wrong: int = 0, own: int = 0, floor: int = 0, noticed: bool = True) -> Kept:
@@ -211,5 +212,7 @@ def test_rows_and_picture(tmp_path: Path) -> None:
     assert control.ours == 10 / N
     assert control.reason == "α = 1 … 256: 75.0%, 75.0%, 5.0%"
     pytest.importorskip("matplotlib")
-    draw(SMALL, done, tmp_path)
-    assert 0 < (tmp_path / "fig5a.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        draw(SMALL, done, tmp_path)
+    pictures.check("fig5a.png")
+    assert {*CONTROLS, "harmless", "harmless for the layer"} <= pictures.texts("fig5a.png")

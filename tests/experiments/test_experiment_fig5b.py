@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 import torch
+from figures import drawn
 from torch import Tensor, nn
 
 from blindspace.experiments.common.magnitudes import Reading
 from blindspace.experiments.common.models import images
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.fig5b import report as fig5b
-from blindspace.experiments.fig5b.report import (
+from blindspace.experiments.fig5b.measure import measure, most_harmful
+from blindspace.experiments.fig5b.report import claims, draw, rows
+from blindspace.experiments.fig5b.settings import (
+    COMPARED,
     CONTROLS,
     EPSILON,
     EQUAL,
@@ -26,17 +29,13 @@ from blindspace.experiments.fig5b.report import (
     SHUFFLED,
     SIGMA,
     UNIT,
-    claims,
-    draw,
-    most_harmful,
-    rows,
-    settings,
+    for_preset,
 )
 from blindspace.maps import from_module
 from blindspace.networks import Network
 
 N = 200
-SMALL = replace(settings("cpu", 0), architectures=("resnet50",), magnitudes=(1, 16, 256))
+SMALL = replace(for_preset("cpu", 0), architectures=("resnet50",), magnitudes=(1, 16, 256))
 
 
 def test_the_most_harmful_direction_is_the_first_singular_vector() -> None:
@@ -60,10 +59,9 @@ def test_every_kind_has_the_size_it_says(monkeypatch: pytest.MonkeyPatch) -> Non
         zeros = torch.zeros(len(batches), len(clean))
         return Reading(zeros.to(torch.int16), zeros.double(), zeros.double())
 
-    monkeypatch.setattr(fig5b, "trained", lambda *_: network)
-    monkeypatch.setattr(fig5b, "read", spy)
-    s = settings("smoke", 0)
-    kept = fig5b.parts(s)[0].run(lambda *_: None)
+    monkeypatch.setattr("blindspace.experiments.fig5b.measure.read", spy)
+    s = for_preset("smoke", 0)
+    kept = measure(s, network, lambda *_: None)
     x = images("cifar10", "smoke", s.count).tensor(torch.float64)
     delta = {kind: batches - x for kind, batches in zip(KINDS, seen, strict=False)}
     alpha = torch.tensor(s.magnitudes, dtype=torch.float64)[:, None]
@@ -142,5 +140,8 @@ def test_rows_and_picture(tmp_path: Path) -> None:
     assert "and Gaussian comes nearer" in gauss.reason
     assert found["ResNet-50", "σ_min / σ_max"].ours == pytest.approx(0.05)
     pytest.importorskip("matplotlib")
-    draw(SMALL, done, tmp_path)
-    assert 0 < (tmp_path / "fig5b.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        draw(SMALL, done, tmp_path)
+    pictures.check("fig5b.png")
+    assert set(COMPARED) | set(CONTROLS) <= pictures.texts("fig5b.png")
+    assert pictures.images("fig5b.png") == 2 * len(SMALL.architectures)

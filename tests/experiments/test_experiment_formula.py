@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from figures import drawn
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import structural_rank
 from torch import nn
 
+import blindspace.experiments.formula.settings as formula
 from blindspace.experiments.common.dimensions import (
     by_pattern,
     error,
@@ -21,7 +23,7 @@ from blindspace.experiments.common.dimensions import (
     verdict,
 )
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.formula import report as formula
+from blindspace.experiments.formula import EXPERIMENT
 from blindspace.experiments.formula.layers import (
     COMMUTING,
     DEPLOYED,
@@ -196,7 +198,7 @@ USUAL = (
 
 
 def test_rows_count() -> None:
-    rows = formula.rows(SETTINGS, parts(*USUAL))
+    rows = EXPERIMENT.rows(SETTINGS, parts(*USUAL))
     by_name = {(row.case, row.quantity): row for row in rows}
     wrong = by_name[formula.USUAL, "n − m wrong, proved"]
     assert wrong.ours == 0.5
@@ -215,16 +217,16 @@ def test_rows_count() -> None:
 
 
 def test_claims_can_fail() -> None:
-    assert [claim.holds for claim in formula.claims(SETTINGS, parts(*USUAL))] == [True] * 6
+    assert [claim.holds for claim in EXPERIMENT.claims(SETTINGS, parts(*USUAL))] == [True] * 6
     right = {**fake(formula.BY_HAND, 4, 4), "name": COMMUTING}
     used = parts(fake(formula.LINEAR, 2, 2), fake(formula.OTHERS, 2, 2), right)
-    assert [claim.holds for claim in formula.claims(SETTINGS, used)[:3]] == [False] * 3
+    assert [claim.holds for claim in EXPERIMENT.claims(SETTINGS, used)[:3]] == [False] * 3
     linear = parts(*USUAL, fake(formula.LINEAR, 4, 2, meets=False))
-    assert formula.claims(SETTINGS, linear)[3].holds is False
+    assert EXPERIMENT.claims(SETTINGS, linear)[3].holds is False
     too_much = parts(*USUAL, fake(formula.USUAL, 1, 2))
-    assert formula.claims(SETTINGS, too_much)[4].holds is False
+    assert EXPERIMENT.claims(SETTINGS, too_much)[4].holds is False
     other = parts(*USUAL, fake(formula.USUAL, 3, 3, by_svd=4))
-    assert formula.claims(SETTINGS, other)[5].holds is False
+    assert EXPERIMENT.claims(SETTINGS, other)[5].holds is False
 
 
 def test_pruning_is_what_it_says() -> None:
@@ -241,5 +243,8 @@ def test_pruning_is_what_it_says() -> None:
 
 
 def test_drawn(tmp_path: Path) -> None:
-    formula.draw(SETTINGS, parts(*USUAL), tmp_path)
-    assert (tmp_path / "formula.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        EXPERIMENT.draw(SETTINGS, parts(*USUAL), tmp_path)
+    pictures.check("formula.png")
+    assert {"right", "wrong", "numerical", "undecided", f"{formula.USUAL} (4)"} <= pictures.texts("formula.png")
+    assert len(pictures.panels("formula.png")) == 2

@@ -29,7 +29,8 @@ from blindspace.experiments.identify.querying import (
     way,
     within_range,
 )
-from blindspace.experiments.identify.report import KEPT, MOVED, SHIPPED, STRANGER, Identify, claims, rows
+from blindspace.experiments.identify.report import claims, rows
+from blindspace.experiments.identify.settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
 from blindspace.networks import Network
 
 N = 6

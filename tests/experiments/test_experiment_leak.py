@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from figures import drawn
 from test_experiment_fig1 import patches
 
 from blindspace.data import samples
 from blindspace.evidence._leakage import ANYONE, MEAN_IN_RANGE
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.leak import report as leak
-from blindspace.experiments.leak.report import (
+from blindspace.experiments.leak import EXPERIMENT
+from blindspace.experiments.leak.measure import measure, principal_patches, protected_by
+from blindspace.experiments.leak.settings import (
     ATTEMPTS,
     CONTROLS,
-    EXPERIMENT,
     FILTERS,
     ORIGINAL,
     PATCHES,
@@ -26,8 +27,6 @@ from blindspace.experiments.leak.report import (
     SSIM,
     STEM,
     Leak,
-    principal_patches,
-    protected_by,
 )
 from blindspace.networks import harmless
 
@@ -67,10 +66,7 @@ def test_small_networks() -> None:
 @pytest.fixture(scope="module")
 def made() -> tuple[Leak, dict[str, Kept]]:
     s = Leak("smoke", 3, (PATCHES,), ("reader",), count=2, iterations=20)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(leak, "subject", lambda name, preset, report: patches())
-        (part,) = EXPERIMENT.parts(s)
-        return s, {part.name: part.run(lambda done, total, what: None)}
+    return s, {PATCHES: measure(s, PATCHES, patches(), lambda done, total, what: None)}
 
 
 @needs_metrics
@@ -90,8 +86,12 @@ def test_what_is_kept(made: tuple[Leak, dict[str, Kept]], tmp_path: Path) -> Non
     rows = EXPERIMENT.rows(s, done)
     assert len({(row.case, row.quantity) for row in rows}) == len(rows)
     assert sum(row.control for row in rows) == 3 * len(CONTROLS) - 2  # the original has no distance from itself
-    EXPERIMENT.draw(s, done, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"leak.png", "leak-read.png"}
+    with drawn() as pictures:
+        EXPERIMENT.draw(s, done, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"leak.png", "leak-read.png"} == pictures.files.keys()
+    for name in pictures.files:
+        pictures.check(name)
+    assert {ATTEMPTS[ANYONE], ATTEMPTS[MEAN_IN_RANGE], "chance"} <= pictures.texts("leak-read.png")
 
 
 @needs_metrics

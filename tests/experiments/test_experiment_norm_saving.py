@@ -15,10 +15,12 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.errors import ValueRangeError
 from blindspace.experiments.experiment import Kept, Parts, Row
-from blindspace.experiments.norm_saving import report as norm_saving
+from blindspace.experiments.norm_saving import EXPERIMENT
 from blindspace.experiments.norm_saving.attacks import WAYS, unclipped
-from blindspace.experiments.norm_saving.measure import CONTROLS, KINDS, measure, part_name, parts
-from blindspace.experiments.norm_saving.models import CUTS, NormSaving, Subject, settings
+from blindspace.experiments.norm_saving.measure import measure, parts
+from blindspace.experiments.norm_saving.models import ModelUnderTest
+from blindspace.experiments.norm_saving.report import SIGNS, claims, rows
+from blindspace.experiments.norm_saving.settings import CONTROLS, CUTS, KINDS, NormSaving, for_preset, part_name
 from blindspace.perturbations import smallest
 from blindspace.subspaces import nullspace
 from blindspace.subspaces.box import Norm
@@ -28,16 +30,16 @@ DRAW = torch.Generator().manual_seed(0)
 
 
 @cache
-def small() -> Subject:
+def small() -> ModelUnderTest:
     """A network of 12 inputs that sees 5 of them mixed."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
     network = bs.load(module, input_shape=(3, 2, 2))
     x = torch.rand(COUNT, 3, 2, 2)
-    return Subject(network, bs.harmless(network), x, network.labels(x), torch.full((COUNT, 1, 1, 1), 0.1), {})
+    return ModelUnderTest(network, bs.harmless(network), x, network.labels(x), torch.full((COUNT, 1, 1, 1), 0.1), {})
 
 
-def dense(a: Subject) -> Tensor:
+def dense(a: ModelUnderTest) -> Tensor:
     """The projector onto the nullspace, from the weights."""
     weight = a.network.double.get_parameter("1.weight").detach()
     projector: Tensor = torch.eye(12, dtype=torch.float64) - torch.linalg.pinv(weight) @ weight
@@ -108,7 +110,7 @@ def test_signs_of_noise_in_a_row_space() -> None:
     space = nullspace(torch.nn.Conv2d(3, 6, 8, 4, bias=False).double(), (3, 32, 32))
     noise = space.reject(torch.randn(200, 3, 32, 32, generator=DRAW, dtype=torch.float64))
     share = float(space.energy(noise.sign()).mean())
-    assert share == pytest.approx(norm_saving.SIGNS * space.dim / space.ambient_dim, rel=0.03)
+    assert share == pytest.approx(SIGNS * space.dim / space.ambient_dim, rel=0.03)
 
 
 # --- rows and claims ---------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def test_signs_of_noise_in_a_row_space() -> None:
 def plain(**changed: Any) -> NormSaving:
     layer = next(iter(CUTS))
     plan = (("cifar-resnet", (("gradient", COUNT), ("foolbox", COUNT))), (layer, (("features", COUNT),)))
-    return replace(settings("cpu", 0), plan=plan, confined=(("cifar-resnet", COUNT),), budgets=(0.25, 0.5), **changed)
+    return replace(for_preset("cpu", 0), plan=plan, confined=(("cifar-resnet", COUNT),), budgets=(0.25, 0.5), **changed)
 
 
 def measured(way: str, moved: str, ranged: bool) -> dict[str, Tensor]:
@@ -164,11 +166,11 @@ def fake(s: NormSaving) -> dict[str, Kept]:
 def test_every_part_is_asked_for_by_its_name() -> None:
     s = plain()
     assert [part.name for part in parts(s)] == list(fake(s))
-    assert all(set(part.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_.") for part in parts(settings("cpu", 0)))
+    assert all(set(part.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-_.") for part in parts(for_preset("cpu", 0)))
 
 
 def row(done: Parts, case: str, quantity: str) -> Row:
-    (found,) = (r for r in norm_saving.rows(plain(), done) if r.case == case and r.quantity.startswith(quantity))
+    (found,) = (r for r in rows(plain(), done) if r.case == case and r.quantity.startswith(quantity))
     return found
 
 
@@ -182,11 +184,11 @@ def test_rows_are_of_the_attacks_that_succeed() -> None:
     assert "27 of 30 succeed, 27" in row(done, "cifar-resnet: FGSM", "harmless share").reason
     arrays["FGSM|success"][:] = False
     assert row(done, "cifar-resnet: FGSM", "attack success").ours == 0
-    assert all(r.control for r in norm_saving.rows(plain(), done) if any(kind in r.case for kind in CONTROLS))
+    assert all(r.control for r in rows(plain(), done) if any(kind in r.case for kind in CONTROLS))
 
 
 def test_a_network_that_is_not_here_is_not_run() -> None:
-    s = settings("cpu", 0)
+    s = for_preset("cpu", 0)
     s = replace(s, present=())
     assert not [part.name for part in parts(s) if part.name.startswith("ibp")]
     assert [part.name for part in parts(replace(s, present=("ibp_3_3_8.onnx.gz",))) if part.name.startswith("ibp")]
@@ -205,19 +207,19 @@ SPOILED = {
 @pytest.mark.parametrize("index", SPOILED)
 def test_claims_hold_and_can_fail(index: int) -> None:
     s, done = plain(), fake(plain())
-    assert [claim.holds for claim in norm_saving.claims(s, done)] == [True] * len(SPOILED)
+    assert [claim.holds for claim in claims(s, done)] == [True] * len(SPOILED)
     part, key, value = SPOILED[index]
     done[part].arrays[key] = torch.full_like(done[part].arrays[key], value)
-    assert [claim.holds for claim in norm_saving.claims(s, done)] == [each != index for each in SPOILED]
+    assert [claim.holds for claim in claims(s, done)] == [each != index for each in SPOILED]
 
 
 def test_a_confined_attack_may_not_fall_behind() -> None:
     s, done = plain(), fake(plain())
     for budget in s.budgets:
         done["cifar-resnet.confined"].arrays[f"effective|{budget}"] = torch.arange(COUNT) > 19
-    assert norm_saving.claims(s, done)[-1].holds is False
+    assert claims(s, done)[-1].holds is False
 
 
 def test_pictures(tmp_path: Any) -> None:
-    norm_saving.EXPERIMENT.draw(plain(), fake(plain()), tmp_path)
+    EXPERIMENT.draw(plain(), fake(plain()), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["confined.png", "norm-saving.png", "parts.png"]

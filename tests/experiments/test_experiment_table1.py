@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from figures import drawn
 from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.experiments.experiment import Kept, Parts
-from blindspace.experiments.table1.report import EPSILON, EXPERIMENT, KINDS, PAPER, Table1, _rms, _rmse
+from blindspace.experiments.table1 import EXPERIMENT
+from blindspace.experiments.table1.measure import _rms, _rmse
+from blindspace.experiments.table1.settings import EPSILON, KINDS, PAPER, Table1
 
 S = Table1("cpu")
 OTHERS = {"one ulp": 1e-15, "shuffled": 0.1, "random subspace": 0.1}
@@ -71,8 +74,10 @@ def test_a_small_preset_does_not_judge_the_ratio() -> None:
 
 
 def test_picture(tmp_path: Path) -> None:
-    EXPERIMENT.draw(S, made(), tmp_path)
-    assert (tmp_path / "table1.png").stat().st_size > 5000
+    with drawn() as pictures:
+        EXPERIMENT.draw(S, made(), tmp_path)
+    pictures.check("table1.png")
+    assert set(PAPER) <= pictures.texts("table1.png")
 
 
 def test_rmse_of_a_linear_network_by_hand() -> None:

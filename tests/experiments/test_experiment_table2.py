@@ -11,19 +11,21 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
+from figures import drawn
 from test_experiment_fig1 import patches
 from torch import Tensor
 
 from blindspace.data import samples
 from blindspace.evidence.perceptual import distance_to, perceptual
-from blindspace.experiments.common import largest_harmless as concealment
-from blindspace.experiments.common.largest_harmless import farthest, most_unlike
+from blindspace.experiments.common.largest_harmless import largest_harmless
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.table2 import report as table2
-from blindspace.experiments.table2.report import (
+from blindspace.experiments.table2 import EXPERIMENT
+from blindspace.experiments.table2.measure import _ssim, measure
+from blindspace.experiments.table2.most_unlike import most_unlike
+from blindspace.experiments.table2.second_distance import second_perceptual
+from blindspace.experiments.table2.settings import (
     DROP,
     EQUAL,
-    EXPERIMENT,
     FILES,
     HARMLESS,
     LARGEST,
@@ -33,7 +35,6 @@ from blindspace.experiments.table2.report import (
     UNLIKE,
     Table2,
 )
-from blindspace.experiments.table2.second_distance import second_perceptual
 from blindspace.networks import harmless
 
 pytestmark = pytest.mark.skipif(
@@ -55,10 +56,10 @@ def test_unlikeness_is_the_perceptual_distance() -> None:
     assert distance_to(x)(x).tolist() == [0] * 4
 
 
-def test_climb(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_climb() -> None:
     """It stays harmless and inside, black and white pixels or not, and ends farther than it began, or where it did."""
     x, space = photos(2), harmless(patches())
-    far = farthest(Table2("smoke", 0), space, x, silent, 5).images
+    far = largest_harmless(Table2("smoke", 0), space, x, silent, 5).images
     start = x + 0.05 * (far - x)
     climbed = most_unlike(space, x, start, 5, silent)
     delta = climbed - x
@@ -66,19 +67,18 @@ def test_climb(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(climbed.max()) <= 1
     assert float((delta - space.project(delta)).norm() / delta.norm()) < 1e-12
     assert bool((perceptual(x, climbed) > 3 * perceptual(x, start)).all())
-    monkeypatch.setattr(concealment, "FIRST", -0.5)
-    monkeypatch.setattr(concealment, "LAST", -0.5)  # which leads down
-    assert torch.equal(most_unlike(space, x, climbed, 3, silent), climbed)
+    downhill = most_unlike(space, x, climbed, 3, silent, first_step=-0.5, last_step=-0.5)
+    assert torch.equal(downhill, climbed)
 
 
 def test_farthest_is_each_image_s_own() -> None:
     """The start of an image does not depend on what else is asked for."""
     s, x, space = Table2("smoke", 1), photos(3), harmless(patches())
-    together = farthest(s, space, x, silent, 20, "a").images
-    alone = farthest(s, space, x[:1], silent, 20, "a").images
+    together = largest_harmless(s, space, x, silent, 20, "a").images
+    alone = largest_harmless(s, space, x[:1], silent, 20, "a").images
     assert torch.allclose(together[:1], alone, atol=1e-9)
-    assert not torch.allclose(alone, farthest(s, space, x[:1], silent, 20, "b").images, atol=1e-3)
-    twice = farthest(s, space, x[:1].repeat(2, 1, 1, 1), silent, 20, "a").images
+    assert not torch.allclose(alone, largest_harmless(s, space, x[:1], silent, 20, "b").images, atol=1e-3)
+    twice = largest_harmless(s, space, x[:1].repeat(2, 1, 1, 1), silent, 20, "a").images
     assert not torch.allclose(twice[0], twice[1], atol=1e-3)
 
 
@@ -113,19 +113,16 @@ def test_second_distance_is_the_package_s_own(monkeypatch: pytest.MonkeyPatch) -
 def test_ssim_beyond_the_range_is_the_same_measure() -> None:
     x = photos(2)
     y = (x + 0.1).clamp(0, 1)
-    inside = table2._ssim(x, y)
-    beyond = table2._ssim(x, torch.where(y == 1, 1 + 1e-6, y))
+    inside = _ssim(x, y)
+    beyond = _ssim(x, torch.where(y == 1, 1 + 1e-6, y))
     assert inside.tolist() == pytest.approx(beyond.tolist(), abs=1e-4)
-    assert table2._ssim(x, x + 2).max() < 0.9
+    assert _ssim(x, x + 2).max() < 0.9
 
 
 @pytest.fixture(scope="module")
 def made() -> tuple[Table2, dict[str, Kept]]:
     s = Table2("smoke", 3, ("patches",), count=3, iterations=30, steps=2, second=1, files=True, shown=2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table2, "subject", lambda name, preset, report: patches())
-        (part,) = EXPERIMENT.parts(s)
-        return s, {part.name: part.run(silent)}
+    return s, {"patches": measure(s, patches(), silent)}
 
 
 def test_what_is_kept(made: tuple[Table2, dict[str, Kept]], tmp_path: Path) -> None:
@@ -145,8 +142,10 @@ def test_what_is_kept(made: tuple[Table2, dict[str, Kept]], tmp_path: Path) -> N
     papers = {(row.case, row.quantity): row.paper for row in rows if row.paper is not None}
     assert papers[f"patches: {LARGEST}", SSIM] == 0.4719
     assert papers[f"patches: {NOISE}", DROP] == 0.3246
-    EXPERIMENT.draw(s, done, tmp_path)
-    assert (tmp_path / "table2-patches.png").stat().st_size < 500_000
+    with drawn() as pictures:
+        EXPERIMENT.draw(s, done, tmp_path)
+    pictures.check("table2-patches.png")
+    assert {"original", "largest", "most unlike", "shuffled"} <= pictures.texts("table2-patches.png")
 
 
 def faked(part: Kept) -> dict[str, Tensor]:

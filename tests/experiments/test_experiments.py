@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,15 +21,27 @@ import pytest
 import torch
 from PIL import Image
 
+import blindspace as bs
 from blindspace.cli.main import run as command
 from blindspace.errors import FileError, MissingExtraError, UnknownNameError
-from blindspace.experiments.common.models import Preset, Report, images, trained, training, where
+from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
-from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Parts, Result, Row, Settings, seed_of
-from blindspace.experiments.page import read, write_page
-from blindspace.experiments.registry import NAMES, chosen, experiment
-from blindspace.experiments.runner import run
-from blindspace.experiments.tables import markdown
+from blindspace.experiments.experiment import (
+    Claim,
+    Experiment,
+    Kept,
+    Part,
+    Parts,
+    Preset,
+    Result,
+    Row,
+    Settings,
+    seed_of,
+)
+from blindspace.experiments.registry import NAMES, chosen, declared, experiment
+from blindspace.experiments.results import markdown, read, write_page
+from blindspace.experiments.runner import run, sources
+from blindspace.progress import Progress
 
 # --- every experiment ----------------------------------------------------------------------------------------
 
@@ -46,7 +60,7 @@ def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert (folder / picture).stat().st_size < 500_000
         with Image.open(folder / picture) as opened:
             assert min(opened.size) > 100
-            assert len(set(opened.convert("L").resize((64, 64)).getdata())) > 5, "an empty picture"
+            assert len(set(opened.convert("L").resize((64, 64)).tobytes())) > 5, "an empty picture"
     for row in result.rows:
         assert row.ours is not None or row.reason, f"{row.case} was not run, and nothing says why"
         assert row.interval is None or row.interval[0] <= row.interval[1]
@@ -86,8 +100,8 @@ class Tried:
     def parts(self, s: Dice) -> Sequence[Part]:
         return [Part(name, self.throw(s, name)) for name in ("red", "green", "blue")]
 
-    def throw(self, s: Dice, name: str) -> Callable[[Report], Kept]:
-        def throw(report: Report) -> Kept:
+    def throw(self, s: Dice, name: str) -> Callable[[Progress], Kept]:
+        def throw(report: Progress) -> Kept:
             self.ran.append(name)
             thrown = torch.randint(1, 7, (s.throws,), generator=s.generator(name)).double() / 3
             report(1, 2, "thrown")
@@ -155,6 +169,67 @@ def test_what_is_kept_is_of_the_same_settings(tmp_path: Path, changed: dict[str,
     assert len(again.ran) == ran
 
 
+def test_the_key_is_made_of_what_the_work_imports(tmp_path: Path) -> None:
+    """Editing a file that the parts import changes the key; editing a report or another experiment does not."""
+    files = {
+        "experiment.py": "",
+        "common/__init__.py": "",
+        "common/used.py": "from ..experiment import Kept",
+        "common/through.py": "",
+        "common/unused.py": "",
+        "own/__init__.py": "from .report import rows",
+        "own/measure.py": "import torch\nfrom ..common import used\n\ndef part():\n    from ..common.used import a",
+        "own/report.py": "from ..common import unused\nfrom .measure import part",
+        "other/measure.py": "from ..common import used",
+    }
+    files["common/used.py"] += "\nfrom .through import b"
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = [str(path.relative_to(tmp_path)) for path in sources(tmp_path / "own/measure.py", tmp_path)]
+    used = ["common/__init__.py", "common/through.py", "common/used.py", "experiment.py", "own/measure.py"]
+    assert found == used
+    # "from ...maps import x" leads out of the folder, and is not followed.
+    (tmp_path / "own/measure.py").write_text("from ...elsewhere import x\nfrom ..missing import y")
+    assert sources(tmp_path / "own/measure.py", tmp_path) == [tmp_path / "own/measure.py"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_experiment_uses_another(name: str) -> None:
+    files = sources(Path(inspect.getfile(experiment(name).parts)))
+    folders = {path.parent.name for path in files} - {"experiments", "common", "gallery"}
+    assert folders <= {name.replace("-", "_")}
+
+
+def test_names_come_from_the_files(tmp_path: Path) -> None:
+    (tmp_path / "one_file.py").write_text("EXPERIMENT: int = 1")
+    (tmp_path / "fig9").mkdir()
+    (tmp_path / "fig9" / "__init__.py").write_text('"""EXPERIMENT"""\nEXPERIMENT = 1')
+    (tmp_path / "runner.py").write_text("x = 'EXPERIMENT'")
+    assert declared(tmp_path) == ("fig9", "one-file")
+
+
+def test_listing_the_names_imports_no_experiment() -> None:
+    code = (
+        "import sys, blindspace.cli.reproduce as command; "
+        "assert not [name for name in sys.modules if name.startswith('blindspace.experiments.')"
+        " and name != 'blindspace.experiments.registry']"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_reproduce_is_the_command_as_a_function(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    (result,) = bs.reproduce("fig5a", out=tmp_path, progress=lambda *step: seen.append(step))
+    assert result == read(tmp_path / "fig5a" / "result.json")
+    assert seen[-1][0] == seen[-1][1]
+    assert "## fig5a" in (tmp_path / "README.md").read_text()
+    assert f"<h4>fig5a: {result.title}</h4>" in result._repr_html_()
+    assert len(re.findall("<tr>", result._repr_html_())) == 1 + len(result.rows)
+    with pytest.raises(UnknownNameError, match="figure5"):
+        bs.reproduce(["fig5a", "figure5"], out=tmp_path)
+
+
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
     run(Tried().experiment, "smoke", tmp_path)
     (part,) = (tmp_path / "home" / "experiments").glob("dice-*/green.safetensors")
@@ -183,7 +258,7 @@ def test_pictures_of_before_are_gone_and_half_drawn_ones_never_there(tmp_path: P
 
 def test_progress_runs_to_its_end(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    run(Tried().experiment, "smoke", tmp_path, report=lambda *step: seen.append(step))
+    run(Tried().experiment, "smoke", tmp_path, progress=lambda *step: seen.append(step))
     shares = [done / total for done, total, _ in seen]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -232,20 +307,19 @@ def test_the_table(tmp_path: Path) -> None:
     assert f"| red | sum | 7 | {red.ours:.4g} | 0 … 9 | {red.ours - 7:+.4g} |  |" in lines
     assert "| a\\|b | sum |  | not run |  |  | not thrown |" in lines
     assert lines[lines.index("**Controls**") + 2] == "| case | quantity | ours |"  # empty columns are left out
-    assert any("50.00% of the test images right" in line for line in lines)
+    assert any("test accuracy 50.00%" in line for line in lines)
 
 
-def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("blindspace.experiments.page.NAMES", ("dice", "never run"))
+def test_the_page(tmp_path: Path) -> None:
     run(Tried().experiment, "smoke", tmp_path)
-    page = write_page(tmp_path).read_text()
+    page = write_page(tmp_path, ("dice", "never run")).read_text()
     assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
     assert "![some dice](dice/dice.png)" in page
     assert "Not run here: never run." in page
     assert page.count("never run") == 1
     (tmp_path / "dice" / "result.json").write_text("{")
     with pytest.raises(FileError, match="is damaged"):
-        write_page(tmp_path)
+        write_page(tmp_path, ("dice",))
 
 
 def test_a_missing_extra_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

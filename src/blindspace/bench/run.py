@@ -85,7 +85,7 @@ def bench(
 
 def _in_a_process(task: dict[str, Any]) -> dict[str, Any]:
     """What a process of its own makes of a task: a row, or ``refused`` with the reason."""
-    package = Path(__file__).parents[3]
+    package = Path(__file__).parents[2]
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "BLINDSPACE_CACHE_LIMIT": "0"}
     command = [sys.executable, "-m", __spec__.name if __name__ == "__main__" else __name__]

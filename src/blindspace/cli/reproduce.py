@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..experiments.experiment import Result
-from ..experiments.page import write_page
 from ..experiments.registry import NAMES, chosen
-from ..experiments.runner import run
 from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
+
+if TYPE_CHECKING:
+    from ..experiments.experiment import Result
 
 
 class Preset(str, Enum):
-    """How much of the paper's settings."""
+    """How much of the paper's settings is computed."""
 
     smoke = "smoke"
     cpu = "cpu"
@@ -36,11 +36,16 @@ def reproduce(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", callback=writable_folder)] = Path(
         "results"
     ),
-    fresh: Annotated[bool, typer.Option("--fresh", help="Do again what an earlier run has kept.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Compute again what earlier runs have finished and kept.")
+    ] = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Reproduce tables and figures of the papers; interrupted, the same command goes on where it was."""
+    """Reproduce tables and figures of the papers; interrupted, the same command goes on where it stopped."""
+    from ..experiments.results import write_page
+    from ..experiments.runner import run
+
     screen = console(json)
     results = []
     for experiment in chosen(names):

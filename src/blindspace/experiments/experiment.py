@@ -1,7 +1,7 @@
-"""What an experiment is: a table or figure of a paper, made of parts that are kept one by one.
+"""What an experiment is: a table or figure of a paper, computed in parts that are kept one by one.
 
-An experiment says its settings, the parts its work falls into, the rows and claims that follow from the finished
-parts, and how to draw them. Everything else (keeping, resuming, writing, tables, the page) is done for it elsewhere.
+An experiment declares its settings, the parts that its work consists of, the rows and claims that follow from the
+finished parts, and how to draw them. Keeping, resuming, tables and the page of results are the runner's work.
 """
 
 from __future__ import annotations
@@ -9,49 +9,53 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from html import escape
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
 from ..networks import Network
-from .common.models import Preset, Report
+from ..progress import Progress
+
+Preset = Literal["smoke", "cpu", "paper"]
+"""How much is computed: a minute on embedded images, under an hour on two cores, or the paper's own settings."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every experiment is told; each adds its own.
+    """Settings that every experiment has; each adds its own.
 
     Attributes:
         preset: smoke, cpu or paper.
-        seed: of everything random.
+        seed: Seed of all randomness.
     """
 
     preset: Preset
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The settings as plain values for JSON."""
         return asdict(self)
 
     def generator(self, *what: object) -> torch.Generator:
-        """Randomness for one purpose, the same whatever was drawn before for others."""
+        """A random generator for one purpose, independent of what has been drawn for others."""
         return torch.Generator().manual_seed(seed_of(self.seed, *what))
 
 
 def seed_of(seed: int, *what: object) -> int:
-    """A seed for one purpose, out of the experiment's and the purpose's name."""
+    """A seed for one purpose, derived from the experiment's seed and the purpose's name."""
     return int.from_bytes(sha256(repr((seed, *map(str, what))).encode()).digest()[:7], "big")
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a finished part leaves.
+    """What a finished part leaves behind.
 
     Attributes:
-        values: plain values for JSON: numbers, words, lists and dictionaries of them; no NaN.
-        arrays: tensors by name, for pictures and for later parts.
+        values: Plain values for JSON: numbers, strings, lists and dictionaries of them; no NaN.
+        arrays: Tensors by name, for pictures and for later parts.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
@@ -64,15 +68,16 @@ Parts = Mapping[str, Kept]
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of work that is kept when it is finished; minutes rather than hours.
+    """A piece of work that is kept once it is finished; it takes minutes rather than hours.
 
     Attributes:
-        name: unique in its experiment; letters, digits, ``-``, ``_``, ``.``.
-        run: does it. It draws all its randomness from the settings, so that it comes out the same whenever it is run.
+        name: Unique within its experiment; letters, digits, ``-``, ``_``, ``.``.
+        run: Does the work. It derives all its randomness from the settings, so that the result never depends on when it
+            runs.
     """
 
     name: str
-    run: Callable[[Report], Kept]
+    run: Callable[[Progress], Kept]
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,14 @@ class Row:
     """One figure of a result.
 
     Attributes:
-        case: what it is measured on, such as "ResNet-50, harmless, 32ε".
-        quantity: what is measured, such as "RMSE of outputs".
-        ours: as measured; None if it was not run.
-        paper: the paper's figure, where it has one.
-        interval: of 95 %, where there is randomness.
-        control: whether this is a control, and no result.
-        reason: why ours differs from the paper's, or was not run.
-        form: how the figures are written, as of ``format``.
+        case: What is measured on, such as "ResNet-50, harmless, 32ε".
+        quantity: What is measured, such as "RMSE of outputs".
+        ours: The measured value; None if it was not run.
+        paper: The paper's value; None if it has none.
+        interval: Confidence interval of 95 %; None where nothing is random.
+        control: Whether the row is a control rather than a result.
+        reason: Why ours differs from the paper's value, or was not run.
+        form: Format specification of the figures, as of ``format``.
     """
 
     case: str
@@ -101,29 +106,47 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Ours less the paper's."""
+        """Our value minus the paper's."""
         return None if self.ours is None or self.paper is None else self.ours - self.paper
 
+    HEADS: ClassVar = ("case", "quantity", "paper", "ours", "95 %", "difference", "reason")
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as written in tables, under ``HEADS``."""
+
+        def written(value: float | None, form: str = self.form) -> str:
+            return "" if value is None else f"{value:{form}}"
+
+        return (
+            self.case,
+            self.quantity,
+            written(self.paper),
+            "not run" if self.ours is None else written(self.ours),
+            " … ".join(map(written, self.interval or ())),
+            written(self.difference, f"+{self.form}"),
+            self.reason,
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The row as plain values for JSON."""
         interval = None if self.interval is None else list(self.interval)
         return {**asdict(self), "interval": interval, "difference": self.difference}
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the result shows, or does not.
+    """A statement that the result supports or refutes.
 
     Attributes:
-        text: what is claimed, with the figures that decide.
-        holds: whether it does; None if the preset is too small to tell.
+        text: The statement, with the figures that decide it.
+        holds: Whether it holds; None if the preset is too small to decide.
     """
 
     text: str
     holds: bool | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The claim as plain values for JSON."""
         return asdict(self)
 
 
@@ -132,19 +155,19 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class Experiment(Generic[S]):
-    """A table or figure, and how it comes about.
+    """A table or figure, and how it is computed.
 
     Attributes:
-        name: as given to ``blindspace reproduce``.
-        title: one line.
-        source: table, figure or section of which paper; "beyond the paper" otherwise.
-        question: what is asked and how it is answered, in two or three sentences for who has not read the paper.
-        settings: from a preset and a seed.
-        parts: the work; in order, none depends on a later one.
-        rows: what was found, the paper's figures beside ours.
-        claims: what follows.
-        draw: writes pictures (``.png``) into a folder, under 500 kB each.
-        extras: of the package, that it needs.
+        name: Name given to ``blindspace reproduce``.
+        title: Title in one line.
+        source: Table, figure or section of the paper; "beyond the paper" otherwise.
+        question: What is asked and how it is answered, for a reader who does not know the paper.
+        settings: Maps a preset and a seed to the settings.
+        parts: The work, in order; no part depends on a later one.
+        rows: What was found, the paper's figures beside ours.
+        claims: What follows from it.
+        draw: Writes pictures (``.png``, under 500 kB each) into a folder.
+        extras: Extras of the package that the experiment needs.
     """
 
     name: str
@@ -161,19 +184,19 @@ class Experiment(Generic[S]):
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment came to.
+    """The outcome of an experiment.
 
     Attributes:
-        name: of the experiment.
-        title: of it.
-        source: of it.
-        question: of it.
-        settings: all of them.
-        versions: of what computed it.
-        networks: what is known of the networks it was done on (see ``about``).
-        rows: what was found.
-        claims: what follows.
-        pictures: names of the files drawn.
+        name: Name of the experiment.
+        title: Title of the experiment.
+        source: Table, figure or section of the paper.
+        question: What is asked and how it is answered.
+        settings: All settings as plain values.
+        versions: Versions of the libraries that computed it.
+        networks: Descriptions of the networks it was computed on (see ``about``).
+        rows: What was found.
+        claims: What follows from it.
+        pictures: File names of the pictures.
     """
 
     name: str
@@ -193,13 +216,23 @@ class Result:
         return all(claim.holds is not False for claim in self.claims)
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The result as plain values for JSON."""
         rows, claims = [row.to_dict() for row in self.rows], [claim.to_dict() for claim in self.claims]
         return {**asdict(self), "rows": rows, "claims": claims}
 
+    def _repr_html_(self) -> str:
+        """The claims and rows, for notebooks."""
+        marks = {True: "✓", False: "✗", None: "?"}
+        claims = "".join(f"<li>{marks[claim.holds]} {escape(claim.text)}</li>" for claim in self.claims)
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row.cells())}</tr>" for row in self.rows)
+        heads = "".join(f"<th>{head}</th>" for head in Row.HEADS)
+        return (
+            f"<h4>{escape(self.name)}: {escape(self.title)}</h4><ul>{claims}</ul><table><tr>{heads}</tr>{rows}</table>"
+        )
+
 
 def about(network: Network) -> dict[str, Any]:
-    """What a result says of a network it was done on; a part keeps it as its value ``network``."""
+    """The description of a network in a result; a part keeps it as its value ``network``."""
     recipe = network.card.get("recipe") or {}
     return {
         "name": network.name,

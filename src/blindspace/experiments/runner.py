@@ -1,8 +1,9 @@
-"""Running an experiment: every finished part is kept at once, so that an interrupted run goes on where it was.
+"""Running experiments: every finished part is kept at once, so that an interrupted run goes on where it stopped.
 
-Parts are kept in the cache folder under a name made of the experiment, its settings, the versions it was computed with
-and the source of its file and of ``parts/``. After a change elsewhere in the library that is no new version, give
-``fresh``. A resumed run and one that was never stopped write the same bytes.
+Parts are kept in the cache folder under a key made of the experiment, its settings, the versions it was computed with,
+and the sources of its work: the file that defines its parts and every file of this package that this one imports. To
+edit a report, or another experiment, throws nothing away. After a change elsewhere in the library that is no new
+version, give ``fresh``. A resumed run and one that was never interrupted write the same bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import ast
 import hashlib
 import inspect
 import json
+import os
 import platform
 import shutil
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,11 +29,56 @@ from safetensors.torch import save_file
 
 from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
-from .common.models import Preset, Report
-from .experiment import Experiment, Kept, Part, Parts, Result, S
-from .tables import markdown
+from ..progress import Progress
+from .experiment import Experiment, Kept, Part, Parts, Preset, Result, S
+from .registry import chosen
+from .results import markdown, write_page
 
 _LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
+
+_LIBRARIES_OF = {
+    "plot": ("matplotlib",),
+    "timm": ("timm",),
+    "attacks": ("foolbox", "pyautoattack"),
+    "metrics": ("torchmetrics", "stlpips_pytorch"),
+    "onnx": ("onnx", "onnxruntime"),
+}
+"""Libraries by the extra that installs them."""
+
+_STEPS = 1000
+"""Steps that the progress of one part is divided into."""
+
+
+def reproduce(
+    names: str | Sequence[str],
+    preset: Preset = "smoke",
+    out: str | os.PathLike[str] = "results",
+    seed: int = 0,
+    progress: Progress | None = None,
+    fresh: bool = False,
+) -> list[Result]:
+    """Reproduce tables and figures of the papers: what the command ``blindspace reproduce`` does.
+
+    Args:
+        names: One name or several, such as ``"table1"``; ``"all"`` stands for all experiments.
+        preset: smoke (a minute on embedded images), cpu (under an hour on two cores) or paper (the paper's settings).
+        out: Folder for the results; each experiment has its own folder in it, and ``README.md`` shows all of them.
+        seed: Seed of all randomness.
+        progress: Called with the progress of each experiment in turn.
+        fresh: Whether finished parts of earlier runs are computed again.
+
+    Returns:
+        One result per experiment; rows, claims and the names of the pictures in ``out``.
+
+    Raises:
+        UnknownNameError: No experiment has one of the names.
+        FileError: ``out`` cannot be written, or a data set is missing.
+        MissingExtraError: A library is not installed.
+    """
+    experiments = chosen([names] if isinstance(names, str) else names)
+    results = [run(experiment, preset, Path(out), seed, progress, fresh) for experiment in experiments]
+    write_page(Path(out))
+    return results
 
 
 def run(
@@ -38,22 +86,22 @@ def run(
     preset: Preset,
     out: Path,
     seed: int = 0,
-    report: Report | None = None,
+    progress: Progress | None = None,
     fresh: bool = False,
 ) -> Result:
     """Run an experiment, or what is left of it, and write ``result.json``, ``table.md`` and its pictures.
 
     Args:
-        experiment: what to run.
+        experiment: The experiment to run.
         preset: smoke, cpu or paper.
-        out: a folder; the experiment's own, of its name, is made in it.
-        seed: of everything random.
-        report: called with how much is done.
-        fresh: whether to do again what is kept.
+        out: Folder in which the experiment's own folder is made.
+        seed: Seed of all randomness.
+        progress: Called with the share of the work that is done.
+        fresh: Whether finished parts of earlier runs are computed again.
 
     Raises:
-        FileError: ``out`` cannot be written, or a data set is not here.
-        MissingExtraError: a library is not installed.
+        FileError: ``out`` cannot be written, or a data set is missing.
+        MissingExtraError: A library is not installed.
     """
     _check(experiment)
     folder = out / experiment.name
@@ -73,10 +121,10 @@ def run(
         file = kept / f"{part.name}.safetensors"
         if not file.is_file():
             started = time.monotonic()
-            _keep(file, part.run(_share(report, index, len(parts), part)), started)
+            _keep(file, part.run(_share(progress, index, len(parts), part)), started)
         finished[part.name], minutes[part.name] = _read(file)
-    if report:
-        report(len(parts) * _STEPS, len(parts) * _STEPS, "drawing")
+    if progress:
+        progress(len(parts) * _STEPS, len(parts) * _STEPS, "drawing")
     pictures = _draw(experiment, settings, finished, folder)
     networks = {json.dumps(about): about for part in finished.values() for about in _networks(part)}
     result = Result(
@@ -98,47 +146,32 @@ def run(
     return result
 
 
-_STEPS = 1000
-"""Of the progress of one part."""
-
-
-_LIBRARIES_OF = {
-    "plot": ("matplotlib",),
-    "timm": ("timm",),
-    "attacks": ("foolbox", "pyautoattack"),
-    "metrics": ("torchmetrics", "stlpips_pytorch"),
-    "onnx": ("onnx", "onnxruntime"),
-}
-"""By the extra that brings them."""
-
-
 def _check(experiment: Experiment[Any]) -> None:
-    """Say before the work what it will need in the end."""
+    """Refuse, before the work, an experiment whose libraries are not installed."""
     missing = [extra for extra in experiment.extras if None in map(find_spec, _LIBRARIES_OF[extra])]
     if missing:
         raise MissingExtraError(f"{experiment.name} needs more: pip install 'blindspace[{','.join(missing)}]'")
 
 
-def _share(report: Report | None, index: int, parts: int, part: Part) -> Report:
-    def progress(done: int, total: int, what: str) -> None:
-        if report:
-            report(index * _STEPS + _STEPS * done // max(total, 1), parts * _STEPS, f"{part.name}: {what}")
+def _share(progress: Progress | None, index: int, parts: int, part: Part) -> Progress:
+    def report(done: int, total: int, what: str) -> None:
+        if progress:
+            progress(index * _STEPS + _STEPS * done // max(total, 1), parts * _STEPS, f"{part.name}: {what}")
 
-    progress(0, 1, "")
-    return progress
+    report(0, 1, "")
+    return report
 
 
 def _folder(experiment: Experiment[Any], settings: dict[str, Any], versions: dict[str, str]) -> Path:
-    source = {
-        str(path.name): path.read_text(encoding="utf-8") for path in sources(Path(inspect.getfile(experiment.parts)))
-    }
+    work = sources(Path(inspect.getfile(experiment.parts)))
+    source = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in work}
     machine = [platform.machine(), torch.get_num_threads()]
     facts = json.dumps([settings, versions, machine, source], sort_keys=True)
     return home() / "experiments" / f"{experiment.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
 
 def _keep(file: Path, kept: Kept, started: float) -> None:
-    # The format holds no file without a tensor.
+    # The format does not allow a file without a tensor.
     arrays = {name: array.detach().cpu().contiguous() for name, array in kept.arrays.items()} or {"": torch.zeros(0)}
     values = json.dumps(kept.values, allow_nan=False)
     minutes = round((time.monotonic() - started) / 60, 3)
@@ -157,8 +190,8 @@ def _read(file: Path) -> tuple[Kept, float]:
 
 
 def _draw(experiment: Experiment[S], settings: S, parts: Parts, folder: Path) -> list[str]:
-    """Draw aside, then put in place, so that no picture is ever half there."""
-    for left in folder.glob(".partial-*"):  # by a run that was killed
+    """Draw into a temporary folder and move the pictures into place, so that no picture is ever half written."""
+    for left in folder.glob(".partial-*"):  # left by a run that was killed
         shutil.rmtree(left, ignore_errors=True)
     with TemporaryDirectory(prefix=".partial-", dir=folder) as aside:
         experiment.draw(settings, parts, Path(aside))
@@ -192,14 +225,14 @@ def _versions() -> dict[str, str]:
 
 
 def sources(file: Path, root: Path | None = None) -> list[Path]:
-    """A file and all files of a package that it imports, directly or through others, found without importing any.
+    """A file and all files of a package that it imports, directly or through others; nothing is imported to find them.
 
     Args:
         file: Python file to start from.
-        root: Folder of the package of which imported files count; the folder of the experiments if None.
+        root: Folder whose files count; that of the experiments if None. Only relative imports are followed.
 
     Returns:
-        Paths in alphabetical order. Imports relative to ``root`` are followed; others end outside of it.
+        Paths in alphabetical order.
     """
     root = root or Path(__file__).parent
     found: set[Path] = set()

@@ -8,7 +8,8 @@ import torch
 
 from ..common.pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save
 from ..experiment import Parts
-from .queries import CONTROLS, KINDS, Blackbox, asked, described, kinds_of, needed, part_name, predicted, ratio
+from .queries import described, needed, predicted, ratio
+from .settings import CONTROLS, KINDS, Blackbox, asked, kinds_of, part_name
 
 STYLE = {
     "unconfined": "gaussian",

@@ -2,129 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
-from math import prod, sqrt
+from math import sqrt
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ...attacks import Cosines, Directions, Pixels, Queried, nes, simba
-from ..common.models import Preset, Report
-from ..common.victims import ROBUST, Target, confined, present, slopes, target
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, about
+from ..experiment import Claim, Parts, Row
 from .pictures import curves, measured
-from .queries import (
-    CONTROLS,
-    KINDS,
-    VALUES,
-    Blackbox,
-    asked,
-    bootstrap,
-    described,
-    kinds_of,
-    needed,
-    part_name,
-    parts_of,
-    predicted,
-    ratio,
-)
-
-
-def settings(preset: Preset, seed: int) -> Blackbox:
-    """Of a preset."""
-    if preset == "smoke":
-        return Blackbox(
-            preset,
-            seed,
-            ("mnist-mlp",),
-            count=6,
-            seeds=1,
-            queries=100,
-            size=8.0,
-            step=1.0,
-            pairs=4,
-            harmless_count=1,
-            harmless_queries=4,
-            draws=200,
-        )
-    if preset == "cpu":
-        return Blackbox(preset, seed, present=present())
-    networks = ("cifar-resnet", "cifar-resnet@64", "cifar-resnet@96", "resnet18-ten", "resnet50-ten", ROBUST)
-    return Blackbox(preset, seed, networks, present(), count=1000, seeds=5, queries=10_000)
-
-
-def parts(s: Blackbox) -> list[Part]:
-    """One an attack, network and kind of confinement."""
-
-    def part(name: str, attack: str, kind: str) -> Part:
-        return Part(part_name(name, attack, kind), lambda report: _attacked(s, name, attack, kind, report))
-
-    return [part(*each) for each in parts_of(s)]
-
-
-def _attacked(s: Blackbox, name: str, attack: str, kind: str, report: Report) -> Kept:
-    """Queries of one attack, confined in one way, on all images, each as often as there are seeds."""
-    report(0, 1, name)
-    found = target(name, s, s.count)
-    space = confined(kind, found, s.generator(name, kind))
-    harmless = kind == "harmless"
-    count = s.harmless_count if harmless else s.count
-    seeds = 1 if kind in CONTROLS else s.seeds
-    x, y = found.images[:count].repeat(seeds, 1, 1, 1), found.labels[:count].repeat(seeds)
-    # Of NES alone few queries are followed by a projection.
-    most = s.harmless_queries * (1 if attack == "simba" else 5) if harmless else s.queries
-    factor = sqrt(prod(found.network.input_shape) / VALUES)
-    run = partial(
-        simba if attack == "simba" else nes,
-        found.network.module,
-        x,
-        y,
-        s.size * factor,
-        queries=most,
-        subspace=space,
-        # The same for every kind: what an image is given differs by the projection alone.
-        generator=s.generator(name, attack),
-    )
-    if attack == "simba":
-        # What clipping puts outside matters to the harmless space alone, and is measured for the others.
-        out: Queried = run(step_size=s.step * factor, joint=harmless, directions=_directions(kind, found))
-    else:
-        out = run(pairs=s.pairs, sigma=s.step * factor)
-    gradient = None if space is None or harmless else slopes(found)
-    # Of what the network sees no gradient has anything outside.
-    known = torch.ones(int(kind == "effective"))
-    share = known if space is None or gradient is None else space.energy(gradient)
-    whole = float(out.perturbation.square().sum())
-    outside = 0.0 if space is None else float(space.reject(out.perturbation).square().sum())
-    values = {
-        "network": about(found.network),
-        "n": prod(found.network.input_shape),
-        "d": None if space is None else space.dim,
-        "effective": found.effective.dim,
-        "most": most,
-        "outside": outside / whole if whole else 0.0,
-    }
-    arrays = {
-        "queries": out.queries.view(seeds, -1),
-        "success": out.success.view(seeds, -1),
-        "norm": out.perturbation.flatten(1).norm(dim=1).view(seeds, -1),
-        "share": share.double(),
-    }
-    return Kept(values, arrays)
-
-
-def _directions(kind: str, found: Target) -> Callable[[Sequence[torch.Generator]], Directions] | None:
-    shape = found.network.input_shape
-    match kind:
-        case "pixels":
-            return partial(Pixels, shape=shape)
-        case "cosines":
-            return partial(Cosines, shape=shape, count=found.effective.dim)
-        case _:
-            return None
+from .queries import bootstrap, described, needed, predicted, ratio
+from .settings import CONTROLS, KINDS, Blackbox, asked, kinds_of, part_name
 
 
 def rows(s: Blackbox, done: Parts) -> list[Row]:
@@ -255,23 +143,3 @@ def draw(s: Blackbox, done: Parts, folder: Path) -> None:
     for attack in KINDS:
         curves(s, done, attack, folder / f"blackbox-{attack}.png")
     measured(s, done, folder / "blackbox-predicted.png")
-
-
-EXPERIMENT: Experiment[Blackbox] = Experiment(
-    name="blackbox",
-    title="queries of black-box attacks confined to what the network sees",
-    source="beyond the paper",
-    question=(
-        "An attacker who sees scores alone tries random directions. If they are drawn from the d of n dimensions "
-        "that the network's front sees, none is wasted on harmless ones: a step of the same length then should bring "
-        "√(n/d) times as much. SimBA and NES, at equal L2 size and steps, on the same images with the same random "
-        "numbers; against them low frequencies, which need no knowledge of the network, and a guess of what it sees: "
-        "its resize alone, or the space of another network of the same stem."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm", "onnx"),
-)

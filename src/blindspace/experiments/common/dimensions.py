@@ -23,7 +23,7 @@ Verdict = Literal["right", "wrong", "numerical", "undecided"]
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
-Report = Mapping[str, Any]
+Measured = Mapping[str, Any]
 """A measured layer as plain values, as of ``LayerReport.to_dict``."""
 
 
@@ -33,34 +33,34 @@ def measured(layer: nn.Module | LinearMap, in_shape: tuple[int, ...] | None = No
     Args:
         layer: an affine module, or a map.
         in_shape: of one input of a module.
-        name: in the report.
+        name: in the layer_report.
     """
     operator = layer if isinstance(layer, LinearMap) else from_module(layer, in_shape or ())
     return next(iter(measure([Layer(name, type(layer).__name__, operator, True)], thorough=True))).to_dict()
 
 
-def verdict(report: Report) -> Verdict:
+def verdict(layer_report: Measured) -> Verdict:
     """What the certificate makes of the formula.
 
     Raises:
         ValueError: the layer was not measured.
     """
-    certificate = report["certificate"]
+    certificate = layer_report["certificate"]
     if certificate is None:
-        raise ValueError(f"{report['name']} was not measured: {report['reason']}")
+        raise ValueError(f"{layer_report['name']} was not measured: {layer_report['reason']}")
     if certificate["kind"] == "exact":
-        return "right" if error(report) == 0 else "wrong"
+        return "right" if error(layer_report) == 0 else "wrong"
     return "numerical" if certificate["kind"] == "numerical" else "undecided"
 
 
-def error(report: Report) -> int:
+def error(layer_report: Measured) -> int:
     """The certified dimension less the formula's; never negative, as no rank exceeds n or m."""
-    return int(report["dim"] - report["formula_dim"])
+    return int(layer_report["dim"] - layer_report["formula_dim"])
 
 
-def in_words(report: Report) -> str:
+def in_words(layer_report: Measured) -> str:
     """The certificate, of those that are exact in two words."""
-    certificate = Certificate(**report["certificate"])
+    certificate = Certificate(**layer_report["certificate"])
     if certificate.kind != "exact":
         return str(certificate)
     return "exact" if certificate.sigma_above is None else f"exact, σ ≥ {certificate.sigma_above:.1e}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,10 +17,8 @@ from ...data import load as load_dataset
 from ...files import home
 from ...networks import BUILTIN, Network, Recipe, load, train
 from ...networks.paper_networks import known, paper_recipe
-
-Preset = Literal["smoke", "cpu", "paper"]
-Report = Callable[[int, int, str], None]
-"""Called with (done, in all, what)."""
+from ...progress import Progress
+from ..experiment import Preset
 
 NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
 """The paper's convolutional networks as it writes them."""
@@ -69,9 +66,9 @@ def images(
     return found.take(slice(count))
 
 
-def subject(name: str, preset: Preset, report: Report | None = None) -> Network:
+def model_under_test(name: str, preset: Preset, progress: Progress | None = None) -> Network:
     """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
-    return load(name) if name in BUILTIN else trained(name, preset, report)
+    return load(name) if name in BUILTIN else trained(name, preset, progress)
 
 
 def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
@@ -95,13 +92,13 @@ def of_others(name: str) -> Path | None:
     return path if path and path.exists() else None
 
 
-def trained(name: str, preset: Preset, report: Report | None = None, recipe: Recipe | None = None) -> Network:
+def trained(name: str, preset: Preset, progress: Progress | None = None, recipe: Recipe | None = None) -> Network:
     """One of the paper's networks, trained as the preset says; taken from the cache where it has been already.
 
     Args:
         name: as ``networks.paper.known`` has it.
         preset: see ``training``.
-        report: called after every step of training.
+        progress: called after every step of training.
         recipe: instead of the preset's.
 
     Raises:
@@ -120,7 +117,7 @@ def trained(name: str, preset: Preset, report: Report | None = None, recipe: Rec
             device="cuda" if torch.cuda.is_available() else "cpu",
             train_set=images(recipe.dataset, preset, split="train"),
             test_set=images(recipe.dataset, preset),
-            report=report and (lambda done, total, loss, what: report(done, total, f"training {name}, {what}")),
+            report=progress and (lambda done, total, loss, what: progress(done, total, f"training {name}, {what}")),
         )
     return replace(load(name, weights=weights), name=name)
 

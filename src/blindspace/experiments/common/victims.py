@@ -24,7 +24,7 @@ _READS = "normalise 0.4914 0.4822 0.4465 / 0.2023 0.1994 0.2010"
 
 
 @dataclass(frozen=True)
-class Target:
+class Victim:
     """A network and what to attack.
 
     Attributes:
@@ -58,7 +58,7 @@ def runs(name: str, present: Sequence[str]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def target(name: str, s: Settings, count: int) -> Target:
+def victim(name: str, s: Settings, count: int) -> Victim:
     """A network by name: a built-in one, one of the paper's, ``ROBUST``, or a name with @ and the side it resizes from.
 
     Args:
@@ -80,7 +80,7 @@ def target(name: str, s: Settings, count: int) -> Target:
         if has_guess(name):
             guess = _seen(_network("resnet18-ten" if base == "cifar-resnet" else "cifar-resnet", s))
     x, y = _read_rightly(network, s, count)
-    return Target(network, x, y, space, guess)
+    return Victim(network, x, y, space, guess)
 
 
 def _network(base: str, s: Settings) -> Network:
@@ -115,7 +115,7 @@ def _read_rightly(network: Network, s: Settings, count: int) -> tuple[Tensor, Te
 CONFINED = ("effective", "guessed", "low frequencies", "random subspace", "permuted", "harmless")
 
 
-def confined(kind: str, found: Target, generator: torch.Generator) -> Subspace | None:
+def confined(kind: str, found: Victim, generator: torch.Generator) -> Subspace | None:
     """The subspace of a kind, of the same dimension as the effective one; None for all of space.
 
     Args:
@@ -141,7 +141,7 @@ def confined(kind: str, found: Target, generator: torch.Generator) -> Subspace |
             return None
 
 
-def slopes(found: Target, batch: int = 50) -> Tensor | None:
+def slopes(found: Victim, batch: int = 50) -> Tensor | None:
     """Gradients of the margin at the images ``(N, *shape)``; None of a network that has none."""
     if not all(p.requires_grad for p in found.network.module.parameters()) or found.network.name.startswith(ROBUST):
         return None

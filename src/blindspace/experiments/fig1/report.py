@@ -2,104 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from ...networks import Network, harmless
-from ...subspaces import norms
-from ..common.controls import gaussian
 from ..common.intervals import of_share
-from ..common.largest_harmless import farthest
-from ..common.magnitudes import next_up
-from ..common.models import Preset, Report, examples, images, subject
 from ..common.pictures import gallery, signed
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
+from ..experiment import Claim, Parts, Row
+from .settings import BEYOND, DTYPES, INSIDE, KINDS, NOISE, Fig1
 
-INSIDE, BEYOND, NOISE = "inside [0, 1]", "beyond [0, 1]", "Gaussian noise of equal norm"
-KINDS = (INSIDE, BEYOND, NOISE)
-DTYPES = {"float64": torch.float64, "float32": torch.float32}
 ROUNDING = 20.0
 """Times the effect of one ulp in the input up to which a change of outputs is called rounding."""
-
-
-@dataclass(frozen=True)
-class Fig1(Settings):
-    """Settings of figure 1.
-
-    Attributes:
-        network: built-in, or one of the paper's.
-        count: test images of which the first recognised one of each class is taken.
-        shown: images in the picture.
-        iterations: of the search for the largest perturbation; None for ``largest``'s own number.
-        magnitude: ‖δ‖∞ of the perturbations that leave [0, 1].
-    """
-
-    network: str = "resnet50-ten"
-    count: int = 100
-    shown: int = 6
-    iterations: int | None = None
-    magnitude: float = 4.0
-
-
-def settings(preset: Preset, seed: int) -> Fig1:
-    """Of a preset; smoke has the shipped network, whose labels mean something."""
-    if preset == "smoke":
-        return Fig1(preset, seed, "cifar-resnet", count=20, shown=3, iterations=60)
-    return Fig1(preset, seed)
-
-
-def parts(s: Fig1) -> list[Part]:
-    """All of it at once."""
-    return [Part("gallery", lambda report: _gallery(s, report))]
-
-
-def _gallery(s: Fig1, report: Report) -> Kept:
-    network = subject(s.network, s.preset, report)
-    chosen = images("cifar10", s.preset, s.count)
-    x, truth = chosen.tensor(torch.float64), chosen.targets()
-    x = x[examples(truth, network.labels(x) == truth, s.shown)]
-    space = harmless(network)
-    found = farthest(s, space, x, report, s.iterations)
-    delta = found.images - x
-    wide = space.project(delta) * (s.magnitude / norms(delta, "linf"))
-    changed = {INSIDE: found.images, BEYOND: x + wide, NOISE: (x + gaussian(delta, s.generator("noise"))).clamp(0, 1)}
-    labels, chances = _read(network, x)
-    captions = {"original": _captions(network, labels, chances)}
-    facts = {
-        "network": about(network),
-        "dim": space.dim,
-        "residual": float(found.residual.max()),
-        "outside": int(((found.images < 0) | (found.images > 1)).sum()),
-        "bound": float(found.bound.mean()),
-        "captions": captions,
-    }
-    arrays = {"original": x, "labels original": labels}
-    for kind, y in changed.items():
-        labels, chances = _read(network, y)
-        captions[kind] = _captions(network, labels, chances)
-        arrays |= {kind: y, f"labels {kind}": labels}
-        for name, dtype in DTYPES.items():
-            arrays[f"{name} {kind}"] = _moved(network, x, y, dtype)
-            arrays[f"{name} ulp {kind}"] = _moved(network, y.to(dtype), next_up(y.to(dtype)), dtype)
-    return Kept(facts, arrays)
-
-
-def _read(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Labels and the network's confidence in them, in its own precision, each ``(B,)``."""
-    chances, labels = network.outputs(x).softmax(1).max(1)
-    return labels, chances
-
-
-def _captions(network: Network, labels: Tensor, chances: Tensor) -> list[str]:
-    return [f"{network.class_name(label)}\n{p:.1%}" for label, p in zip(labels.tolist(), chances.tolist(), strict=True)]
-
-
-def _moved(network: Network, x: Tensor, y: Tensor, dtype: torch.dtype) -> Tensor:
-    """The largest change of an output of each image, ``(B,)``."""
-    return (network.outputs(y, dtype) - network.outputs(x, dtype)).abs().amax(1).double()
 
 
 def rows(s: Fig1, done: Parts) -> list[Row]:
@@ -189,22 +102,3 @@ def _outcome(caption: str, a: dict[str, Tensor], kind: str, index: int) -> str:
     moved = [float(a[f"{name} {kind}"][index]) for name in DTYPES]
     label, chance = caption.split("\n")
     return f"{label} {chance}\nΔ {moved[0]:.0e}; {moved[1]:.0e}"
-
-
-EXPERIMENT: Experiment[Fig1] = Experiment(
-    name="fig1",
-    title="images hidden by harmless perturbations",
-    source="figure 1, section 5.1 and appendix F.3",
-    question=(
-        "Can images be made unrecognisable to people while the network's output does not change at all? The largest "
-        "harmless perturbation of a ResNet-50 with ten kernels in its first layer is added to CIFAR-10 test images, "
-        "once inside the pixel range exactly, once scaled far beyond it. Under each image: label, confidence, and Δ, "
-        "the largest change of an output in float64 and in float32. Gaussian noise of equal norm stands beside them."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

@@ -2,172 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field
-from functools import cache, partial
-from math import prod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from ...data import ImageSet
-from ...errors import FileError
-from ...networks.paper_networks import SHAPES, Stem, convolutional, mlp5
-from ..common.dimensions import at_most, error, in_words, measured, singular_values, verdict
-from ..common.models import NAMED, Preset, Report, images
+from ..common.dimensions import at_most, error, in_words, verdict
 from ..common.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, seed_of
-from .training import train_steps
+from ..experiment import Claim, Kept, Parts, Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+from .settings import SETS, Fig2, Point, points
 
-SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 FLOAT32 = torch.finfo(torch.float32).eps
-Sweep = tuple[tuple[str, int, int, tuple[int, ...]], ...]
-Widths = tuple[tuple[str, tuple[int, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Fig2(Settings):
-    """Settings of figure 2.
-
-    Attributes:
-        convolutions: architecture, size and stride of the first layer's kernels, their numbers C_out; padding 1.
-        widths: data set, and the numbers of neurons N_out of the first layer of MLP-5.
-        steps: of training, for the convolutional networks.
-        mlp_steps: the same for MLP-5.
-        batch: images a step.
-        samples: training images that are used; all if None.
-        checked: points at which all singular values are worked out besides.
-        missing: data sets that are not here, and what to do about it.
-    """
-
-    convolutions: Sweep = ()
-    widths: Widths = ()
-    steps: int = 20
-    mlp_steps: int = 100
-    batch: int = 128
-    samples: int | None = None
-    checked: tuple[str, ...] = ()
-    missing: dict[str, str] = field(default_factory=dict)
-
-
-def settings(preset: Preset, seed: int) -> Fig2:
-    """Of a preset."""
-    if preset == "smoke":
-        few: Sweep = (("resnet18", 3, 2, (6, 10, 13)),)
-        return Fig2(preset, seed, few, (("mnist", (392, 784, 980)),), 1, 1, 20, 20, ("mlp5-mnist-784",))
-    thirds, fifths, plenty = (2, 6, 9, 11, 12, 13, 16), (8, 24, 40, 47, 48, 49, 56), preset == "paper"
-    sweep: Sweep = (
-        *((name, 3, 2, tuple(range(1, 17)) if plenty else thirds) for name in ("resnet18", "resnet50", "efficientnet")),
-        ("resnet18", 5, 4, tuple(range(4, 65, 4)) if plenty else fifths),
-        ("vgg16", 3, 1, (1, 2, 3, 4, 6)),
-    )
-    pixels = (384, 1152, 1920, 2688, 3072, 3456)
-    widths: Widths = (("mnist", (98, 294, 490, 686, 784, 882)), *((name, pixels) for name in list(SETS)[1:]))
-    checked = ("resnet18-3-2-11", "resnet18-3-2-12", "resnet18-3-2-13", "resnet18-5-4-48", "vgg16-3-1-3")
-    return Fig2(
-        preset,
-        seed,
-        sweep,
-        widths,
-        steps=60 * 390 if plenty else 20,
-        mlp_steps=60 * 390 if plenty else 100,
-        samples=None if plenty else 12_800,
-        checked=(*checked, "mlp5-mnist-784", "mlp5-cifar10-384"),
-        missing=_missing(preset),
-    )
-
-
-def _missing(preset: Preset) -> dict[str, str]:
-    """The data sets that cannot be fetched, where they have not been put by hand."""
-    found = {}
-    for name in ("cifar100", "svhn"):
-        try:
-            images(name, preset, 1, "train")
-        except FileError as error:
-            found[name] = str(error).replace(str(Path.home()), "~")
-    return found
-
-
-@dataclass(frozen=True)
-class Point:
-    """One network of the sweep: its first layer has ``width`` kernels or neurons."""
-
-    part: str
-    family: str
-    width: int
-    dataset: str
-    build: Callable[[], nn.Module]
-    steps: int
-
-
-def points(s: Fig2) -> list[Point]:
-    """All networks of the sweep whose data set is here."""
-    made = []
-    for name, size, stride, widths in s.convolutions:
-        family = f"{NAMED[name]}, K {size}, S {stride}"
-        for width in widths:
-            build = partial(convolutional, name, "cifar10", Stem(width, size, stride, 1))
-            made.append(Point(f"{name}-{size}-{stride}-{width}", family, width, "cifar10", build, s.steps))
-    for dataset, widths in s.widths:
-        for width in widths if dataset not in s.missing else ():
-            family, build_mlp = f"MLP-5, {SETS[dataset]}", partial(mlp5, dataset, width)
-            made.append(Point(f"mlp5-{dataset}-{width}", family, width, dataset, build_mlp, s.mlp_steps))
-    return made
-
-
-def parts(s: Fig2) -> list[Part]:
-    """One a point of the sweep, and the controls."""
-    return [
-        *(Part(point.part, partial(_measure, s, point)) for point in points(s)),
-        Part("controls", lambda report: _controls(s)),
-    ]
-
-
-def _measure(s: Fig2, point: Point, report: Report) -> Kept:
-    """The first layer before training and after it."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed_of(s.seed, point.part))
-        network = point.build()
-        layer = next(module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
-        shape = SHAPES[point.dataset] if isinstance(layer, nn.Conv2d) else (prod(SHAPES[point.dataset]),)
-        before, start = measured(layer, shape, point.part), layer.weight.detach().clone()
-        loss = train_steps(network, _images(point.dataset, s.preset, s.samples), point.steps, s.batch, report)
-    after = measured(layer, shape, point.part)
-    moved = float((layer.weight.detach() - start).norm() / start.norm())
-    values = {"before": before, "after": after, "moved": moved, "loss": loss}
-    return Kept(values, {"sigma": singular_values(layer, shape)} if point.part in s.checked else {})
-
-
-@cache
-def _images(dataset: str, preset: Preset, count: int | None) -> ImageSet:
-    return images(dataset, preset, count, "train")
-
-
-def _controls(s: Fig2) -> Kept:
-    """Layers whose kernels depend on one another, so that the corollary does not speak of them."""
-    draw = s.generator("controls")
-    conv, linear = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(784, 392)
-    conv.weight = nn.Parameter(torch.randn(conv.weight.shape, generator=draw))
-    linear.weight = nn.Parameter(torch.randn(linear.weight.shape, generator=draw))
-    with torch.no_grad():
-        conv.weight[7] = conv.weight[0]
-        linear.weight[380:] = linear.weight[:12]
-        dead = deepcopy(conv)
-        dead.weight[6] = 0
-    cases = (
-        ("3→8 kernels, K 3, S 2, one of them twice", conv, (3, 32, 32), 3072 - 7 * 256),
-        ("3→8 kernels, K 3, S 2, one twice and one zero", dead, (3, 32, 32), 3072 - 6 * 256),
-        ("784→392 neurons, twelve of them twice", linear, (784,), 784 - 380),
-    )
-    return Kept(
-        {"cases": [{**measured(layer, shape, name), "expected": dim} for name, layer, shape, dim in cases]},
-    )
 
 
 # --- what follows ------------------------------------------------------------------------------------------
@@ -299,21 +148,3 @@ def _spectra(axes: Axes, s: Fig2, done: Parts) -> None:
     axes.annotate("rounding in float32", (0.98, FLOAT32), xycoords=("axes fraction", "data"), ha="right", size=8)
     axes.set_ylim(1e-16, 1)
     axes.legend(frameon=False, fontsize=7.5, labelcolor=INK)
-
-
-EXPERIMENT: Experiment[Fig2] = Experiment(
-    name="fig2",
-    title="dimension of the harmless subspace against the output's size",
-    source="figure 2, corollaries 1 and 2, appendix F.1",
-    question=(
-        "How many dimensions of its input can the first layer of a network not see, when it is given more and more "
-        "outputs? The paper says n − m, and 0 from n = m on; here the rank of every layer is certified, after a short "
-        "training and at random weights. n is the size of the input, m of the output."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

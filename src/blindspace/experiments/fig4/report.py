@@ -2,127 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ...attacks import pgd
-from ...maps import LinearMap
-from ...networks import Network, front, harmless, layers
-from ...subspaces import Subspace
-from ..common.features import cut
 from ..common.intervals import of_mean, of_share
-from ..common.models import Preset, Report, images, subject
 from ..common.pictures import INK, MUTED, new_figure, pixels, save, signed
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from .contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP, Pair, Read, deviations, directions, examined, grids
+from ..experiment import Claim, Parts, Row
+from .contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+from .settings import FIRST, LAST, WHOLE, Contour
 
-LAST, FIRST, WHOLE = "last linear layer", "first layer", "whole network"
 ROUNDING = 100.0
 """Times the effect of one ulp in what is perturbed up to which a difference is called rounding; to project and to apply
 the layer takes sums of hundreds of terms."""
-
-
-@dataclass(frozen=True)
-class Contour(Settings):
-    """Settings of figure 4.
-
-    Attributes:
-        network: built-in, or one of the paper's.
-        count: perturbations, one an image.
-        steps: of PGD with ε = 8/255, which makes them; on features, what it changes there.
-        orthogonal: lengths α of the orthogonal component, in norms of the perturbation; 1 is among them.
-        parallel: lengths β of the parallel one; 0 is among them.
-        fine: points of the map along each axis, an odd number.
-    """
-
-    network: str = "resnet18-ten"
-    count: int = 50
-    steps: int = 20
-    orthogonal: tuple[float, ...] = (-2, -1, 0, 1, 2)
-    parallel: tuple[float, ...] = (-16, -8, 0, 8, 16)
-    fine: int = 25
-
-
-def settings(preset: Preset, seed: int) -> Contour:
-    """Of a preset; smoke has the shipped network."""
-    if preset == "smoke":
-        return Contour(preset, seed, "cifar-resnet", 2, 3, (-1, 0, 1), (-16, 0, 16), 5)
-    return Contour(preset, seed) if preset == "cpu" else Contour(preset, seed, "resnet50-ten", 1000)
-
-
-def parts(s: Contour) -> list[Part]:
-    """The paper's layer, and the first one with all that follows it."""
-    return [Part("last", lambda report: _last(s, report)), Part("first", lambda report: _first(s, report))]
-
-
-def _attacked(s: Contour, network: Network) -> tuple[Tensor, Tensor]:
-    """Images and the perturbations of PGD, float64."""
-    chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(), chosen.targets()
-    found = pgd(network.module, x, y, steps=s.steps, step_size=1 / 255, generator=s.generator("attack"))
-    return x.double(), found.perturbation.double()
-
-
-def _last(s: Contour, report: Report) -> Kept:
-    """The last linear layer, on what the attack changes of the features it reads."""
-    network = subject(s.network, s.preset, report)
-    x, delta = _attacked(s, network)
-    halves = cut(network, layers(network)[-1].name)
-    before, after = (halves.head.outputs(images, torch.float64) for images in (x, x + delta))
-    layer, space = front(halves.tail), harmless(halves.tail)
-    changes = after - before
-    pairs = [(torch.zeros_like(change[None]), change[None]) for change in changes]
-    report(0, 1, LAST)
-    arrays = _level(s, LAST, space, layer, layer.forward, pairs)
-    arrays[f"{LAST}, directions"] = directions(space, layer, changes)
-    return Kept({"network": about(network), "dim": space.dim, "sigma": space.certificate.sigma_above}, arrays)
-
-
-def _first(s: Contour, report: Report) -> Kept:
-    """The first layer, and the network's outputs, on the attack's perturbations."""
-    network = subject(s.network, s.preset, report)
-    x, delta = _attacked(s, network)
-    layer, space = front(network), harmless(network)
-    pairs = [(image[None], change[None]) for image, change in zip(x, delta, strict=True)]
-    alone = [(torch.zeros_like(image), change) for image, change in pairs]
-    report(0, 2, FIRST)
-    arrays = _level(s, FIRST, space, layer, lambda v: layer.forward(v).flatten(1), alone)
-    arrays[f"{FIRST}, directions"] = directions(space, layer, delta)
-    report(1, 2, WHOLE)
-    arrays |= _level(s, WHOLE, space, layer, lambda v: network.outputs(v, torch.float64), pairs)
-    arrays |= _own(s, network, space, layer, pairs) | {"image": x[:1]}
-    return Kept({"network": about(network), "dim": space.dim, "sigma": space.certificate.sigma_above}, arrays)
-
-
-def _level(
-    s: Contour, level: str, space: Subspace, layer: LinearMap, read: Read, pairs: list[Pair]
-) -> dict[str, Tensor]:
-    found = examined(space, layer, read, pairs, _lengths(s), s.fine, s.generator(level))
-    return {f"{level}, {name}": values for name, values in found.items()}
-
-
-def _lengths(s: Contour) -> tuple[Tensor, Tensor]:
-    return torch.tensor(s.orthogonal, dtype=torch.float64), torch.tensor(s.parallel, dtype=torch.float64)
-
-
-def _own(s: Contour, network: Network, space: Subspace, layer: LinearMap, pairs: list[Pair]) -> dict[str, Tensor]:
-    """In the model's own precision: the difference within a row, and rows of more than one label, each ``(N,)``."""
-    alpha, beta = _lengths(s)
-    within, labels = [], []
-    for base, change in pairs:
-        grid = grids(space, layer, change, {}, change.norm() * alpha, change.norm() * beta)[PARALLEL]
-        outputs = network.outputs((base[None] + grid).flatten(0, 1)).view(*grid.shape[:2], -1)
-        changes = outputs.double() - network.outputs(base).double()
-        within.append(deviations(changes, alpha, changes[0, 0])[0])
-        labels.append(int((outputs.argmax(2) != outputs.argmax(2)[:, :1]).any(1).sum()))
-    return {f"{WHOLE}, float32": torch.tensor(within), f"{WHOLE}, labels": torch.tensor(labels)}
 
 
 def rows(s: Contour, done: Parts) -> list[Row]:
@@ -245,22 +142,3 @@ def _panel(axes: Axes, s: Contour, effects: Tensor, thumbnails: list[list[Tensor
     axes.set_yticks(s.orthogonal)
     axes.tick_params(colors=MUTED, labelsize=9, length=0, pad=5)
     axes.set_frame_on(False)
-
-
-EXPERIMENT: Experiment[Contour] = Experiment(
-    name="fig4",
-    title="contour map of the effect of any perturbation",
-    source="figure 4, section 4.2",
-    question=(
-        "What does a perturbation do when its two components are scaled each on its own? Rows share the orthogonal "
-        "component, columns the parallel one. The paper shows the last linear layer; here what PGD-20 changes of the "
-        "features is taken apart there, and its perturbation of the image at the first layer and for the whole "
-        "network. Differences are relative to the largest output of the grid."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,85 +14,14 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, harmless, layers
 from ...networks.paper_networks import SKIPPED
+from ...progress import Progress
 from ...subspaces import Subspace, norms, nullspace
 from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.features import cut, feature_pgd
 from ..common.magnitudes import Readings, labels_of, read, ulp
-from ..common.models import NAMED, Preset, Report, images, trained
-from ..experiment import Kept, Part, Settings, about
-
-EPSILON = 8 / 255
-CONTROLS = ("shuffled", "random subspace", "Gaussian")
-Place = Literal["images", "removed", "kept", "both"]
-"""The image; the features a layer reads, its skip connection removed or kept; kept, and harmless for all that reads."""
-
-PLACES: dict[Place, str] = {
-    "images": "images",
-    "removed": "features, skip removed",
-    "kept": "features, skip kept",
-    "both": "features, skip kept, harmless for all readers",
-}
-SUFFIX: dict[Place, str] = {"images": "-ten", "removed": "-noskip", "kept": "", "both": ""}
-DIMENSIONS = {"images": 512, "resnet18": 2048, "resnet50": 12288}
-"""Of appendix F.2."""
-
-
-@dataclass(frozen=True)
-class Fig5a(Settings):
-    """Settings of figure 5a.
-
-    Attributes:
-        architectures: of the networks.
-        count: test images.
-        batch: images at a time.
-        steps: of PGD; its step is an eighth of ε (appendix F.2).
-        magnitudes: α, multiples of the perturbation scaled to ‖δ‖∞ = ε: 8/255 on images, 8/255 of the sample's
-            largest value on features.
-        both: architectures in which something is harmless for the layer and for the skip connection past it.
-    """
-
-    architectures: tuple[str, ...] = ("resnet18", "resnet50")
-    count: int = 1000
-    batch: int = 100
-    steps: int = 20
-    magnitudes: tuple[int, ...] = tuple(2**k for k in range(9))
-    both: tuple[str, ...] = ("resnet18",)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the figure."""
-
-    place: Place
-    architecture: str
-
-    @property
-    def part(self) -> str:
-        """Name of its part."""
-        return f"{self.place}-{self.architecture}"
-
-    @property
-    def name(self) -> str:
-        """In words."""
-        return f"{NAMED[self.architecture]}, {PLACES[self.place]}"
-
-    @property
-    def flat(self) -> bool:
-        """Whether theory says that nothing changes."""
-        return self.place != "kept"
-
-
-def settings(preset: Preset, seed: int) -> Fig5a:
-    """Of a preset."""
-    if preset == "smoke":
-        return Fig5a(preset, seed, ("resnet18",), 8, 8, 2, (1, 16, 256), ())
-    return Fig5a(preset, seed, count=400 if preset == "cpu" else 10_000)
-
-
-def cases(s: Fig5a) -> list[Case]:
-    """Lines of the figure, in the order they are measured."""
-    found = [Case(place, name) for place in ("images", "removed", "kept") for name in s.architectures]
-    return [*found, *(Case("both", name) for name in s.both)]
+from ..common.models import images, trained
+from ..experiment import Kept, Part, about
+from .settings import EPSILON, SUFFIX, Case, Fig5a, cases
 
 
 def parts(s: Fig5a) -> list[Part]:
@@ -102,7 +30,7 @@ def parts(s: Fig5a) -> list[Part]:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelUnderTest:
     """What is perturbed.
 
     Attributes:
@@ -133,48 +61,48 @@ class Subject:
         return feature_pgd(self.reader, own, y, size.to(own.dtype), steps, generator=draw).double(), size
 
 
-def _subject(s: Fig5a, case: Case, report: Report) -> Subject:
-    network = trained(case.architecture + SUFFIX[case.place], s.preset, report)
+def _model_under_test(s: Fig5a, case: Case, progress: Progress) -> ModelUnderTest:
+    network = trained(case.architecture + SUFFIX[case.place], s.preset, progress)
     if case.place == "images":
-        return Subject(network, None, network, harmless(network), layers(network)[0].harmless_for_network)
+        return ModelUnderTest(network, None, network, harmless(network), layers(network)[0].harmless_for_network)
     block, layer = SKIPPED[case.architecture]
     halves = cut(network, block)
     reader = halves.tail
     module = network.module.get_submodule(f"{block}.{layer}")
     space = harmless(reader) if case.place == "both" else nullspace(module, reader.input_shape)
-    return Subject(network, halves.head, reader, space, layers(reader)[0].harmless_for_network)
+    return ModelUnderTest(network, halves.head, reader, space, layers(reader)[0].harmless_for_network)
 
 
-def _measure(s: Fig5a, case: Case, report: Report) -> Kept:
+def _measure(s: Fig5a, case: Case, progress: Progress) -> Kept:
     """Everything of one line."""
-    subject = _subject(s, case, report)
+    model = _model_under_test(s, case, progress)
     chosen = images("cifar10", s.preset, s.count)
     x, y = chosen.tensor(torch.float64), chosen.targets()
     draw = s.generator(case.part)
-    found, a = Readings(), subject.space.annihilator()
+    found, a = Readings(), model.space.annihilator()
     for start in range(0, len(x), s.batch):
-        report(start, len(x), "images")
+        progress(start, len(x), "images")
         some, targets = x[start : start + s.batch], y[start : start + s.batch]
-        z = subject.inputs(some)
-        attacked, size = subject.attack(z, targets, s.steps, draw)
-        parallel = subject.space.project(attacked)
+        z = model.inputs(some)
+        attacked, size = model.attack(z, targets, s.steps, draw)
+        parallel = model.space.project(attacked)
         delta = parallel * size / norms(parallel, "linf")
         residual = a.forward(delta).flatten(1).norm(dim=1) / (a.norm() * norms(delta, "l2").flatten())
         found.keep("residual", residual)
         found.keep("energy", (norms(parallel, "l2") / norms(attacked, "l2")).flatten() ** 2)
         controls = {
             "shuffled": shuffled(delta, draw),
-            "random subspace": in_random_subspace(delta, subject.space.dim, draw),
+            "random subspace": in_random_subspace(delta, model.space.dim, draw),
             "Gaussian": gaussian(delta, draw),
         }
         found.keep("targets", targets)
-        _read(s, case, subject.reader, z, delta, controls, draw, found)
+        _read(s, case, model.reader, z, delta, controls, draw, found)
     values = {
-        "network": about(subject.whole),
-        "dim": subject.space.dim,
-        "kind": subject.space.certificate.kind,
-        "alone": subject.alone,
-        "left": harmless(subject.reader).dim if case.place == "kept" and s.preset != "smoke" else None,
+        "network": about(model.whole),
+        "dim": model.space.dim,
+        "kind": model.space.certificate.kind,
+        "alone": model.alone,
+        "left": harmless(model.reader).dim if case.place == "kept" and s.preset != "smoke" else None,
     }
     return Kept(values, found.arrays())
 

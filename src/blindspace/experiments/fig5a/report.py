@@ -11,8 +11,8 @@ from ..common.intervals import of_share
 from ..common.magnitudes import Measured
 from ..common.models import NAMED
 from ..common.pictures import Line, new_figure, plain, plot, save
-from ..experiment import Claim, Experiment, Parts, Row
-from .measure import CONTROLS, DIMENSIONS, PLACES, Case, Fig5a, Place, cases, parts, settings
+from ..experiment import Claim, Parts, Row
+from .settings import CONTROLS, DIMENSIONS, PLACES, Case, Fig5a, Place, cases
 
 
 @dataclass(frozen=True)
@@ -209,23 +209,3 @@ def _drawn(s: Fig5a, found: Found, kind: str, label: str, colour: str) -> Line:
     right, n = found.right(kind), found.count
     low, high = zip(*(found.interval(count) for count in right), strict=True)
     return Line(label, s.magnitudes, [count / n for count in right], colour, kind in CONTROLS, (low, high))
-
-
-EXPERIMENT: Experiment[Fig5a] = Experiment(
-    name="fig5a",
-    title="accuracy against the magnitude of harmless perturbations",
-    source="figure 5a, section 3.3, appendix F.2",
-    question=(
-        "Does a network's accuracy stay the same however large a harmless perturbation is? The perturbation is the "
-        "parallel component of PGD-20, scaled to L∞ = 8/255 and multiplied by α = 1 to 256, added to CIFAR-10 test "
-        "images, or to the features that a contracting layer reads (there in units of the sample's largest feature). "
-        "As in the paper, perturbed images leave [0, 1], and the block that holds that layer has lost its skip "
-        "connection; beyond the paper, the same with the skip connection in place."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

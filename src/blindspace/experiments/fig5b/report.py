@@ -3,131 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from math import log
 from pathlib import Path
 
-import numpy as np
-import scipy.sparse.linalg
-import torch
 from torch import Tensor
 
-from ...maps import LinearMap
-from ...networks import front
-from ...perturbations import least_harmful
-from ...subspaces import norms
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.intervals import of_mean
-from ..common.magnitudes import Measured, Readings, labels_of, read, ulp
-from ..common.models import NAMED, Preset, Report, images, trained
+from ..common.magnitudes import Measured
+from ..common.models import NAMED
 from ..common.pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-
-EPSILON, RIM = 8 / 255, 4
-LEAST, GAUSSIAN = "least harmful", "Gaussian"
-EQUAL = "Gaussian, equal L2"
-UNIT, SIGMA = "least harmful, ‖δ‖₂ = αε", "Gaussian, σ = αε"
-SHUFFLED, RANDOM, MOST = "shuffled", "random direction", "most harmful"
-COMPARED, CONTROLS = (LEAST, GAUSSIAN, EQUAL), (SHUFFLED, RANDOM, MOST)
-IN_FLOAT64 = (LEAST, UNIT)
-"""They move outputs so little that float32 rounds it away; the others are read in the model's own precision."""
-
-KINDS = (LEAST, GAUSSIAN, EQUAL, UNIT, SIGMA, *CONTROLS)
-"""Least harmful and Gaussian with ‖δ‖∞ = αε; with the least harmful one's L2 norm then, Gaussian and the controls; as
-lemma 2 and section 3.3 read to the letter, a unit vector and N(0, 1) at each pixel, both times αε."""
+from ..experiment import Claim, Parts, Row
+from .settings import COMPARED, CONTROLS, EQUAL, GAUSSIAN, KINDS, LEAST, MOST, RANDOM, RIM, SHUFFLED, SIGMA, UNIT, Fig5b
 
 TABLE_1 = {LEAST: 0.0003, UNIT: 0.0003, GAUSSIAN: 0.1226, SIGMA: 0.1226}
 """RMSE of a ResNet-50's outputs at ε, by the kinds that may be the paper's."""
-
-
-@dataclass(frozen=True)
-class Fig5b(Settings):
-    """Settings of figure 5b.
-
-    Attributes:
-        architectures: of the networks, as they are.
-        count: test images.
-        batch: images at a time.
-        magnitudes: α, multiples of ε = 8/255.
-    """
-
-    architectures: tuple[str, ...] = ("resnet18", "resnet50")
-    count: int = 1000
-    batch: int = 100
-    magnitudes: tuple[int, ...] = tuple(2**k for k in range(9))
-
-
-def settings(preset: Preset, seed: int) -> Fig5b:
-    """Of a preset."""
-    if preset == "smoke":
-        return Fig5b(preset, seed, ("resnet18",), 8, 8, (1, 16, 256))
-    return Fig5b(preset, seed, count=500 if preset == "cpu" else 10_000)
-
-
-def parts(s: Fig5b) -> list[Part]:
-    """One network each."""
-    return [Part(architecture, partial(_measure, s, architecture)) for architecture in s.architectures]
-
-
-def most_harmful(operator: LinearMap) -> tuple[Tensor, float]:
-    """The direction a layer shows most, a unit vector ``(*in_shape)``, and ‖A v‖ = σ_max; the opposite of lemma 2."""
-    a = operator.to_scipy(limit=None)
-    gram = scipy.sparse.linalg.LinearOperator(
-        (operator.in_dim, operator.in_dim), matvec=lambda v: a.T @ (a @ v), dtype=np.float64
-    )
-    start = np.random.default_rng(0).standard_normal(operator.in_dim)
-    _, vectors = scipy.sparse.linalg.eigsh(gram, k=1, v0=start)
-    direction = torch.from_numpy(vectors[:, 0].copy()).view(operator.in_shape)
-    return direction, float(operator.forward(direction[None]).norm())
-
-
-def _measure(s: Fig5b, architecture: str, report: Report) -> Kept:
-    """One network under every kind of perturbation, in its own precision."""
-    network = trained(architecture, s.preset, report)
-    operator = front(network)
-    least = least_harmful(operator)
-    unit = least.directions
-    most, sigma_max = most_harmful(operator)
-    peak = float(unit.abs().max())
-    chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(torch.float64), chosen.targets()
-    draw = s.generator(architecture)
-    found = Readings()
-    for start in range(0, len(x), s.batch):
-        report(start, len(x), "images")
-        some = x[start : start + s.batch]
-        noise = torch.randn(some.shape, generator=draw, dtype=some.dtype)
-        delta = (EPSILON * unit / peak).expand(some.shape).clone()
-        kinds = {
-            LEAST: delta,
-            GAUSSIAN: EPSILON * noise / norms(noise, "linf"),
-            EQUAL: gaussian(delta, draw),
-            UNIT: (EPSILON * unit).expand(some.shape),
-            SIGMA: EPSILON * noise,
-            SHUFFLED: shuffled(delta, draw),
-            RANDOM: in_random_subspace(delta, 1, draw),
-            MOST: norms(delta, "l2") * most,
-        }
-        clean, exact = network.outputs(some), network.outputs(some, torch.float64)
-        found.keep("clean", labels_of(clean))
-        found.keep("targets", y[start : start + s.batch])
-        for kind, value in kinds.items():
-            against = exact if kind in IN_FLOAT64 else clean
-            found.add(kind, read(network, (some + m * value for m in s.magnitudes), against))
-        for against in (clean, exact):
-            rounded = some.to(against.dtype)
-            name = str(against.dtype).removeprefix("torch.")
-            found.add(f"one ulp, {name}", read(network, [rounded + ulp(rounded)], against))
-    values = {
-        "network": about(network),
-        "sigma_min": float(least.sigma[0]),
-        "sigma_max": sigma_max,
-        "residual": float(least.residual[0]),
-        "bound": float(least.bound[0]),
-        "peak": peak,
-        "rim": 1 - float(unit[..., RIM:-RIM, RIM:-RIM].square().sum()),
-    }
-    return Kept(values, {**found.arrays(), "least": unit[0], "most": most})
 
 
 @dataclass(frozen=True)
@@ -295,22 +184,3 @@ def _line(s: Fig5b, found: Found, kind: str, colour: str, what: str) -> Line:
     right = found.right(kind)
     low, high = zip(*(found.interval(count) for count in right), strict=True)
     return Line(kind, s.magnitudes, [count / found.count for count in right], colour, kind in CONTROLS, (low, high))
-
-
-EXPERIMENT: Experiment[Fig5b] = Experiment(
-    name="fig5b",
-    title="accuracy against the magnitude of the least harmful perturbation",
-    source="figure 5b, section 3.3, lemma 2",
-    question=(
-        "What can a network notice least where its first layer has no harmless subspace? The least harmful "
-        "perturbation, the right singular vector of the smallest singular value, is added to CIFAR-10 test images "
-        "with growing magnitude, beside Gaussian noise of equal L∞ and of equal L2 norm; perturbed images leave "
-        "[0, 1]. The paper's figure has no printed numbers."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

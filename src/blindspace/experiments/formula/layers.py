@@ -19,7 +19,7 @@ from ..common.models import of_others
 
 T = TypeVar("T")
 
-USUAL = (
+USUAL_OPTIONS = (
     *((3, 1, 1), (5, 1, 2), (7, 1, 3), (3, 1, 0), (1, 1, 0)),
     *((3, 2, 1), (5, 2, 2), (7, 2, 3), (4, 2, 1), (1, 2, 0), (5, 4, 1), (2, 2, 0), (4, 4, 0)),
 )
@@ -36,20 +36,20 @@ def _pick(options: Sequence[T], draw: torch.Generator) -> T:
 def random_convolution(usual: bool, most: int, draw: torch.Generator) -> tuple[nn.Conv2d, Shape]:
     """A convolution with weights as torch draws them, and the shape it reads.
 
-    All options are drawn uniformly: 1, 3, 4 or 8 input channels, and up to 1.5 times as many outputs as inputs at
-    C_out = C_in·S²·1.5. ``usual``: one of ``USUAL`` on squares of 8 to 32 pixels. Else: kernels of 1 to 7, strides of
-    1 to 4, padding below the kernel's size, dilation 1 or 2, any number of groups, rectangles of 5 to 24 pixels.
+    All options are drawn uniformly: 1, 3, 4 or 8 input channels, and up to 1.5 C_in S² output channels. Usual options
+    are those of ``USUAL_OPTIONS``, on squares of 8 to 32 pixels. Other options are kernel sizes of 1 to 7, strides of 1
+    to 4, padding below the kernel size, dilation 1 or 2, any number of groups, and rectangles of 5 to 24 pixels a side.
 
     Args:
-        usual: whether options are those that architectures have.
-        most: values it may read; options that read more are drawn again.
-        draw: of everything.
+        usual: Whether the options are those that architectures have.
+        most: Largest number of inputs; options with more are drawn again.
+        draw: Generator of all random choices.
     """
     while True:
         c_in = _pick((1, 3, 4, 8), draw)
         dilation = groups = 1
         if usual:
-            size, stride, padding = _pick(USUAL, draw)
+            size, stride, padding = _pick(USUAL_OPTIONS, draw)
             height = width = _pick(range(8, 33), draw)
         else:
             size, stride, dilation = _pick((1, 2, 3, 4, 5, 7), draw), _pick((1, 2, 3, 4), draw), _pick((1, 2), draw)

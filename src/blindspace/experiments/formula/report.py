@@ -3,143 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...maps import from_module
-from ...networks import BUILTIN, Layer, Network, layers, load
-from ..common.dimensions import at_most, error, singular_values, verdict
+from ..common.dimensions import error, verdict
 from ..common.dimensions import in_words as certificate_in_words
 from ..common.intervals import of_share
-from ..common.models import Preset, Report, of_others, subject, training, where
 from ..common.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from .layers import COMMUTING, DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
-from .survey import Tally, ask, tallies
+from ..experiment import Claim, Parts, Row
+from .layers import COMMUTING, DEPLOYED
+from .survey import Tally, tallies
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-USUAL, ANY, LINEAR = "random convolutions, usual options", "random convolutions, any options", "random fully-connected"
-BY_HAND, TRAINED, OTHERS = "filters made by hand", "networks trained here", "networks trained by others"
-SMALLEST, FILTERS = "pruned: smallest weights", "pruned: whole filters"
-GROUPS = (USUAL, ANY, LINEAR, BY_HAND, TRAINED, SMALLEST, FILTERS, OTHERS)
-RANDOM = (USUAL, ANY, LINEAR)
-CHUNK = 25
-EPSILON = 2.0**-52
-
-
-@dataclass(frozen=True)
-class Formula(Settings):
-    """Settings of the survey.
-
-    Attributes:
-        count: of random layers a kind.
-        most: inputs of a random layer, at most.
-        designed: the same of a filter made by hand.
-        checked: inputs up to which an SVD is taken of a random layer besides.
-        work: floating-point operations a layer may take; larger ones are not measured.
-        networks: trained here, that are surveyed.
-        pruned: trained here, that are pruned.
-        weights: shares of every layer's weights that are pruned.
-        filters: shares of every layer's filters that are pruned.
-        deployed: files found in the folder ``BLINDSPACE_MODELS`` names.
-    """
-
-    count: int = 100
-    most: int = 2048
-    designed: int = 4000
-    checked: int = 500
-    work: float = 2.1e10
-    networks: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
-    pruned: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
-    weights: tuple[float, ...] = (0.5, 0.9, 0.99)
-    filters: tuple[float, ...] = (0.1, 0.3)
-    deployed: tuple[str, ...] = ()
-
-
-def settings(preset: Preset, seed: int) -> Formula:
-    """Of a preset."""
-    if preset == "smoke":
-        return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
-    names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)
-    here = [name for name in names if preset == "paper" or _kept(name, preset)]
-    found = tuple(each.file for each in DEPLOYED if of_others(each.file))
-    networks = (*BUILTIN, *here)
-    return Formula(preset, seed, 400 if preset == "cpu" else 3000, networks=networks, deployed=found)
-
-
-def _kept(name: str, preset: Preset) -> bool:
-    """Whether a network has been trained before; none is trained for this."""
-    return (where(name, preset, training(name, preset)) / f"{name}.safetensors").is_file()
-
-
-def parts(s: Formula) -> list[Part]:
-    """Random layers some at a time; one a network."""
-    return [
-        *(
-            Part(f"{kind.replace(' ', '-').replace(',', '')}-{start}", partial(_random, s, kind, start))
-            for kind in RANDOM
-            for start in range(0, s.count, CHUNK)
-        ),
-        Part("by-hand", lambda report: _by_hand(s)),
-        *(Part(f"network-{name}", partial(_network, s, name)) for name in s.networks),
-        *(
-            Part(f"pruned-{name}-{kind.split()[-1]}-{share}", partial(_pruned, s, name, share, kind))
-            for name in s.pruned
-            for kind, shares in ((SMALLEST, s.weights), (FILTERS, s.filters))
-            for share in shares
-        ),
-        *(Part(f"deployed-{file}", partial(_deployed, s, file)) for file in s.deployed),
-    ]
-
-
-def _random(s: Formula, kind: str, start: int, report: Report) -> Kept:
-    found = []
-    for index in range(start, min(start + CHUNK, s.count)):
-        report(index - start, CHUNK, kind)
-        draw = s.generator(kind, index)
-        some = random_linear(s.most, draw) if kind == LINEAR else random_convolution(kind == USUAL, s.most, draw)
-        layer, shape = some
-        one = ask(Layer(in_words(layer, shape), type(layer).__name__, from_module(layer, shape), True), kind, s.work)
-        if one["in_dim"] <= s.checked:
-            sigma = singular_values(layer, shape)
-            one["by_svd"] = at_most(sigma, one["in_dim"], max(one["in_dim"], one["out_dim"]) * EPSILON)
-        found.append(one)
-    return Kept({"layers": found})
-
-
-def _by_hand(s: Formula) -> Kept:
-    layers = [Layer(name, "Conv2d", from_module(*case), True) for name, case in by_hand().items()]
-    return Kept({"layers": [ask(layer, BY_HAND, 1e12) for layer in layers if layer.operator.in_dim <= s.designed]})
-
-
-def _network(s: Formula, name: str, report: Report) -> Kept:
-    return _survey(subject(name, s.preset, report), name, TRAINED, s, report)
-
-
-def _pruned(s: Formula, name: str, share: float, kind: str, report: Report) -> Kept:
-    network = load(name)
-    module = pruned(network.module, share, whole_filters=kind == FILTERS)
-    return _survey(replace(network, module=module), f"{name}, {share:.0%} zero", kind, s, report)
-
-
-def _deployed(s: Formula, file: str, report: Report) -> Kept:
-    one = next(each for each in DEPLOYED if each.file == file)
-    return _survey(one.open(), file, OTHERS, s, report)
-
-
-def _survey(network: Network, name: str, kind: str, s: Formula, report: Report) -> Kept:
-    """Every linear layer at its own input."""
-    found = layers(network)
-    asked: list[dict[str, Any]] = []
-    for index, layer in enumerate(found):
-        report(index, len(found), layer.name)
-        asked.append(ask(replace(layer, name=f"{name}: {layer.name}"), kind, s.work))
-    return Kept({"network": about(network), "layers": asked} if kind == TRAINED else {"layers": asked})
-
+from .settings import BY_HAND, GROUPS, LINEAR, OTHERS, RANDOM, TRAINED, Formula
 
 # --- what follows ------------------------------------------------------------------------------------------
 
@@ -290,21 +167,3 @@ def _scatter(axes: Axes, found: Sequence[Tally]) -> None:
             x, y = ([each[key] / each["in_dim"] for each in shown] for key in ("formula_dim", "dim"))
             axes.scatter(x, y, 22, color=COLOURS[colour], marker=sign, alpha=0.7, linewidths=1)
     axes.text(0.98, 0.04, "● corollary 1's conditions hold  × not", transform=axes.transAxes, ha="right", size=8)
-
-
-EXPERIMENT: Experiment[Formula] = Experiment(
-    name="formula",
-    title="how often n − m is not the dimension",
-    source="beyond the paper; corollaries 1 and 2",
-    question=(
-        "The paper counts the dimensions a layer cannot see as n − m, inputs less outputs, and as 0 where n < m; "
-        "of convolutions it asks that the kernels be linearly independent and no smaller than the stride. How often is "
-        "that wrong for layers drawn at random, made by hand, trained, pruned and deployed, and how often although the "
-        "conditions hold?"
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-)

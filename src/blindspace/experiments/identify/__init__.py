@@ -1,5 +1,24 @@
 """Beyond the paper: which of several networks one is, by perturbations that only that one cannot see."""
 
-from .report import EXPERIMENT
+from ..experiment import Experiment
+from .measure import parts
+from .report import claims, draw, rows
+from .settings import Identify, for_preset
 
-__all__ = ["EXPERIMENT"]
+EXPERIMENT: Experiment[Identify] = Experiment(
+    name="identify",
+    title="which network it is, by what it cannot see",
+    source="beyond the paper; section 5.2 has the perturbations",
+    question=(
+        "Can a network be told from others by its outputs alone? A probe is an image with noise that one candidate "
+        "cannot see; its control has white noise of the same norm. A network is taken for the one candidate whose "
+        "probes move its outputs by at most a thousandth of what their controls do. Beside the candidates, copies of "
+        "the shipped network are asked that are changed as deployed ones are."
+    ),
+    settings=for_preset,
+    parts=parts,
+    rows=rows,
+    claims=claims,
+    draw=draw,
+    extras=("plot", "timm"),
+)

@@ -2,133 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ...evidence._identify import SAME, Probe, probe
-from ...networks import BUILTIN, Network, load
+from ...evidence._identify import SAME
 from ..common.intervals import of_share
-from ..common.models import Preset, Report, images, trained
 from ..common.pictures import INK, MUTED, Line, new_figure, plain, plot, save
-from ..experiment import Claim, Experiment, Kept, Part, Parts, Row, Settings, about
-from .modified_copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
-from .querying import WAYS, ask, by_labels, nearest, verdict, way, within_range
-
-SHIPPED = "cifar-resnet"
-KEPT, MOVED, STRANGER = "stem kept", "stem changed", "another random stem"
-
-
-@dataclass(frozen=True)
-class Identify(Settings):
-    """Settings of the identification.
-
-    Attributes:
-        paper: candidates beside the shipped network, one of another seed, and one with a random stem.
-        epochs: of training the one of another seed.
-        count: images of a probe.
-        size: L∞ norm of a probe's noise, which leaves the pixel range.
-        within: of noise that stays within it, on images of half the contrast.
-        tuning: images of fine-tuning.
-        impostors: networks with random stems, to be told from the shipped one.
-        drifts: changes of the stem's weights, as shares of their norm.
-    """
-
-    paper: tuple[str, ...] = ("resnet18-ten", "resnet50-ten")
-    epochs: int = 1
-    count: int = 50
-    size: float = 1.0
-    within: float = 0.25
-    tuning: int = 5000
-    impostors: int = 100
-    drifts: tuple[float, ...] = tuple(10.0**k for k in range(-7, 1))
-
-
-def settings(preset: Preset, seed: int) -> Identify:
-    """Of a preset; smoke has no network that must be trained for long."""
-    if preset == "smoke":
-        return Identify(preset, seed, (), count=6, tuning=50, impostors=4, drifts=(1e-6, 1e-2))
-    return Identify(preset, seed, impostors=100 if preset == "cpu" else 1000)
-
-
-def parts(s: Identify) -> list[Part]:
-    """Who is taken for whom, and how like another one has to be."""
-    return [
-        Part("matrix", lambda report: _matrix(s, report)),
-        Part("impostors", lambda report: _impostors(s, report)),
-    ]
-
-
-def _candidates(s: Identify, report: Report) -> list[Network]:
-    """Networks that probes are made for; each has a stem that loses 512 dimensions."""
-    shipped = load(SHIPPED)
-    recipe = replace(BUILTIN[SHIPPED].recipe, epochs=s.epochs, seed=s.seed + 1)
-    other = replace(trained(SHIPPED, s.preset, report, recipe), name=f"{SHIPPED}, seed {recipe.seed}")
-    random = restemmed(shipped, f"{SHIPPED}, random stem", s.generator("random stem"))
-    return [shipped, other, random, *(trained(name, s.preset, report) for name in s.paper)]
-
-
-def _relatives(s: Identify, report: Report) -> dict[str, list[Network]]:
-    """Copies of the shipped network with its stem and without, and one that is nobody's."""
-    shipped = load(SHIPPED)
-    tuning = images("cifar10", s.preset, s.tuning, "train")
-    x, y = tuning.tensor(), tuning.targets()
-    found: dict[str, list[Network]] = {}
-    for kind, stem in ((KEPT, False), (MOVED, True)):
-        report(int(stem), 2, "copies")
-        found[kind] = [
-            fine_tuned(shipped, f"fine-tuned, {kind}", x, y, s.generator("tuning"), stem),
-            changed(shipped, f"8-bit weights, {kind}", eight_bit, stem),
-            changed(shipped, f"half pruned, {kind}", half_pruned, stem),
-        ]
-    found[MOVED].append(changed(shipped, f"float16 weights, {MOVED}", half_precision))
-    return found | {STRANGER: [restemmed(shipped, STRANGER, s.generator("stranger"))]}
-
-
-def _probes(s: Identify, networks: list[Network]) -> list[Probe]:
-    x = images("cifar10", s.preset, s.count).tensor(torch.float64)
-    return [probe(each, x, s.size, s.generator("probe", each.name)) for each in networks]
-
-
-def _matrix(s: Identify, report: Report) -> Kept:
-    """Every network asked with every probe; the candidates also with probes that go through files."""
-    candidates, relatives = _candidates(s, report), _relatives(s, report)
-    probes = _probes(s, candidates)
-    asked, arrays = [], {}
-    everyone = [("candidate", each) for each in candidates]
-    everyone += [(kind, each) for kind, group in relatives.items() for each in group]
-    for index, (kind, network) in enumerate(everyone):
-        report(index, len(everyone), network.name)
-        answers = [ask(network, of) for of in probes]
-        found = verdict(probes, answers)
-        asked.append({"name": network.name, "kind": kind, "match": found.match, "change": list(found.change)})
-        arrays[network.name] = torch.stack([a.label for a in answers])
-    fitting, draw = [within_range(of, s.within / s.size) for of in probes], s.generator("ways")
-    for name in WAYS:
-        report(0, 1, f"on the way {name}")
-        rows = [[ask(network, of, way(name, draw)).change for of in fitting] for network in candidates]
-        arrays[f"way {name}"] = torch.stack([torch.stack(row) for row in rows])
-    names = [each.name for each in candidates]
-    return Kept({"network": about(candidates[0]), "candidates": names, "asked": asked}, arrays)
-
-
-def _impostors(s: Identify, report: Report) -> Kept:
-    """Networks with other stems, from wholly random to hardly changed, asked with the shipped network's probe."""
-    shipped = load(SHIPPED)
-    of = _probes(s, [shipped])[0]
-    own = ask(shipped, of)
-    others, near = [], []
-    for index in range(s.impostors):
-        report(index, s.impostors + len(s.drifts), "random stems")
-        others.append(ask(restemmed(shipped, "", s.generator("impostor", index)), of))
-    for index, share in enumerate(s.drifts):
-        report(s.impostors + index, s.impostors + len(s.drifts), "changed stems")
-        near.append(ask(restemmed(shipped, "", s.generator("drift", index), share), of).change)
-    arrays = {"own": own.change, "own label": own.label, "own control": own.control, "drift": torch.stack(near)}
-    arrays |= {"change": torch.stack([a.change for a in others]), "label": torch.stack([a.label for a in others])}
-    return Kept({"network": about(shipped)}, arrays | {"control": torch.stack([a.control for a in others])})
+from ..experiment import Claim, Parts, Row
+from .querying import WAYS, by_labels, nearest
+from .settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
 
 
 def _curves(s: Identify, a: dict[str, Tensor]) -> tuple[list[float], list[float]]:
@@ -288,22 +173,3 @@ def _matrix_picture(done: Parts, path: Path) -> None:
     bar.ax.tick_params(colors=MUTED, labelsize=8, length=0)
     bar.outline.set_visible(False)
     save(figure, path)
-
-
-EXPERIMENT: Experiment[Identify] = Experiment(
-    name="identify",
-    title="which network it is, by what it cannot see",
-    source="beyond the paper; section 5.2 has the perturbations",
-    question=(
-        "Can a network be told from others by its outputs alone? A probe is an image with noise that one candidate "
-        "cannot see; its control has white noise of the same norm. A network is taken for the one candidate whose "
-        "probes move its outputs by at most a thousandth of what their controls do. Beside the candidates, copies of "
-        "the shipped network are asked that are changed as deployed ones are."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm"),
-)

@@ -18,7 +18,8 @@ from ...networks import Network
 from ...subspaces.box import Norm
 from ..common.features import feature_pgd
 from ..experiment import seed_of
-from .models import NormSaving, Subject
+from .models import ModelUnderTest
+from .settings import NormSaving
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Way:
     name: str
     norm: Norm
     moved: Literal["gradient", "sign", "search"]
-    run: Callable[[NormSaving, Subject], Tensor]
+    run: Callable[[NormSaving, ModelUnderTest], Tensor]
 
 
 def unclipped(network: Network, x: Tensor, y: Tensor, size: Tensor, steps: int, norm: Norm) -> Tensor:
@@ -51,31 +52,31 @@ def l2_size(size: float, n: int) -> float:
     return size * sqrt(n / 3072)
 
 
-def _l2(s: NormSaving, a: Subject) -> float:
+def _l2(s: NormSaving, a: ModelUnderTest) -> float:
     return l2_size(s.l2, a.space.ambient_dim)
 
 
-def _unclipped(norm: Norm, s: NormSaving, a: Subject) -> Tensor:
+def _unclipped(norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     size = a.ball * a.space.ambient_dim**0.5 / 4 if norm == "l2" else a.ball
     return unclipped(a.network, a.x, a.y, size, s.steps, norm)
 
 
-def fgsm_images(s: NormSaving, a: Subject) -> Tensor:
+def fgsm_images(s: NormSaving, a: ModelUnderTest) -> Tensor:
     """Images attacked by FGSM."""
     return fgsm(a.network.module, a.x, a.y, s.size).images
 
 
-def _pgd(norm: Norm, s: NormSaving, a: Subject) -> Tensor:
+def _pgd(norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     # No random start, which would put its own share there.
     size = _l2(s, a) if norm == "l2" else s.size
     return pgd(a.network.module, a.x, a.y, size, s.steps, norm=norm, random_start=0.0).images
 
 
-def _feature_pgd(s: NormSaving, a: Subject) -> Tensor:
+def _feature_pgd(s: NormSaving, a: ModelUnderTest) -> Tensor:
     return a.x + feature_pgd(a.network, a.x, a.y, a.ball, s.steps, random_start=0.0)
 
 
-def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSaving, a: Subject) -> Tensor:
+def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSaving, a: ModelUnderTest) -> Tensor:
     size = None if norm is None else _l2(s, a) if norm == "l2" else s.size
     options = {key: getattr(s, value) if isinstance(value, str) else value for key, value in options.items()}
     starts = None
@@ -85,7 +86,7 @@ def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSavin
     return foolbox(kind, a.network.module, a.x, a.y, size, seed, starts, **options).images
 
 
-def _autoattack(member: Member, norm: Norm, s: NormSaving, a: Subject) -> Tensor:
+def _autoattack(member: Member, norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     size = _l2(s, a) if norm == "l2" else s.size
     options = {"n_queries": s.queries} if member == "square" else {"n_iter": s.iterations}
     seed = seed_of(s.seed, a.network.name, member, norm)

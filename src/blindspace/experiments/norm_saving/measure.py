@@ -10,31 +10,16 @@ from torch import Tensor
 from ...attacks import pgd
 from ...attacks.gradient import ascent
 from ...perturbations import smallest
+from ...progress import Progress
 from ...subspaces import norms
 from ..common.confinement import random_subspace
 from ..common.controls import shuffled
 from ..common.magnitudes import next_up
-from ..common.models import Report
 from ..common.victims import confined, runs
 from ..experiment import Kept, Part, about
 from .attacks import WAYS, fgsm_images, l2_size
-from .models import NormSaving, Subject, first, subject
-
-CONTROLS = (
-    "Gaussian noise",
-    "signs of Gaussian noise",
-    "signs of noise in the row space",
-    "FGSM, shuffled",
-    "FGSM, in a random subspace",
-)
-
-KINDS = ("unconfined", "effective", "random subspace", "harmless")
-"""What an attack is confined to from the start."""
-
-
-def part_name(name: str, group: str) -> str:
-    """Of what a network's group of attacks leaves."""
-    return f"{name.replace('@', '-').split(':')[-1].split('[')[0]}.{group}"
+from .models import ModelUnderTest, first, model_under_test
+from .settings import CONTROLS, KINDS, NormSaving, part_name
 
 
 def parts(s: NormSaving) -> list[Part]:
@@ -47,12 +32,12 @@ def parts(s: NormSaving) -> list[Part]:
     return made + [Part(part_name(name, "confined"), partial(_confined, s, name, n)) for name, n in s.confined]
 
 
-def _group(s: NormSaving, name: str, group: str, count: int, report: Report) -> Kept:
-    found = subject(s, name, count, report)
+def _group(s: NormSaving, name: str, group: str, count: int, progress: Progress) -> Kept:
+    found = model_under_test(s, name, count, progress)
     arrays: dict[str, Tensor] = {"x": found.x[0]}
     ways = WAYS[group]
     for index, way in enumerate(ways):
-        report(index, len(ways), way.name)
+        progress(index, len(ways), way.name)
         attacked = way.run(s, found).double()
         measured = measure(found, attacked, s.ranged if way.moved == "sign" else 0)
         arrays |= {f"{way.name}|{key}": value for key, value in measured.items()}
@@ -63,7 +48,7 @@ def _group(s: NormSaving, name: str, group: str, count: int, report: Report) -> 
     return Kept(facts, arrays)
 
 
-def measure(a: Subject, attacked: Tensor, ranged: int) -> dict[str, Tensor]:
+def measure(a: ModelUnderTest, attacked: Tensor, ranged: int) -> dict[str, Tensor]:
     """What the harmless part is of attacked inputs, and what becomes of the attack without it.
 
     Args:
@@ -110,9 +95,9 @@ def _change(outputs: Tensor, others: Tensor) -> Tensor:
     return (outputs - others).abs().flatten(1).amax(1).double()
 
 
-def _controls(s: NormSaving, name: str, count: int, report: Report) -> Kept:
+def _controls(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
     """Shares of what is no attack, or no attack on this subspace."""
-    found = subject(s, name, count, report)
+    found = model_under_test(s, name, count, progress)
     draw, space = s.generator("controls", name), found.space
     noise = torch.randn(found.x.shape, generator=draw, dtype=torch.float64)
     shares = [space.energy(v) for v in (noise, noise.sign(), space.reject(noise).sign())]
@@ -124,7 +109,7 @@ def _controls(s: NormSaving, name: str, count: int, report: Report) -> Kept:
     return Kept({}, dict(zip(CONTROLS, shares, strict=False)))
 
 
-def _confined(s: NormSaving, name: str, count: int, report: Report) -> Kept:
+def _confined(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
     """Success of PGD in L2 in different subspaces, each of the same budgets; the random one has the effective's dim."""
     found = first(s, name, count)
     draw, arrays = s.generator("confined", name), {}
@@ -132,7 +117,7 @@ def _confined(s: NormSaving, name: str, count: int, report: Report) -> Kept:
     for index, kind in enumerate(KINDS):
         space = confined(kind, found, draw)
         for budget in s.budgets:
-            report(index, len(KINDS), kind)
+            progress(index, len(KINDS), kind)
             size = l2_size(budget, n)
             attacked = pgd(
                 module, found.images, found.labels, size, s.steps, norm="l2", subspace=space, random_start=0.0

@@ -2,78 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
 
 from ..common.intervals import of_share
 from ..common.pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
-from ..common.victims import ROBUST, runs
-from ..experiment import Kept, Parts
-from .attacks import WAYS, Way
-from .measure import KINDS, part_name
-from .models import CUTS, VIT, NormSaving
-
-NAMED = {
-    "cifar-resnet@96": "cifar-resnet behind a resize from 96×96",
-    VIT: "ViT of random weights, patches of 16",
-    ROBUST: "ViT ibp_3_3_8, patches of 8",
-    **{layer: f"features that {layer} of ResNet-18 reads" for layer in CUTS},
-}
-
-
-@dataclass(frozen=True)
-class Found:
-    """An attack on a network.
-
-    Attributes:
-        name: of the network.
-        way: the attack.
-        kept: what the part left.
-    """
-
-    name: str
-    way: Way
-    kept: Kept
-
-    def of(self, what: str) -> Tensor:
-        """As ``savings.measure`` has it, of all inputs."""
-        return self.kept.arrays[f"{self.way.name}|{what}"]
-
-    @property
-    def hit(self) -> Tensor:
-        """Inputs on which the attack succeeds, with a perturbation."""
-        return self.of("success") & (self.of("l2") > 0)
-
-    @property
-    def share(self) -> Tensor:
-        """Harmless share of energy where it succeeds."""
-        return self.of("share")[self.hit]
-
-    @property
-    def in_range(self) -> bool:
-        """Whether the smallest perturbation in [0, 1] was sought."""
-        return f"{self.way.name}|ranged l2" in self.kept.arrays
-
-    @property
-    def saved(self) -> Tensor:
-        """1 − ‖δ'‖ / ‖δ‖ in L2 of the smallest δ' of equal effect: in [0, 1] if it was sought, or anywhere."""
-        less = self.of("ranged l2" if self.in_range else "rest l2")
-        return (1 - less / self.of("l2")[: len(less)]).clamp(min=0)[self.hit[: len(less)]]
-
-
-def attacks(s: NormSaving, done: Parts) -> Iterator[Found]:
-    """Every attack on every network that was run."""
-    for name, groups in s.plan:
-        for group, _ in groups if runs(name, s.present) else ():
-            yield from (Found(name, way, done[part_name(name, group)]) for way in WAYS[group])
-
-
-def called(name: str) -> str:
-    """A network or layer of the plan in words."""
-    return NAMED.get(name, name)
+from ..common.victims import ROBUST
+from ..experiment import Parts
+from .found import attacks, called
+from .settings import CUTS, KINDS, VIT, NormSaving, part_name
 
 
 def draw(s: NormSaving, done: Parts, folder: Path) -> None:
@@ -123,8 +59,6 @@ _SHORT = {
     ROBUST: "ViT\nibp_3_3_8",
     **{layer: f"ResNet-18 features,\n{layer}" for layer in CUTS},
 }
-
-
 _WORDS = dict(
     zip(KINDS, ("unconfined", "in the effective space", "in a random subspace", "in the harmless space"), strict=True)
 )

@@ -8,10 +8,9 @@ import torch
 
 from ..common.intervals import of_mean, of_share
 from ..common.victims import ROBUST, runs
-from ..experiment import Claim, Experiment, Kept, Parts, Row
-from .measure import CONTROLS, KINDS, part_name, parts
-from .models import CUTS, NormSaving, settings
-from .pictures import Found, attacks, called, draw
+from ..experiment import Claim, Kept, Parts, Row
+from .found import Found, attacks, called
+from .settings import CONTROLS, CUTS, KINDS, NormSaving, part_name
 
 ROUNDINGS = 10
 """How many ulps of the input what is exact may differ by."""
@@ -190,22 +189,3 @@ def _confined_claim(s: NormSaving, name: str, kept: Kept) -> Claim:
         f"in the harmless one on {means['harmless']}",
         None if small or interval is None else interval[1] >= 0 and not bool(found["harmless"].any()),
     )
-
-
-EXPERIMENT: Experiment[NormSaving] = Experiment(
-    name="norm-saving",
-    title="how much of an attack's norm is harmless",
-    source="beyond the paper; theorem 3, section 5.2",
-    question=(
-        "How much of an adversarial perturbation does the network not notice, and what puts it there? Attacks of our "
-        "own, of foolbox and of AutoAttack are split by the harmless subspace of the network, or of a layer, into a "
-        "harmless part and the rest, which has the same outputs and a smaller L2 norm. Shares and savings are of the "
-        "attacks that succeed, on images that are read rightly."
-    ),
-    settings=settings,
-    parts=parts,
-    rows=rows,
-    claims=claims,
-    draw=draw,
-    extras=("plot", "timm", "attacks"),
-)

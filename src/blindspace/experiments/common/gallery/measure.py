@@ -14,10 +14,11 @@ from torch import Tensor
 from ....attacks import pgd
 from ....networks import Network, harmless
 from ....perturbations import harmless_noise
-from ...experiment import Kept, Part, Settings, about
+from ....progress import Progress
+from ...experiment import Kept, Part, Preset, Settings, about
 from ..controls import gaussian, in_random_subspace, shuffled
 from ..magnitudes import next_up
-from ..models import Preset, Report, examples, images, subject
+from ..models import examples, images, model_under_test
 
 Base = Literal["natural", "adversarial", "gaussian"]
 
@@ -70,11 +71,11 @@ def gallery_settings(base: Base, preset: Preset, seed: int) -> Gallery:
 
 def gallery_parts(s: Gallery) -> list[Part]:
     """All magnitudes at once: they share the attack."""
-    return [Part("sweep", lambda report: _sweep(s, report))]
+    return [Part("sweep", lambda progress: _sweep(s, progress))]
 
 
-def _sweep(s: Gallery, report: Report) -> Kept:
-    network = subject(s.network, s.preset, report)
+def _sweep(s: Gallery, progress: Progress) -> Kept:
+    network = model_under_test(s.network, s.preset, progress)
     chosen = images("cifar10", s.preset, s.count)
     natural, truth = chosen.tensor(torch.float64), chosen.targets()
     bases = {"natural": natural}
@@ -92,7 +93,7 @@ def _sweep(s: Gallery, report: Report) -> Kept:
         "Gaussian": gaussian(unit, draw),
     }
     arrays = {f"label {name}": network.labels(x) for name, x in bases.items()} | {"truth": truth}
-    arrays |= sweep(s, network, base, kinds, report)
+    arrays |= sweep(s, network, base, kinds, progress)
     picture, captions, marks = _pictured(s, network, bases, kinds, arrays)
     facts = {"network": about(network), "dim": space.dim, "captions": captions, "marks": marks}
     return Kept(facts, arrays | {"picture": picture})
@@ -106,7 +107,9 @@ def _attacked(s: Gallery, network: Network, x: Tensor, y: Tensor) -> Tensor:
     ).double()
 
 
-def sweep(s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], report: Report) -> dict[str, Tensor]:
+def sweep(
+    s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], progress: Progress
+) -> dict[str, Tensor]:
     """What perturbations of every magnitude change.
 
     Args:
@@ -114,7 +117,7 @@ def sweep(s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], 
         network: to be asked.
         base: images, float64 ``(N, *shape)``.
         kinds: perturbations of magnitude 1/255, as ``base``; the harmless one also runs in float64.
-        report: called with how much is done.
+        progress: called with how much is done.
 
     Returns:
         By "base PRECISION label" the labels ``(N,)`` without perturbation; by "KIND PRECISION label" those with, and by
@@ -125,7 +128,7 @@ def sweep(s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], 
     clean = {name: network.outputs(base, dtype, s.batch) for name, dtype in dtypes.items()}
     found: dict[str, list[Tensor]] = {}
     for index, m in enumerate(s.magnitudes):
-        report(index, len(s.magnitudes), f"magnitude {m}/255")
+        progress(index, len(s.magnitudes), f"magnitude {m}/255")
         for kind, unit in kinds.items():
             for name, dtype in dtypes.items() if kind == HARMLESS else [(OWN, dtypes[OWN])]:
                 x = (base + m * unit).to(dtype)

@@ -1,0 +1,118 @@
+"""."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from functools import cache, partial
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from ...data import ImageSet
+from ...networks.paper_networks import SHAPES
+from ...progress import Progress
+from ..common.dimensions import measured, singular_values
+from ..common.models import images
+from ..experiment import Kept, Part, Preset, seed_of
+
+if TYPE_CHECKING:
+    pass
+import torch.nn.functional as F
+from torch.utils.data import BatchSampler, RandomSampler
+
+from ...networks.paper_networks import paper_recipe
+from ...networks.training import augment
+from .settings import Fig2, Point, points
+
+
+def parts(s: Fig2) -> list[Part]:
+    """One a point of the sweep, and the controls."""
+    return [
+        *(Part(point.part, partial(_measure, s, point)) for point in points(s)),
+        Part("controls", lambda progress: _controls(s)),
+    ]
+
+
+def _measure(s: Fig2, point: Point, progress: Progress) -> Kept:
+    """The first layer before training and after it."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_of(s.seed, point.part))
+        network = point.build()
+        layer = next(module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
+        shape = SHAPES[point.dataset] if isinstance(layer, nn.Conv2d) else (prod(SHAPES[point.dataset]),)
+        before, start = measured(layer, shape, point.part), layer.weight.detach().clone()
+        loss = train_steps(network, _images(point.dataset, s.preset, s.samples), point.steps, s.batch, progress)
+    after = measured(layer, shape, point.part)
+    moved = float((layer.weight.detach() - start).norm() / start.norm())
+    values = {"before": before, "after": after, "moved": moved, "loss": loss}
+    return Kept(values, {"sigma": singular_values(layer, shape)} if point.part in s.checked else {})
+
+
+@cache
+def _images(dataset: str, preset: Preset, count: int | None) -> ImageSet:
+    return images(dataset, preset, count, "train")
+
+
+def _controls(s: Fig2) -> Kept:
+    """Layers whose kernels depend on one another, so that the corollary does not speak of them."""
+    draw = s.generator("controls")
+    conv, linear = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(784, 392)
+    conv.weight = nn.Parameter(torch.randn(conv.weight.shape, generator=draw))
+    linear.weight = nn.Parameter(torch.randn(linear.weight.shape, generator=draw))
+    with torch.no_grad():
+        conv.weight[7] = conv.weight[0]
+        linear.weight[380:] = linear.weight[:12]
+        dead = deepcopy(conv)
+        dead.weight[6] = 0
+    cases = (
+        ("3→8 kernels, K 3, S 2, one of them twice", conv, (3, 32, 32), 3072 - 7 * 256),
+        ("3→8 kernels, K 3, S 2, one twice and one zero", dead, (3, 32, 32), 3072 - 6 * 256),
+        ("784→392 neurons, twelve of them twice", linear, (784,), 784 - 380),
+    )
+    return Kept(
+        {"cases": [{**measured(layer, shape, name), "expected": dim} for name, layer, shape, dim in cases]},
+    )
+
+
+CLIP = 1.0
+"""Of all parameters' gradients together."""
+
+
+def train_steps(network: nn.Module, chosen: ImageSet, steps: int, batch: int, progress: Progress) -> float:
+    """Train a network in place with the paper's optimiser; the learning rate runs through one cycle.
+
+    Gradients are cut to norm ``CLIP``: networks without batch normalisation do not survive so short a warm-up.
+
+    Args:
+        network: takes images in [0, 1]; comes out on the processor.
+        chosen: training images, at least ``batch`` of them, in an order drawn anew for each pass.
+        steps: of the optimiser.
+        batch: images a step.
+        progress: called after every step.
+
+    Returns:
+        The last loss. All randomness is torch's own, so seed it before.
+    """
+    recipe = paper_recipe(chosen.name, 1, batch)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network.train().to(device)
+    optimiser = torch.optim.SGD(
+        network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps + 1)
+    x, y = chosen.tensor(), chosen.targets()
+    draw = torch.Generator().manual_seed(int(torch.randint(2**62, (1,))))
+    order = RandomSampler(range(len(y)), num_samples=steps * batch, generator=draw)
+    loss = torch.zeros(())
+    for step, index in enumerate(BatchSampler(order, batch, drop_last=True)):
+        loss = F.cross_entropy(network(augment(x[index], recipe, draw).to(device)), y[index].to(device))
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+        optimiser.step()
+        schedule.step()
+        progress(step + 1, steps, "training")
+    network.cpu()
+    return float(loss.detach())

@@ -1,0 +1,82 @@
+"""."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..common.models import NAMED
+from ..experiment import Preset, Settings
+
+EPSILON = 8 / 255
+CONTROLS = ("shuffled", "random subspace", "Gaussian")
+Place = Literal["images", "removed", "kept", "both"]
+"""The image; the features a layer reads, its skip connection removed or kept; kept, and harmless for all that reads."""
+
+PLACES: dict[Place, str] = {
+    "images": "images",
+    "removed": "features, skip removed",
+    "kept": "features, skip kept",
+    "both": "features, skip kept, harmless for all readers",
+}
+SUFFIX: dict[Place, str] = {"images": "-ten", "removed": "-noskip", "kept": "", "both": ""}
+DIMENSIONS = {"images": 512, "resnet18": 2048, "resnet50": 12288}
+"""Of appendix F.2."""
+
+
+@dataclass(frozen=True)
+class Fig5a(Settings):
+    """Settings of figure 5a.
+
+    Attributes:
+        architectures: of the networks.
+        count: test images.
+        batch: images at a time.
+        steps: of PGD; its step is an eighth of ε (appendix F.2).
+        magnitudes: α, multiples of the perturbation scaled to ‖δ‖∞ = ε: 8/255 on images, 8/255 of the sample's
+            largest value on features.
+        both: architectures in which something is harmless for the layer and for the skip connection past it.
+    """
+
+    architectures: tuple[str, ...] = ("resnet18", "resnet50")
+    count: int = 1000
+    batch: int = 100
+    steps: int = 20
+    magnitudes: tuple[int, ...] = tuple(2**k for k in range(9))
+    both: tuple[str, ...] = ("resnet18",)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the figure."""
+
+    place: Place
+    architecture: str
+
+    @property
+    def part(self) -> str:
+        """Name of its part."""
+        return f"{self.place}-{self.architecture}"
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return f"{NAMED[self.architecture]}, {PLACES[self.place]}"
+
+    @property
+    def flat(self) -> bool:
+        """Whether theory says that nothing changes."""
+        return self.place != "kept"
+
+
+def for_preset(preset: Preset, seed: int) -> Fig5a:
+    """Of a preset."""
+    if preset == "smoke":
+        return Fig5a(preset, seed, ("resnet18",), 8, 8, 2, (1, 16, 256), ())
+    return Fig5a(preset, seed, count=400 if preset == "cpu" else 10_000)
+
+
+def cases(s: Fig5a) -> list[Case]:
+    """Lines of the figure, in the order they are measured."""
+    found = [Case(place, name) for place in ("images", "removed", "kept") for name in s.architectures]
+    return [*found, *(Case("both", name) for name in s.both)]

@@ -1,0 +1,66 @@
+"""."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ...networks import BUILTIN
+from ..common.models import of_others, training, where
+from ..experiment import Preset, Settings
+from .layers import DEPLOYED
+
+if TYPE_CHECKING:
+    pass
+
+
+USUAL, ANY, LINEAR = "random convolutions, usual options", "random convolutions, any options", "random fully-connected"
+BY_HAND, TRAINED, OTHERS = "filters made by hand", "networks trained here", "networks trained by others"
+SMALLEST, FILTERS = "pruned: smallest weights", "pruned: whole filters"
+GROUPS = (USUAL, ANY, LINEAR, BY_HAND, TRAINED, SMALLEST, FILTERS, OTHERS)
+RANDOM = (USUAL, ANY, LINEAR)
+
+
+@dataclass(frozen=True)
+class Formula(Settings):
+    """Settings of the survey.
+
+    Attributes:
+        count: of random layers a kind.
+        most: inputs of a random layer, at most.
+        designed: the same of a filter made by hand.
+        checked: inputs up to which an SVD is taken of a random layer besides.
+        work: floating-point operations a layer may take; larger ones are not measured.
+        networks: trained here, that are surveyed.
+        pruned: trained here, that are pruned.
+        weights: shares of every layer's weights that are pruned.
+        filters: shares of every layer's filters that are pruned.
+        deployed: files found in the folder ``BLINDSPACE_MODELS`` names.
+    """
+
+    count: int = 100
+    most: int = 2048
+    designed: int = 4000
+    checked: int = 500
+    work: float = 2.1e10
+    networks: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
+    pruned: tuple[str, ...] = ("cifar-resnet", "mnist-mlp")
+    weights: tuple[float, ...] = (0.5, 0.9, 0.99)
+    filters: tuple[float, ...] = (0.1, 0.3)
+    deployed: tuple[str, ...] = ()
+
+
+def for_preset(preset: Preset, seed: int) -> Formula:
+    """Of a preset."""
+    if preset == "smoke":
+        return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
+    names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)
+    here = [name for name in names if preset == "paper" or _kept(name, preset)]
+    found = tuple(each.file for each in DEPLOYED if of_others(each.file))
+    networks = (*BUILTIN, *here)
+    return Formula(preset, seed, 400 if preset == "cpu" else 3000, networks=networks, deployed=found)
+
+
+def _kept(name: str, preset: Preset) -> bool:
+    """Whether a network has been trained before; none is trained for this."""
+    return (where(name, preset, training(name, preset)) / f"{name}.safetensors").is_file()
