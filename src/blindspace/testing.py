@@ -1,31 +1,30 @@
 """Checks of linear maps and subspaces, for those that users write and register themselves.
 
 ``check_map`` contains the dot-product test, ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random x and y (Claerbout 1992, Earth Soundings
-Analysis: Processing versus Inversion). All figures are relative errors; a check that fails raises ``CheckFailedError``,
-which is an ``AssertionError`` too, so that the functions can stand alone in a test.
+Analysis: Processing versus Inversion). A check that fails raises ``CheckFailedError``, which is an ``AssertionError``
+too, so that the functions can stand alone in a test. All figures are relative errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import sqrt
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .errors import BlindspaceError, CheckFailedError
-from .maps import LinearMap, Operator, as_linear_map
+from .errors import BlindspaceError, CheckFailedError, integer
+from .maps import LinearMap, Operator, Shape, as_linear_map
 from .subspaces import Subspace
 
 DENSE_LIMIT = 1 << 20
-"""Entries of the matrices up to which both checks compare with the dense matrix."""
-
-SINGLE = 1e-4
-"""Relative error that products in float32 may have."""
+"""Entries of a matrix up to which both checks compare with it."""
 
 DEVIATIONS = 6.0
 """Standard deviations by which an estimated trace may miss the dimension."""
+
+TINY = 1e-300
 
 
 def check_map(
@@ -37,15 +36,14 @@ def check_map(
     dense_limit: int = DENSE_LIMIT,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Check that a map keeps the contract of ``LinearMap``.
+    """Check on random inputs that a map keeps the contract of ``LinearMap``.
 
-    It is checked on random inputs that shapes, dtypes and devices are as documented, that inputs are not modified, that
-    the map is linear, that each result depends on its own input and not on the rest of the batch, that the adjoint is
-    the adjoint, that float32 agrees with float64, and, where it is small, that ``to_dense``, ``to_scipy`` and ``norm``
-    agree with the products.
+    Shapes, dtypes and devices are as documented, inputs are not modified, the map is linear, each result depends on its
+    own input and not on the rest of the batch, the adjoint is the adjoint, float32 agrees with float64 to 1e-4, and,
+    where the map is small, ``to_dense``, ``to_scipy`` and ``norm`` agree with the products.
 
     Args:
-        operator: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network or a subspace.
+        operator: Whatever ``as_linear_map`` accepts.
         input_shape: Shape of one input without the batch axis; only a module needs it.
         trials: Number of random inputs, at least 2.
         tolerance: Relative error that float64 products may have.
@@ -57,41 +55,36 @@ def check_map(
         BlindspaceError: The operator is no linear map, or the number of trials is below 2.
     """
     A = as_linear_map(operator, input_shape)
-    draw = _Draw(generator, trials)
-    x, y = draw(A.in_shape), draw(A.out_shape)
-    ax, aty = _products(A, x, y)
+    check = partial(_bounded, A, tolerance)
+    x, y = _random([A.in_shape, A.out_shape], trials, generator)
+    ax, aty = (_product(A, "A", A.forward, x, A.out_shape), _product(A, "Aᵀ", A.adjoint, y, A.in_shape))
 
-    _products(A, x[:0], y[:0])
     for name, product, given, result in (("A", A.forward, x, ax), ("Aᵀ", A.adjoint, y, aty)):
-        size = max(_norms(result).max().item(), 1e-300)
-        _bounded(f"{name} 0 = 0 of {A}", _largest(product(torch.zeros_like(given))) / size, tolerance)
-        _check_linear(f"{name} of {A}", product, given, result, _norms(result), tolerance)
-        alone = torch.cat([product(row[None]) for row in given])
-        _bounded(f"independence of the batch of {name} of {A}", _difference(alone, result), tolerance)
-        single = product(given[0])
-        _bounded(f"agreement of an unbatched input of {name} of {A}", _difference(single[None], result[:1]), tolerance)
+        shape = tuple(result.shape[1:])
+        _product(A, name, product, given[:0], shape)
+        single = _product(A, name, product, given.float(), shape)
+        zero, alone = product(torch.zeros_like(given)), torch.cat([product(row[None]) for row in given])
+        check(f"{name} 0 = 0", _error(result + zero, result))
+        check(f"linearity of {name}", _nonlinearity(product, given, result, _norms(result)))
+        check(f"independence of the batch of {name}", _error(alone, result))
+        check(f"unbatched input of {name}", _error(product(given[0])[None], result[:1]))
+        check(f"float32 product of {name}", _error(single, result), 1e-4)
 
     left, right = (ax * y).flatten(1).sum(1), (x * aty).flatten(1).sum(1)
-    sizes = torch.maximum(_norms(ax) * _norms(y), _norms(x) * _norms(aty)).clamp(min=1e-300)
-    _bounded(f"adjoint identity ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ of {A}", ((left - right).abs() / sizes).max().item(), tolerance)
+    sizes = torch.maximum(_norms(ax) * _norms(y), _norms(x) * _norms(aty)).clamp(min=TINY)
+    check("adjoint identity ⟨A x, y⟩ = ⟨x, Aᵀ y⟩", float(((left - right).abs() / sizes).max()))
 
-    single_ax, single_aty = _products(A, x.float(), y.float())
-    for name, small, result in (("A", single_ax, ax), ("Aᵀ", single_aty, aty)):
-        _bounded(f"agreement of float32 with float64 of {name} of {A}", _difference(small, result), SINGLE)
     if A.in_dim * A.out_dim <= dense_limit:
-        _check_matrices(A, x, ax, aty, y, tolerance)
-
-
-def _check_matrices(A: LinearMap, x: Tensor, ax: Tensor, aty: Tensor, y: Tensor, tolerance: float) -> None:
-    dense = A.to_dense(limit=None).cpu()
-    if dense.shape != A.shape:
-        raise CheckFailedError(f"to_dense of {A} has the shape {tuple(dense.shape)}, not {A.shape}")
-    _bounded(f"agreement of to_dense with A x of {A}", _difference(x.flatten(1) @ dense.T, ax.flatten(1)), tolerance)
-    _bounded(f"agreement of to_dense with Aᵀ y of {A}", _difference(y.flatten(1) @ dense, aty.flatten(1)), tolerance)
-    sparse = torch.from_numpy(A.to_scipy(limit=None).toarray())
-    _bounded(f"agreement of to_scipy with to_dense of {A}", _difference(sparse[None], dense[None]), tolerance)
-    norm = float(np.linalg.norm(dense.numpy(), 2))
-    _bounded(f"agreement of norm() with to_dense of {A}", abs(A.norm() - norm) / max(norm, 1e-300), 1e-4)
+        dense = A.to_dense(limit=None)
+        if dense.shape != A.shape:
+            raise CheckFailedError(f"to_dense of {A} has the shape {tuple(dense.shape)}, not {A.shape}")
+        norm = float(torch.linalg.matrix_norm(dense, 2))
+        check("to_dense against A x", _error(x.flatten(1) @ dense.T, ax.flatten(1)))
+        check("to_dense against Aᵀ y", _error(y.flatten(1) @ dense, aty.flatten(1)))
+        check(
+            "to_scipy against to_dense", _error(torch.from_numpy(A.to_scipy(limit=None).toarray())[None], dense[None])
+        )
+        check("norm() against to_dense", abs(A.norm() - norm) / max(norm, TINY), 1e-4)
 
 
 def check_subspace(
@@ -102,18 +95,18 @@ def check_subspace(
     dense_limit: int = DENSE_LIMIT,
     generator: torch.Generator | None = None,
 ) -> None:
-    """Check that a subspace keeps the contract of ``Subspace``.
+    """Check on random perturbations that a subspace keeps the contract of ``Subspace``.
 
-    It is checked on random perturbations that the projector P keeps shape and dtype, is linear, idempotent (P² = P) and
-    symmetric (P = Pᵀ), that ``split`` adds up to orthogonal parts, that ``energy``, ``contains``, ``sample``,
-    ``annihilator`` and ``complement`` agree with P, and that ``dim`` is the trace of P: exactly where the space is
-    small, else within the error of Hutchinson's estimate (Hutchinson 1990). Of a small space the basis is checked too.
+    The projector P keeps shape and dtype, is linear, idempotent (P² = P) and symmetric (P = Pᵀ); ``split`` adds up to
+    orthogonal components; ``energy``, ``contains``, ``sample``, ``annihilator`` and ``complement`` agree with P; and
+    ``dim`` is the trace of P: exactly where the space is small, and the basis is checked too, else within six standard
+    deviations of Hutchinson's estimate (Hutchinson 1990).
 
     Args:
         space: the subspace.
         trials: Number of random perturbations, at least 2.
         tolerance: Relative error that float64 projections may have.
-        dense_limit: Number of entries of the projector's matrix up to which its trace and the basis are computed.
+        dense_limit: Number of entries up to which the matrix of the projector is computed.
         generator: Source of the random perturbations; a fixed seed if None.
 
     Raises:
@@ -123,105 +116,74 @@ def check_subspace(
     given: object = space
     if not isinstance(given, Subspace):
         raise BlindspaceError(f"check_subspace checks a Subspace, got {type(given).__name__}")
-    draw = _Draw(generator, trials)
-    n = space.ambient_dim
-    if not 0 <= space.dim <= n:
-        raise CheckFailedError(f"dim of {space} is {space.dim}, not between 0 and {n}")
-    x, y = draw(space.shape), draw(space.shape)
-    p = _product("P", space.project, x, space.shape)
-    q = _product("P", space.project, y, space.shape)
-    _product("P", space.project, x.float(), space.shape)
-    size = _norms(x)
+    check, n = partial(_bounded, space, tolerance), space.ambient_dim
+    x, y = _random([space.shape, space.shape], trials, generator)
+    p, q = (_product(space, "P", space.project, each, space.shape) for each in (x, y))
+    _product(space, "P", space.project, x.float(), space.shape)
+    sizes = _norms(x)
 
-    _check_linear(f"P of {space}", space.project, x, p, size, tolerance)
-    _bounded(f"P² = P of {space}", (_norms(space.project(p) - p) / size).max().item(), tolerance)
-    asymmetry = ((p * y).flatten(1).sum(1) - (x * q).flatten(1).sum(1)).abs() / (size * _norms(y))
-    _bounded(f"P = Pᵀ of {space}", asymmetry.max().item(), tolerance)
+    check("linearity of P", _nonlinearity(space.project, x, p, sizes))
+    check("P² = P", float((_norms(space.project(p) - p) / sizes).max()))
+    asymmetry = ((p * y).flatten(1).sum(1) - (x * q).flatten(1).sum(1)).abs()
+    check("P = Pᵀ", float((asymmetry / (sizes * _norms(y))).max()))
 
-    split = space.split(x)
-    _bounded(f"split of {space} adds up", _difference(split.parallel + split.orthogonal, x), tolerance)
-    _bounded(f"agreement of split with P of {space}", (_norms(split.parallel - p) / size).max().item(), tolerance)
-    inner = (split.parallel * split.orthogonal).flatten(1).sum(1).abs() / size**2
-    _bounded(f"orthogonality of split of {space}", inner.max().item(), tolerance)
-    energy = (_norms(p) / size) ** 2
-    _bounded(f"energy of {space} = ‖P x‖²/‖x‖²", (space.energy(x) - energy).abs().max().item(), tolerance)
-
-    A = space.annihilator()
-    _bounded(
-        f"A P = 0 of {space}, A its annihilator",
-        (_norms(A.forward(p)) / (size * max(A.norm(), 1e-300))).max().item(),
-        tolerance,
-    )
-    sampled = space.sample(trials, generator=draw.generator)
-    for name, inside in (("projections", p), ("samples", sampled)):
+    split, A = space.split(x), space.annihilator()
+    check("split against P", float((_norms(split.parallel - p) / sizes).max()))
+    check("sum of split", _error(split.parallel + split.orthogonal, x))
+    inner = (split.parallel * split.orthogonal).flatten(1).sum(1).abs()
+    check("orthogonality of split", float((inner / sizes**2).max()))
+    check("energy against P", float((space.energy(x) - (_norms(p) / sizes) ** 2).abs().max()))
+    check("A P = 0 of the annihilator A", float((_norms(A.forward(p)) / (sizes * max(A.norm(), TINY))).max()))
+    check("complement against I − P", _error(p + space.complement.project(x), x))
+    check("dim of the complement", abs(space.complement.dim + space.dim - n), 0)
+    for name, inside in (("projections", p), ("samples", space.sample(trials))):
         if not bool(space.contains(inside, tolerance).all()):
-            raise CheckFailedError(f"contains() of {space} is False for {name}, to the tolerance {tolerance:.0e}")
+            raise CheckFailedError(f"contains() of {space} is False for {name} at the tolerance {tolerance:.1e}")
     if space.dim < n and bool(space.contains(x).any()):
         raise CheckFailedError(f"contains() of {space}, of dim {space.dim} < {n}, is True for random perturbations")
 
-    complement = space.complement
-    if complement.dim != n - space.dim:
-        raise CheckFailedError(f"the complement of {space} has the dim {complement.dim}, not {n - space.dim}")
-    _bounded(f"x = P x + P⊥ x of {space}", _difference(p + complement.project(x), x), tolerance)
-
-    if n * n <= dense_limit:
-        _check_dimension(space, tolerance)
-    else:
-        # Var(xᵀ P x) = 2 dim for standard normal x.
-        error = abs((x * p).flatten(1).sum(1).mean().item() - space.dim)
-        _bounded(f"dim of {space} = estimated trace of P", error, DEVIATIONS * sqrt(2 * space.dim / trials) + tolerance)
-
-
-def _check_dimension(space: Subspace, tolerance: float) -> None:
-    n = space.ambient_dim
-    projector = space.project(torch.eye(n, dtype=torch.float64).reshape(n, *space.shape)).flatten(1)
-    _bounded(f"dim of {space} = trace of P", abs(projector.trace().item() - space.dim), max(n * tolerance, 1e-6))
-    basis = space.basis().flatten(1)
-    if tuple(basis.shape) != (space.dim, n):
-        raise CheckFailedError(f"the basis of {space} has {len(basis)} vectors, not {space.dim}")
-    gram = basis @ basis.T - torch.eye(space.dim, dtype=torch.float64)
-    _bounded(f"orthonormality of the basis of {space}", _largest(gram), tolerance)
-    _bounded(f"P = B Bᵀ of {space}, B its basis", _largest(basis.T @ basis - projector), tolerance)
+    if n * n > dense_limit:
+        # xᵀ P x has the mean dim and the variance 2 dim for standard normal x.
+        trace = float((x * p).flatten(1).sum(1).mean())
+        check("dim against the estimated trace of P", abs(trace - space.dim), DEVIATIONS * sqrt(2 * space.dim / trials))
+        return
+    identity = torch.eye(n, dtype=torch.float64)
+    projector, basis = space.project(identity.reshape(n, *space.shape)).flatten(1), space.basis().flatten(1)
+    check("dim against the trace of P", abs(float(projector.trace()) - space.dim), max(n * tolerance, 1e-6))
+    check("number of basis vectors against dim", abs(len(basis) - space.dim), 0)
+    check("orthonormality of the basis", float(torch.dist(basis @ basis.T, identity[: len(basis), : len(basis)])))
+    check("P = B Bᵀ of the basis B", float(torch.dist(basis.T @ basis, projector)))
 
 
-class _Draw:
-    """Random batches of a fixed size."""
-
-    def __init__(self, generator: torch.Generator | None, trials: int) -> None:
-        if trials < 2:
-            raise BlindspaceError(f"a check needs at least 2 trials, got {trials}")
-        self.generator = torch.Generator().manual_seed(0) if generator is None else generator
-        self.trials = trials
-
-    def __call__(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.randn(self.trials, *shape, generator=self.generator, dtype=torch.float64)
+def _random(shapes: list[Shape], trials: int, generator: torch.Generator | None) -> list[Tensor]:
+    count = integer(trials, "trials", 2)
+    draw = torch.Generator().manual_seed(0) if generator is None else generator
+    return [torch.randn(count, *shape, generator=draw, dtype=torch.float64) for shape in shapes]
 
 
-def _products(A: LinearMap, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """A x and Aᵀ y, after a check of their shapes, dtypes and devices."""
-    ax = _product(f"A of {A}", A.forward, x, A.out_shape)
-    return ax, _product(f"Aᵀ of {A}", A.adjoint, y, A.in_shape)
-
-
-def _product(name: str, product: Callable[[Tensor], Tensor], x: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _product(
+    subject: LinearMap | Subspace, name: str, product: Callable[[Tensor], Tensor], x: Tensor, shape: Shape
+) -> Tensor:
+    """The product, after a check of its shape, dtype and device, and that the input was not modified."""
     kept = x.clone()
     y = product(x)
     if not torch.equal(x, kept):
-        raise CheckFailedError(f"{name} modifies its input in place; it must leave it as it is")
+        raise CheckFailedError(f"{name} of {subject} modifies its input in place")
     if tuple(y.shape) != (len(x), *shape):
-        raise CheckFailedError(f"{name} returns the shape {tuple(y.shape)} for {len(x)} inputs, not {(len(x), *shape)}")
+        raise CheckFailedError(
+            f"{name} of {subject} returns the shape {tuple(y.shape)} for {len(x)} inputs, not {(len(x), *shape)}"
+        )
     if (y.dtype, y.device) != (x.dtype, x.device):
-        raise CheckFailedError(f"{name} returns {y.dtype} on {y.device} for inputs of {x.dtype} on {x.device}")
+        raise CheckFailedError(
+            f"{name} of {subject} returns {y.dtype} on {y.device} for inputs of {x.dtype} on {x.device}"
+        )
     return y
 
 
-def _check_linear(
-    name: str, product: Callable[[Tensor], Tensor], x: Tensor, ax: Tensor, sizes: Tensor, tolerance: float
-) -> None:
-    """A(2 x + 3 x′) = 2 A x + 3 A x′ relative to the sizes ``(B,)``, where x′ is the batch in another order."""
-    error_of_sum = _norms(product(2 * x + 3 * x.roll(1, 0)) - 2 * ax - 3 * ax.roll(1, 0))
-    error = (error_of_sum / (2 * sizes + 3 * sizes.roll(1, 0)).clamp(min=1e-300)).max().item()
-    _bounded(f"linearity of {name}", error, tolerance)
+def _nonlinearity(product: Callable[[Tensor], Tensor], x: Tensor, ax: Tensor, sizes: Tensor) -> float:
+    """The error of A(2 x + 3 x′) = 2 A x + 3 A x′ relative to the sizes ``(B,)``; x′ is the batch in another order."""
+    error = _norms(product(2 * x + 3 * x.roll(1, 0)) - 2 * ax - 3 * ax.roll(1, 0))
+    return float((error / (2 * sizes + 3 * sizes.roll(1, 0)).clamp(min=TINY)).max())
 
 
 def _norms(x: Tensor) -> Tensor:
@@ -229,16 +191,14 @@ def _norms(x: Tensor) -> Tensor:
     return norms
 
 
-def _largest(x: Tensor) -> float:
-    return float(x.abs().max()) if x.numel() else 0.0
+def _error(x: Tensor, y: Tensor) -> float:
+    """The largest ‖x − y‖ over a batch relative to the largest ‖y‖."""
+    return float(_norms(x.double() - y.double()).max() / _norms(y).max().clamp(min=TINY))
 
 
-def _difference(x: Tensor, y: Tensor) -> float:
-    """The largest ‖x − y‖ / ‖y‖ over a batch, with the largest ‖y‖ in place of smaller ones."""
-    return float(_norms(x.double() - y.double()).max() / _norms(y).max().clamp(min=1e-300))
-
-
-def _bounded(name: str, figure: float, bound: float) -> None:
-    # A NaN is not within a bound.
-    if not figure <= bound:
-        raise CheckFailedError(f"{name} fails: the relative error is {figure:.1e}, above {bound:.1e}")
+def _bounded(
+    subject: LinearMap | Subspace, tolerance: float, name: str, figure: float, bound: float | None = None
+) -> None:
+    bound = tolerance if bound is None else bound
+    if not figure <= bound:  # a NaN is not within a bound
+        raise CheckFailedError(f"{name} of {subject} fails: the error is {figure:.1e}, above {bound:.1e}")

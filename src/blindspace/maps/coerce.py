@@ -25,17 +25,12 @@ Operator: TypeAlias = LinearMap | nn.Module | SupportsLinearMap
 
 
 def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) -> LinearMap:
-    """The linear map that an object stands for.
+    """The linear map that an object stands for, with its parameters on the CPU, where solvers factorise it.
 
     Args:
-        operator: A ``LinearMap``, which is returned as it is if its parameters lie on the CPU; an object with a method
-            ``linear_map()``, such as a ``Network`` or a ``Subspace``; or an affine torch module.
-        input_shape: Shape of one input without the batch axis. A module needs it; where the map is known already, it
-            is compared with the map's own.
-
-    Returns:
-        The map with its parameters on the CPU, where solvers factorise it; it takes inputs on any device. The
-        parameters of a module are copied to float64.
+        operator: A ``LinearMap``; an object with a method ``linear_map()``, such as a ``Network`` or a ``Subspace``; or
+            an affine torch module, whose parameters are copied to float64.
+        input_shape: Shape of one input without the batch axis. A module needs it; for others it is only compared.
 
     Raises:
         BlindspaceError: The object is of none of these types.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cached_property
 from math import prod, sqrt
 from typing import Any, Self, overload
@@ -13,17 +13,15 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, TooLargeError
+from ..errors import BlindspaceError, ShapeError, TooLargeError, first_line
 
 Shape = tuple[int, ...]
 
 DENSE_LIMIT = 2 << 30
 """Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
-
-SMALL = 16
-"""Up to this many rows or columns, the spectral norm comes from the dense matrix."""
 
 
 class LinearMap(ABC):
@@ -105,17 +103,7 @@ class LinearMap(ABC):
         return _on_batch(self._forward, x, self.in_shape, "input")
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """The product Aᵀ y, defined by ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every x.
-
-        Args:
-            y: Batch ``(B, *out_shape)`` or single output ``out_shape``, floating point.
-
-        Returns:
-            Batch ``(B, *in_shape)`` or single input ``in_shape``, with the dtype and device of y.
-
-        Raises:
-            ShapeError: y has another shape or is not a floating-point tensor.
-        """
+        """The product Aᵀ y, ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for every x. As ``forward``, with the shapes exchanged."""
         return _on_batch(self._adjoint, y, self.out_shape, "output")
 
     __call__ = forward
@@ -145,16 +133,12 @@ class LinearMap(ABC):
         raise BlindspaceError(f"{type(other).__name__} @ {self} is not defined; write A.T @ x for the adjoint product")
 
     def to(self, device: torch.device | str) -> Self:
-        """The map with its stored parameters on a device.
+        """The map with its parameters on a device, where ``norm`` and ``to_dense`` compute; itself if they are there.
 
-        Inputs on any device are accepted before and after; this avoids a second copy of the parameters, and lets
-        ``norm`` and ``to_dense`` compute there. Parameters inside the function of a ``Jacobian`` are not moved.
+        Inputs may lie on any device, before and after. The function of a ``Jacobian`` is not moved.
 
         Args:
-            device: The device, such as "cuda" or "cpu". The parameters stay float64.
-
-        Returns:
-            The map itself if its parameters are there already, else a copy.
+            device: the device, such as "cuda" or "cpu".
 
         Raises:
             BlindspaceError: torch knows no such device or cannot use it.
@@ -162,10 +146,7 @@ class LinearMap(ABC):
         try:
             wanted = torch.empty(0, device=device).device
         except (RuntimeError, TypeError, AssertionError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise BlindspaceError(
-                f"cannot move a linear map to {device!r}, such as 'cpu' or 'cuda': {reason}"
-            ) from error
+            raise BlindspaceError(f"cannot move a map to {device!r}, such as 'cuda': {first_line(error)}") from error
         if wanted == self.device:
             return self
         moved = copy.copy(self)
@@ -187,20 +168,13 @@ class LinearMap(ABC):
         """
         self._refuse_above(limit)
         dense = torch.empty(self.out_dim, self.in_dim, dtype=torch.float64, device=self.device)
-        for start, images in self._unit_vectors():
-            dense[:, start : start + len(images)] = self._forward(images).reshape(len(images), -1).T
+        for at in torch.arange(self.in_dim).split(512):
+            units = F.one_hot(at, self.in_dim).to(self.device, torch.float64)
+            dense[:, at] = self._forward(units.reshape(-1, *self.in_shape)).reshape(len(at), -1).T
         return dense
 
     def to_scipy(self, limit: int | None = DENSE_LIMIT) -> scipy.sparse.csr_array:
-        """The matrix A (appendix E) as a sparse array, ``(out_dim, in_dim)``, float64.
-
-        Args:
-            limit: Bytes that the dense matrix may take from which the sparse one is made, for maps that have no sparse
-                form of their own; None for no limit.
-
-        Raises:
-            TooLargeError: The dense matrix would take more.
-        """
+        """The matrix A as a sparse array. As ``to_dense``, with a limit only where a dense matrix comes first."""
         if type(self)._to_scipy is LinearMap._to_scipy:
             self._refuse_above(limit)
         matrix = scipy.sparse.csr_array(self.to("cpu")._to_scipy())
@@ -239,39 +213,18 @@ class LinearMap(ABC):
         return self._norm
 
     def _spectral_norm(self) -> float:
-        if min(self.in_dim, self.out_dim) <= SMALL:
+        if min(self.in_dim, self.out_dim) <= 16:
             return float(torch.linalg.matrix_norm(self.to_dense(limit=None), 2))
 
-        wide = self.out_dim < self.in_dim
-        shape = self.out_shape if wide else self.in_shape
-        size = prod(shape)
-
-        def gram(v: np.ndarray) -> np.ndarray:
-            x = torch.from_numpy(v.reshape(1, *shape).copy()).to(self.device)
-            y = self._forward(self._adjoint(x)) if wide else self._adjoint(self._forward(x))
-            return y.reshape(-1).cpu().numpy()
-
+        A = self.as_linear_operator()
+        gram = A @ A.T if self.out_dim < self.in_dim else A.T @ A
+        size = gram.shape[0]
         start = np.random.default_rng(0).standard_normal(size)
-        if not gram(start).any():
+        if not gram.matvec(start).any():
             return 0.0  # the Lanczos iteration cannot start on a zero map
-        operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=gram, dtype=np.float64)
         # The error of an eigenvalue is the square of its vector's. Large maps, whose σ lie close, get fewer digits.
-        options = {
-            "k": 1,
-            "v0": start,
-            "tol": 1e-6 if size < 20_000 else 1e-3,
-            "ncv": min(40, size - 1),
-            "return_eigenvectors": False,
-        }
-        return sqrt(scipy.sparse.linalg.eigsh(operator, **options)[0])
-
-    def _unit_vectors(self, chunk: int = 512) -> Iterator[tuple[int, Tensor]]:
-        """The standard basis of the input space in batches, each with the index of its first vector."""
-        for start in range(0, self.in_dim, chunk):
-            size = min(chunk, self.in_dim - start)
-            images = torch.zeros(size, self.in_dim, dtype=torch.float64)
-            images[torch.arange(size), start + torch.arange(size)] = 1
-            yield start, images.reshape(size, *self.in_shape).to(self.device)
+        options = {"v0": start, "tol": 1e-6 if size < 20_000 else 1e-3, "ncv": min(40, size - 1)}
+        return sqrt(scipy.sparse.linalg.eigsh(gram, k=1, return_eigenvectors=False, **options)[0])
 
     def _refuse_above(self, limit: int | None) -> None:
         needed = 8 * self.in_dim * self.out_dim
@@ -354,59 +307,37 @@ def check_fit(outer: LinearMap, inner: LinearMap) -> None:
         raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
 
 
-def checked(x: Tensor, shape: Shape, what: str) -> Tensor:
-    """``x``, if it is a floating-point batch ``(B, *shape)``.
+def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[Tensor, bool]:
+    """A floating-point batch ``(B, *shape)``, and whether it was made of a single element with as many axes as shape.
 
     Args:
-        x: the tensor to check.
-        shape: Shape of one element of the batch.
-        what: What x is called in the message.
-
-    Raises:
-        ShapeError: x is no such batch; the message repeats both shapes.
-    """
-    _check_floating(x, shape, what)
-    if x.ndim != len(shape) + 1 or tuple(x.shape[1:]) != shape:
-        raise ShapeError(f"the {what} must have shape (B, {_listed(shape)}), got {tuple(x.shape)}")
-    return x
-
-
-def as_batch(x: Tensor, shape: Shape, what: str) -> tuple[Tensor, bool]:
-    """A floating-point batch ``(B, *shape)``, made of a single element where x has as many axes as ``shape``.
-
-    Args:
-        x: the batch or single element.
+        x: the batch, or a single element if ``single`` is True.
         shape: Shape of one element.
         what: What x is called in the message.
-
-    Returns:
-        The batch, and whether x was a single element.
+        single: Whether a single element is accepted.
 
     Raises:
         ShapeError: x is neither; the message repeats both shapes.
     """
-    _check_floating(x, shape, what)
-    single = x.ndim == len(shape)
-    batch = x[None] if single else x
-    if batch.ndim != len(shape) + 1 or tuple(batch.shape[1:]) != shape:
-        raise ShapeError(f"the {what} must have shape (B, {_listed(shape)}) or {shape}, got {tuple(x.shape)}")
-    return batch, single
-
-
-def _on_batch(product: Any, x: Tensor, shape: Shape, what: str) -> Tensor:
-    batch, single = as_batch(x, shape, what)
-    images: Tensor = product(batch)
-    return images[0] if single else images
-
-
-def _check_floating(x: Tensor, shape: Shape, what: str) -> None:
+    wanted = f"(B, {', '.join(map(str, shape))})"
     if not isinstance(x, Tensor) or not x.is_floating_point():
         given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"the {what} must be a floating-point tensor (B, {_listed(shape)}), got {given}")
+        raise ShapeError(f"the {what} must be a floating-point tensor {wanted}, got {given}")
+    alone = single and x.ndim == len(shape)
+    batch = x[None] if alone else x
+    if batch.ndim != len(shape) + 1 or tuple(batch.shape[1:]) != shape:
+        raise ShapeError(f"the {what} must have shape {wanted}{f' or {shape}' * single}, got {tuple(x.shape)}")
+    return batch, alone
 
 
-def _listed(shape: Shape) -> str:
-    return ", ".join(map(str, shape))
+def checked(x: Tensor, shape: Shape, what: str) -> Tensor:
+    """``x``, if it is a floating-point batch ``(B, *shape)``. As ``as_batch`` without single elements."""
+    return as_batch(x, shape, what, single=False)[0]
+
+
+def _on_batch(product: Callable[[Tensor], Tensor], x: Tensor, shape: Shape, what: str) -> Tensor:
+    batch, single = as_batch(x, shape, what)
+    return product(batch)[0] if single else product(batch)
 
 
 def _moved(value: Any, device: torch.device) -> Any:
@@ -416,8 +347,6 @@ def _moved(value: Any, device: torch.device) -> Any:
             return value.to(device)
         case list():
             return [_moved(item, device) for item in value]
-        case tuple() if any(isinstance(item, Tensor | LinearMap) for item in value):
-            return tuple(_moved(item, device) for item in value)
         case dict():
             return {name: _moved(item, device) for name, item in value.items()}
     return value
