@@ -1,4 +1,4 @@
-"""Networks of others: from libraries, files and functions, against what these make themselves, without a download."""
+"""Networks from libraries, files and functions, compared with the originals, without a download."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from blindspace.errors import (
 )
 from blindspace.extras import library
 from blindspace.networks import Network, layers
-from blindspace.networks.sources.exported_operations import operation
-from blindspace.networks.sources.factory import fill, split_options
-from blindspace.networks.sources.preprocess import parse
+from blindspace.networks.sources.factory import load_weights, split_options
+from blindspace.networks.sources.preprocessing import parse
+from blindspace.networks.sources.torch_export_graph import operation
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1)
 
@@ -56,7 +56,7 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Net(nn.Module):
-    """What exports hold: buffers kept and not, constants, in-place work, several results, sizes worked out."""
+    """A network whose export has both kinds of buffers, constants, in-place operations and symbolic sizes."""
 
     kept: Tensor
     left: Tensor
@@ -123,7 +123,7 @@ def test_options_that_cannot_be_read(given: str) -> None:
         ("torch.nn:Liner", UnknownNameError, "torch.nn has no Liner"),
         ("torch.nn:Linear", ValueRangeError, "cannot be built"),
         ("math:sqrt[__x=4]", ValueRangeError, "cannot be built"),
-        ("collections:OrderedDict", ValueRangeError, "made a OrderedDict, not a torch.nn.Module"),
+        ("collections:OrderedDict", ValueRangeError, "returned a OrderedDict, not a torch.nn.Module"),
         ("torch.nn:Flatten", ShapeError, "needs the shape of one input"),
     ],
 )
@@ -235,7 +235,7 @@ def test_weights_that_do_not_fit(change: Callable[[dict[str, Tensor]], Any], mes
     path = tmp_path / "w.safetensors"
     save_file(state, path)
     with pytest.raises(FileError) as caught:
-        fill(module, path, "net")
+        load_weights(module, path, "net")
     assert f"{path} is damaged or not of net (" in str(caught.value)
     assert message in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_weights_are_never_unpickled(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     path.write_bytes(trap(tmp_path))
     with pytest.raises(FileError, match="is damaged or not of net"):
-        fill(nn.Linear(2, 2), path, "net")
+        load_weights(nn.Linear(2, 2), path, "net")
     assert not sprung(tmp_path)
 
 
@@ -269,7 +269,7 @@ def test_exports(free: bool, tmp_path: Path) -> None:
     double = network.outputs(x, torch.float64)
     assert double.dtype == torch.float64
     torch.testing.assert_close(double, net().double()(x.double()).double(), rtol=0, atol=1e-6)
-    # A float cast in the file means the network's own precision, which is float64 here.
+    # A cast to float in the file means the dtype of the input, which is float64 here.
     y, finer = x.double() + 1e-12, network.outputs(x.double() + 1e-12, torch.float64)
     assert 0 < float((finer - network.outputs(y - 1e-12, torch.float64)).abs().max()) < 1e-10
     assert [(layer.name, layer.kind) for layer in layers(network)] == [
@@ -351,12 +351,12 @@ class _Trap:
 
 
 def trap(folder: Path) -> bytes:
-    """A pickle that makes a folder when it is opened."""
+    """A pickle that creates a folder when it is opened."""
     return pickle.dumps(_Trap(folder))
 
 
 def rewritten(path: Path, change: Callable[[str, bytes], bytes | None], how: int = zipfile.ZIP_STORED) -> Path:
-    """A copy with its files changed; None leaves one out."""
+    """A copy with changed files; None omits a file."""
     copy = path.with_name("changed.pt2")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(copy, "w", how) as target:
         for name in source.namelist():
@@ -433,7 +433,7 @@ def test_exports_that_are_damaged_or_wicked(
 
 
 def test_formulas_and_pickles_in_exports_are_not_run(tmp_path: Path) -> None:
-    """Each of these runs code in ``torch.export.load``; here they are not looked at."""
+    """Each of these executes code in ``torch.export.load``; here they are ignored."""
     path = exported(tmp_path, net(), noise(2, 3, 16, 16), free=True)
     code = f"__import__('os').mkdir({str(tmp_path / 'sprung')!r})"
 
@@ -451,7 +451,7 @@ def test_formulas_and_pickles_in_exports_are_not_run(tmp_path: Path) -> None:
     x = noise(3, 3, 16, 16)
     with torch.no_grad():
         torch.testing.assert_close(network.outputs(x), net()(x), rtol=1e-6, atol=1e-6)
-    # … and they would have.
+    # … and it would have executed them.
     with zipfile.ZipFile(wicked) as file:
         pickled = next(name for name in file.namelist() if "sample_inputs" in name)
         pickle.loads(file.read(pickled))
@@ -492,7 +492,7 @@ def test_timm(tmp_path: Path) -> None:
     network = bs.load("timm:resnet10t[num_classes=7]", weights=path)
     assert (network.input_shape, network.space) == ((3, 176, 176), "pixels")
     x = noise(2, 3, 176, 176)
-    with torch.no_grad():  # the normalisation of its config stands in front
+    with torch.no_grad():  # The normalisation of its config is applied in front.
         torch.testing.assert_close(network.outputs(x), module((x - MEAN) / STD), rtol=1e-5, atol=1e-6)
     assert bs.load("timm:resnet10t[num_classes=7]", (3, 64, 96), weights=path).outputs(noise(1, 3, 64, 96)).shape == (
         1,
@@ -514,7 +514,7 @@ def test_timm_takes_weights_from_the_local_cache(tmp_path: Path, monkeypatch: py
         asked.append((repository, name))
         return path
 
-    monkeypatch.setattr("blindspace.networks.sources.hubs.cached", cached)
+    monkeypatch.setattr("blindspace.networks.sources.timm_torchvision.cached", cached)
     x = noise(1, 3, 176, 176)
     with torch.no_grad():
         torch.testing.assert_close(bs.load("timm:resnet10t").outputs(x), module((x - MEAN) / STD), rtol=1e-5, atol=1e-6)
@@ -607,7 +607,7 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
     x = noise(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(plain.outputs(x), model(pixel_values=x).logits, rtol=1e-5, atol=1e-6)
-    # A config beside it puts the normalisation in front, or all of it if asked for.
+    # With a config beside it the normalisation is applied in front, or the whole preprocessing on request.
     transformers().ViTImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(tmp_path)
     with torch.no_grad():
         expected = model(pixel_values=(x - 0.5) / 0.5).logits
@@ -626,7 +626,7 @@ def test_of_images_and_text_the_half_that_sees() -> None:
 
 @needs("transformers")
 def test_folders_of_transformers_that_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match=r"holds no config\.json that can be read"):
+    with pytest.raises(FileError, match=r"contains no readable config\.json"):
         bs.load(f"hf:{tmp_path}")
     vit(tmp_path)
     weights = tmp_path / "model.safetensors"
@@ -647,7 +647,7 @@ def test_folders_of_transformers_that_are_refused(tmp_path: Path) -> None:
         bs.load(f"hf:{tmp_path}")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", "auto_map": {"AutoConfig": "trap.Config"}}))
     (tmp_path / "trap.py").write_text(f"import os; os.mkdir({str(tmp_path / 'sprung')!r})")
-    with pytest.raises(FileError, match=r"holds no config\.json that can be read"):
+    with pytest.raises(FileError, match=r"contains no readable config\.json"):
         bs.load(f"hf:{tmp_path}")
     assert not sprung(tmp_path)
 
@@ -660,7 +660,7 @@ def test_folders_of_transformers_that_are_refused(tmp_path: Path) -> None:
         ("hf:no-one/nothing", FileError, "nothing is downloaded: fetch it with the tool 'hf download' first"),
         ("hf:dinov2", FileError, "no weights for hf:dinov2"),
         ("hf:dinov2[hidden_sise=4]", UnknownNameError, "has no value 'hidden_sise'; did you mean hidden_size"),
-        ("hf:dinov2[hidden_size=large]", ValueRangeError, "hidden_size=large is none for the config of hf:dinov2"),
+        ("hf:dinov2[hidden_size=large]", ValueRangeError, "hidden_size=large is not valid for the config of hf:dinov2"),
         (
             "hf:whisper[num_hidden_layers=1]",
             UnsupportedLayerError,
@@ -719,7 +719,7 @@ def test_the_command_line_loads_as_python_does(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert (result["model"], result["input_shape"], result["front"]["dim"]) == (CONV, [3, 8, 12], 3 * 96 - 4 * 6)
-    assert CONV in captured.err  # the table; brackets are no mark-up
+    assert CONV in captured.err  # The table; brackets are not mark-up.
     spec = "resize 8x8 bicubic, normalise imagenet"
     command = ["audit", CONV, "--random-weights", "--input-shape", "3x16x16", "--preprocess", spec, "--json", "-"]
     assert run(command) == 0

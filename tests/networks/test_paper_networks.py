@@ -1,4 +1,4 @@
-"""The paper's networks: the sizes that its appendix F gives, and how they are trained and loaded."""
+"""The paper's networks: the dimensions stated in its appendix F, training and loading."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import blindspace as bs
 from blindspace.data import CLASSES, samples
 from blindspace.errors import FileError, UnknownNameError, ValueRangeError
 from blindspace.networks import PAPER, train
-from blindspace.networks.paper_networks import SHAPES, SKIPPED, TEN, Stem, convolutional, feature_shape, known, mlp5
+from blindspace.networks.paper_networks import SHAPES, SKIPPED, TEN, Stem, convolutional, feature_shape, mlp5, trainable
 
 pytestmark = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 
 
 @pytest.mark.parametrize("dataset", SHAPES)
 @pytest.mark.parametrize("name", ["resnet18", "resnet18-ten", "vgg16", "efficientnet", "mlp5"])
-def test_reads_its_images_and_tells_its_classes(name: str, dataset: str) -> None:
+def test_reads_its_images_and_distinguishes_its_classes(name: str, dataset: str) -> None:
     if name == "vgg16" and "mnist" in dataset:
         with pytest.raises(UnknownNameError):
-            known(f"{name}@{dataset}")
+            trainable(f"{name}@{dataset}")
         return
-    network = known(f"{name}@{dataset}")
+    network = trainable(f"{name}@{dataset}")
     x = torch.rand(2, *network.input_shape)
     if dataset in ("cifar10", "mnist"):
         assert tuple(samples(dataset).images.shape[1:]) == network.input_shape
@@ -35,20 +35,20 @@ def test_reads_its_images_and_tells_its_classes(name: str, dataset: str) -> None
 
 @pytest.mark.parametrize("architecture", SKIPPED)
 def test_ten_kernels_leave_512_dimensions(architecture: str) -> None:
-    network = bs.load(known(f"{architecture}-ten").build(), (3, 32, 32))
+    network = bs.load(trainable(f"{architecture}-ten").build(), (3, 32, 32))
     space = bs.harmless(network)
     assert (space.dim, space.certificate.kind) == (512, "exact")  # appendix F.2: 3·32·32 − 10·16·16
-    assert bs.harmless(bs.load(known(architecture).build(), (3, 32, 32))).dim == 0
+    assert bs.harmless(bs.load(trainable(architecture).build(), (3, 32, 32))).dim == 0
 
 
 @pytest.mark.parametrize(("architecture", "dim"), [("resnet18", 2048), ("resnet50", 12288)])
 def test_the_layer_whose_skip_is_removed(architecture: str, dim: int) -> None:
-    """Appendix F.2: the layer's own nullspace is harmless for the network only where no skip goes past it."""
+    """Appendix F.2: the layer's own nullspace is harmless for the network only if no skip connection bypasses it."""
     block, layer = SKIPPED[architecture]
     shape = feature_shape(architecture)
     x = torch.rand(2, 3, 32, 32)
     for name, harmless in ((architecture, False), (f"{architecture}-noskip", True)):
-        module = known(name).build().eval().double()
+        module = trainable(name).build().eval().double()
         inside = module.get_submodule(block)
         space = bs.nullspace(inside.get_submodule(layer), shape)
         assert space.dim == dim
@@ -68,7 +68,7 @@ def test_the_layer_whose_skip_is_removed(architecture: str, dim: int) -> None:
 
 @pytest.mark.parametrize("architecture", SKIPPED)
 def test_without_its_skip_a_block_still_learns(architecture: str) -> None:
-    module = known(f"{architecture}-noskip").build()
+    module = trainable(f"{architecture}-noskip").build()
     module(torch.rand(4, 3, 32, 32)).square().sum().backward()
     first = module.get_submodule(SKIPPED[architecture][0]).get_submodule("conv1")
     assert isinstance(first, nn.Conv2d)
@@ -114,7 +114,7 @@ def test_trained_it_loads_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_not_there() -> None:
     for name in ("resnet34", "resnet18@imagenet", "resnet18-ten@"):
         with pytest.raises(UnknownNameError, match="resnet18-ten"):
-            known(name)
+            trainable(name)
     with pytest.raises(UnknownNameError, match="there are resnet18, resnet50"):
         convolutional("vgg16", skip=False)
     with pytest.raises(UnknownNameError, match=r"to be trained first .*resnet50-ten"):

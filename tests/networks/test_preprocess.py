@@ -1,4 +1,4 @@
-"""Preprocessing against the libraries' own and against the obvious: Pillow on floats, NumPy for the rest."""
+"""Preprocessing compared with that of the libraries and with plain Pillow on floats and NumPy."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ from blindspace.extras import library
 from blindspace.maps import from_module
 from blindspace.networks import CentreCrop, Normalise, Resize
 from blindspace.networks.preprocessing_modules import ChannelsLast, FlipChannels, Multiply
-from blindspace.networks.sources.preprocess import made_of, parse
-from blindspace.networks.sources.preprocessor_config import from_config, read_config
+from blindspace.networks.sources.preprocessing import from_config, output_shape, parse, read_config
 
 Array = npt.NDArray[np.float64]
 
@@ -45,7 +44,7 @@ def apply(spec: str, x: Tensor) -> Array:
 
 
 def pillow(x: Array, height: int, width: int, mode: str) -> Array:
-    """Each channel by itself, in floats: nothing is rounded."""
+    """The resize of each channel in floats, without rounding."""
     sized = [
         Image.fromarray(channel.astype(np.float32)).resize((width, height), Image.Resampling[mode.upper()])
         for channel in x
@@ -96,9 +95,9 @@ def columns(values: list[float]) -> Array:
 def test_steps_spelled_out(spec: str, expected: Any) -> None:
     x = noise(3, 30, 39)
     found, wanted = apply(spec, x), expected(x.numpy())
-    assert found.shape == wanted.shape == made_of(parse(spec), (3, 30, 39))
-    assert np.abs(found - wanted).max() <= 3e-6 * np.abs(wanted).max()  # Pillow's floats have 24 bits
-    # … and the map is its linear part.
+    assert found.shape == wanted.shape == output_shape(parse(spec), (3, 30, 39))
+    assert np.abs(found - wanted).max() <= 3e-6 * np.abs(wanted).max()  # Pillow computes with 24 bits.
+    # The map is its linear part.
     module = nn.Sequential(*parse(spec)).double()
     other = noise(3, 30, 39).flip(1)
     difference = module(x[None]) - module(other[None])
@@ -146,14 +145,14 @@ def test_resize_options(spec: str, mode: str, antialias: bool, convention: str) 
         ("pad 4 mirror", ValueRangeError, "one of zeros, reflect"),
         ("pad 4x4", ValueRangeError, "give one number of pixels"),
         ("scale", ValueRangeError, "give one factor"),
-        ("scale 0", ValueRangeError, "leaves nothing"),
+        ("scale 0", ValueRangeError, "maps every image to 0"),
         ("scale inf", ValueRangeError, "not finite"),
         ("normalise", ValueRangeError, "give imagenet, clip, inception, or means / standard deviations"),
-        ("normalise imagenot", ValueRangeError, "'imagenot' is no number"),
-        ("normalise 0 0 0 / 1 1", ValueRangeError, "must be as many"),
+        ("normalise imagenot", ValueRangeError, "'imagenot' is not a number"),
+        ("normalise 0 0 0 / 1 1", ValueRangeError, "must be equally many"),
         ("normalise 0 / 0", ValueRangeError, "the latter positive"),
         ("normalise 0 / -1", ValueRangeError, "the latter positive"),
-        ("bgr 3", ValueRangeError, "it takes nothing more"),
+        ("bgr 3", ValueRangeError, "it takes no argument"),
         ("resize 256, , bgr", UnknownNameError, "no preprocessing step is called ''"),
     ],
 )
@@ -215,7 +214,7 @@ def test_what_the_preprocessing_cannot_see_is_harmless() -> None:
             "center-crop 2",
             r"cannot read an input of shape \(3, 2, 2\), which the preprocessing makes of \(3, 8, 8\)",
         ),
-        ((3, 8, 8), "timm", "came with no preprocessing of timm"),
+        ((3, 8, 8), "timm", "was published with no preprocessing of timm"),
     ],
 )
 def test_shapes_that_do_not_fit(shape: tuple[int, ...] | None, spec: str, message: str) -> None:
@@ -272,7 +271,10 @@ CONFIGS: list[tuple[dict[str, Any], list[str]]] = [
     ({"do_rescale": True, "rescale_factor": 1 / 127.5}, ["Multiply(2)"]),
     ({"do_flip_channel_order": True}, ["FlipChannels"]),
     ({**EDGE, **NORMALISED, "do_flip_channel_order": True}, ["FlipChannels", "Resize(256, bicubic)", "Normalise"]),
-    ({"size": {"shortest_edge": 9}, "image_mean": MEAN, "image_std": STD}, []),  # what is not asked for is not done
+    (
+        {"size": {"shortest_edge": 9}, "image_mean": MEAN, "image_std": STD},
+        [],
+    ),  # Steps that are not requested are not done.
     ({"do_pad": False, "size_divisor": None}, []),
 ]
 
@@ -297,12 +299,12 @@ def test_configs(config: dict[str, Any], steps: list[str], tmp_path: Path) -> No
     assert [said(step) for step in from_config(read_config(path), path)] == steps
     pointwise = [step for step in steps if step.startswith(("Multiply", "Normalise", "Flip"))]
     assert [said(step) for step in from_config(read_config(path), path, normalise_only=True)] == pointwise
-    # The folder, and the file, stand for it.
+    # The folder and the file both stand for it.
     shape = (3, 300, 300)
     for spec in (str(path), str(tmp_path)):
         network = bs.load(nn.Flatten(), shape, preprocess=spec)
         made = network.outputs(torch.zeros(1, *shape))
-        assert made.shape[1] == np.prod(made_of(from_config(config, path), shape))
+        assert made.shape[1] == np.prod(output_shape(from_config(config, path), shape))
 
 
 def test_channels_are_flipped_first_and_their_statistics_with_them() -> None:
@@ -318,8 +320,8 @@ def test_channels_are_flipped_first_and_their_statistics_with_them() -> None:
     [
         (None, "does not exist; give a preprocessor_config.json"),
         ("{", "is damaged"),
-        ("[]", "holds no JSON object"),
-        ('{"do_pad": true}', "asks for do_pad, which is not done here"),
+        ("[]", "contains no JSON object"),
+        ('{"do_pad": true}', "requests do_pad, which is not supported"),
         ('{"do_resize": true, "size": {"shortest_edge": 9}}', "cannot be read ('resample')"),
         (
             '{"do_resize": true, "size": {"shortest_edge": 9, "longest_edge": 12}, "resample": 2}',
@@ -346,13 +348,13 @@ def test_configs_that_cannot_be_read(text: str | None, message: str, tmp_path: P
 
 
 def photograph(height: int = 300, width: int = 411) -> Image.Image:
-    """Smooth, of eight bits, and far enough from black and white that no resize overshoots and is clipped."""
+    """A smooth 8-bit photograph, far enough from black and white that no resize overshoots and is clipped."""
     coarse = np.random.default_rng(0).integers(70, 185, (height // 12, width // 12, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def away(steps: tuple[nn.Module, ...], theirs: Tensor) -> float:
-    """The largest difference from what a library makes of the photograph, in steps of eight bits."""
+    """The largest difference from the result of a library, in units of 1/255."""
     pixels = torch.from_numpy(np.asarray(photograph(), np.float64).transpose(2, 0, 1) / 255)
     ours = nn.Sequential(*steps).double()(pixels[None])[0]
     assert ours.shape == theirs.shape
@@ -411,7 +413,7 @@ def test_as_transformers_does_it(kind: str, options: dict[str, Any], tmp_path: P
 
 @needs("torchvision")
 def test_on_a_photograph_that_is_clipped() -> None:
-    """Where bicubic overshoots black or white, eight bits clip it: far away at a few edges, near everywhere else."""
+    """Where bicubic overshoots black or white, 8-bit values are clipped: large differences at a few edges only."""
     data: Any = pytest.importorskip("skimage.data", reason="scikit-image is not installed")
     torchvision = library("torchvision", "torchvision")
     weights = torchvision.models.get_model_weights("efficientnet_b0").IMAGENET1K_V1

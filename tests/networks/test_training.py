@@ -1,9 +1,8 @@
-"""Training: a run that was stopped and resumed ends in the very same weights."""
+"""Training: a run that was interrupted and resumed ends with exactly the same weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from blindspace.errors import FileError, UnknownNameError, ValueRangeError
 from blindspace.files import sha256
 from blindspace.networks import BUILTIN, Card, train
 from blindspace.networks.training import accuracy, augment
+from blindspace.progress import Progress
 
 NAME = "mnist-mlp"
 TEST = samples("mnist")
@@ -30,10 +30,10 @@ def trained(folder: Path, epochs: int = 2, **more: Any) -> Card:
     return train(NAME, folder, epochs=epochs, train_set=TRAIN, test_set=TEST, **more)
 
 
-def stopped(after: int) -> Callable[[int, int, float, str], None]:
-    """A report that Ctrl-C hits in the step behind ``after``."""
+def stopped(after: int) -> Progress:
+    """A progress function that raises KeyboardInterrupt after step ``after``."""
 
-    def report(done: int, total: int, loss: float, what: str) -> None:
+    def report(done: int, total: int, what: str) -> None:
         if done > after:
             raise KeyboardInterrupt
 
@@ -42,7 +42,7 @@ def stopped(after: int) -> Callable[[int, int, float, str], None]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What an uninterrupted run leaves."""
+    """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("whole")
     trained(folder)
     return folder
@@ -50,9 +50,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def begun(tmp_path: Path) -> Path:
-    """What a run leaves that is stopped in its second epoch."""
+    """The folder of a run that was interrupted in its second epoch."""
     with pytest.raises(KeyboardInterrupt):
-        trained(tmp_path, report=stopped(after=STEPS))
+        trained(tmp_path, progress=stopped(after=STEPS))
     assert [path.name for path in tmp_path.iterdir()] == [f".{NAME}.checkpoint.pt"]
     return tmp_path
 
@@ -66,21 +66,26 @@ def test_weights_and_card(whole: Path) -> None:
     network = bs.load(NAME, weights=weights)
     assert network.card == card
     assert accuracy(network.module, TEST.tensor(), TEST.targets()) == card["test_accuracy"]
-    assert card["test_accuracy"] > 0.15  # four steps already tell something from chance
+    assert card["test_accuracy"] > 0.15  # Four steps are already better than chance.
 
 
 def test_every_step_is_reported(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    card = trained(tmp_path, report=lambda done, total, loss, what: seen.append((done, total, what)))
+    card = trained(tmp_path, progress=lambda done, total, what: seen.append((done, total, what)))
     first, second = "epoch 1 of 2", "epoch 2 of 2"
-    assert seen == [(1, 4, first), (2, 4, first), (3, 4, second), (4, 4, second)]
+    assert [(*step[:2], step[2].partition(", loss ")[0]) for step in seen] == [
+        (1, 4, first),
+        (2, 4, first),
+        (3, 4, second),
+        (4, 4, second),
+    ]
     assert card.to_dict() == json.loads((tmp_path / f"{NAME}.json").read_text())
 
 
 def test_resumed_ends_in_the_same_bits(whole: Path, begun: Path) -> None:
     seen: list[int] = []
-    trained(begun, report=lambda done, *_: seen.append(done))
-    assert seen == [3, 4]  # the first epoch is not run again
+    trained(begun, progress=lambda done, *_: seen.append(done))
+    assert seen == [3, 4]  # The first epoch is not repeated.
     name = f"{NAME}.safetensors"
     assert (begun / name).read_bytes() == (whole / name).read_bytes()
     assert sorted(path.name for path in begun.iterdir()) == [f"{NAME}.json", name]
@@ -95,14 +100,14 @@ def test_stopped_between_training_and_weights(whole: Path, tmp_path: Path, monke
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [f".{NAME}.checkpoint.pt"]
-    trained(tmp_path, report=stopped(after=0))  # nothing is left to run
+    trained(tmp_path, progress=stopped(after=0))  # Nothing is left to do.
     assert sha256(tmp_path / f"{NAME}.safetensors") == sha256(whole / f"{NAME}.safetensors")
 
 
 @pytest.mark.parametrize("other", [{"epochs": 3}, {"seed": 1}])
 def test_another_recipe_starts_afresh(begun: Path, tmp_path_factory: pytest.TempPathFactory, other: Any) -> None:
     seen: list[int] = []
-    resumed = trained(begun, **other, report=lambda done, *_: seen.append(done))
+    resumed = trained(begun, **other, progress=lambda done, *_: seen.append(done))
     assert seen[0] == 1
     assert resumed.sha256 == trained(tmp_path_factory.mktemp("other"), **other).sha256
 
@@ -116,7 +121,7 @@ def test_seeds_decide(whole: Path, tmp_path: Path) -> None:
 
 
 class Runs:
-    """Unpickled, it writes a file."""
+    """An object that writes a file if it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,7 +150,7 @@ def test_bad_calls_are_refused_before_the_first_step(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/nope")):
         with pytest.raises(FileError, match="cannot write"):
-            trained(folder, report=stopped(after=0))
+            trained(folder, progress=stopped(after=0))
     for epochs in (0, -1):
         with pytest.raises(ValueRangeError, match="at least 1 epoch"):
             trained(tmp_path, epochs=epochs)
@@ -190,7 +195,7 @@ def test_augmentation_only_translates_and_mirrors(padding: int, flip: bool) -> N
             for mirrored in ([False, True] if flip else [False])
             if torch.equal(image.flip(-1) if mirrored else image, padded[index, :, top : top + 6, left : left + 7])
         ]
-        assert len(found) == 1, f"image {index} is no translation of itself"
+        assert len(found) == 1, f"image {index} is not a translation of itself"
         moves.add(found[0])
     assert {move[0] for move in moves} == {move[1] for move in moves} == set(range(2 * padding + 1))
     assert {move[2] for move in moves} == ({False, True} if flip else {False})

@@ -35,7 +35,7 @@ def train(
             epochs=epochs,
             seed=seed,
             device=device,
-            report=lambda d, n, loss, what: report(d, n, f"{what}, loss {loss:.3f}"),
+            progress=report,
         )
     screen = console(json)
     screen.print(

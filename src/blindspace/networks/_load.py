@@ -1,4 +1,4 @@
-"""Where networks come from: built-in names, modules of one's own, libraries and files. Never a pickle."""
+"""Loading of networks: built-in names, torch modules, libraries and files; never a pickle."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..files import home, sha256
 from ..maps import Shape
 from .builtin import BUILTIN
 from .network import Network
-from .paper_networks import PAPER, is_known, known
-from .sources.exported import from_exported
-from .sources.factory import fill, from_factory, is_factory, seeded
-from .sources.hubs import from_timm, from_torchvision
+from .paper_networks import PAPER, is_trainable, trainable
+from .sources.factory import from_factory, is_factory, load_weights, seeded
 from .sources.huggingface import from_huggingface
-from .sources.preprocess import made_of, preprocessing
-from .sources.source import Source, Steps
+from .sources.preprocessing import output_shape, preprocessing
+from .sources.raw_model import RawModel, Steps
+from .sources.timm_torchvision import from_timm, from_torchvision
+from .sources.torch_export import from_torch_export
 
 PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".caffemodel", ".mlmodel", ".gguf")
-"""Files of networks that are not read here."""
+"""Suffixes of network files that are not supported."""
 
 FORMS = (
     "timm:NAME, torchvision:NAME, hf:NAME, package.module:function with --weights, and files .onnx, .onnx.gz and .pt2"
@@ -45,38 +45,40 @@ def load(
     preprocess: str | None = None,
     random_weights: bool = False,
 ) -> Network:
-    """A network ready for auditing.
+    """Load a network.
 
-    A network of timm, torchvision or transformers takes images in [0, 1]: where its config has a mean and a standard
-    deviation, they stand in front of it. With ``preprocess`` all of that preprocessing stands there instead, and the
-    input is a photograph ``(3, H, W)`` in [0, 1] of the shape given. What stands in front is meant in real numbers;
-    programs that resize with Pillow round to eight bits, and clip, as they do (see ``preprocess``).
+    A network of timm, torchvision or transformers reads images in [0, 1]: the mean and standard deviation of its config
+    are applied by a layer in front of it. With ``preprocess`` the whole preprocessing stands there instead, and the
+    input is a photograph ``(3, H, W)`` in [0, 1] of the given shape. The preprocessing computes in real numbers;
+    programs that resize with Pillow also round to eight bits and clip (see ``sources/preprocessing.py``).
 
     Args:
-        model: what is to be loaded.
+        model: the network to load.
 
-            - a built-in name, one of the paper's that ``train`` has made, or a module, which is put in eval;
+            - a built-in name, one of the paper's networks that ``train`` has trained, a module, which is put in eval,
+              or a ``Network``, which is returned unchanged;
             - ``timm:NAME``, ``torchvision:NAME``: an architecture of that library;
             - ``hf:FOLDER``, ``hf:ORGANISATION/NAME`` (in the local cache) or ``hf:TYPE``, of transformers;
-            - ``package.module:function``: what an installed function makes; importing runs it, so name only what you
-              trust;
+            - ``package.module:function``: the result of an installed function; importing executes it, so name only
+              code that you trust;
             - a path to a ``.onnx``, ``.onnx.gz`` or ``.pt2`` file.
 
-            Options for those made by name stand in brackets: ``hf:dinov2[hidden_size=384,num_attention_heads=6]``.
-        input_shape: of one input, without the batch; needed for a module, and for photographs to be resized.
+            Options of architectures are given in brackets: ``hf:dinov2[hidden_size=384,num_attention_heads=6]``.
+        input_shape: shape of one input, without the batch; needed for a module, and for photographs to be resized.
         weights: a ``.safetensors`` file; for a built-in network instead of the shipped one, such as ``train`` writes.
-        name: what it is to be called.
-        preprocess: "timm", "torchvision" or "hf" for what the network came with, a ``preprocessor_config.json``, or
-            spelled out, such as "resize 256 bicubic, center-crop 224, normalise imagenet" (see ``preprocess.parse``).
-        random_weights: take an architecture alone, with random weights of a fixed seed.
+        name: name of the network in reports.
+        preprocess: "timm", "torchvision" or "hf" for the published preprocessing, a ``preprocessor_config.json``, or
+            spelled out, such as "resize 256 bicubic, center-crop 224, normalise imagenet" (see
+            ``sources.preprocessing.parse``).
+        random_weights: whether to take an architecture alone, with random weights of a fixed seed.
 
     Raises:
-        UnknownNameError: nothing of that name.
-        MissingExtraError: the library that makes it is not installed.
+        UnknownNameError: nothing has that name.
+        MissingExtraError: the library of the network is not installed.
         ShapeError: the shape is missing, or the network cannot read it.
-        FileError: a file that is missing, damaged, a pickle, or of another network; no weights.
-        ValueRangeError: options that cannot be read, or with which the network cannot be built.
-        UnsupportedLayerError: something about it that is not done here.
+        FileError: a file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
+        ValueRangeError: options cannot be read, or the network cannot be built with them.
+        UnsupportedLayerError: a part of the network is not supported.
     """
     shape = None if input_shape is None else _shape(input_shape)
     if isinstance(model, Network):
@@ -119,13 +121,13 @@ def _unchanged(
 
 def _source(
     model: str | Path | nn.Module, input_shape: Shape | None, weights: Path | None, random_weights: bool
-) -> Source:
+) -> RawModel:
     if isinstance(model, nn.Module):
         _refuse(weights, random_weights, f"a {type(model).__name__}")
-        return Source(type(model).__name__, model)
+        return RawModel(type(model).__name__, model)
     name = str(model)
     suffix = Path(name).suffix.lower()
-    if is_known(name):
+    if is_trainable(name):
         return _builtin(name, weights, random_weights)
     match name.split(":")[0] if ":" in name else "":
         case "timm":
@@ -142,45 +144,46 @@ def _source(
         raise FileError(f"{name} is of a kind not read here; convert it to .onnx")
     if suffix == ".safetensors":
         raise FileError(
-            f"{name} holds weights without a network; give what makes it: package.module:function --weights {name}"
+            f"{name} contains weights only; give the function that builds the network: package.module:function "
+            f"--weights {name}"
         )
     if suffix == ".pt2":
         _refuse(weights, random_weights, name)
-        return from_exported(Path(name))
+        return from_torch_export(Path(name))
     raise UnknownNameError(
         f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; to be trained first "
         f"{', '.join(PAPER)}; others are {FORMS}; "
-        "in Python a torch module is taken too"
+        "in Python a torch module will do too"
     )
 
 
 def _refuse(weights: Path | None, random_weights: bool, name: str) -> None:
-    """Of what has its own weights, others would be left out silently."""
+    """Refuse weights for a network that has its own, instead of ignoring them silently."""
     if weights is not None or random_weights:
         raise FileError(f"{name} has its own weights; leave {'--random-weights' if random_weights else weights} out")
 
 
-def _network(source: Source, input_shape: Shape | None, steps: Steps, resized: bool) -> Network:
-    """The network with its preprocessing in front, tried on one input."""
+def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized: bool) -> Network:
+    """The network with its preprocessing in front, tested on one input."""
     shape = _of_images(source.name, input_shape) if resized else input_shape or source.input_shape
     if shape is None:
         raise ShapeError(f"a {source.name} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
-    made = made_of(steps, shape)
+    read = output_shape(steps, shape)
     module = _in_front(steps, source.module.eval())
     network = Network(source.name, module, shape, source.classes, source.card, source.space)
     try:
         network.outputs(torch.zeros(1, *shape))
-    except Exception as error:  # others' code may raise anything
-        between = f", which the preprocessing makes of {shape}" if made != shape else ""
-        meant = f"; it was made for {source.input_shape}" if source.input_shape not in (None, made) else ""
+    except Exception as error:  # Code of others may raise anything.
+        between = f", which the preprocessing makes of {shape}" if read != shape else ""
+        meant = f"; it was made for {source.input_shape}" if source.input_shape not in (None, read) else ""
         raise ShapeError(
-            f"{source.name} cannot read an input of shape {made}{between}: {first_line(error)}{meant}"
+            f"{source.name} cannot read an input of shape {read}{between}: {first_line(error)}{meant}"
         ) from error
     return network
 
 
 def _of_images(name: str, input_shape: Shape | None) -> Shape:
-    """The shape that is to be resized, which no network can know."""
+    """The shape of the images to be resized, which only the user knows."""
     if input_shape is None:
         raise ShapeError(
             f"with a preprocessing, {name} needs the shape of the images: --input-shape 3x480x640 "
@@ -200,14 +203,14 @@ def _from_onnx(path: Path, input_shape: Shape | None, name: str | None, preproce
 
     if preprocess is None:
         return load_onnx(path, name, input_shape)
-    steps = preprocessing(preprocess, Source(path.name, nn.Identity()))
+    steps = preprocessing(preprocess, RawModel(path.name, nn.Identity()))
     shape = _of_images(path.name, input_shape)
-    network = load_onnx(path, name, made_of(steps, shape))
+    network = load_onnx(path, name, output_shape(steps, shape))
     return replace(network, module=_in_front(steps, network.module), input_shape=shape, space="")
 
 
-def _builtin(name: str, weights: Path | None, random_weights: bool) -> Source:
-    network = known(name)
+def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:
+    network = trainable(name)
     with seeded():
         module = network.build()
     card: dict[str, object] = {}
@@ -218,12 +221,12 @@ def _builtin(name: str, weights: Path | None, random_weights: bool) -> Source:
     elif not random_weights:
         with as_file(files(__package__) / "weights" / f"{name}.safetensors") as path:
             card = _read_weights(module, path, name)
-    return Source(name, module, network.input_shape, classes=CLASSES[network.recipe.dataset], card=card)
+    return RawModel(name, module, network.input_shape, classes=CLASSES[network.recipe.dataset], card=card)
 
 
 def _read_weights(module: nn.Module, path: Path, name: str) -> dict[str, object]:
-    """Fill a built-in network from a file; the card beside it, whose hash must be the file's."""
-    fill(module, path, name, f"; 'blindspace train {name}' writes one")
+    """Load a file into a built-in network; returns the card beside it, whose hash must be that of the file."""
+    load_weights(module, path, name, f"; 'blindspace train {name}' writes one")
     card_path = path.with_suffix(".json")
     if not card_path.is_file():
         return {}

@@ -1,6 +1,6 @@
-"""The built-in reference networks: their definitions, training recipes and shipped weights.
+"""The built-in reference networks: definitions and training recipes; the weights are shipped.
 
-Both take images in [0, 1]; their normalisation is a layer of their own, so it belongs to the affine front.
+Both read images in [0, 1]; the normalisation is a layer, so it belongs to the affine front.
 """
 
 from __future__ import annotations
@@ -11,25 +11,24 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import UnknownNameError
 from .preprocessing_modules import Normalise, ResidualBlock
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a built-in network is trained: SGD with Nesterov momentum, one-cycle learning rate.
+    """Training settings: SGD with Nesterov momentum and the one-cycle learning rate (Smith and Topin 2019).
 
     Attributes:
         dataset: name of the data set.
         epochs: passes over the training set.
-        batch_size: samples a step.
-        learning_rate: the peak of the cycle.
-        momentum: of SGD.
+        batch_size: samples per step.
+        learning_rate: peak of the cycle.
+        momentum: momentum of SGD.
         weight_decay: L2 penalty on every parameter.
-        label_smoothing: of the cross-entropy loss.
-        crop_padding: pixels of random translation; 0 for none.
+        label_smoothing: label smoothing of the cross-entropy loss.
+        crop_padding: maximum random translation in pixels; 0 for none.
         flip: whether images are mirrored at random.
-        seed: of initial weights, order of samples and augmentation.
+        seed: seed of initial weights, order of samples and augmentation.
     """
 
     dataset: str
@@ -44,7 +43,7 @@ class Recipe:
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
@@ -53,10 +52,10 @@ class Builtin:
     """A built-in network.
 
     Attributes:
-        name: as given to ``load``.
-        input_shape: ``(C, H, W)`` of one image, values in [0, 1].
-        build: makes the untrained module.
-        recipe: how it is trained.
+        name: name for ``load``.
+        input_shape: shape ``(C, H, W)`` of one image, values in [0, 1].
+        build: function that returns the untrained module.
+        recipe: training settings.
     """
 
     name: str
@@ -68,7 +67,7 @@ class Builtin:
 def cifar_resnet() -> nn.Sequential:
     """A ResNet-14 for CIFAR-10 with the stem of appendix F.2: ten 7×7 kernels of stride 2, then 3×3.
 
-    The ten kernels read 3·32·32 = 3072 values and write 10·16·16 = 2560, so 512 dimensions at least are lost.
+    The ten kernels read 3·32·32 = 3072 values and write 10·16·16 = 2560, so at least 512 dimensions are lost.
     """
     return nn.Sequential(
         Normalise((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
@@ -117,14 +116,3 @@ BUILTIN: dict[str, Builtin] = {
         Builtin("mnist-mlp", (1, 28, 28), mnist_mlp, Recipe("mnist", epochs=12, learning_rate=0.1, crop_padding=2)),
     )
 }
-
-
-def builtin(name: str) -> Builtin:
-    """The built-in network of that name.
-
-    Raises:
-        UnknownNameError: there is none; the message lists them.
-    """
-    if name not in BUILTIN:
-        raise UnknownNameError(f"no built-in network is called {name!r}; there are {', '.join(BUILTIN)}")
-    return BUILTIN[name]

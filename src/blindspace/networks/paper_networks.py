@@ -1,6 +1,6 @@
-"""The networks of the paper on harmless perturbations, as its appendix F changes them, from timm's definitions.
+"""Networks of the paper on harmless perturbations, as modified in its appendix F, from the definitions of timm.
 
-They take images in [0, 1] unnormalised, as the paper's do. None comes with weights: ``blindspace train`` makes them.
+They read images in [0, 1] unnormalised, as in the paper. Weights are not shipped: ``blindspace train`` trains them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ..data import CLASSES
 from ..errors import UnknownNameError
 from ..extras import library
 from ..maps import Shape
-from .builtin import BUILTIN, Builtin, Recipe, builtin
+from .builtin import BUILTIN, Builtin, Recipe
 
 SHAPES: dict[str, tuple[int, int, int]] = {
     "cifar10": (3, 32, 32),
@@ -27,7 +27,7 @@ SHAPES: dict[str, tuple[int, int, int]] = {
     "mnist": (1, 28, 28),
     "fashion-mnist": (1, 28, 28),
 }
-"""Of one image of each data set."""
+"""Shape of one image of each data set."""
 
 _TIMM = {
     "resnet18": ("resnet18", "conv1"),
@@ -35,24 +35,24 @@ _TIMM = {
     "vgg16": ("vgg16", "features.0"),
     "efficientnet": ("efficientnet_b0", "conv_stem"),
 }
-"""Name in timm, and its first layer."""
+"""Name in timm, and name of the first layer."""
 
 _LEAST_SIDE = {"vgg16": 32}
-"""Of the images, where a network halves them more often than smaller ones can be."""
+"""Smallest side of the images for a network that halves them more often than smaller ones allow."""
 
 SKIPPED = {"resnet18": ("layer2.0", "conv1"), "resnet50": ("layer1.1", "conv1")}
-"""The block whose skip connection appendix F.2 removes, and its layer that contracts."""
+"""The block whose skip connection appendix F.2 removes, and its layer with fewer outputs than inputs."""
 
 
 @dataclass(frozen=True)
 class Stem:
-    """What replaces a network's first layer: a convolution of few kernels, then a 3×3 one to the usual channels.
+    """Replacement of the first layer: a convolution with few kernels, then a 3×3 one to the usual channels.
 
     Attributes:
-        kernels: of the first convolution, ``C_out`` of figure 2.
-        size: of its kernels, in pixels.
-        stride: of it.
-        padding: of it, zeros.
+        kernels: number of kernels of the first convolution, ``C_out`` of figure 2.
+        size: side of its kernels in pixels.
+        stride: stride of it.
+        padding: zero padding of it.
     """
 
     kernels: int
@@ -72,12 +72,12 @@ def convolutional(
 
     Args:
         architecture: ``resnet18``, ``resnet50``, ``vgg16`` or ``efficientnet``.
-        dataset: gives the number of channels read and of classes.
-        stem: instead of the first layer, if given (appendix F.1 to F.3).
+        dataset: data set that determines the numbers of channels and of classes.
+        stem: replacement of the first layer (appendix F.1 to F.3).
         skip: whether the block of ``SKIPPED`` keeps its skip connection (appendix F.2 removes it).
 
     Raises:
-        UnknownNameError: no such architecture, or none whose skip connection the paper removes.
+        UnknownNameError: there is no such architecture, or the paper does not remove its skip connection.
         MissingExtraError: timm is not installed.
     """
     if architecture not in _TIMM or not (skip or architecture in SKIPPED):
@@ -88,7 +88,7 @@ def convolutional(
     timm = library("timm", "timm")
     module: nn.Module = timm.create_model(name, num_classes=classes, in_chans=channels)
     if architecture == "vgg16":
-        # Of 32×32 one pixel is left here; the two wide layers made for 7×7 would be most of the network.
+        # 32×32 images have shrunk to one pixel here; the two wide layers for 7×7 would dominate the network.
         module.set_submodule("pre_logits", nn.Identity())
         module.set_submodule("head.fc", nn.Linear(512, classes))
     if stem is not None:
@@ -101,13 +101,13 @@ def convolutional(
         )
     if not skip:
         block = SKIPPED[architecture][0]
-        module.set_submodule(block, _in_a_row(module.get_submodule(block)))
+        module.set_submodule(block, _without_skip(module.get_submodule(block)))
     return module
 
 
-def _in_a_row(block: nn.Module) -> nn.Sequential:
-    """A residual block of timm without what goes past it."""
-    # timm starts the last batch norm at 0, so that a block begins as its skip connection; without one it never begins.
+def _without_skip(block: nn.Module) -> nn.Sequential:
+    """A residual block of timm without its skip connection."""
+    # timm initialises the last batch norm with 0, so that a block is its skip connection; without one it would be 0.
     for part in block.modules():
         if isinstance(part, nn.BatchNorm2d):
             nn.init.ones_(part.weight)
@@ -118,7 +118,7 @@ def _in_a_row(block: nn.Module) -> nn.Sequential:
 def mlp5(dataset: str = "mnist", width: int = 512) -> nn.Sequential:
     """MLP-5 of figure 2: five fully-connected layers, the first of ``width`` neurons (N_out).
 
-    The paper leaves the other widths open; here they are 256, 256 and 128.
+    The paper does not state the other widths; here they are 256, 256 and 128.
     """
     shape = SHAPES[dataset]
     widths = (prod(shape), width, 256, 256, 128, len(CLASSES[dataset]))
@@ -140,25 +140,25 @@ PAPER: tuple[str, ...] = tuple(_BUILDS)
 
 
 def paper_recipe(dataset: str, epochs: int = 60, batch_size: int = 128) -> Recipe:
-    """The paper's training: SGD 0.1, momentum 0.9, weight decay 5e-4; random translation and, of CIFAR, mirroring."""
+    """The paper's training: SGD 0.1, momentum 0.9, weight decay 5e-4; random translation and, for CIFAR, mirroring."""
     cifar = dataset.startswith("cifar")
     return Recipe(dataset, epochs, batch_size, crop_padding=4 if SHAPES[dataset][0] == 3 else 2, flip=cifar)
 
 
-def known(name: str) -> Builtin:
+def trainable(name: str) -> Builtin:
     """A built-in network, or one of the paper's.
 
     Args:
-        name: of ``BUILTIN`` or ``PAPER``; one of the paper's with its data set, such as ``resnet18-ten@cifar100``.
+        name: a name of ``BUILTIN`` or ``PAPER``, the latter also with a data set, such as ``resnet18-ten@cifar100``.
 
     Raises:
-        UnknownNameError: there is none; the message lists them.
+        UnknownNameError: there is no such network; the message lists the names.
     """
     if name in BUILTIN:
-        return builtin(name)
+        return BUILTIN[name]
     base, at, dataset = name.partition("@")
     dataset = dataset if at else ("mnist" if base == "mlp5" else "cifar10")
-    if not is_known(name):
+    if not is_trainable(name):
         raise UnknownNameError(
             f"no network to be trained is called {name!r}; there are {', '.join((*BUILTIN, *PAPER))}, "
             f"the paper's also with @ and one of {', '.join(SHAPES)}"
@@ -166,13 +166,13 @@ def known(name: str) -> Builtin:
     return Builtin(name, SHAPES[dataset], partial(_BUILDS[base], dataset), paper_recipe(dataset))
 
 
-def is_known(name: str) -> bool:
-    """Whether ``known`` has it."""
+def is_trainable(name: str) -> bool:
+    """Whether ``trainable`` knows the name."""
     base, at, dataset = name.partition("@")
     reads = SHAPES.get(dataset) if at else (3, 32, 32)
     return name in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
 
 
 def feature_shape(architecture: str) -> Shape:
-    """Of what the layer of ``SKIPPED`` reads on 32×32 images (appendix F.2)."""
+    """Input shape of the layer of ``SKIPPED`` for 32×32 images (appendix F.2)."""
     return {"resnet18": (64, 8, 8), "resnet50": (256, 8, 8)}[architecture]

@@ -1,7 +1,7 @@
-"""Training of the built-in and the paper's networks: seeded, resumable after any interruption, with a card.
+"""Training of the built-in networks and those of the paper: seeded and resumable after any interruption.
 
-The order of samples and the augmentation depend on (seed, epoch) alone, so a resumed run takes the same steps as one
-that was never stopped.
+The order of samples and the augmentation depend on (seed, epoch) only, so a resumed run takes the same steps as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,27 +22,25 @@ from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
 from ..errors import FileError, ValueRangeError, first_line
 from ..files import home, sha256, unwritable, writing
+from ..progress import Progress
 from .builtin import Recipe
-from .paper_networks import known
-
-Report = Callable[[int, int, float, str], None]
-"""Called after every step with (steps done, steps in all, loss, message)."""
+from .paper_networks import trainable
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a trained network; kept beside its weights.
+    """Facts about a trained network; stored beside its weights.
 
     Attributes:
-        name: of the network.
-        dataset: it was trained on (its training split).
+        name: name of the network.
+        dataset: data set of the training.
         test_accuracy: share of the test split classified correctly, in [0, 1].
-        test_images: size of the test split.
+        test_images: number of images of the test split.
         parameters: number of trained values.
-        recipe: the settings, as of ``Recipe.to_dict``.
-        sha256: of the weights file.
-        torch: version used.
-        machine: processor architecture used.
+        recipe: settings, as in ``Recipe.to_dict``.
+        sha256: hash of the weights file.
+        torch: version of torch.
+        machine: processor architecture.
         minutes: wall-clock time of the last uninterrupted stretch of training.
     """
 
@@ -59,17 +56,17 @@ class Card:
     minutes: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Plain values for JSON."""
         return asdict(self)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Random translation by up to ``crop_padding`` pixels and mirroring, each image on its own.
+    """Random translation by up to ``crop_padding`` pixels and mirroring, independently per image.
 
     Args:
         images: ``(B, C, H, W)``.
-        recipe: says how much.
-        generator: of the random choices.
+        recipe: settings of the augmentation.
+        generator: source of the randomness.
     """
     batch, channels, height, width = images.shape
     if recipe.crop_padding:
@@ -104,33 +101,33 @@ def train(
     device: str = "cpu",
     train_set: ImageSet | None = None,
     test_set: ImageSet | None = None,
-    report: Report | None = None,
+    progress: Progress | None = None,
 ) -> Card:
-    """Train a built-in network or one of the paper's; ``NAME.safetensors`` and its card ``NAME.json`` go into ``out``.
+    """Train a built-in network or one of the paper's; ``out`` receives ``NAME.safetensors`` and its card ``NAME.json``.
 
-    A checkpoint is kept after every epoch; a second call with the same recipe goes on from there.
+    A checkpoint is written after every epoch; a second call with the same recipe resumes there.
 
     Args:
-        name: as ``known`` has it.
-        out: folder; the cache folder's ``networks`` if None.
-        recipe: instead of its own.
-        epochs: instead of the recipe's.
-        seed: instead of the recipe's.
-        device: that trains; the weights come out on the processor. Runs on the processor alone are the same to the
-            last bit however often they are stopped.
-        train_set: instead of the recipe's training split.
-        test_set: instead of the recipe's test split.
-        report: called after every step.
+        name: a name that ``trainable`` knows.
+        out: folder; ``networks`` in the cache folder if None.
+        recipe: settings; those of the network if None.
+        epochs: number of epochs; that of the recipe if None.
+        seed: seed; that of the recipe if None.
+        device: device of the training, such as cpu or cuda. On the CPU the weights are the same to the last bit
+            however often a run is interrupted.
+        train_set: training images; the training split of the recipe's data set if None.
+        test_set: test images; the test split of it if None.
+        progress: called after every step with steps done, steps in all, and the epoch and loss.
 
     Returns:
         The card of the trained network.
 
     Raises:
-        UnknownNameError: no such network.
-        ValueRangeError: less than one epoch, or no such device.
-        FileError: the data set is not there, ``out`` cannot be written, or its checkpoint is damaged.
+        UnknownNameError: there is no such network.
+        ValueRangeError: there is less than one epoch, or no such device.
+        FileError: the data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
     """
-    network = known(name)
+    network = trainable(name)
     recipe = recipe or network.recipe
     recipe = replace(
         recipe, epochs=recipe.epochs if epochs is None else epochs, seed=recipe.seed if seed is None else seed
@@ -142,7 +139,7 @@ def train(
     images, labels = train_set.tensor(), train_set.targets()
     out = out or home() / "networks"
     try:
-        out.mkdir(parents=True, exist_ok=True)  # before the work, not after it
+        out.mkdir(parents=True, exist_ok=True)  # Fails before the work, not after it.
     except OSError as error:
         raise unwritable(out, error) from error
 
@@ -152,7 +149,7 @@ def train(
         module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     except (RuntimeError, AssertionError) as error:
         raise ValueRangeError(
-            f"cannot train on {device!r} ({first_line(error)}); give cpu, or cuda where it is"
+            f"cannot train on {device!r} ({first_line(error)}); give cpu, or cuda if there is one"
         ) from error
     optimiser = torch.optim.SGD(
         module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
@@ -175,9 +172,9 @@ def train(
             loss.backward()
             optimiser.step()
             schedule.step()
-            if report:
-                done = epoch * steps + step + 1
-                report(done, recipe.epochs * steps, loss.item(), f"epoch {epoch + 1} of {recipe.epochs}")
+            if progress:
+                said = f"epoch {epoch + 1} of {recipe.epochs}, loss {loss.item():.3f}"
+                progress(epoch * steps + step + 1, recipe.epochs * steps, said)
         state = {
             "settings": settings,
             "epoch": epoch + 1,
@@ -217,7 +214,7 @@ def _resume(
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> int:
-    """Load a checkpoint of the same settings, if there is one; the number of epochs it has behind it."""
+    """Load the checkpoint of the same settings, if there is one; returns the number of epochs done."""
     if not checkpoint.exists():
         return 0
     try:
@@ -230,5 +227,5 @@ def _resume(
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         return int(state["epoch"])
-    except Exception as error:  # torch raises half a dozen kinds for a damaged file
+    except Exception as error:  # torch raises many kinds of exceptions for damaged files.
         raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error

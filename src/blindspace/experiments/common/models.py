@@ -16,7 +16,7 @@ from ...data import ImageSet, samples
 from ...data import load as load_dataset
 from ...files import home
 from ...networks import BUILTIN, Network, Recipe, load, train
-from ...networks.paper_networks import known, paper_recipe
+from ...networks.paper_networks import paper_recipe, trainable
 from ...progress import Progress
 from ..experiment import Preset
 
@@ -31,13 +31,13 @@ def training(name: str, preset: Preset) -> Recipe:
     """How a preset trains one of the paper's networks.
 
     Args:
-        name: as ``networks.paper.known`` has it.
+        name: a name that ``networks.paper_networks.trainable`` knows.
         preset: smoke trains an instant on the embedded images, cpu a few epochs, paper as the paper does.
 
     Raises:
         UnknownNameError: no such network.
     """
-    dataset = known(name).recipe.dataset
+    dataset = trainable(name).recipe.dataset
     match preset:
         case "smoke":
             return paper_recipe(dataset, epochs=1, batch_size=40)
@@ -96,7 +96,7 @@ def trained(name: str, preset: Preset, progress: Progress | None = None, recipe:
     """One of the paper's networks, trained as the preset says; taken from the cache where it has been already.
 
     Args:
-        name: as ``networks.paper.known`` has it.
+        name: a name that ``networks.paper_networks.trainable`` knows.
         preset: see ``training``.
         progress: called after every step of training.
         recipe: instead of the preset's.
@@ -117,7 +117,7 @@ def trained(name: str, preset: Preset, progress: Progress | None = None, recipe:
             device="cuda" if torch.cuda.is_available() else "cpu",
             train_set=images(recipe.dataset, preset, split="train"),
             test_set=images(recipe.dataset, preset),
-            report=progress and (lambda done, total, loss, what: progress(done, total, f"training {name}, {what}")),
+            progress=progress and (lambda done, total, what: progress(done, total, f"training {name}, {what}")),
         )
     return replace(load(name, weights=weights), name=name)
 

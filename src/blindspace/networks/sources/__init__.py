@@ -1,1 +1,1 @@
-"""Where networks come from, one kind a file, and what stands in front of them."""
+"""Loaders of networks by where they come from, one per file, and the preprocessing in front of them."""

@@ -1,4 +1,4 @@
-"""Architectures made by code that the user names, and weights put into them from a .safetensors file."""
+"""Architectures built by a function that the user names, and weights loaded from a .safetensors file."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from torch import nn
 
 from ...errors import FileError, MissingExtraError, UnknownNameError, ValueRangeError, first_line
 from ...maps import Shape
-from .source import Source
+from .raw_model import RawModel
 
 SEED = 0
-"""Of random weights."""
+"""Seed of random weights."""
 
 _NAMED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<attribute>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)")
 
 LISTED = 3
-"""How many names of weights a message holds."""
+"""Number of names of weights in a message."""
 
 
 def split_options(model: str) -> tuple[str, dict[str, Any]]:
-    """``NAME[key=value,other=value]`` apart; values are JSON, or words where they are not.
+    """Split ``NAME[key=value,other=value]`` into the name and the options; values are JSON, or else strings.
 
     Raises:
-        ValueRangeError: what stands in the brackets is no list of ``key=value``.
+        ValueRangeError: the brackets do not contain a list of ``key=value``.
     """
     name, bracket, inside = model.partition("[")
     if not bracket:
         return model, {}
-    # A comma begins the next option where a key follows; others belong to a list.
+    # A comma begins the next option if a key follows; other commas belong to a list.
     parts = re.split(r",\s*(?=[A-Za-z_]\w*\s*=)", inside.removesuffix("]")) if inside != "]" else []
     options = {}
     for part in parts:
@@ -52,31 +52,31 @@ def split_options(model: str) -> tuple[str, dict[str, Any]]:
 
 
 def is_factory(model: str) -> bool:
-    """Whether a name is ``package.module:function``, options aside."""
+    """Whether a name is ``package.module:function``, apart from options."""
     return _NAMED.fullmatch(model.partition("[")[0]) is not None
 
 
-def from_factory(model: str, input_shape: Shape | None, weights: Path | None, random_weights: bool) -> Source:
-    """A network that an installed function makes.
+def from_factory(model: str, input_shape: Shape | None, weights: Path | None, random_weights: bool) -> RawModel:
+    """A network built by an installed function.
 
     Args:
-        model: ``package.module:function``, with options such as ``[width=2]`` to call it with. The module is imported
+        model: ``package.module:function``, with options such as ``[width=2]`` as its arguments. The module is imported
             and the function called: name only code that you trust.
-        input_shape: of one input.
+        input_shape: shape of one input.
         weights: a ``.safetensors`` file of its state.
-        random_weights: take them as the function leaves them.
+        random_weights: whether to keep the weights that the function returns.
 
     Raises:
-        UnknownNameError: no such module or function.
-        ValueRangeError: the function fails, or makes no module.
-        FileError: no weights, or of another network.
+        UnknownNameError: there is no such module or function.
+        ValueRangeError: the function fails, or does not return a module.
+        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model)
     match = _NAMED.fullmatch(name)
     assert match is not None
     try:
         function: Any = import_module(match["module"])
-    except Exception as error:  # the user's module may raise anything
+    except Exception as error:  # The user's module may raise anything.
         raise UnknownNameError(
             f"the module {match['module']} of {name} cannot be imported ({first_line(error)}); "
             "install it or set PYTHONPATH"
@@ -85,46 +85,46 @@ def from_factory(model: str, input_shape: Shape | None, weights: Path | None, ra
         if not hasattr(function, part):
             raise UnknownNameError(f"{match['module']} has no {match['attribute']}; give package.module:function")
         function = getattr(function, part)
-    module = made(model, lambda: function(**options))
+    module = build(model, lambda: function(**options))
     if not isinstance(module, nn.Module):
         raise ValueRangeError(
-            f"{name} made a {type(module).__name__}, not a torch.nn.Module; name a function that makes one"
+            f"{name} returned a {type(module).__name__}, not a torch.nn.Module; name a function that returns one"
         )
-    weigh(module, model, weights, random_weights)
-    return Source(model, module, input_shape)
+    assign_weights(module, model, weights, random_weights)
+    return RawModel(model, module, input_shape)
 
 
-def made(model: str, build: Callable[[], Any]) -> Any:
-    """What a function of others builds, from a seed of its own so that random weights are the same each time.
+def build(model: str, function: Callable[[], Any]) -> Any:
+    """The result of a function of another library, called with a fixed seed so that random weights are reproducible.
 
     Raises:
-        ValueRangeError: it fails; the message has the reason.
+        ValueRangeError: the function fails; the message repeats the reason.
     """
     try:
         with seeded():
-            return build()
+            return function()
     except MissingExtraError:
         raise
-    except Exception as error:  # others' code may raise anything
+    except Exception as error:  # Code of others may raise anything.
         raise ValueRangeError(f"{model} cannot be built: {first_line(error)}") from error
 
 
 @contextmanager
 def seeded() -> Iterator[None]:
-    """While random weights are drawn; the generators of whoever calls are left as they were."""
+    """Context in which random weights are drawn from a fixed seed; the caller's generators stay unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         yield
 
 
-def weigh(module: nn.Module, model: str, weights: Path | None, random_weights: bool) -> None:
-    """Weights from a file, or as the module has them if random ones are wanted.
+def assign_weights(module: nn.Module, model: str, weights: Path | None, random_weights: bool) -> None:
+    """Load weights from a file, or keep the random ones of the module if that is requested.
 
     Raises:
-        FileError: neither was asked for, or the file is none or of another network.
+        FileError: neither was requested, or the file is damaged or belongs to another network.
     """
     if weights is not None:
-        fill(module, weights, model)
+        load_weights(module, weights, model)
     elif not random_weights:
         raise FileError(
             f"no weights for {model}; give a .safetensors file by --weights (weights=…), "
@@ -132,21 +132,21 @@ def weigh(module: nn.Module, model: str, weights: Path | None, random_weights: b
         )
 
 
-def fill(module: nn.Module, path: Path, name: str, remedy: str = "") -> None:
-    """Put the weights of a ``.safetensors`` file into a module; all of them, and nothing else may be in the file.
+def load_weights(module: nn.Module, path: Path, name: str, remedy: str = "") -> None:
+    """Load a ``.safetensors`` file into a module; it must contain all weights of the module and nothing else.
 
     Args:
-        module: to be filled.
-        path: of the file.
-        name: of the network.
-        remedy: what to say of a file that is none.
+        module: module that receives the weights.
+        path: path of the file.
+        name: name of the network.
+        remedy: advice in the message about a missing file.
 
     Raises:
-        FileError: it is missing, damaged or of another network; the message names some of the weights that differ.
+        FileError: the file is missing, damaged or belongs to another network; the message names weights that differ.
     """
     if path.suffix != ".safetensors":
         raise FileError(
-            f"{path} is no .safetensors file{remedy or '; save the weights with safetensors.torch.save_file'}"
+            f"{path} is not a .safetensors file{remedy or '; save the weights with safetensors.torch.save_file'}"
         )
     if not path.is_file():
         raise FileError(f"{path} does not exist{remedy or '; give the .safetensors file of ' + name}")

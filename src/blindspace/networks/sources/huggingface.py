@@ -1,4 +1,4 @@
-"""Networks of transformers: a local folder, a name in the local cache, or an architecture alone. Never a download."""
+"""Networks of transformers: a local folder, a name in the local cache, or an architecture alone; never downloaded."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from torch import Tensor, nn
 from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueRangeError, first_line
 from ...extras import library
 from ...maps import Shape
-from .factory import made, split_options, weigh
-from .hubs import cached, unknown
-from .preprocessor_config import CONFIG, from_config, read_config
-from .source import Source
+from .factory import assign_weights, build, split_options
+from .preprocessing import CONFIG, from_config, read_config
+from .raw_model import RawModel
+from .timm_torchvision import cached, unknown
 
 TOKENS = 16
-"""How many token embeddings a text network reads unless told otherwise."""
+"""Default number of token embeddings that a text network reads."""
 
 SAMPLES = 16_000
-"""How many samples a sound network reads unless told otherwise: a second at its usual rate."""
+"""Default number of samples that a sound network reads: one second at the usual rate."""
 
 SIDE = 224
-"""Of the images a network reads whose config does not say."""
+"""Default side of images, in pixels, if the config does not state it."""
 
 
-class Reading(nn.Module):
-    """A network of transformers that takes one tensor and gives one.
+class OneTensor(nn.Module):
+    """A network of transformers as a function from one tensor to one tensor.
 
     Args:
-        model: of transformers.
-        argument: by which it takes the tensor, such as ``pixel_values``.
+        model: network of transformers.
+        argument: name of the argument that receives the tensor, such as ``pixel_values``.
     """
 
     def __init__(self, model: nn.Module, argument: str) -> None:
@@ -42,7 +42,7 @@ class Reading(nn.Module):
         self.argument = argument
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, *input_shape)`` to logits, or the last hidden state where there are none."""
+        """The logits of ``(B, *input_shape)``, or the last hidden state of a network without logits."""
         outputs = self.model(**{self.argument: x}, return_dict=True)
         for name in ("logits", "last_hidden_state"):
             if isinstance(outputs.get(name), Tensor):
@@ -51,22 +51,22 @@ class Reading(nn.Module):
         return next(value for value in outputs.values() if isinstance(value, Tensor))
 
 
-def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None, random_weights: bool) -> Source:
+def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None, random_weights: bool) -> RawModel:
     """``hf:FOLDER``, ``hf:ORGANISATION/NAME`` or ``hf:TYPE``, with values for its config in brackets.
 
     Args:
         model: a folder with ``config.json`` and ``model.safetensors``, the name of one in the local cache, or a type of
-            model such as ``dinov2``, whose default config is taken.
-        input_shape: of one input; the config's size if None.
-        weights: a ``.safetensors`` file for a type, or in place of the folder's.
-        random_weights: take the architecture alone.
+            model such as ``dinov2``, which gets its default config.
+        input_shape: shape of one input; the config's size if None.
+        weights: a ``.safetensors`` file for a type, or instead of the folder's.
+        random_weights: whether to take the architecture alone.
 
     Raises:
         MissingExtraError: transformers is not installed.
         UnknownNameError: there is no such folder, name or type, or the config has no such value.
-        ValueRangeError: it cannot be built with these values.
-        FileError: no weights, or damaged ones.
-        UnsupportedLayerError: it reads something else than images, text or sound.
+        ValueRangeError: the network cannot be built with these values.
+        FileError: the weights are missing or damaged.
+        UnsupportedLayerError: the network reads neither images, text nor sound.
     """
     name, options = split_options(model.removeprefix("hf:"))
     transformers = library("transformers", "hf")
@@ -74,16 +74,16 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         place, config = _config(transformers, name, options)
         if place is None or weights is not None or random_weights:
             kind = _kind(transformers, config)
-            module = made(model, lambda: kind.from_config(config, attn_implementation="eager"))
-            module = _seeing(module)
-            weigh(module, model, weights, random_weights)
+            module = build(model, lambda: kind.from_config(config, attn_implementation="eager"))
+            module = _vision_half(module)
+            assign_weights(module, model, weights, random_weights)
         else:
-            module = _seeing(_pretrained(transformers, model, place, config))
+            module = _vision_half(_pretrained(transformers, model, place, config))
     argument, shape, space = _input(module, model, input_shape)
     written = _preprocessor(place)
-    return Source(
+    return RawModel(
         model,
-        Reading(module, argument).float(),
+        OneTensor(module, argument).float(),
         shape,
         kind="hf",
         normalise=from_config(*written, normalise_only=True) if written and space == "pixels" else (),
@@ -95,7 +95,7 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
 
 @contextmanager
 def _quietly(transformers: Any) -> Iterator[None]:
-    """transformers says much and draws bars; what matters is raised."""
+    """Context without messages and progress bars of transformers; errors are raised."""
     logging = transformers.utils.logging
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)
@@ -109,14 +109,14 @@ def _quietly(transformers: Any) -> Iterator[None]:
 
 
 def _config(transformers: Any, name: str, options: Mapping[str, Any]) -> tuple[str | None, Any]:
-    """Where the network lies, None for a type, and its config with the values wanted."""
+    """The place of the network (None for a type) and its config with the given values."""
     place: str | None = name
     if name in transformers.models.auto.configuration_auto.CONFIG_MAPPING and not Path(name).is_dir():
         place, config = None, transformers.AutoConfig.for_model(name)
     else:
         try:
             config = transformers.AutoConfig.from_pretrained(name, local_files_only=True, trust_remote_code=False)
-        except Exception as error:  # of many kinds, from a missing file to a config that wants code of its own
+        except Exception as error:  # Many kinds, from a missing file to a config that needs its own code.
             raise _nowhere(transformers, name, error) from error
     for key, value in options.items():
         if not hasattr(config, key):
@@ -124,23 +124,25 @@ def _config(transformers: Any, name: str, options: Mapping[str, Any]) -> tuple[s
         try:
             setattr(config, key, value)
         except Exception as error:
-            raise ValueRangeError(f"{key}={value} is none for the config of hf:{name}: {first_line(error)}") from error
+            raise ValueRangeError(
+                f"{key}={value} is not valid for the config of hf:{name}: {first_line(error)}"
+            ) from error
     return place, config
 
 
 def _nowhere(transformers: Any, name: str, error: Exception) -> UnknownNameError | FileError:
     if Path(name).is_dir():
-        return FileError(f"{name} holds no config.json that can be read: {first_line(error)}")
+        return FileError(f"{name} contains no readable config.json: {first_line(error)}")
     if "/" in name or Path(name).exists():
         return FileError(
-            f"hf:{name} is no folder with config.json and model.safetensors, nor in the local cache; "
+            f"hf:{name} is neither a folder with config.json and model.safetensors nor in the local cache; "
             "nothing is downloaded: fetch it with the tool 'hf download' first"
         )
     return unknown("transformers", "type of model", name, transformers.models.auto.configuration_auto.CONFIG_MAPPING)
 
 
 def _kind(transformers: Any, config: Any) -> Any:
-    """With its classifier where it has one, else the bare network."""
+    """The class with a classifier if the network has one, else that of the bare network."""
     wanted = (config.architectures or [""])[0]
     for ending in ("ForImageClassification", "ForSequenceClassification", "ForAudioClassification"):
         if wanted.endswith(ending):
@@ -165,9 +167,9 @@ def _pretrained(transformers: Any, model: str, place: str, config: Any) -> nn.Mo
             f"no weights for {model}: there is no model.safetensors; pickles such as pytorch_model.bin are not read; "
             "give --weights (weights=…) or --random-weights (random_weights=True)"
         ) from error
-    except Exception as error:  # a damaged file, or values that no longer fit the weights
+    except Exception as error:  # A damaged file, or values that do not match the weights.
         raise FileError(f"the weights of {model} cannot be read: {first_line(error)}") from error
-    # The pooler reads the last hidden state; where files lack it, that is not looked at.
+    # The pooler reads the last hidden state, which is the output here if files lack the pooler.
     lacking = sorted(key for key in report["missing_keys"] if key.split(".")[-3:-1] != ["pooler", "dense"])
     lacking += sorted(str(key) for key in report["mismatched_keys"])
     if lacking:
@@ -176,8 +178,8 @@ def _pretrained(transformers: Any, model: str, place: str, config: Any) -> nn.Mo
     return found
 
 
-def _seeing(module: nn.Module) -> nn.Module:
-    """Of a network that reads images and text, the half that sees."""
+def _vision_half(module: nn.Module) -> nn.Module:
+    """The half that reads images, of a network for images and text."""
     if isinstance(getattr(module, "text_model", None), nn.Module):
         half = getattr(module, "vision_model", None)
         return half if isinstance(half, nn.Module) else module
@@ -185,7 +187,7 @@ def _seeing(module: nn.Module) -> nn.Module:
 
 
 def _input(module: Any, model: str, input_shape: Shape | None) -> tuple[str, Shape, str]:
-    """The argument that takes the input, the input's shape and what it is."""
+    """Name of the argument that receives the input, shape of the input and what it is."""
     config, argument = module.config, module.main_input_name
     if argument == "pixel_values":
         size = getattr(config, "image_size", None) or SIDE
@@ -206,7 +208,7 @@ def _input(module: Any, model: str, input_shape: Shape | None) -> tuple[str, Sha
 
 
 def _preprocessor(place: str | None) -> tuple[dict[str, Any], Path] | None:
-    """The preprocessor_config.json beside the weights, if there is one."""
+    """The preprocessor_config.json beside the weights; None if there is none."""
     if place is None:
         return None
     path = Path(place) / CONFIG if Path(place).is_dir() else cached(place, CONFIG)

@@ -1,7 +1,13 @@
-"""The graph of a .pt2 file as a module that goes through it, operation by operation."""
+"""The graph of a .pt2 file as a module that executes it, operation by operation.
+
+Only operations that compute on tensors may be named by a file. torch has others that read and write files, such as
+``aten::from_file`` and ``aten::save``, or take addresses; a list of what is allowed excludes them all.
+"""
 
 from __future__ import annotations
 
+import operator
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +17,66 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UnsupportedLayerError
-from .exported_operations import operation
+
+_TENSORS = """
+abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d add addbmm
+addcdiv addcmul addmm alias all alpha_dropout amax amin any arange argmax argmin as_strided atan atan2 avg_pool1d
+avg_pool2d avg_pool3d baddbmm batch_norm bitwise_and bitwise_not bitwise_or bmm broadcast_to cat ceil celu
+channel_shuffle chunk clamp clamp_max clamp_min clone col2im concat constant_pad_nd contiguous conv1d conv2d conv3d
+conv_transpose1d conv_transpose2d conv_transpose3d convolution copy cos cumsum detach diagonal div dropout einsum elu
+embedding empty_like eq erf exp expand expand_as expm1 feature_dropout flatten flip floor floor_divide full full_like
+gather ge gelu glu grid_sampler_2d group_norm gt hardsigmoid hardswish hardtanh im2col index index_select
+instance_norm isinf isnan layer_norm le leaky_relu lerp lift_fresh lift_fresh_copy linalg_vector_norm linear log log1p
+log2 log_sigmoid log_softmax logical_and logical_not logical_or logsumexp lt masked_fill matmul max max_pool1d
+max_pool2d max_pool2d_with_indices max_pool3d maximum mean min minimum mish mm movedim mul mv narrow native_batch_norm
+native_group_norm native_layer_norm ne neg new_empty new_full new_ones new_zeros norm ones ones_like pad permute
+pixel_shuffle pixel_unshuffle pow prelu prod reciprocal reflection_pad1d reflection_pad2d reflection_pad3d relu relu6
+remainder repeat repeat_interleave replication_pad1d replication_pad2d replication_pad3d reshape rms_norm roll rsqrt
+rsub scalar_tensor scaled_dot_product_attention select selu sigmoid sign silu sin slice softmax softplus split
+split_with_sizes sqrt square squeeze stack std sub sum swapaxes
+sym_numel sym_size sym_stride t tan tanh tensor_split threshold tile to topk transpose tril triu true_divide type_as
+unbind unflatten unfold unsqueeze upsample_bicubic2d upsample_bilinear2d upsample_linear1d upsample_nearest1d
+upsample_nearest2d upsample_nearest3d upsample_trilinear3d var var_mean view view_as where zeros zeros_like
+_adaptive_avg_pool2d _adaptive_avg_pool3d _log_softmax
+_native_batch_norm_legit_no_training _safe_softmax _scaled_dot_product_attention_math
+_scaled_dot_product_flash_attention_for_cpu _softmax _to_copy _unsafe_index _unsafe_view _upsample_bicubic2d_aa
+_upsample_bilinear2d_aa _upsample_nearest_exact1d _upsample_nearest_exact2d
+"""
+
+ALLOWED = frozenset(_TENSORS.split())
+"""Names of allowed operations of torch, without the underscore of in-place variants."""
+
+_SIZES = "add sub mul floordiv truediv mod neg pow eq ne lt le gt ge getitem"
+
+ARITHMETIC = frozenset(_SIZES.split())
+"""Allowed functions of Python's ``operator``, on sizes and on the parts of a result."""
+
+_TORCH = re.compile(r"torch\.ops\.aten\.(\w+)\.(\w+)")
+
+
+def operation(target: Any) -> Any:
+    """The operation that a .pt2 file names.
+
+    Args:
+        target: name of the operation in the file, such as ``torch.ops.aten.conv2d.default``.
+
+    Returns:
+        An operation of torch, or one of ``operator``.
+
+    Raises:
+        UnsupportedLayerError: the operation is not allowed.
+    """
+    module, _, name = str(target).rpartition(".")
+    if module == "_operator" and name in ARITHMETIC:
+        return getattr(operator, name)
+    match = _TORCH.fullmatch(str(target))
+    if match is not None and (match[1] in ALLOWED or match[1].removesuffix("_") in ALLOWED):
+        packet = getattr(torch.ops.aten, match[1], None)
+        found = getattr(packet, match[2], None)
+        if isinstance(found, torch._ops.OpOverload):
+            return found
+    raise UnsupportedLayerError(f"the operation {target} is not among those that a .pt2 file may use here")
+
 
 DTYPES = {
     1: torch.uint8,
@@ -25,7 +90,7 @@ DTYPES = {
     12: torch.bool,
     13: torch.bfloat16,
 }
-"""By the numbers that the file format has for them."""
+"""Dtypes by their number in the file format."""
 
 _MEMORY_FORMATS = {
     1: torch.contiguous_format,
@@ -41,14 +106,14 @@ _LAYERS = {"linear": nn.Linear, "conv1d": nn.Conv1d, "conv2d": nn.Conv2d, "conv3
 
 @dataclass(frozen=True)
 class Named:
-    """Stands for a value of the graph."""
+    """A reference to a value of the graph."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class InputDtype:
-    """Stands for the precision that the network runs in: the file says float32 where it means its input's."""
+    """The dtype of the network's input: the file says float32 where the exported code meant the input's dtype."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +121,10 @@ class Step:
     """One operation.
 
     Attributes:
-        function: an operation of torch, or a layer that does it.
-        args: with ``Named`` for values.
-        kwargs: likewise.
-        outputs: the names its results get.
+        function: an operation of torch, or a layer that performs it.
+        args: positional arguments, with ``Named`` for values of the graph.
+        kwargs: keyword arguments, likewise.
+        outputs: names of its results.
         sequence: whether it has several results, or one that is a sequence.
     """
 
@@ -71,43 +136,43 @@ class Step:
 
     @cached_property
     def reads(self) -> list[str]:
-        """The values it needs."""
+        """Names of the values that it reads."""
         return _names((self.args, self.kwargs))
 
 
 class Exported(nn.Module):
-    """A network that torch.export saved.
+    """A network saved by torch.export.
 
     Args:
-        nodes: of the graph, in order, as the file has them.
-        tensors: weights and constants, by the names of the graph.
-        input: name of the one input.
-        outputs: names of what it returns.
-        dtype: of the input.
-        one_by_one: whether it was exported for a batch of 1 alone.
+        nodes: nodes of the graph in the order of the file.
+        tensors: weights and constants by their name in the graph.
+        input_name: name of the input.
+        outputs: names of the outputs.
+        dtype: dtype of the input.
+        one_by_one: whether the network was exported for a batch of 1 only.
 
     Raises:
-        UnsupportedLayerError: an operation is not allowed, or has an argument of a kind that is not read here.
+        UnsupportedLayerError: an operation is not allowed, or has an argument of an unsupported kind.
     """
 
     def __init__(
         self,
         nodes: Sequence[Mapping[str, Any]],
         tensors: Mapping[str, Tensor],
-        input: str,
+        input_name: str,
         outputs: Sequence[str],
         dtype: torch.dtype,
         one_by_one: bool,
     ) -> None:
         super().__init__()
-        self.input, self.outputs, self.one_by_one = input, tuple(outputs), one_by_one
-        # What writes nothing only checks sizes and types, and would refuse float64.
+        self.input_name, self.outputs, self.one_by_one = input_name, tuple(outputs), one_by_one
+        # Operations without outputs only check sizes and types, and would refuse float64.
         self.steps = [self._step(node, tensors, dtype) for node in nodes if node["outputs"]]
         self._last = {name: index for index, step in enumerate(self.steps) for name in step.reads}
         self.slots: dict[str, str] = {}
         for name, tensor in tensors.items():
             if name not in self._last and name not in self.outputs:
-                continue  # a layer has it
+                continue  # It belongs to a layer.
             self.slots[name] = f"tensor_{len(self.slots)}"
             if tensor.is_floating_point():
                 self.register_parameter(self.slots[name], nn.Parameter(tensor, requires_grad=False))
@@ -115,14 +180,14 @@ class Exported(nn.Module):
                 self.register_buffer(self.slots[name], tensor)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, *input_shape)`` to the output, or all outputs side by side, ``(B, total)``, where there are several."""
+        """The output for ``(B, *input_shape)``; several outputs are concatenated to ``(B, total)``."""
         if self.one_by_one and len(x) != 1:
             return torch.cat([self._run(image) for image in x.split(1)])
         return self._run(x)
 
     def _run(self, x: Tensor) -> Tensor:
         values: dict[str, Any] = {name: getattr(self, slot) for name, slot in self.slots.items()}
-        values[self.input] = x
+        values[self.input_name] = x
 
         def filled(given: Any) -> Any:
             match given:
@@ -141,7 +206,7 @@ class Exported(nn.Module):
             values.update(zip(step.outputs, results, strict=False))
             for name in step.reads:
                 if self._last[name] == index and name not in self.outputs:
-                    values.pop(name, None)  # of large batches not everything fits into memory
+                    values.pop(name, None)  # Values of large batches are freed as soon as possible.
         found = [values[name] for name in self.outputs]
         return found[0] if len(found) == 1 else torch.cat([each.flatten(1) for each in found], 1)
 
@@ -166,7 +231,7 @@ class Exported(nn.Module):
         return Step(function, tuple(args), kwargs, outputs, sequence)
 
     def _place(self, path: str, layer: nn.Module) -> None:
-        """Under the name the layer had in the network that was exported, if that is still free."""
+        """Register a layer under its name in the exported network, with a number appended if that is taken."""
         *parents, name = path.split(".")
         place: nn.Module = self
         for parent in parents:
@@ -182,7 +247,7 @@ class Exported(nn.Module):
 
 
 def _path(node: Mapping[str, Any]) -> str:
-    """The module that an operation came from; the operation's own name where that is not told."""
+    """Path of the module that an operation came from; "layer" if it is unknown."""
     stack = str((node.get("metadata") or {}).get("nn_module_stack") or "")
     path = stack.split(";")[-1].split(",")
     parts = path[1].split(".") if len(path) > 1 else []
@@ -191,7 +256,7 @@ def _path(node: Mapping[str, Any]) -> str:
 
 
 def _layer(function: Any, given: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> nn.Module | None:
-    """An operation with weights of its own as the layer it was, so that it is known as one."""
+    """The layer of an operation that has its own weights; None if it has none."""
     name = function._schema.name.removeprefix("aten::") if isinstance(function, torch._ops.OpOverload) else ""
     weight = tensors.get(getattr(given.get("weight"), "name", ""))
     bias = tensors.get(getattr(given.get("bias"), "name", ""))
@@ -199,7 +264,7 @@ def _layer(function: Any, given: Mapping[str, Any], tensors: Mapping[str, Tensor
         return None
     options = {key: given[key] for key in ("stride", "padding", "dilation", "groups") if key in given}
     if _names(options):
-        return None  # worked out while the network runs
+        return None  # They are computed at run time.
     sizes: tuple[Any, ...] = (weight.shape[1], weight.shape[0])
     if name != "linear":
         sizes = (weight.shape[1] * options.get("groups", 1), weight.shape[0], tuple(weight.shape[2:]))
@@ -213,12 +278,12 @@ def _layer(function: Any, given: Mapping[str, Any], tensors: Mapping[str, Tensor
 
 
 def named(given: Mapping[str, Any]) -> str:
-    """The name of a tensor that the file refers to."""
+    """The name of a tensor in the file."""
     return str(given["as_tensor"]["name"])
 
 
 def _argument(given: Mapping[str, Any], dtype: torch.dtype) -> Any:
-    """One argument, from the JSON of the file format."""
+    """One argument from the JSON of the file format."""
     kind, value = next((key, value) for key, value in given.items() if value is not None)
     if kind in _PLAIN:
         return value
@@ -246,18 +311,18 @@ def _argument(given: Mapping[str, Any], dtype: torch.dtype) -> Any:
             return torch.strided
         case "as_device":
             return torch.device("cpu")
-    raise UnsupportedLayerError(f"an argument of the kind {kind} is not read from .pt2 files here")
+    raise UnsupportedLayerError(f"an argument of the kind {kind} is not supported in .pt2 files")
 
 
 def _size(given: Mapping[str, Any]) -> Any:
-    """A number that is known only when the network runs, or one that is given."""
+    """A number from the file, or a reference to one that is known only at run time."""
     if "as_name" in given:
         return Named(str(given["as_name"]))
     return next(value for value in given.values() if isinstance(value, int | float | bool))
 
 
 def _outputs(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], bool]:
-    """The names of what an operation returns, and whether that is a sequence."""
+    """The names of the results of an operation, and whether they are a sequence."""
     names: list[str] = []
     for each in given:
         for kind, value in each.items():
@@ -269,7 +334,7 @@ def _outputs(given: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], bool]
 
 
 def _names(given: Any) -> list[str]:
-    """The values that arguments stand for."""
+    """The values that arguments refer to."""
     if isinstance(given, Named):
         return [given.name]
     if isinstance(given, dict):

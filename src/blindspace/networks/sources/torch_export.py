@@ -1,8 +1,8 @@
-"""Networks that torch.export saved (.pt2), read without running anything the file holds.
+"""Networks saved by torch.export (.pt2), read without executing code from the file.
 
-``torch.export.load`` can be made to run code: it unpickles, evaluates formulas of sizes as Python, and imports what
-tree specs name. So it is not called. The graph is JSON and the weights are plain bytes; they are read as such, every
-operation is looked up in a list of what is allowed, and whatever is pickled is refused unread.
+``torch.export.load`` can execute code of a file: it unpickles, evaluates formulas of sizes as Python, and imports what
+tree specs name. So it is not called. The graph is JSON and the weights are plain bytes; both are read as such, every
+operation is looked up in a list of allowed ones, and pickled parts are refused unread.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from torch import Tensor
 
 from ...errors import FileError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Shape
-from .exported_graph import DTYPES, Exported, named
-from .source import Source
+from .raw_model import RawModel
+from .torch_export_graph import DTYPES, Exported, named
 
 _FOLDERS = {"parameter": "weights", "buffer": "weights", "tensor_constant": "constants"}
 
 
-def from_exported(path: Path) -> Source:
+def from_torch_export(path: Path) -> RawModel:
     """A network from a .pt2 file.
 
     Args:
-        path: of a file that ``torch.export.save`` of torch 2.8 or newer wrote.
+        path: path of a file written by ``torch.export.save`` of torch 2.8 or newer.
 
     Raises:
-        FileError: it is missing, damaged, of another version, or holds something pickled.
-        ShapeError: it was exported for several inputs, or for batches of another size than 1.
+        FileError: the file is missing, damaged, of another version, or contains pickled parts.
+        ShapeError: it was exported for several inputs, or for batches of a fixed size other than 1.
         UnsupportedLayerError: it names an operation that is not allowed.
     """
     if not path.is_file():
@@ -55,10 +55,10 @@ def from_exported(path: Path) -> Source:
 
 
 class _Archive:
-    """The files in a .pt2 file.
+    """The files inside a .pt2 file.
 
     Raises:
-        FileError: one is compressed, as torch never does, so that it might unpack to any size.
+        FileError: a part is compressed, which torch never does and which might unpack to any size.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
@@ -73,15 +73,15 @@ class _Archive:
         self._top, self.model = models[0].split("/models/")[0], models[0].split("/")[-1].removesuffix(".json")
 
     def bytes(self, name: str) -> bytearray:
-        """One file."""
+        """Content of one file."""
         return bytearray(self._file.read(f"{self._top}/{name}"))
 
     def json(self, name: str) -> Any:
-        """One file of JSON."""
+        """Content of one JSON file."""
         return json.loads(self.bytes(name))
 
 
-def _read(path: Path, archive: _Archive) -> Source:
+def _read(path: Path, archive: _Archive) -> RawModel:
     if bytes(archive.bytes("byteorder")).strip() != b"little":
         raise FileError(f"{path} was written on a machine with another byte order; export it again")
     graph_module = archive.json(f"models/{archive.model}.json")["graph_module"]
@@ -95,11 +95,11 @@ def _read(path: Path, archive: _Archive) -> Source:
             inputs.append(named(given["arg"]))
         elif kind in _FOLDERS:
             folder, key = _FOLDERS[kind], given[f"{kind}_name"]
-            folder = "constants" if key not in weights[folder] else folder  # buffers that are not kept in the state
+            folder = "constants" if key not in weights[folder] else folder  # non-persistent buffers
             tensors[str(given["arg"]["name"])] = _tensor(path, archive, folder, key, weights[folder][key])
         else:
             raise UnsupportedLayerError(
-                f"{path} has an input of the kind {kind}, which is not read here; export without it"
+                f"{path} has an input of the kind {kind}, which is not supported; export without it"
             )
     outputs = []
     for spec in signature["output_specs"]:
@@ -118,17 +118,17 @@ def _read(path: Path, archive: _Archive) -> Source:
         raise ShapeError(f"{path} was exported for batches of {batch['as_int']}; export it for 1, or for any number")
     module = Exported(graph["nodes"], tensors, inputs[0], outputs, DTYPES[meta["dtype"]], "as_int" in batch)
     _try(path, module, _shape(shape))
-    return Source(path.name, module, _shape(shape))
+    return RawModel(path.name, module, _shape(shape))
 
 
 def _try(path: Path, module: Exported, shape: Shape) -> None:
-    """Refuse what cannot read its own input, or writes into its weights: it would answer differently each time."""
+    """Refuse a module that cannot read its own input, or that writes into its weights and so has a state."""
     held = [*module.parameters(), *module.buffers()]
     before = [tensor._version for tensor in held]
     try:
         with torch.no_grad():
             module(torch.zeros(1, *shape))
-    except Exception as error:  # torch's operations raise what they like
+    except Exception as error:  # Operations of torch may raise anything.
         raise ShapeError(f"{path} cannot read an input of shape {shape}, its own: {first_line(error)}") from error
     if before != [tensor._version for tensor in held]:
         raise UnsupportedLayerError(f"{path} changes its own state as it runs; export the module in eval")
@@ -139,7 +139,7 @@ def _config(folder: str, model: str) -> str:
 
 
 def _tensor(path: Path, archive: _Archive, folder: str, key: str, given: Mapping[str, Any]) -> Tensor:
-    """One tensor from its bytes."""
+    """A tensor from its bytes."""
     if given["use_pickle"] or not given["path_name"].startswith(("weight_", "tensor_")):
         raise FileError(f"{path} holds {key} as a pickle, which can run code; export it with plain weights")
     meta = given["tensor_meta"]
@@ -148,10 +148,10 @@ def _tensor(path: Path, archive: _Archive, folder: str, key: str, given: Mapping
     if not content:
         return torch.zeros(sizes, dtype=DTYPES[meta["dtype"]])
     flat = torch.frombuffer(content, dtype=DTYPES[meta["dtype"]])
-    # torch refuses a view beyond the bytes there are.
+    # torch refuses a view beyond these bytes.
     return flat.as_strided(sizes, strides, int(meta["storage_offset"]["as_int"])).clone()
 
 
 def _shape(sizes: Any) -> Shape:
-    """Sizes as numbers; of one left free, that of the example it was exported with."""
+    """Sizes as numbers; a symbolic size becomes that of the example input of the export."""
     return tuple(int(size["as_int"] if "as_int" in size else size["as_expr"]["hint"]["as_int"]) for size in sizes)

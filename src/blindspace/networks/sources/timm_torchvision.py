@@ -1,6 +1,6 @@
 """Architectures of timm and torchvision, by name. Nothing is ever downloaded.
 
-Their weights come from a .safetensors file, or, for timm, from the local cache of the Hugging Face hub if it has them.
+Weights come from a .safetensors file or, for timm, from the local cache of the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ...errors import UnknownNameError, UnsupportedLayerError
 from ...extras import library
 from ...maps import Shape
 from ..preprocessing_modules import CentreCrop, Resize
-from .factory import made, split_options, weigh
-from .preprocessor_config import EXAMPLE, normalise
-from .source import Source, Steps
+from .factory import assign_weights, build, split_options
+from .preprocessing import EXAMPLE, normalise
+from .raw_model import RawModel, Steps
 
 
 def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
-    """The error for a name that a library does not have, with those that are close to it."""
+    """The error for a name that a library does not have, with the closest names."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(close)}?" if close else f"see the list of {kind}"
     return UnknownNameError(f"{kind} has no {what} {name!r}; {hint}")
@@ -32,33 +32,33 @@ def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNam
 # --- timm --------------------------------------------------------------------------------------------------
 
 
-def from_timm(model: str, weights: Path | None, random_weights: bool) -> Source:
+def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawModel:
     """``timm:NAME`` or ``timm:NAME[img_size=224]``.
 
     Args:
-        model: with options for ``timm.create_model``.
+        model: the name, with options for ``timm.create_model`` in brackets.
         weights: a ``.safetensors`` file.
-        random_weights: take the architecture alone.
+        random_weights: whether to take the architecture alone.
 
     Raises:
         MissingExtraError: timm is not installed.
         UnknownNameError: timm has no such model.
-        ValueRangeError: it cannot be built with these options.
-        FileError: no weights, or of another network.
+        ValueRangeError: the model cannot be built with these options.
+        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model.removeprefix("timm:"))
     timm = library("timm", "timm")
     architecture = name.split(".")[0]
     if not timm.is_model(architecture) or ":" in name or "/" in name:
         raise unknown("timm", "model", architecture, timm.list_models())
-    module = made(model, lambda: timm.create_model(name, pretrained=False, **options))
+    module = build(model, lambda: timm.create_model(name, pretrained=False, **options))
     if weights is None and not random_weights:
         weights = cached(module.pretrained_cfg.get("hf_hub_id"), "model.safetensors")
-    weigh(module, model, weights, random_weights)
+    assign_weights(module, model, weights, random_weights)
     config = timm.data.resolve_model_data_config(module)
     side = options.get("img_size")
     shape = (config["input_size"][0], *_pair(side)) if side else tuple(config["input_size"])
-    return Source(
+    return RawModel(
         model,
         module,
         shape,
@@ -73,7 +73,7 @@ def _pair(size: Any) -> tuple[int, int]:
 
 
 def cached(repository: str | None, name: str) -> Path | None:
-    """A file of a repository of the Hugging Face hub, if the local cache has it."""
+    """A file of a repository of the Hugging Face hub; None if the local cache does not have it."""
     if not repository or find_spec("huggingface_hub") is None:
         return None
     found = import_module("huggingface_hub").try_to_load_from_cache(repository, name)
@@ -81,7 +81,7 @@ def cached(repository: str | None, name: str) -> Path | None:
 
 
 def _timm_steps(model: str, config: dict[str, Any], shape: Shape) -> Steps:
-    """What ``timm.data.create_transform`` does in evaluation."""
+    """The preprocessing of ``timm.data.create_transform`` in evaluation."""
     size = tuple(shape[-2:])
     height, width = (math.floor(n / (config["crop_pct"] or 0.875)) for n in size)
     mode = config["crop_mode"] or "center"
@@ -91,7 +91,7 @@ def _timm_steps(model: str, config: dict[str, Any], shape: Shape) -> Steps:
         resized = height
     else:
         raise UnsupportedLayerError(
-            f"{model} resizes to {height}x{width} and crops by {mode!r}, which is not done here; "
+            f"{model} resizes to {height}x{width} and crops by {mode!r}, which is not supported; "
             f"spell the preprocessing out, such as {EXAMPLE}"
         )
     return (
@@ -104,41 +104,41 @@ def _timm_steps(model: str, config: dict[str, Any], shape: Shape) -> Steps:
 # --- torchvision -------------------------------------------------------------------------------------------
 
 
-def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> Source:
-    """``torchvision:NAME``, or with options for its builder in brackets.
+def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> RawModel:
+    """``torchvision:NAME``, with options for its builder in brackets.
 
     Args:
-        model: such as ``torchvision:resnet50``.
+        model: the name, such as ``torchvision:resnet50``.
         weights: a ``.safetensors`` file.
-        random_weights: take the architecture alone.
+        random_weights: whether to take the architecture alone.
 
     Raises:
         MissingExtraError: torchvision is not installed.
-        UnknownNameError: it has no such model.
-        ValueRangeError: it cannot be built with these options.
-        FileError: no weights, or of another network.
+        UnknownNameError: torchvision has no such model.
+        ValueRangeError: the model cannot be built with these options.
+        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model.removeprefix("torchvision:"))
     library("torchvision", "torchvision")
     models = import_module("torchvision.models")
     if name not in models.list_models():
         raise unknown("torchvision", "model", name, models.list_models())
-    # Some builders fetch the weights of a part unless told not to.
+    # Some builders download the weights of a part by default.
     backbone = {"weights_backbone": None} if "weights_backbone" in _parameters(models, name) else {}
-    module = made(model, lambda: models.get_model(name, weights=None, **backbone, **options))
-    weigh(module, model, weights, random_weights)
+    module = build(model, lambda: models.get_model(name, weights=None, **backbone, **options))
+    assign_weights(module, model, weights, random_weights)
     published = next(iter(models.get_model_weights(name)), None)
     transforms: Any = published.transforms() if published is not None else None
     classes = tuple(published.meta.get("categories", ())) if published is not None else ()
     if type(transforms).__name__ != "ImageClassification":
-        return Source(model, module, kind="torchvision", classes=classes)
+        return RawModel(model, module, kind="torchvision", classes=classes)
     steps: Steps = (
         Resize(transforms.resize_size[0], transforms.interpolation.value, convention="pil"),
         CentreCrop(transforms.crop_size[0]),
         normalise(transforms.mean, transforms.std),
     )
     shape = (3, transforms.crop_size[0], transforms.crop_size[0])
-    return Source(
+    return RawModel(
         model,
         module,
         shape,
