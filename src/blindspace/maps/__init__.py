@@ -1,5 +1,6 @@
 """Linear maps: what a layer does to a perturbation, by forward and adjoint products that never form the matrix."""
 
+from . import operations
 from .coerce import Operator, SupportsLinearMap, as_linear_map
 from .convolution import Convolution
 from .dense import Dense
@@ -43,6 +44,7 @@ __all__ = [
     "gather",
     "is_affine",
     "isometry_free",
+    "operations",
     "register",
     "side_by_side",
     "summed",

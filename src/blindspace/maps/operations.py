@@ -105,9 +105,13 @@ def _crop_or_pad(in_shape: Shape, out_shape: Shape, read: Tensor) -> LinearMap |
 
 
 def axis_padding(in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> Padding | None:
-    """The map ``Padding`` for (before, after) per axis; None if it pads the first axis, no axis, or cannot be built."""
-    changed = [axis for axis, pair in enumerate(amounts) if tuple(pair) != (0, 0)]
-    if not changed or changed[0] == 0:
+    """The map ``Padding`` for (before, after) of each of the last axes, of as few axes as it needs.
+
+    Returns:
+        None if the first axis is padded, none is, or the amounts are not possible.
+    """
+    changed = [index for index, pair in enumerate(amounts) if tuple(pair) != (0, 0)]
+    if not changed or len(amounts) - changed[0] >= len(in_shape):
         return None
     try:
         return Padding(in_shape, amounts[changed[0] :], mode)
@@ -536,6 +540,8 @@ def reshaped(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMa
     Raises:
         ShapeError: The numbers of values differ.
     """
+    if (operator.in_shape, operator.out_shape) == (tuple(in_shape), tuple(out_shape)):
+        return operator
     if isinstance(operator, Rearrange):
         return Rearrange(in_shape, out_shape, operator.view, operator.order)
     if isinstance(operator, Gather):

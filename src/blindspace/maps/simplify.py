@@ -135,9 +135,11 @@ def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
 
 
 def _rearranged(outer: Rearrange, inner: Rearrange) -> Rearrange | None:
-    """One reshape for two maps that keep the order of the values, or the second of which restores it."""
-    if inner.keeps_order and outer.keeps_order:
-        return Rearrange(inner.in_shape, outer.out_shape)
+    """One map for two, one of which keeps the order of the values, or the second of which restores it."""
+    if inner.keeps_order:
+        return Rearrange(inner.in_shape, outer.out_shape, outer.view, outer.order)
+    if outer.keeps_order:
+        return Rearrange(inner.in_shape, outer.out_shape, inner.view, inner.order)
     moved = _gathered(outer, inner)
     return moved if isinstance(moved, Rearrange) else None
 

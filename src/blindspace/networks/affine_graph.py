@@ -17,6 +17,11 @@ from ..maps import Gather, Identity, LinearMap, Padding, Shape, compose, summed,
 from ..maps.properties import is_injective
 
 
+def value_shape(tensor: Shape) -> Shape:
+    """Shape of the value in a tensor of that shape: without a first axis of one, which is the batch."""
+    return (tensor[1:] if tensor[:1] == (1,) else tensor) or (1,)
+
+
 @dataclass(eq=False)
 class Value:
     """One value of a network.

@@ -1,8 +1,8 @@
-"""One operation of torch about to run on values that depend on a network's input."""
+"""One of torch's operations (ATen) about to run on values that depend on a network's input."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ...maps import LinearMap, Rearrange, Shape, gather
-from ..affine_graph import Value
+from ...maps import Shape
+from ..affine_graph import Value, value_shape
 
 
 @dataclass(eq=False)
@@ -20,10 +20,10 @@ class Call:
     """One operation about to run.
 
     Attributes:
-        func: torch's operation.
-        args: as given.
-        kwargs: as given.
-        values: the values in tensors that depend on the input, by the tensors' ids.
+        func: Torch's operation.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
+        values: The values in tensors that depend on the input, by the tensors' ids.
     """
 
     func: Any
@@ -33,7 +33,7 @@ class Call:
 
     @cached_property
     def name(self) -> str:
-        """Of the operation, an in-place one called as if it were not."""
+        """Name of the operation, without the underscore of one that works in place."""
         name = str(self.func._schema.name).split("::")[-1]
         in_place = name.endswith("_") and not name.endswith("__")
         return name[:-1] if in_place else name
@@ -49,31 +49,50 @@ class Call:
                 found[argument.name] = self.kwargs.get(argument.name, argument.default_value)
         return found
 
-    def written(self) -> list[Tensor]:
-        """The tensors it writes into."""
-        marked = [a.name for a in self.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        return [leaf for name in marked for leaf in tree_leaves(self.given[name]) if isinstance(leaf, Tensor)]
-
     @cached_property
     def functional(self) -> Any:
-        """The operation without writing in place."""
+        """The variant of the operation that does not write in place; None if there is none."""
         if not self.func._schema.is_mutable:
             return self.func
         packet = getattr(torch.ops.aten, self.name, None)
         return getattr(packet, self.func._overloadname, None) if packet is not None else None
 
+    @cached_property
+    def tensors(self) -> list[Tensor]:
+        """All tensors that the operation reads."""
+        return tensors_in((self.args, self.kwargs))
+
+    @cached_property
     def dependent(self) -> list[Tensor]:
-        """The tensors that depend on the input, once each."""
-        leaves = [leaf for leaf in tree_leaves((self.args, self.kwargs)) if isinstance(leaf, Tensor)]
-        return list({id(leaf): leaf for leaf in leaves if id(leaf) in self.values}.values())
+        """The tensors that depend on the network's input, once each."""
+        return list({id(tensor): tensor for tensor in self.tensors if id(tensor) in self.values}.values())
+
+    def written(self) -> list[Tensor]:
+        """The tensors that the operation writes into."""
+        marked = [a.name for a in self.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+        return tensors_in([self.given[name] for name in marked])
 
     def only(self, name: str) -> bool:
-        """Whether that argument alone depends on the input, and as one tensor."""
-        leaves = [leaf for leaf in tree_leaves((self.args, self.kwargs)) if id(leaf) in self.values]
-        return len(leaves) == 1 and leaves[0] is self.given.get(name)
+        """Whether the argument of that name is the only one that depends on the network's input, as one tensor."""
+        found = [tensor for tensor in self.tensors if id(tensor) in self.values]
+        return len(found) == 1 and found[0] is self.given.get(name)
+
+    def value_of(self, tensor: Tensor) -> Value:
+        """The value that a dependent tensor holds."""
+        return self.values[id(tensor)]
+
+    def axes(self, tensor: Tensor, axes: Iterable[int]) -> list[int]:
+        """Axes of a dependent tensor as axes of its value, which lacks the batch; the batch axis is left out."""
+        offset = tensor.ndim - len(self.value_of(tensor).shape)
+        return [axis % tensor.ndim - offset for axis in axes if axis % tensor.ndim >= offset]
 
     def run(self, replaced: dict[int, Tensor], constants: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """The operation on other tensors: those that depend on the input by their ids, and what is made of the rest."""
+        """The outputs of the operation on other tensors.
+
+        Args:
+            replaced: What stands for tensors that depend on the input, by their ids.
+            constants: Gives what stands for each of the other tensors.
+        """
 
         def other(leaf: Any) -> Any:
             if not isinstance(leaf, Tensor):
@@ -81,28 +100,14 @@ class Call:
             return replaced[id(leaf)] if id(leaf) in replaced else constants(leaf)
 
         args, kwargs = tree_map(other, (self.args, self.kwargs))
-        result = self.functional(*args, **kwargs)
-        return [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-
-    def value(self, name: str) -> Value | None:
-        """The value of an argument, where it alone depends on the input."""
-        return self.values[id(self.given[name])] if self.only(name) else None
+        return tensors_in(self.functional(*args, **kwargs))
 
 
-def value_shape(tensor: Tensor) -> Shape:
-    """Shape of the value in a tensor: without a first axis of one, which the batch is."""
-    shape = tuple(int(n) for n in tensor.shape)
-    return (shape[1:] if shape[:1] == (1,) else shape) or (1,)
+def tensors_in(tree: Any) -> list[Tensor]:
+    """The tensors in nested containers."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def batched(tensor: Tensor) -> bool:
-    """Whether a tensor has a first axis of one."""
-    return tensor.shape[:1] == (1,)
-
-
-def expanded(value: Value, tensor: Tensor, whole: torch.Size) -> LinearMap:
-    """From the value in a tensor to that tensor broadcast to a whole shape."""
-    if tensor.shape == whole:
-        return Rearrange(value.shape, value.shape)
-    numbers = torch.arange(tensor.numel()).reshape(tensor.shape).expand(whole)
-    return gather(value.shape, value_shape(numbers), numbers.flatten())
+def shape_of(tensor: Tensor) -> Shape:
+    """Shape of the value in a tensor: without a first axis of one, which is the batch."""
+    return value_shape(tuple(int(n) for n in tensor.shape))

@@ -1,8 +1,9 @@
-"""A PyTorch network followed as it runs: what each operation makes of values that depend on the input.
+"""A PyTorch network followed while it runs: what each operation makes of values that depend on the input.
 
-The module runs once, eagerly, on one input; whatever Python it is made of, its operations pass by here one after the
-other. Modules with a linear map of their own are taken whole, everything else operation by operation (``aten.py``).
-What is not known to be affine ends the front: that can only make the space reported too small, never too large.
+The module runs once, eagerly, on one input, under a ``TorchDispatchMode`` that sees every operation of ATen, whatever
+Python code calls it. Modules with a linear map of their own are taken as a whole, everything else operation by
+operation (``aten_operations.py``). What is not known to be affine ends the front; the harmless space can therefore be
+reported too small, never too large.
 """
 
 from __future__ import annotations
@@ -16,15 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from ...errors import BlindspaceError, UnsupportedLayerError, first_line
 from ...maps import LinearMap, Rearrange, Shape, from_module, is_affine
 from ..affine_graph import AffineGraph, Layer, Recording, Value
-from .aten import PASSED_ON, linear_part
-from .aten_call import Call, value_shape
-from .held import Held
-from .readers import Readers
+from .aten_call import Call, shape_of, tensors_in
+from .aten_operations import PASSED_ON, linear_part
+from .tensor_values import TensorValues
 
 KINDS = (
     nn.Linear,
@@ -38,16 +37,16 @@ KINDS = (
 """Modules that count as linear layers."""
 
 WEIGHED = ("convolution", "addmm", "mm")
-"""What these are made of."""
+"""Operations that these modules consist of."""
 
 SHAPED = (
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
     "new_zeros", "new_ones", "new_empty", "new_full", "new_empty_strided",
 )  # fmt: skip
-"""Operations that read the shape of a tensor alone."""
+"""Operations that read only the shape of a tensor."""
 
 HARMLESS = ("is_same_size",)
-"""Operations that write no tensor and say nothing of values."""
+"""Operations that write no tensor and reveal nothing of the values."""
 
 
 def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, name: str) -> Recording:
@@ -64,7 +63,7 @@ def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, nam
     """
     graph = AffineGraph(Value("input", input_shape))
     start = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    # With gradients no value leaves torch unseen: NumPy refuses such a tensor. In-place work refuses a leaf.
+    # A tensor that requires gradients cannot leave torch unseen, as NumPy refuses it; a leaf refuses in-place work.
     x = start.requires_grad_() * 1
     recorder = Recorder(graph, module)
     recorder.held.keep(x, graph.input)
@@ -83,11 +82,11 @@ class _Called:
     """A module while it runs.
 
     Attributes:
-        name: of the module.
-        module: itself.
-        value: what it read, where it is taken whole or is a linear layer.
-        operator: of a module taken whole.
-        layer: shape of its input, of a linear layer.
+        name: Name of the module.
+        module: The module.
+        value: The value that it reads, if it is taken as a whole or is a linear layer.
+        operator: The map of a module that is taken as a whole.
+        layer: Shape of the input of a linear layer.
     """
 
     name: str
@@ -97,27 +96,59 @@ class _Called:
     layer: Shape | None = None
 
 
+class _Readers:
+    """Which operations read each value: they decide whether a layer's nullspace is harmless for the whole network.
+
+    An operation is known by the calls of modules that it happens in.
+    """
+
+    def __init__(self) -> None:
+        self._scopes: dict[Value, list[tuple[_Called, ...]]] = {}
+        self._passed_on: dict[Value, Value] = {}
+
+    def add(self, value: Value, scope: Sequence[_Called]) -> None:
+        """An operation reads a value within these calls, outermost first."""
+        self._scopes.setdefault(value, []).append(tuple(scope))
+
+    def same(self, value: Value, earlier: Value) -> None:
+        """A value holds the same numbers as an earlier one: it is passed on, or a view."""
+        self._passed_on[value] = earlier
+
+    def all_within(self, called: _Called, value: Value) -> bool:
+        """Whether everything that reads a value, or another value of the same numbers, does so within a call."""
+        return all(called in scope for each in self._of_the_same(value) for scope in self._scopes.get(each, []))
+
+    def _of_the_same(self, value: Value) -> list[Value]:
+        while value in self._passed_on:
+            value = self._passed_on[value]
+        found = {value: None}
+        for later, earlier in self._passed_on.items():  # in the order in which they were made
+            if earlier in found:
+                found[later] = None
+        return list(found)
+
+
 class Recorder(TorchDispatchMode):
-    """Watches operations and modules.
+    """Watches the operations and modules of a network and builds its affine graph.
 
     Args:
-        graph: to be filled.
-        module: whose parts give the names.
+        graph: The graph that is filled.
+        module: The network, whose modules give the names.
     """
 
     def __init__(self, graph: AffineGraph, module: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = graph
-        self.held = Held(graph)
+        self.held = TensorValues(graph)
         self.last = ""
         self._names = {id(part): name for name, part in module.named_modules()}
         self._calls: list[_Called] = []
         self._layers: list[_Called] = []
-        self._readers = Readers()
+        self._readers = _Readers()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """While a network runs."""
+        """Watch a network while it runs."""
         hooks = [register_module_forward_pre_hook(self._before), register_module_forward_hook(self._after)]
         try:
             with self:
@@ -127,9 +158,9 @@ class Recorder(TorchDispatchMode):
                 hook.remove()
 
     def ended(self, outputs: Any) -> None:
-        """The network has run, and these are its outputs."""
-        for tensor in tree_leaves(outputs):
-            if isinstance(tensor, Tensor) and (value := self.held.at(tensor)) is not None:
+        """Record that the outputs of the network read the values they hold."""
+        for tensor in tensors_in(outputs):
+            if (value := self.held.at(tensor)) is not None:
                 self.graph.reads(value, "output")
                 self._count(value)
 
@@ -139,11 +170,11 @@ class Recorder(TorchDispatchMode):
             assert called.layer is not None
             assert called.value is not None
             operator = called.operator or from_module(called.module, called.layer)
-            alone = self._readers.alone(called.value, called)
+            alone = self._readers.all_within(called, called.value)
             yield Layer(called.name, type(called.module).__name__, operator, alone)
 
     def _count(self, value: Value) -> None:
-        self._readers.add(value, list(self._calls))
+        self._readers.add(value, self._calls)
 
     # --- modules -----------------------------------------------------------------------------------------
 
@@ -158,7 +189,7 @@ class Recorder(TorchDispatchMode):
                 try:
                     called.operator = from_module(module, value.shape)
                 except BlindspaceError:
-                    called.operator = None  # a batch norm without statistics; operation by operation then
+                    called.operator = None  # such as a batch norm without statistics: operation by operation
         self._calls.append(called)
         self.last = called.name
 
@@ -177,13 +208,13 @@ class Recorder(TorchDispatchMode):
         self._layers.append(called)
 
     def _given_by_keyword(self, call: Call) -> None:
-        """A layer whose input no hook sees is known by its operation."""
+        """Recognise a layer whose input no hook sees by its operation."""
         called = self._calls[-1] if self._calls else None
         tensor = next((call.given[name] for name in ("input", "mat1", "self") if call.only(name)), None)
         if called is None or called.layer is not None or tensor is None or call.name not in WEIGHED:
             return
         if isinstance(called.module, KINDS) and _has_map(called.module):
-            self._is_layer(called, call.values[id(tensor)], tensor)
+            self._is_layer(called, call.value_of(tensor), tensor)
 
     def _inside_whole(self) -> bool:
         return any(called.operator is not None for called in self._calls)
@@ -199,7 +230,7 @@ class Recorder(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        tensors = tensors_in((args, kwargs))
         before = {id(tensor): value for tensor in tensors if (value := self.held.at(tensor)) is not None}
         call = Call(func, args, kwargs, before)
         if torch.Tag.nondeterministic_seeded in func.tags:
@@ -213,15 +244,14 @@ class Recorder(TorchDispatchMode):
         return result
 
     def _random(self, call: Call) -> Any:
-        """What is drawn anew each time is no constant."""
+        """Random numbers are drawn anew each time, so they are not constant."""
         result = call.func(*call.args, **call.kwargs)
-        for tensor in [*tree_leaves(result), *call.written()]:
-            if isinstance(tensor, Tensor):
-                self.held.keep(tensor, self.graph.other(call.name, value_shape(tensor), call.values.values()))
+        for tensor in [*tensors_in(result), *call.written()]:
+            self.held.keep(tensor, self.graph.other(call.name, shape_of(tensor), call.values.values()))
         return result
 
     def _place(self, operation: str) -> str:
-        """Where an operation happens: in a module, or in the code of one that calls others, after the last of them."""
+        """Where an operation happens: in a module, or after the last module that was called."""
         inside = self._calls[-1].name if self._calls else ""
         return f"{operation} {'in' if inside == self.last else 'after'} {self.last}" if self.last else operation
 
@@ -229,18 +259,18 @@ class Recorder(TorchDispatchMode):
         name = self._place(call.name)
         values = list(dict.fromkeys(call.values.values()))
         self._given_by_keyword(call)
-        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        outputs = tensors_in(result)
         written = call.written()
         if call.name in PASSED_ON and len(values) == 1:
-            pass  # whoever reads the result reads the value; this does not
+            pass  # what reads the result reads the value; this operation does not
         else:
             for value in values:
                 self._count(value)
         for index, output in enumerate(outputs or written):
             reads = made[index] if made is not None and index < len(made) else None
-            shape = value_shape(output)
+            shape = shape_of(output)
             if not output.numel():
-                continue  # statistics that batch norm in eval has none of
+                continue  # batch norm in eval returns empty statistics
             if reads is not None:
                 value = self.graph.affine(name, shape, reads)
             else:
@@ -257,9 +287,9 @@ class Recorder(TorchDispatchMode):
 
 
 def _layer_shape(module: nn.Module, tensor: Tensor) -> Shape:
-    """Shape of one input of a layer. A fully-connected one reads every leading axis but the batch."""
+    """Shape of one input of a layer. A fully-connected layer reads all leading axes except the batch."""
     if isinstance(module, nn.Linear):
-        return value_shape(tensor) if tensor.ndim > 1 else tuple(tensor.shape)
+        return shape_of(tensor) if tensor.ndim > 1 else tuple(tensor.shape)
     axes = module.weight.ndim - 1  # type: ignore[operator]
     return tuple(int(n) for n in tensor.shape[-axes:])
 

@@ -1,4 +1,4 @@
-"""Which value each tensor holds while a network runs, where operations write into tensors that share memory."""
+"""Which value each tensor holds while a network runs, also where operations write into memory that tensors share."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..affine_graph import AffineGraph, Value
-from .aten_call import value_shape
+from .aten_call import shape_of
 
 
-class Held:
-    """The values in tensors.
+class TensorValues:
+    """The values that tensors hold.
 
     Args:
-        graph: to which values are added that are not known any more.
+        graph: The graph to which values that are no longer known are added.
     """
 
     def __init__(self, graph: AffineGraph) -> None:
@@ -27,12 +27,12 @@ class Held:
         self._kept: list[Tensor] = []
 
     def at(self, tensor: Tensor) -> Value | None:
-        """The value in a tensor; None where it does not depend on the input."""
+        """The value in a tensor; None if it does not depend on the input."""
         value: Value | None = self._values.get(tensor)
         return value if value is not None else self._written.get(_memory(tensor))
 
     def keep(self, tensor: Tensor, value: Value) -> None:
-        """From now on that tensor holds that value."""
+        """Record that a tensor holds a value from now on."""
         self._values[tensor] = value
         sharing = [ref for ref in self._sharing.get(_memory(tensor), []) if ref() is not None]
         if not any(ref() is tensor for ref in sharing):
@@ -40,9 +40,14 @@ class Held:
         self._sharing[_memory(tensor)] = sharing
 
     def write(self, tensor: Tensor, values: list[Value], name: str) -> None:
-        """Something of these values was written into a tensor.
+        """Record that something of these values was written into a tensor.
 
-        Other views of the same memory hold something of both now. They are affine no more.
+        Other views of the same memory now hold something of both and no longer count as affine.
+
+        Args:
+            tensor: The tensor that was written into.
+            values: The values that the operation read.
+            name: Name of the operation.
         """
         memory = _memory(tensor)
         alive = [other for ref in self._sharing.get(memory, []) if (other := ref()) is not None]
@@ -51,12 +56,13 @@ class Held:
             return
         before = [value for each in alive if (value := self._values.get(each)) is not None]
         for other in others:
-            self._values[other] = self.graph.other(f"{name}, through a view", value_shape(other), [*before, *values])
-        self._kept.append(tensor)  # or its memory might become another tensor's
+            self._values[other] = self.graph.other(f"{name}, through a view", shape_of(other), [*before, *values])
+        self._kept.append(tensor)  # else its memory might become that of another tensor
         self._written[memory] = self.graph.other(f"{name}, through a view", (1,), [*before, *values])
 
 
 def _memory(tensor: Tensor) -> int:
+    """What tensors that share memory have in common."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # sparse and meta tensors have none
