@@ -66,7 +66,7 @@ def test_rows_and_claims(made: tuple[Fig1, dict[str, Kept]], tmp_path: Path) -> 
     s, done = made
     rows = EXPERIMENT.rows(s, done)
     assert {row.case for row in rows if row.control} == {NOISE}
-    (bound,) = (row for row in rows if "exceeds" in row.quantity)
+    (bound,) = (row for row in rows if "bound" in row.quantity)
     (reached,) = (row for row in rows if row.quantity == "mean squared change" and row.case == f"harmless, {INSIDE}")
     assert reached.ours is not None
     assert bound.ours is not None

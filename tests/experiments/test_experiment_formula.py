@@ -33,7 +33,7 @@ from blindspace.experiments.formula.layers import (
     random_convolution,
     random_linear,
 )
-from blindspace.experiments.formula.survey import affordable, ask
+from blindspace.experiments.formula.survey import affordable, survey_layer
 from blindspace.maps import Dense, from_module
 from blindspace.networks import Layer, load
 from blindspace.subspaces import nullspace
@@ -146,7 +146,7 @@ def test_large_layers_are_not_asked() -> None:
     assert affordable(depthwise, 6e8)
     assert not affordable(depthwise, 4e8)
     assert affordable(from_module(nn.Conv2d(64, 8, 1), (64, 200, 200)), 1)
-    left = ask(Layer("large", "Conv2d", conv, True), "some", 1e6)
+    left = survey_layer(Layer("large", "Conv2d", conv, True), "some", 1e6)
     assert (left["certificate"], left["name"], left["group"]) == (None, "large", "some")
 
 

@@ -22,9 +22,9 @@ from blindspace.experiments.identify.modified_copies import (
 from blindspace.experiments.identify.querying import (
     EIGHT_BIT,
     WAYS,
-    ask,
     by_labels,
     nearest,
+    query,
     verdict,
     way,
     within_range,
@@ -51,11 +51,11 @@ def test_asking_image_by_image_is_the_packages_identification() -> None:
     x = torch.rand(N, 3, 8, 8, generator=noise(0), dtype=torch.float64)
     probes = [probe(each, x, 1.0, noise(i)) for i, each in enumerate(crowd)]
     for network in (*crowd, patches(9)):
-        assert verdict(probes, [ask(network, of) for of in probes]) == identify(network, probes)
+        assert verdict(probes, [query(network, of) for of in probes]) == identify(network, probes)
     # A network that always answers the same tells nothing, and so is nobody.
     constant = Network("constant", nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), (3, 8, 8))
     nn.init.zeros_(constant.module[1].weight)  # type: ignore[index]
-    silent = [ask(constant, of) for of in probes]
+    silent = [query(constant, of) for of in probes]
     assert not bool(silent[0].change.isfinite().any())
     assert verdict(probes, silent) == identify(constant, probes)
     assert verdict(probes, silent).match is None
@@ -64,9 +64,9 @@ def test_asking_image_by_image_is_the_packages_identification() -> None:
 def test_what_happens_on_the_way_happens_to_all_three() -> None:
     network = patches(0)
     of = probe(network, torch.rand(N, 3, 8, 8, generator=noise(0), dtype=torch.float64), 1.0, noise(1))
-    assert float(ask(network, of).change.max()) < 1e-5
-    assert torch.allclose(ask(network, of, lambda v: v.flip(3).flip(3)).change, ask(network, of).change)
-    assert float(ask(network, of, lambda v: (v * 8).round() / 8).change.max()) > 1e-3
+    assert float(query(network, of).change.max()) < 1e-5
+    assert torch.allclose(query(network, of, lambda v: v.flip(3).flip(3)).change, query(network, of).change)
+    assert float(query(network, of, lambda v: (v * 8).round() / 8).change.max()) > 1e-3
 
 
 def test_ways_and_the_probe_that_fits() -> None:
@@ -74,7 +74,7 @@ def test_ways_and_the_probe_that_fits() -> None:
     of = within_range(probe(network, torch.rand(N, 3, 8, 8, dtype=torch.float64), 1.0, noise(1)), 0.25)
     assert 0 <= float(of.harmless.min()) < float(of.harmless.max()) <= 1
     assert float((of.harmless - of.images).abs().max()) == pytest.approx(0.25)
-    assert float(ask(network, of).change.max()) < 1e-5
+    assert float(query(network, of).change.max()) < 1e-5
     draw = noise(2)
     for name in WAYS:
         first, second = (way(name, draw)(of.images) for _ in range(2))
@@ -174,19 +174,22 @@ def fake() -> dict[str, Kept]:
         "label": torch.ones(3, N).bool(),
         "control": torch.ones(3, N).bool(),
     }
-    return {"matrix": Kept({"candidates": [SHIPPED, "other"], "asked": asked}, ways), "impostors": Kept({}, impostors)}
+    return {
+        "matrix": Kept({"candidates": [SHIPPED, "other"], "queried": asked}, ways),
+        "impostors": Kept({}, impostors),
+    }
 
 
 def test_claims_hold_and_fail() -> None:
     assert all(claim.holds for claim in claims(SETTINGS, fake()))
     for who, match, index in ((1, SHIPPED, 0), (2, None, 1), (3, "other", 2), (4, SHIPPED, 2)):
         done = fake()
-        done["matrix"].values["asked"][who]["match"] = match
+        done["matrix"].values["queried"][who]["match"] = match
         assert [claim.holds for claim in claims(SETTINGS, done)].index(False) == index
     done = fake()
-    done["matrix"].values["asked"][3]["match"] = SHIPPED  # a stem that is hardly changed
+    done["matrix"].values["queried"][3]["match"] = SHIPPED  # a stem that is hardly changed
     assert all(claim.holds for claim in claims(SETTINGS, done))
-    done["matrix"].values["asked"][3]["change"] = [2, 1]
+    done["matrix"].values["queried"][3]["change"] = [2, 1]
     assert claims(SETTINGS, done)[2].holds is False
     done = fake()
     done["impostors"].arrays["change"][1, 2] = 1e-4
@@ -212,5 +215,5 @@ def test_rows() -> None:
     # One of three networks moves no label by the probe, though by the controls.
     assert found["labels alone, 5 images", "false identification"].ours == pytest.approx(1 / 3)
     assert found["labels alone, 1 images", "right identification"].ours == 1
-    assert found["stem changed by 1e-06", "change by its probe"].reason == f"taken for {SHIPPED}"
-    assert found["stem changed by 1e-02", "change by its probe"].reason == "taken for nobody"
+    assert found["stem changed by 1e-06", "change by its probe"].reason == f"identified as {SHIPPED}"
+    assert found["stem changed by 1e-02", "change by its probe"].reason == "not identified"

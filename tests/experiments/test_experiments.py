@@ -302,7 +302,7 @@ def test_the_table(tmp_path: Path) -> None:
     lines = markdown(result).splitlines()
     assert lines[0] == "# dice: some dice"
     assert "- holds: dice fall" in lines
-    assert "- too small to tell: dice are fair" in lines
+    assert "- too small to decide: dice are fair" in lines
     red = result.rows[0]
     assert red.ours is not None
     assert f"| red | sum | 7 | {red.ours:.4g} | 0 … 9 | {red.ours - 7:+.4g} |  |" in lines

@@ -65,6 +65,8 @@ def _summary(result: Result) -> Table:
     table = Table(box=None, show_header=False, title=f"[bold]{result.name}[/bold] {escape(result.title)}")
     table.title_justify = "left"
     for claim in result.claims:
-        mark = {True: "[green]holds[/green]", False: "[red]does not hold[/red]", None: "too small to tell"}[claim.holds]
+        mark = {True: "[green]holds[/green]", False: "[red]does not hold[/red]", None: "too small to decide"}[
+            claim.holds
+        ]
         table.add_row(mark, escape(claim.text))
     return table

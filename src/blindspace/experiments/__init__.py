@@ -1,1 +1,1 @@
-"""The papers' tables and figures and questions beyond them, one folder per experiment."""
+"""The papers' tables and figures, and questions beyond them: one folder or file per experiment."""

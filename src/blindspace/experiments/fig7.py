@@ -11,6 +11,6 @@ EXPERIMENT = gallery_experiment(
     question=(
         "Does an adversarial example keep its full effect under a harmless perturbation of any magnitude? Random "
         "harmless perturbations of a ResNet-50 with ten kernels in its first layer are added to CIFAR-10 test images "
-        "that PGD-20 with ε = 8/255 has attacked. Blue labels are right, red ones the attack's, orange ones others."
+        "that PGD-20 with ε = 8/255 has attacked. Blue labels are correct, red ones the attack's, orange ones others."
     ),
 )

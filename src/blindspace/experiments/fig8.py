@@ -12,6 +12,6 @@ EXPERIMENT = gallery_experiment(
         "Does Gaussian noise keep its small effect under a harmless perturbation of any magnitude, where an attack of "
         "that size has a large one? Random harmless perturbations of a ResNet-50 with ten kernels in its first "
         "layer are added to CIFAR-10 test images with noise of standard deviation 0.1, clamped to ±8/255. Blue labels "
-        "are right, others wrong."
+        "are correct, others wrong."
     ),
 )

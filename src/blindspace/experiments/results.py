@@ -12,7 +12,7 @@ from ..files import writing
 from .experiment import Claim, Result, Row
 from .registry import NAMES
 
-MARKS = {True: "holds", False: "**does not hold**", None: "too small to tell"}
+MARKS = {True: "holds", False: "**does not hold**", None: "too small to decide"}
 
 _HEAD = """# Results
 

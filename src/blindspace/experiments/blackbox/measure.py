@@ -1,4 +1,4 @@
-"""."""
+"""Blackbox: SimBA and NES under every kind of confinement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import CONTROLS, VALUES, Blackbox, part_name, parts_of
 
 
 def parts(s: Blackbox) -> list[Part]:
-    """One an attack, network and kind of confinement."""
+    """One part per network, attack and kind of confinement."""
 
     def part(name: str, attack: str, kind: str) -> Part:
         return Part(part_name(name, attack, kind), lambda progress: _attacked(s, name, attack, kind, progress))
@@ -25,7 +25,7 @@ def parts(s: Blackbox) -> list[Part]:
 
 
 def _attacked(s: Blackbox, name: str, attack: str, kind: str, progress: Progress) -> Kept:
-    """Queries of one attack, confined in one way, on all images, each as often as there are seeds."""
+    """Queries of one attack under one confinement, on all images, each as often as there are seeds."""
     progress(0, 1, name)
     found = victim(name, s, s.count)
     space = confined(kind, found, s.generator(name, kind))
@@ -33,7 +33,7 @@ def _attacked(s: Blackbox, name: str, attack: str, kind: str, progress: Progress
     count = s.harmless_count if harmless else s.count
     seeds = 1 if kind in CONTROLS else s.seeds
     x, y = found.images[:count].repeat(seeds, 1, 1, 1), found.labels[:count].repeat(seeds)
-    # Of NES alone few queries are followed by a projection.
+    # SimBA projects at every query, NES after many.
     most = s.harmless_queries * (1 if attack == "simba" else 5) if harmless else s.queries
     factor = sqrt(prod(found.network.input_shape) / VALUES)
     run = partial(
@@ -44,16 +44,16 @@ def _attacked(s: Blackbox, name: str, attack: str, kind: str, progress: Progress
         s.size * factor,
         queries=most,
         subspace=space,
-        # The same for every kind: what an image is given differs by the projection alone.
+        # The same for every kind, so that the directions differ by the projection alone.
         generator=s.generator(name, attack),
     )
     if attack == "simba":
-        # What clipping puts outside matters to the harmless space alone, and is measured for the others.
+        # The component outside that clipping adds matters in the harmless space only; it is measured in the others.
         out: Queried = run(step_size=s.step * factor, joint=harmless, directions=_directions(kind, found))
     else:
         out = run(pairs=s.pairs, sigma=s.step * factor)
     gradient = None if space is None or harmless else slopes(found)
-    # Of what the network sees no gradient has anything outside.
+    # Every gradient lies in the effective space.
     known = torch.ones(int(kind == "effective"))
     share = known if space is None or gradient is None else space.energy(gradient)
     whole = float(out.perturbation.square().sum())

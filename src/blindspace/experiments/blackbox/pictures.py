@@ -1,4 +1,4 @@
-"""Pictures of black-box attacks: success against queries, and the ratios measured against those predicted."""
+"""Blackbox: success against queries, and measured against predicted ratios."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from ..common.pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save
 from ..experiment import Parts
 from .queries import described, needed, predicted, ratio
-from .settings import CONTROLS, KINDS, Blackbox, asked, kinds_of, part_name
+from .settings import CONTROLS, KINDS, Blackbox, kinds_of, part_name, victims
 
 STYLE = {
     "unconfined": "gaussian",
@@ -23,9 +23,9 @@ STYLE = {
 
 
 def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
-    """Success against queries, a chart for each network."""
+    """Success against queries, one chart per network."""
     kinds = [kind for kind in KINDS[attack] if kind in STYLE]
-    names = asked(s)
+    names = victims(s)
     columns = min(2, len(names))
     lines = -(-len(names) // columns)
     figure = new_figure(7.4 * columns, 3.7 * lines)
@@ -52,16 +52,16 @@ def curves(s: Blackbox, done: Parts, attack: str, path: Path) -> None:
 
 
 MARKERS = "oDs^v"
-"""By network."""
+"""Markers of the networks."""
 
 
 def measured(s: Blackbox, done: Parts, path: Path) -> None:
-    """SimBA's queries, as a share of those unconfined, against what they should be."""
+    """SimBA's queries, as a share of those unconfined, against the prediction."""
     figure = new_figure(6.4, 5.2)
     axes = plain(figure.subplots(), "", "predicted, √(d / (n e))", "measured, SimBA's queries of unconfined")
     axes.plot([0.2, 1.15], [0.2, 1.15], color=MUTED, linewidth=1)
     kinds = [kind for kind in STYLE if kind not in ("unconfined", "harmless")]
-    for name, marker in zip(asked(s), MARKERS, strict=False):
+    for name, marker in zip(victims(s), MARKERS, strict=False):
         axes.scatter([], [], color=MUTED, marker=marker, label=name)
         for kind in kinds:
             part = part_name(name, "simba", kind)

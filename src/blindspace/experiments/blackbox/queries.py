@@ -1,4 +1,4 @@
-"""Queries to success: what a black-box attack needed, how surely, and how that compares with what it should need."""
+"""Queries to success: their number, its uncertainty, and the ratio that theory predicts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def needed(kept: Kept, most: int) -> Tensor:
 def bootstrap(
     statistic: Callable[[Tensor], Tensor], images: int, draws: int, generator: torch.Generator
 ) -> tuple[float, float] | None:
-    """Interval of 95 % of what is worked out from images, by drawing them again with replacement.
+    """Bootstrap confidence interval of 95 % of a statistic of images (percentile method; Efron 1979).
 
     Args:
-        statistic: numbers of images ``(draws, N)`` to values ``(draws,)``.
-        images: how many there are.
-        draws: how many sets.
-        generator: of them.
+        statistic: Maps indices of images ``(draws, N)`` to values ``(draws,)``.
+        images: Number of images.
+        draws: Number of bootstrap samples.
+        generator: Source of randomness.
     """
     if images < 2:
         return None
@@ -44,9 +44,9 @@ def ratio(s: Blackbox, done: Parts, name: str, attack: str, kind: str) -> tuple[
 
 
 def predicted(kept: Kept) -> float | None:
-    """√(d / (n e)), e the gradient's share of energy in the subspace: what steps of a given length should need.
+    """√(d / (n e)), e the gradient's share of energy in the subspace: the predicted ratio for steps of a given length.
 
-    A random direction of a subspace has a component of ‖P g‖/√d along the gradient g, of all of space ‖g‖/√n.
+    The component along the gradient g of a random unit vector is ‖P g‖/√d in a subspace, and ‖g‖/√n in the whole space.
     """
     share, d, n = kept.arrays["share"], kept.values["d"], kept.values["n"]
     return float((d / n / share.clamp(min=1e-12)).sqrt().log().mean().exp()) if d is not None and len(share) else None

@@ -1,4 +1,4 @@
-"""Black-box attacks confined to what a network sees: queries to success against the same attack unconfined."""
+"""Blackbox: rows and claims."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from ..experiment import Claim, Parts, Row
 from .pictures import curves, measured
 from .queries import bootstrap, described, needed, predicted, ratio
-from .settings import CONTROLS, KINDS, Blackbox, asked, kinds_of, part_name
+from .settings import CONTROLS, KINDS, Blackbox, kinds_of, part_name, victims
 
 
 def rows(s: Blackbox, done: Parts) -> list[Row]:
     """Success, median and mean queries of each attack, and the ratio to it unconfined."""
     made = []
     for name in s.networks:
-        if name not in asked(s):
+        if name not in victims(s):
             reason = f"not run: {name} is not in the folder BLINDSPACE_MODELS"
             made.append(Row(name, "mean queries", None, reason=reason))
             continue
@@ -78,10 +78,10 @@ def _rows(s: Blackbox, done: Parts, name: str, attack: str, kind: str) -> list[R
 
 
 def claims(s: Blackbox, done: Parts) -> list[Claim]:
-    """What confining is worth, what it should be worth, and that the controls are worth nothing."""
+    """The measured and the predicted gain of confinement, and the absence of a gain under the controls."""
     small = s.preset == "smoke"
     made, theory = [], []
-    for name in asked(s):
+    for name in victims(s):
         for attack in KINDS:
             value, interval = ratio(s, done, name, attack, "effective")
             kept = done[part_name(name, attack, "effective")]
@@ -107,7 +107,7 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
                 None if small else max(far) <= 0.15,
             )
         )
-    none = [ratio(s, done, name, "simba", kind) for name in asked(s) for kind in ("random subspace", "permuted")]
+    none = [ratio(s, done, name, "simba", kind) for name in victims(s) for kind in ("random subspace", "permuted")]
     mean = sum(value for value, _ in none) / len(none)
     below = sum(interval is not None and interval[1] < 1 for _, interval in none)
     made.append(
@@ -118,9 +118,11 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
             None if small else mean >= 0.95,
         )
     )
-    hits = [done[part_name(name, attack, "harmless")].arrays["success"] for name in asked(s) for attack in KINDS]
+    hits = [done[part_name(name, attack, "harmless")].arrays["success"] for name in victims(s) for attack in KINDS]
     queries = sum(
-        int(done[part_name(name, attack, "harmless")].arrays["queries"].sum()) for name in asked(s) for attack in KINDS
+        int(done[part_name(name, attack, "harmless")].arrays["queries"].sum())
+        for name in victims(s)
+        for attack in KINDS
     )
     count = sum(int(each.sum()) for each in hits)
     text = f"confined to the harmless space no attack succeeds: {count} of {sum(each.numel() for each in hits)}"
@@ -128,7 +130,7 @@ def claims(s: Blackbox, done: Parts) -> list[Claim]:
 
 
 def _less(interval: tuple[float, float] | None, expected: float) -> bool | None:
-    """Whether a ratio is below 1; None where the interval holds both 1 and what is expected."""
+    """Whether a ratio is below 1; None if the interval contains both 1 and the prediction."""
     if interval is None or interval[0] <= expected < 1 <= interval[1]:
         return None
     return interval[1] < 1
@@ -139,7 +141,7 @@ def _span(interval: tuple[float, float] | None) -> str:
 
 
 def draw(s: Blackbox, done: Parts, folder: Path) -> None:
-    """Success against queries, an attack each; and the ratios measured against those predicted."""
+    """Success against queries, one picture per attack; measured against predicted ratios."""
     for attack in KINDS:
         curves(s, done, attack, folder / f"blackbox-{attack}.png")
     measured(s, done, folder / "blackbox-predicted.png")

@@ -1,4 +1,4 @@
-"""."""
+"""Blackbox: settings, and the parts of the work."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..experiment import Preset, Settings
 
 CONTROLS = ("random subspace", "permuted", "harmless")
 PUBLISHED = ("pixels", "cosines")
-"""SimBA as it was published, one value or one wave of the cosine transform at a time."""
+"""SimBA as published: one pixel value, or one wave of the cosine transform, at a time."""
 
 KINDS = {
     "simba": ("unconfined", "effective", "guessed", "low frequencies", *PUBLISHED, *CONTROLS),
     "nes": ("unconfined", "effective", "low frequencies", "harmless"),
 }
 VALUES = 3 * 32 * 32
-"""Of an image that ``size`` and ``step`` are said for."""
+"""Number of values of an image for which ``size`` and ``step`` are given."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Blackbox(Settings):
     """Settings of the black-box attacks.
 
     Attributes:
-        networks: with @ and the side of the images they are resized from.
-        present: those that are not part of the package, and here.
-        count: images a network, the first it reads rightly.
-        seeds: attacks on each image; of the controls one.
-        queries: allowed an image.
-        size: of the perturbation in L2, for 3072 values; for more in proportion to the square root of their number.
-        step: step size of SimBA and search radius sigma of NES, scaled likewise.
-        pairs: of NES, a step.
-        harmless_count: images of the control that is confined to the harmless space.
-        harmless_queries: allowed there to SimBA; to NES five times as many.
-        draws: of the bootstrap.
+        networks: Victim models, with @ and the side of the images if they resize.
+        present: Those outside the package that are available.
+        count: Images per network, the first it classifies correctly.
+        seeds: Attacks on each image; one for the controls.
+        queries: Largest number of queries per image.
+        size: L2 norm of the perturbation for 3072 values; proportional to the square root of their number.
+        step: Step size of SimBA and smoothing radius of NES, scaled likewise.
+        pairs: Antithetic pairs per step of NES.
+        harmless_count: Images of the control that is confined to the harmless space.
+        harmless_queries: Largest number of queries of SimBA there; NES has five times as many.
+        draws: Number of bootstrap samples.
     """
 
     networks: tuple[str, ...] = (ROBUST, "resnet18-ten", "cifar-resnet", "cifar-resnet@96")
@@ -52,29 +52,29 @@ class Blackbox(Settings):
 
 
 def part_name(name: str, attack: str, kind: str) -> str:
-    """Of the part that keeps one attack on one network, confined in one way."""
+    """Name of the part that keeps one attack on one network under one confinement."""
     return f"{name.replace('@', '-')}.{attack}.{kind.replace(' ', '-')}"
 
 
-def asked(s: Blackbox) -> list[str]:
-    """The networks that are here."""
+def victims(s: Blackbox) -> list[str]:
+    """The victim models that are available."""
     return [name for name in s.networks if runs(name, s.present)]
 
 
 def kinds_of(name: str, kinds: Sequence[str]) -> list[str]:
-    """Those kinds that a network has."""
+    """The kinds of confinement that a network has."""
     return [kind for kind in kinds if kind != "guessed" or has_guess(name)]
 
 
 def parts_of(s: Blackbox) -> list[tuple[str, str, str]]:
     """Network, attack and kind of each part, in order."""
     return [
-        (name, attack, kind) for name in asked(s) for attack, kinds in KINDS.items() for kind in kinds_of(name, kinds)
+        (name, attack, kind) for name in victims(s) for attack, kinds in KINDS.items() for kind in kinds_of(name, kinds)
     ]
 
 
 def for_preset(preset: Preset, seed: int) -> Blackbox:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return Blackbox(
             preset,

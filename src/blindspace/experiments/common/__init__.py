@@ -1,1 +1,1 @@
-"""What several experiments use: models under test, victim models, controls, readings, charts."""
+"""What several experiments use: models under test, victim models, controls, readings, intervals, pictures."""

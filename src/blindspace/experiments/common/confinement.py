@@ -1,6 +1,6 @@
-"""Subspaces that a black-box attack is confined to: what a network sees, what it may be guessed to see, and controls.
+"""Subspaces that a black-box attack is confined to: the effective one, guesses at it, and controls.
 
-All are held so that a projection costs less than a query.
+All are represented so that a projection costs less than a query.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ...subspaces import Complement, ProjectorMap, Subspace
 
 
 class Known(Subspace):
-    """A subspace whose projector is given by a formula, its dimension known.
+    """A subspace of known dimension whose projector is given by a formula.
 
     Args:
-        shape: of one perturbation.
-        dim: of the subspace.
-        projector: an orthogonal projector, ``(B, *shape)`` to the same, in the same dtype.
+        shape: Shape of one perturbation.
+        dim: Dimension of the subspace.
+        projector: Orthogonal projector, ``(B, *shape)`` to the same, preserving the dtype.
     """
 
     solver = "formula"
@@ -37,7 +37,7 @@ class Known(Subspace):
 
     @property
     def dim(self) -> int:
-        """As given."""
+        """The dimension."""
         return self._dim
 
     def _project(self, v: Tensor) -> Tensor:
@@ -49,11 +49,11 @@ class Known(Subspace):
 
 
 def spanned(basis: Tensor, within: Subspace | None = None) -> Subspace:
-    """The span of orthonormal vectors; or, within a subspace that holds them, everything orthogonal to them.
+    """The span of orthonormal vectors, or its complement within a subspace that contains them.
 
     Args:
         basis: ``(k, *shape)``, float64.
-        within: that subspace.
+        within: Subspace that contains the vectors; None for the span itself.
     """
     rows = {dtype: basis.flatten(1).to(dtype) for dtype in (torch.float32, torch.float64)}
 
@@ -69,24 +69,24 @@ def spanned(basis: Tensor, within: Subspace | None = None) -> Subspace:
 
 
 def everything(shape: Shape) -> Subspace:
-    """All of space."""
+    """The whole space."""
     return Known(shape, prod(shape), lambda v: v)
 
 
 def kept_by(resize: Kronecker) -> Subspace:
-    """The row space of a resize to fewer pixels, by one orthonormal basis an axis."""
+    """The row space of a resize to fewer pixels, by one orthonormal basis per axis."""
     axes = _axes(resize)
     return Known(resize.in_shape, axes.out_dim, lambda v: axes.adjoint(axes.forward(v)))
 
 
 def behind(resize: Kronecker, harmless: Tensor) -> Subspace:
-    """What a network sees that reads a resized image: the row space of A R, where R is the resize, of full row rank.
+    """The row space of A R: what a network with the affine front A sees behind a resize R of full row rank.
 
-    It is the row space of R less R⁺ N(A), for R⁺ h is what in the row space of R becomes h.
+    It is the row space of R minus R⁺ N(A), as R⁺ h is the preimage of h in the row space of R.
 
     Args:
-        resize: R.
-        harmless: a basis of N(A), ``(k, *small)``, float64.
+        resize: The resize R.
+        harmless: Basis of N(A), ``(k, *small)``, float64.
     """
     axes = _axes(resize)
     back = Kronecker([torch.linalg.pinv(matrix) for matrix in resize.matrices], resize.out_shape)
@@ -97,7 +97,7 @@ def behind(resize: Kronecker, harmless: Tensor) -> Subspace:
 
 
 def _axes(resize: Kronecker) -> Kronecker:
-    """From an image to its coordinates in the row space of a resize of full row rank."""
+    """The map from an image to its coordinates in the row space of a resize of full row rank."""
     return Kronecker([torch.linalg.qr(matrix.T).Q.T for matrix in resize.matrices], resize.in_shape)
 
 
@@ -110,9 +110,10 @@ def low_frequency(shape: Shape, dim: int) -> Subspace:
 
 
 def random_subspace(shape: Shape, dim: int, generator: torch.Generator) -> Subspace:
-    """A subspace of no preferred direction: random rows of a cosine transform whose values have random signs.
+    """A random subspace: random rows of a cosine transform of values with random signs.
 
-    The same in effect as one drawn uniformly, but a projection costs a fast transform (Ailon & Chazelle 2006).
+    Known as a subsampled randomised trigonometric transform; a projection costs one fast transform (Ailon & Chazelle
+    2006).
     """
     n = prod(shape)
     signs = torch.randint(2, (n,), generator=generator) * 2.0 - 1
@@ -132,7 +133,7 @@ def random_subspace(shape: Shape, dim: int, generator: torch.Generator) -> Subsp
 
 
 def permuted(space: Subspace, generator: torch.Generator) -> Subspace:
-    """A subspace with its values in another order, one for the whole subspace."""
+    """A subspace with its coordinates permuted, by one permutation for the whole subspace."""
     order = torch.randperm(space.ambient_dim, generator=generator)
     inverse = order.argsort()
 

@@ -1,7 +1,4 @@
-"""Controls: perturbations that an effect of a subspace must not have in common with.
-
-They have the norm of the perturbation they stand beside, each image's on its own.
-"""
+"""Controls: perturbations of the same norm that do not lie in the subspace whose effect is measured."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from ...subspaces import norms
 
 
 def shuffled(perturbation: Tensor, generator: torch.Generator) -> Tensor:
-    """The same values in another order, another for each image, ``(B, *shape)``."""
+    """The values of a perturbation in random order, drawn for each image independently, ``(B, *shape)``."""
     flat = perturbation.flatten(1)
     order = torch.rand(flat.shape, generator=generator).argsort(1)
     return flat.gather(1, order).view_as(perturbation)
@@ -25,19 +22,19 @@ def gaussian(perturbation: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def in_random_subspace(perturbation: Tensor, dim: int, generator: torch.Generator) -> Tensor:
-    """The part of a perturbation in a random subspace, drawn for each image anew, scaled to the whole's L2 norm.
+    """The component in a random subspace, drawn independently for each image, scaled to the L2 norm of the whole.
 
-    In a subspace of no preferred direction the part of δ is b·δ + √(b(1−b))·‖δ‖·u, where b is Beta distributed with
-    parameters d/2 and (n−d)/2 and u a random unit vector orthogonal to δ; so no subspace need be made.
+    The projection of δ onto a uniformly random subspace is b·δ + √(b(1−b))·‖δ‖·u, where b is Beta distributed with
+    parameters d/2 and (n−d)/2 and u is a random unit vector orthogonal to δ; so no subspace has to be constructed.
 
     Args:
-        perturbation: ``(B, *shape)``.
-        dim: d of the random subspace, 0 < d < n.
-        generator: of the subspaces.
+        perturbation: δ, ``(B, *shape)``.
+        dim: Dimension d of the random subspace, 0 < d < n.
+        generator: Source of randomness.
     """
     flat = perturbation.flatten(1).double()
     n = flat.shape[1]
-    # Beta as a ratio of two χ², which torch draws from a generator as sums of squares.
+    # A Beta variate is a ratio of χ² variates, which torch draws from a generator as sums of squares.
     inside = torch.randn(len(flat), dim, generator=generator, dtype=torch.float64).square().sum(1, keepdim=True)
     outside = torch.randn(len(flat), n - dim, generator=generator, dtype=torch.float64).square().sum(1, keepdim=True)
     b = inside / (inside + outside)

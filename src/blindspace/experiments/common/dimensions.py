@@ -1,4 +1,4 @@
-"""The dimension of a layer's nullspace as it is certified, beside what the paper's formula says of it."""
+"""The certified dimension of a layer's nullspace beside the value of the paper's formula."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ from ...solvers import Certificate
 from ...solvers.rank.modular_elimination import exact_rank
 
 Verdict = Literal["right", "wrong", "numerical", "undecided"]
-"""Of max(n − m, 0): ``right`` and ``wrong`` where the rank is proved; else what the certificate is."""
+"""On max(n − m, 0): ``right`` and ``wrong`` where the rank is proved, otherwise the kind of the certificate."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 Measured = Mapping[str, Any]
-"""A measured layer as plain values, as of ``LayerReport.to_dict``."""
+"""A measured layer as plain values, see ``LayerReport.to_dict``."""
 
 
 def measured(layer: nn.Module | LinearMap, in_shape: tuple[int, ...] | None = None, name: str = "") -> dict[str, Any]:
     """One layer alone, measured as an audit measures it.
 
     Args:
-        layer: an affine module, or a map.
-        in_shape: of one input of a module.
-        name: in the layer_report.
+        layer: Affine module or linear map.
+        in_shape: Shape of one input of a module.
+        name: Name of the layer in the report.
     """
     operator = layer if isinstance(layer, LinearMap) else from_module(layer, in_shape or ())
     return next(iter(measure([Layer(name, type(layer).__name__, operator, True)], thorough=True))).to_dict()
 
 
 def verdict(layer_report: Measured) -> Verdict:
-    """What the certificate makes of the formula.
+    """Whether the certificate confirms the formula.
 
     Raises:
-        ValueError: the layer was not measured.
+        ValueError: The layer was not measured.
     """
     certificate = layer_report["certificate"]
     if certificate is None:
@@ -54,12 +54,12 @@ def verdict(layer_report: Measured) -> Verdict:
 
 
 def error(layer_report: Measured) -> int:
-    """The certified dimension less the formula's; never negative, as no rank exceeds n or m."""
+    """The certified dimension minus the formula's; never negative, as no rank exceeds n or m."""
     return int(layer_report["dim"] - layer_report["formula_dim"])
 
 
 def in_words(layer_report: Measured) -> str:
-    """The certificate, of those that are exact in two words."""
+    """The certificate; exact ones in two words."""
     certificate = Certificate(**layer_report["certificate"])
     if certificate.kind != "exact":
         return str(certificate)
@@ -67,13 +67,13 @@ def in_words(layer_report: Measured) -> str:
 
 
 def singular_values(layer: nn.Module, in_shape: tuple[int, ...]) -> Tensor:
-    """All of them, descending, float64: a second way to a rank, by torch alone.
+    """All singular values, descending, float64: an independent way to a rank, by torch alone.
 
-    The matrix is made of the layer's answers to unit vectors, so a layer of a few thousand inputs takes a few seconds.
+    The matrix is assembled from the layer's outputs at unit vectors, which takes seconds for a few thousand inputs.
 
     Args:
-        layer: an affine module.
-        in_shape: of one input.
+        layer: Affine module.
+        in_shape: Shape of one input.
     """
     layer = deepcopy(layer).double()
     units = torch.eye(prod(in_shape), dtype=torch.float64).reshape(-1, *in_shape)
@@ -85,14 +85,14 @@ def singular_values(layer: nn.Module, in_shape: tuple[int, ...]) -> Tensor:
 
 
 def at_most(sigma: Tensor, in_dim: int, share: float) -> int:
-    """How many of ``in_dim`` directions a map shows by at most that share of its largest singular value."""
+    """Number of the ``in_dim`` directions whose singular value is at most the given share of the largest one."""
     return in_dim - int((sigma > share * sigma[0]).sum())
 
 
 def meets_corollary_1(operator: LinearMap) -> bool:
-    """Whether a layer is what corollary 1 speaks of: a plain convolution, kernels independent and no smaller than S.
+    """Whether corollary 1 applies: a plain convolution with independent kernels no smaller than the stride.
 
-    The corollary asks nothing of padding and size. Groups and dilation, of which it does not speak, are left out.
+    The corollary asks nothing of padding and size. Groups and dilation, which it does not mention, are excluded.
     """
     if (
         not isinstance(operator, Convolution)
@@ -110,11 +110,11 @@ def meets_corollary_1(operator: LinearMap) -> bool:
 
 
 def by_pattern(operator: LinearMap) -> int:
-    """The dimension that any weights would leave at least: by which values each output reads, and nothing else.
+    """The least dimension that the sparsity pattern alone implies, whatever the weights: n minus the structural rank.
 
-    n less the largest number of non-zero entries of which no two share a row or a column, above which no rank is. It
-    is the largest flow from outputs to inputs, one unit each, along the entries (SciPy's own matching,
-    ``structural_rank``, takes over ten minutes for some convolutions of 2000 inputs).
+    The structural rank is the largest number of non-zero entries no two of which share a row or a column. It is
+    computed as a maximum flow from outputs to inputs; SciPy's ``structural_rank`` takes over ten minutes for some
+    convolutions of 2000 inputs.
     """
     entries = operator.to_scipy().tocoo()
     m, n = operator.out_dim, operator.in_dim

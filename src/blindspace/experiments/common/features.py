@@ -14,12 +14,11 @@ from ...networks import Network
 
 @dataclass(frozen=True)
 class Cut:
-    """A network in two: ``tail`` after ``head`` is the network, to the last bit.
+    """A network in two parts, whose composition is the network to the last bit.
 
     Attributes:
-        head: from the input to the features.
-        tail: from the features on; a network of its own, whose affine front tells which changes of the features it
-            cannot notice.
+        head: The part from the input to the features.
+        tail: The part from the features on, a network with an affine front of its own.
     """
 
     head: Network
@@ -30,11 +29,11 @@ def cut(network: Network, block: str) -> Cut:
     """Cut a network before one of its blocks.
 
     Args:
-        network: whose module calls its children one after the other, as timm's ResNets do.
-        block: name of the module the tail begins with, such as ``layer2.0``.
+        network: Network whose module calls its children one after the other, as timm's ResNets do.
+        block: Name of the module that the tail begins with, such as ``layer2.0``.
 
     Raises:
-        UnsupportedLayerError: the two halves do not come to what the network does.
+        UnsupportedLayerError: The composition of the two parts is not the network.
     """
     before, after = _children(network.module, block)
     head, tail = nn.Sequential(*before).eval(), nn.Sequential(*after).eval()
@@ -52,7 +51,7 @@ def cut(network: Network, block: str) -> Cut:
 
 
 def _children(module: nn.Module, block: str) -> tuple[list[nn.Module], list[nn.Module]]:
-    """The modules before a block and from it on."""
+    """The modules before a block, and those from it on."""
     name, _, rest = block.partition(".")
     names = [child for child, _ in module.named_children()]
     children = list(module.children())
@@ -74,16 +73,16 @@ def feature_pgd(
     random_start: float = 0.001,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """PGD in L∞ on features, which have no range to be kept in (appendix F.2, Madry et al. 2018).
+    """PGD in L∞ on features, which have no range to stay in (appendix F.2; Madry et al. 2018).
 
     Args:
-        network: reads features.
-        features: ``(B, *shape)``, of the network's own precision.
+        network: Network that takes the features.
+        features: ``(B, *shape)``, in the network's own precision.
         labels: int64 ``(B,)``.
         eps: Radius of the ball per sample, ``(B, 1, …, 1)``; the step size is an eighth of it, as 1/255 of 8/255.
-        steps: how many.
+        steps: Number of steps.
         random_start: Standard deviation of the Gaussian starting point for eps = 8/255; proportional to eps otherwise.
-        generator: of the start.
+        generator: Source of randomness of the starting point.
 
     Returns:
         The perturbation ``(B, *shape)``.

@@ -1,4 +1,4 @@
-"""Intervals of 95 % for what a result estimates from some images or some draws."""
+"""Confidence intervals of 95 % for estimates from a number of images or draws."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ LEVEL = 0.95
 
 
 def of_share(count: int, of: int) -> tuple[float, float]:
-    """Wilson's interval of a share ``count / of``, as of images classified correctly.
-
-    Raises:
-        ValueError: ``of`` is 0, or ``count`` is not between.
-    """
+    """Wilson's interval of a proportion ``count / of``, such as an accuracy; Wilson 1927."""
     interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def of_mean(values: Tensor) -> tuple[float, float] | None:
-    """Student's interval of the mean of independent values ``(N,)``; None of fewer than two."""
+    """Student's interval of the mean of independent values ``(N,)``; None for fewer than two."""
     n = values.numel()
     if n < 2:
         return None

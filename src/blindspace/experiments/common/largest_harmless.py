@@ -13,15 +13,15 @@ from ..experiment import Settings
 def largest_harmless(
     s: Settings, space: Subspace, images: Tensor, progress: Progress, iterations: int | None = None, name: str = ""
 ) -> Largest:
-    """The largest harmless perturbations, each image's start drawn from the settings.
+    """The largest harmless perturbations; the starting point of each image depends on the settings and its index alone.
 
     Args:
-        s: whose seed it is.
-        space: of harmless perturbations.
+        s: Settings, for their seed.
+        space: Subspace of harmless perturbations.
         images: x, ``(B, *space.shape)`` in [0, 1].
-        progress: called with how much is done.
-        iterations: as ``largest`` has it.
-        name: of what it is drawn for, such as the network's.
+        progress: Called with the share of the work that is done.
+        iterations: Number of iterations, as in ``largest``.
+        name: Purpose of the draw, such as the name of the network.
     """
     starts = [s.generator("largest", name, index) for index in range(len(images))]
     return largest(space, images, generators=starts, iterations=iterations, progress=progress)

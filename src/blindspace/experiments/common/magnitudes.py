@@ -1,4 +1,4 @@
-"""What a network makes of inputs that are perturbed ever more strongly."""
+"""Outputs of a network under perturbations of growing magnitude."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FIELDS = ("labels", "largest", "rmse")
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read at M magnitudes of N inputs, each ``(M, N)``.
+    """Outputs of a network at M magnitudes for N inputs, each field ``(M, N)``.
 
     Attributes:
-        labels: of the largest output, int16.
-        largest: largest change of an output, float64.
-        rmse: ‖ŷ − y‖ / √K of its K outputs (section 3.3), float64.
+        labels: Class of the largest output, int16.
+        largest: Largest change of an output, float64.
+        rmse: ‖ŷ − y‖ / √K for K outputs (section 3.3), float64.
     """
 
     labels: Tensor
@@ -31,21 +31,21 @@ class Reading:
     rmse: Tensor
 
     def right(self, targets: Tensor) -> list[int]:
-        """How many are classified correctly at each magnitude; targets ``(N,)``."""
+        """Number of correct classifications at each magnitude; targets ``(N,)``."""
         return [int(count) for count in (self.labels == targets).sum(1)]
 
     def changed(self, clean: Tensor) -> list[int]:
-        """How many labels are others than without a perturbation, at each magnitude; clean labels ``(N,)``."""
+        """Number of labels that differ from those without a perturbation, at each magnitude; clean labels ``(N,)``."""
         return [int(count) for count in (self.labels != clean).sum(1)]
 
 
 def read(network: Network, perturbed: Iterable[Tensor], clean: Tensor) -> Reading:
-    """Let a network read inputs perturbed with each magnitude.
+    """Evaluate a network on inputs perturbed with each magnitude.
 
     Args:
-        network: reads them, in the precision of ``clean``.
+        network: Network, evaluated in the precision of ``clean``.
         perturbed: M batches ``(B, *shape)``.
-        clean: outputs without a perturbation ``(B, K)``.
+        clean: Outputs without a perturbation ``(B, K)``.
     """
     labels, largest, rmse = [], [], []
     for batch in perturbed:
@@ -63,63 +63,59 @@ def labels_of(outputs: Tensor) -> Tensor:
 
 
 def ulp(values: Tensor) -> Tensor:
-    """The distance to the next number of its dtype, of each value."""
+    """The distance of each value to the next number of its dtype."""
     size = values.abs()
     return next_up(size) - size
 
 
 def next_up(values: Tensor) -> Tensor:
-    """The next larger number of its dtype, of each value."""
+    """The next larger number of its dtype for each value."""
     return torch.nextafter(values, torch.full_like(values, torch.inf))
 
 
 class Readings:
-    """Readings of some kinds of perturbations, batch by batch."""
+    """Readings of several kinds of perturbations, collected batch by batch."""
 
     def __init__(self) -> None:
         self._found: dict[str, list[Tensor]] = {}
 
     def add(self, kind: str, reading: Reading) -> None:
-        """One more batch of a kind."""
+        """Add one batch of a kind."""
         for field in FIELDS:
             self.keep(f"{kind}/{field}", getattr(reading, field))
 
     def keep(self, name: str, values: Tensor) -> None:
-        """One more batch of anything else, inputs last, ``(…, B)``."""
+        """Add one batch of any other quantity, inputs in the last dimension, ``(…, B)``."""
         self._found.setdefault(name, []).append(values)
 
     def arrays(self) -> dict[str, Tensor]:
-        """All batches as one, by name."""
+        """All batches concatenated, by name."""
         return {name: torch.cat(batches, -1) for name, batches in self._found.items()}
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A finished part with readings of N inputs, their ``targets`` and labels without a perturbation.
-
-    Attributes:
-        kept: what the part left.
-    """
+    """A finished part with readings of N inputs, their ``targets`` and their labels without a perturbation."""
 
     kept: Kept
 
     @property
     def count(self) -> int:
-        """N."""
+        """The number N of inputs."""
         return int(self.kept.arrays["targets"].numel())
 
     def reading(self, kind: str) -> Reading:
-        """What was read of a kind."""
+        """The reading of a kind."""
         return Reading(*(self.kept.arrays[f"{kind}/{field}"] for field in FIELDS))
 
     def right(self, kind: str) -> list[int]:
-        """How many are classified correctly at each magnitude."""
+        """Number of correct classifications at each magnitude."""
         return self.reading(kind).right(self.kept.arrays["targets"])
 
     def unperturbed(self, clean: str = "clean") -> int:
-        """How many are classified correctly without a perturbation; ``clean`` names the labels."""
+        """Number of correct classifications without a perturbation; ``clean`` is the name of the labels."""
         return int((self.kept.arrays[clean] == self.kept.arrays["targets"]).sum())
 
     def interval(self, count: int) -> tuple[float, float]:
-        """Of the share of so many."""
+        """Confidence interval of the share of ``count`` inputs."""
         return of_share(count, self.count)

@@ -1,4 +1,4 @@
-"""What an experiment is done on: images, and networks trained as its preset says, cached and resumable."""
+"""Images, and networks trained as the preset says, cached and resumable."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from ...progress import Progress
 from ..experiment import Preset
 
 NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
-"""The paper's convolutional networks as it writes them."""
+"""The paper's names of its convolutional networks."""
 
 _EPOCHS = {"resnet18": 4, "resnet18-noskip": 2, "resnet50": 3, "resnet50-noskip": 1, "mlp5": 5}
-"""Of the preset cpu, which has two cores and an hour; the paper has 60. The longest name that fits counts."""
+"""Epochs of the preset cpu for two cores and an hour; the paper trains for 60. The longest matching name counts."""
 
 
 def training(name: str, preset: Preset) -> Recipe:
-    """How a preset trains one of the paper's networks.
+    """The training recipe of one of the paper's networks under a preset.
 
     Args:
-        name: a name that ``networks.paper_networks.trainable`` knows.
-        preset: smoke trains an instant on the embedded images, cpu a few epochs, paper as the paper does.
+        name: Name of the network, one of ``networks.paper_networks.trainable``.
+        preset: smoke trains for an instant on the embedded images, cpu for a few epochs, paper as the paper does.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: There is no such network.
     """
     dataset = trainable(name).recipe.dataset
     match preset:
@@ -51,33 +51,33 @@ def training(name: str, preset: Preset) -> Recipe:
 def images(
     dataset: str, preset: Preset, count: int | None = None, split: Literal["train", "test"] = "test"
 ) -> ImageSet:
-    """The first images of a data set; of the preset smoke those that come with the package.
+    """The first images of a data set; under the preset smoke those that come with the package.
 
     Args:
-        dataset: name of it.
-        preset: smoke or another.
-        count: how many, all if None.
+        dataset: Name of the data set.
+        preset: smoke, cpu or paper.
+        count: Number of images; all if None.
         split: ``train`` or ``test``; smoke has the same images for both.
 
     Raises:
-        FileError: the data set is not here; the message says how to get it.
+        FileError: The data set is missing; the message says how to get it.
     """
     found = samples(dataset) if preset == "smoke" else load_dataset(dataset, split)
     return found.take(slice(count))
 
 
 def model_under_test(name: str, preset: Preset, progress: Progress | None = None) -> Network:
-    """A shipped network as it is, one of the paper's as the preset trains it. As ``load`` and ``trained``."""
+    """A shipped network as it is (see ``load``), or one of the paper's as the preset trains it (see ``trained``)."""
     return load(name) if name in BUILTIN else trained(name, preset, progress)
 
 
 def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
-    """Numbers of images to be shown: of the eligible ones the first of each class, then further ones, then any.
+    """Ascending indices of images to show: the first eligible one of each class, then further eligible ones, then any.
 
     Args:
         classes: int64 ``(N,)``.
         eligible: bool ``(N,)``.
-        count: how many; they come ascending.
+        count: Number of images.
     """
     of, fit = classes.tolist(), eligible.tolist()
     first = {of[i]: i for i in reversed(range(len(of))) if fit[i]}
@@ -86,25 +86,25 @@ def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
 
 
 def of_others(name: str) -> Path | None:
-    """A network that is not part of the package, in the folder ``BLINDSPACE_MODELS``; None if it is not there."""
+    """Path of a network outside the package, in the folder ``BLINDSPACE_MODELS``; None if it is missing."""
     folder = os.environ.get("BLINDSPACE_MODELS")
     path = Path(folder) / name if folder else None
     return path if path and path.exists() else None
 
 
 def trained(name: str, preset: Preset, progress: Progress | None = None, recipe: Recipe | None = None) -> Network:
-    """One of the paper's networks, trained as the preset says; taken from the cache where it has been already.
+    """One of the paper's networks, trained as the preset says, or taken from the cache.
 
     Args:
-        name: a name that ``networks.paper_networks.trainable`` knows.
-        preset: see ``training``.
-        progress: called after every step of training.
-        recipe: instead of the preset's.
+        name: Name of the network, one of ``networks.paper_networks.trainable``.
+        preset: smoke, cpu or paper.
+        progress: Called after every step of training.
+        recipe: Training recipe; the preset's if None.
 
     Raises:
-        UnknownNameError: no such network.
+        UnknownNameError: There is no such network.
         MissingExtraError: timm is not installed.
-        FileError: the data set is not here, or the cache is damaged.
+        FileError: The data set is missing, or the cache is damaged.
     """
     recipe = recipe or training(name, preset)
     folder = where(name, preset, recipe)
@@ -123,6 +123,6 @@ def trained(name: str, preset: Preset, progress: Progress | None = None, recipe:
 
 
 def where(name: str, preset: Preset, recipe: Recipe) -> Path:
-    """The folder of a trained network in the cache; other settings have another."""
+    """The cache folder of a trained network; it depends on all settings of the training."""
     settings = json.dumps({**recipe.to_dict(), "embedded": preset == "smoke"}, sort_keys=True)
     return home() / "networks" / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"

@@ -1,4 +1,4 @@
-"""How the experiments' pictures look: charts with few lines, and galleries of images with what the network reads."""
+"""The style of the experiments' pictures: charts with few lines, and galleries of captioned images."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ COLOURS = {
     "control": "#8a9099",
     "paper": "#8f6b1f",
 }
-"""By what a line is: ours (three of them), the controls, the paper's."""
+"""Colours of lines by their role: three of ours, the controls, the paper's."""
 
 _DPI = 110
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches.
+    """An empty figure, sizes in inches.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -46,12 +46,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a ``.png``, the same bytes for the same figure."""
+    """Write a ``.png``; equal figures give equal bytes."""
     figure.savefig(path, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
 
 
 def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:
-    """Axes without a frame, with horizontal rules alone."""
+    """Style axes: no frame, horizontal rules only."""
     axes.set_title(title, loc="left", color=INK, size=11, pad=9)
     axes.set_xlabel(xlabel, color=MUTED, size=10, labelpad=5)
     axes.set_ylabel(ylabel, color=MUTED, size=10, labelpad=5)
@@ -67,12 +67,12 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        label: written right of its end.
-        x: where, ascending.
-        y: what; one an x.
-        colour: a key of ``COLOURS``.
-        dashed: as controls and bounds are.
-        band: lower and upper values, one an x, if it has an interval.
+        label: Label at its right end.
+        x: Ascending abscissae.
+        y: One ordinate per abscissa.
+        colour: Key of ``COLOURS``.
+        dashed: Whether it is dashed, as controls and bounds are.
+        band: Lower and upper bounds, one per abscissa; None without an interval.
     """
 
     label: str
@@ -84,12 +84,12 @@ class Line:
 
 
 def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
-    """Draw lines, each named at its end, the names apart from one another.
+    """Draw lines with a label at the end of each, the labels spread so that they do not overlap.
 
     Args:
-        axes: with their scales set.
-        lines: to draw.
-        apart: least distance of two names, as a share of the chart's height.
+        axes: Axes with their scales set.
+        lines: Lines to draw.
+        apart: Smallest distance of two labels, as a share of the chart's height.
     """
     for line in lines:
         colour = COLOURS[line.colour]
@@ -102,7 +102,7 @@ def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
 
 @dataclass(frozen=True)
 class End:
-    """Where a line ends that is to be named there: its name, the point ``(x, y)``, its colour."""
+    """The end of a line that is to be labelled: label, point ``(x, y)`` and colour."""
 
     label: str
     at: tuple[float, float]
@@ -112,17 +112,17 @@ class End:
 def name_ends(
     axes: Axes, ends: Sequence[End], apart: float = 0.052, right: float = 0.03, size: float = 9, halo: bool = False
 ) -> None:
-    """Write names right of where lines end, apart from one another and inside the chart's height, a thread to each end.
+    """Label the right ends of lines, spread within the chart's height, with a thread from each label to its end.
 
     Args:
-        axes: with their scales set and all drawn.
-        ends: to name.
-        apart: least distance of two names, as a share of the chart's height.
-        right: distance of a name from its end, as a share of the chart's width.
-        size: of the letters.
-        halo: whether names are kept legible over lines.
+        axes: Axes with their scales set and everything else drawn.
+        ends: Ends to label.
+        apart: Smallest distance of two labels, as a share of the chart's height.
+        right: Distance of a label from its end, as a share of the chart's width.
+        size: Font size.
+        halo: Whether labels have a white background, to be legible over lines.
     """
-    axes.get_ylim()  # settles the scale that the names' heights are worked out from
+    axes.get_ylim()  # settles the scale from which the heights of the labels are computed
     to_share = axes.transAxes.inverted()
     points = [to_share.transform(axes.transData.transform(end.at)) for end in ends]
     heights = spread([float(up) for _, up in points], apart)
@@ -182,15 +182,15 @@ def gallery(
     side: float = 1.25,
     colours: Sequence[Sequence[str]] | None = None,
 ) -> None:
-    """A grid of images, each with a caption under it.
+    """Draw a grid of images, each with a caption under it.
 
     Args:
-        path: of the ``.png``.
-        images: rows of ``(C, H, W)``, shown cut to [0, 1].
-        columns: headings.
-        captions: one an image; may have several lines.
-        side: of one image, in inches.
-        colours: of the captions, keys of ``COLOURS``; all muted if None.
+        path: Path of the ``.png``.
+        images: Rows of ``(C, H, W)``, clipped to [0, 1].
+        columns: Headings of the columns.
+        captions: One caption per image; it may have several lines.
+        side: Side of one image, in inches.
+        colours: Colours of the captions, keys of ``COLOURS``; all muted if None.
     """
     lines = max(caption.count("\n") + 1 for row in captions for caption in row)
     height = side + 0.17 * lines + 0.1

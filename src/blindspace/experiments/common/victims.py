@@ -1,4 +1,4 @@
-"""Networks that a black-box attack is tried on, with the images they read rightly and what they see of them."""
+"""Victim models of black-box attacks, with the images they classify correctly and the subspace they see."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from .confinement import behind, everything, kept_by, low_frequency, permuted, r
 from .models import images, of_others, trained
 
 ROBUST = "ibp_3_3_8.onnx.gz"
-"""Of the verification benchmarks, trained by interval bounds (Shi et al. 2021); not part of the package."""
+"""A network of the verification benchmarks, trained by interval bounds (Shi et al. 2021); not part of the package."""
 
 _READS = "normalise 0.4914 0.4822 0.4465 / 0.2023 0.1994 0.2010"
-"""What ``ROBUST`` was trained on."""
+"""The preprocessing that ``ROBUST`` was trained with."""
 
 
 @dataclass(frozen=True)
 class Victim:
-    """A network and what to attack.
+    """A victim model and the images to attack.
 
     Attributes:
-        network: reads images in [0, 1].
-        images: read rightly, float32 ``(N, C, H, W)``.
+        network: Network that takes images in [0, 1].
+        images: Correctly classified images, float32 ``(N, C, H, W)``.
         labels: int64 ``(N,)``.
-        effective: what its front sees.
-        guess: what somebody takes for it who does not know the weights, if anybody can.
+        effective: Row space of its affine front.
+        guess: A guess at ``effective`` by somebody who does not know the weights; None if there is none.
     """
 
     network: Network
@@ -43,28 +43,28 @@ class Victim:
 
 
 def has_guess(name: str) -> bool:
-    """Whether there is a guess: the resize alone, or the space of another network of the same stem."""
+    """Whether there is a guess: the resize alone, or the row space of another network with the same kind of stem."""
     return name not in (ROBUST, "mnist-mlp")
 
 
 def present() -> tuple[str, ...]:
-    """Networks that are not part of the package, and here."""
+    """The networks outside the package that are in the folder ``BLINDSPACE_MODELS``."""
     return (ROBUST,) if of_others(ROBUST) else ()
 
 
 def runs(name: str, present: Sequence[str]) -> bool:
-    """Whether a network is part of the package, or among those that are here."""
+    """Whether a network is part of the package, or among those present."""
     return name != ROBUST or name in present
 
 
 @lru_cache(maxsize=1)
 def victim(name: str, s: Settings, count: int) -> Victim:
-    """A network by name: a built-in one, one of the paper's, ``ROBUST``, or a name with @ and the side it resizes from.
+    """A victim model by name.
 
     Args:
-        name: such as ``cifar-resnet@96``, which shrinks 96×96 images to 32×32 first.
-        s: preset and seed.
-        count: images, the first that are read rightly.
+        name: A built-in network, one of the paper's, or ``ROBUST``; ``cifar-resnet@96`` shrinks 96×96 images first.
+        s: Settings, for their preset and seed.
+        count: Number of images, the first that are classified correctly.
     """
     base, at, side = name.partition("@")
     network = _network(base, s)
@@ -79,7 +79,7 @@ def victim(name: str, s: Settings, count: int) -> Victim:
         space = _seen(network)
         if has_guess(name):
             guess = _seen(_network("resnet18-ten" if base == "cifar-resnet" else "cifar-resnet", s))
-    x, y = _read_rightly(network, s, count)
+    x, y = _correctly_classified(network, s, count)
     return Victim(network, x, y, space, guess)
 
 
@@ -93,15 +93,15 @@ def _network(base: str, s: Settings) -> Network:
 
 
 def _seen(network: Network) -> Subspace:
-    """The row space of the front, projected onto by the smaller of two bases."""
+    """The row space of the front, represented by the smaller of two bases."""
     unseen = harmless(network)
     if unseen.dim <= unseen.ambient_dim // 2:
         return spanned(unseen.basis(), everything(network.input_shape))
     return spanned(unseen.complement.basis())
 
 
-def _read_rightly(network: Network, s: Settings, count: int) -> tuple[Tensor, Tensor]:
-    """The first images that a network reads rightly, enlarged (bicubic, to eight bits) if it wants that."""
+def _correctly_classified(network: Network, s: Settings, count: int) -> tuple[Tensor, Tensor]:
+    """The first correctly classified images, enlarged (bicubic, to eight bits) if the network takes larger ones."""
     dataset = "mnist" if network.input_shape[0] == 1 else "cifar10"
     found = images(dataset, s.preset, None if s.preset == "smoke" else 4 * count)
     x, y = found.tensor(), found.targets()
@@ -116,12 +116,12 @@ CONFINED = ("effective", "guessed", "low frequencies", "random subspace", "permu
 
 
 def confined(kind: str, found: Victim, generator: torch.Generator) -> Subspace | None:
-    """The subspace of a kind, of the same dimension as the effective one; None for all of space.
+    """The subspace of a kind, of the same dimension as the effective one; None for the whole space.
 
     Args:
-        kind: one of ``CONFINED``, or another word for none.
-        found: the network.
-        generator: of the random ones.
+        kind: One of ``CONFINED``; any other word stands for the whole space.
+        found: The victim model.
+        generator: Source of randomness of the random subspaces.
     """
     space, shape = found.effective, found.effective.shape
     match kind:
@@ -142,7 +142,7 @@ def confined(kind: str, found: Victim, generator: torch.Generator) -> Subspace |
 
 
 def slopes(found: Victim, batch: int = 50) -> Tensor | None:
-    """Gradients of the margin at the images ``(N, *shape)``; None of a network that has none."""
+    """Gradients of the margin at the images ``(N, *shape)``; None for a network without gradients."""
     if not all(p.requires_grad for p in found.network.module.parameters()) or found.network.name.startswith(ROBUST):
         return None
     made = []

@@ -1,4 +1,4 @@
-"""."""
+"""Figure 1: the perturbations, and the network's outputs under them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import BEYOND, DTYPES, INSIDE, NOISE, Fig1
 
 
 def parts(s: Fig1) -> list[Part]:
-    """All of it at once."""
+    """Everything in one part."""
 
     def gallery(progress: Progress) -> Kept:
         return measure(s, model_under_test(s.network, s.preset, progress), progress)

@@ -1,4 +1,4 @@
-"""Figure 1: images, the harmless perturbations that hide them, and their sums, which the network reads as before."""
+"""Figure 1: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..experiment import Claim, Parts, Row
 from .settings import BEYOND, DTYPES, INSIDE, KINDS, NOISE, Fig1
 
 ROUNDING = 20.0
-"""Times the effect of one ulp in the input up to which a change of outputs is called rounding."""
+"""Multiple of the effect of one ulp in the input up to which a change of outputs is attributed to rounding."""
 
 
 def rows(s: Fig1, done: Parts) -> list[Row]:
-    """How large the perturbations are, and what they change."""
+    """The size of the perturbations, and their effect."""
     part = done["gallery"]
     a = part.arrays
     x, made = a["original"], []
@@ -38,13 +38,13 @@ def rows(s: Fig1, done: Parts) -> list[Row]:
             paper = None if control or name == "float32" else 0.0
             made.append(Row(case, f"largest change of an output, {name}", change, paper, None, control, reason, ".1e"))
     bound = part.values["bound"]
-    made.append(Row("harmless, inside [0, 1]", "mean squared change that none exceeds", bound, form=".4f"))
+    made.append(Row("harmless, inside [0, 1]", "upper bound of the mean squared change", bound, form=".4f"))
     made.append(Row("harmless, inside [0, 1]", "values outside [0, 1]", part.values["outside"], 0.0, form=".0f"))
     return made
 
 
 def claims(s: Fig1, done: Parts) -> list[Claim]:
-    """Inside the pixel range exactly, and read as before to rounding whatever the magnitude."""
+    """The images lie in the pixel range exactly, and outputs change by rounding only, whatever the magnitude."""
     part = done["gallery"]
     a, outside = part.arrays, part.values["outside"]
     made = [
@@ -98,7 +98,7 @@ def draw(s: Fig1, done: Parts, folder: Path) -> None:
 
 
 def _outcome(caption: str, a: dict[str, Tensor], kind: str, index: int) -> str:
-    """Label and confidence, and how far the outputs moved in each precision."""
+    """Label and confidence, and the change of the outputs in each precision."""
     moved = [float(a[f"{name} {kind}"][index]) for name in DTYPES]
     label, chance = caption.split("\n")
     return f"{label} {chance}\nΔ {moved[0]:.0e}; {moved[1]:.0e}"

@@ -1,4 +1,4 @@
-"""."""
+"""Figure 1: settings."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Fig1(Settings):
     """Settings of figure 1.
 
     Attributes:
-        network: built-in, or one of the paper's.
-        count: test images of which the first recognised one of each class is taken.
-        shown: images in the picture.
-        iterations: of the search for the largest perturbation; None for ``largest``'s own number.
+        network: A built-in network, or one of the paper's.
+        count: Number of test images, of which the first correctly classified one per class is taken.
+        shown: Images in the picture.
+        iterations: Iterations of the search for the largest perturbation; None for the default of ``largest``.
         magnitude: ‖δ‖∞ of the perturbations that leave [0, 1].
     """
 
@@ -33,7 +33,7 @@ class Fig1(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Fig1:
-    """Of a preset; smoke has the shipped network, whose labels mean something."""
+    """The settings of a preset; smoke has the shipped network, whose labels are meaningful."""
     if preset == "smoke":
         return Fig1(preset, seed, "cifar-resnet", count=20, shown=3, iterations=60)
     return Fig1(preset, seed)

@@ -1,4 +1,4 @@
-"""."""
+"""Figure 2: first layers measured before and after a short training."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .settings import Fig2, Point, points
 
 
 def parts(s: Fig2) -> list[Part]:
-    """One a point of the sweep, and the controls."""
+    """One part per point of the sweep, and the controls."""
     return [
         *(Part(point.part, partial(_measure, s, point)) for point in points(s)),
         Part("controls", lambda progress: _controls(s)),
@@ -36,7 +36,7 @@ def parts(s: Fig2) -> list[Part]:
 
 
 def _measure(s: Fig2, point: Point, progress: Progress) -> Kept:
-    """The first layer before training and after it."""
+    """The first layer before and after training."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_of(s.seed, point.part))
         network = point.build()
@@ -56,7 +56,7 @@ def _images(dataset: str, preset: Preset, count: int | None) -> ImageSet:
 
 
 def _controls(s: Fig2) -> Kept:
-    """Layers whose kernels depend on one another, so that the corollary does not speak of them."""
+    """Layers with linearly dependent kernels, to which the corollary does not apply."""
     draw = s.generator("controls")
     conv, linear = nn.Conv2d(3, 8, 3, 2, 1), nn.Linear(784, 392)
     conv.weight = nn.Parameter(torch.randn(conv.weight.shape, generator=draw))
@@ -77,23 +77,23 @@ def _controls(s: Fig2) -> Kept:
 
 
 CLIP = 1.0
-"""Of all parameters' gradients together."""
+"""Largest norm of the gradients of all parameters together."""
 
 
 def train_steps(network: nn.Module, chosen: ImageSet, steps: int, batch: int, progress: Progress) -> float:
-    """Train a network in place with the paper's optimiser; the learning rate runs through one cycle.
+    """Train a network in place for a number of steps with the paper's optimiser and one cycle of its learning rate.
 
-    Gradients are cut to norm ``CLIP``: networks without batch normalisation do not survive so short a warm-up.
+    Gradients are clipped to norm ``CLIP``: networks without batch normalisation do not survive such a short warm-up.
 
     Args:
-        network: takes images in [0, 1]; comes out on the processor.
-        chosen: training images, at least ``batch`` of them, in an order drawn anew for each pass.
-        steps: of the optimiser.
-        batch: images a step.
-        progress: called after every step.
+        network: Network that takes images in [0, 1]; it is on the CPU afterwards.
+        chosen: At least ``batch`` training images; they are reordered for each pass.
+        steps: Number of steps.
+        batch: Images per step.
+        progress: Called after every step.
 
     Returns:
-        The last loss. All randomness is torch's own, so seed it before.
+        The last loss. All randomness is torch's global one, which the caller seeds.
     """
     recipe = paper_recipe(chosen.name, 1, batch)
     device = "cuda" if torch.cuda.is_available() else "cpu"

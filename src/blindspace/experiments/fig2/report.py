@@ -1,4 +1,4 @@
-"""Figure 2: dimension of the harmless subspace of the first layer against the size of its output."""
+"""Figure 2: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 from .settings import SETS, Fig2, Point, points
 
 FLOAT32 = torch.finfo(torch.float32).eps
-
-
-# --- what follows ------------------------------------------------------------------------------------------
 
 
 def rows(s: Fig2, done: Parts) -> list[Row]:
@@ -60,7 +57,7 @@ def _by_svd(kept: Kept) -> int:
 
 
 def claims(s: Fig2, done: Parts) -> list[Claim]:
-    """A certificate at every point; the formula, training and an SVD beside it."""
+    """A certificate at every point, compared with the formula, with random weights and with an SVD."""
     found = {point: done[point.part] for point in points(s)}
     certified = {point: kept for point, kept in found.items() if kept.values["after"]["certificate"]}
     proved = {p: kept for p, kept in certified.items() if verdict(kept.values["after"]) in ("right", "wrong")}
@@ -95,7 +92,7 @@ def claims(s: Fig2, done: Parts) -> list[Claim]:
 
 
 def draw(s: Fig2, done: Parts, folder: Path) -> None:
-    """A panel a sweep, the formula under the certified points; the smallest singular values near the crossing."""
+    """One panel per sweep, with the formula and the certified points; the smallest singular values of some layers."""
     sweeps: dict[str, list[Point]] = {}
     for point in points(s):
         title = point.family if "MLP" in point.family else f"convolution, {point.family.split(', ', 1)[1]}, CIFAR-10"
@@ -113,7 +110,7 @@ def draw(s: Fig2, done: Parts, folder: Path) -> None:
 
 
 def _panel(axes: Axes, swept: Sequence[Point], done: Parts) -> None:
-    """The networks of one sweep, each with a sign of its own; a ring where the formula is not proved right."""
+    """The networks of one sweep, one marker per family; a ring where the formula is not proved right."""
     known = sorted({(point.width, done[point.part].values["after"]["formula_dim"]) for point in swept})
     axes.plot(*zip(*known, strict=True), "--", color=COLOURS["paper"], linewidth=1.5, label="n − m (paper)", zorder=1)
     axes.locator_params(axis="x", integer=True)
@@ -138,7 +135,7 @@ def _panel(axes: Axes, swept: Sequence[Point], done: Parts) -> None:
 
 
 def _spectra(axes: Axes, s: Fig2, done: Parts) -> None:
-    """How the smallest singular values fall where the formula's answer comes to 0."""
+    """The smallest singular values at the points where the formula's value reaches 0."""
     plain(axes, "smallest singular values, σ / σ_max", "of the smallest, the …th", "").set_yscale("log")
     for point, colour in zip([p for p in points(s) if p.part in s.checked], COLOURS.values(), strict=False):
         sigma = done[point.part].arrays["sigma"]

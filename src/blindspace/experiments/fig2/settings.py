@@ -1,4 +1,4 @@
-"""."""
+"""Figure 2: settings, and the networks of the sweep."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Fig2(Settings):
     """Settings of figure 2.
 
     Attributes:
-        convolutions: architecture, size and stride of the first layer's kernels, their numbers C_out; padding 1.
-        widths: data set, and the numbers of neurons N_out of the first layer of MLP-5.
-        steps: of training, for the convolutional networks.
-        mlp_steps: the same for MLP-5.
-        batch: images a step.
-        samples: training images that are used; all if None.
-        checked: points at which all singular values are worked out besides.
-        missing: data sets that are not here, and what to do about it.
+        convolutions: Architecture, size and stride of the first layer's kernels, and their numbers C_out; padding 1.
+        widths: Data sets, and the numbers of neurons N_out of the first layer of MLP-5.
+        steps: Training steps of the convolutional networks.
+        mlp_steps: Training steps of MLP-5.
+        batch: Images per step.
+        samples: Number of training images that are used; all if None.
+        checked: Points at which all singular values are computed too.
+        missing: Missing data sets, and how to get them.
     """
 
     convolutions: Sweep = ()
@@ -50,7 +50,7 @@ class Fig2(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Fig2:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         few: Sweep = (("resnet18", 3, 2, (6, 10, 13)),)
         return Fig2(preset, seed, few, (("mnist", (392, 784, 980)),), 1, 1, 20, 20, ("mlp5-mnist-784",))
@@ -77,7 +77,7 @@ def for_preset(preset: Preset, seed: int) -> Fig2:
 
 
 def _missing(preset: Preset) -> dict[str, str]:
-    """The data sets that cannot be fetched, where they have not been put by hand."""
+    """The data sets that cannot be downloaded, where they have not been put by hand."""
     found = {}
     for name in ("cifar100", "svhn"):
         try:
@@ -100,7 +100,7 @@ class Point:
 
 
 def points(s: Fig2) -> list[Point]:
-    """All networks of the sweep whose data set is here."""
+    """All networks of the sweep whose data set is available."""
     made = []
     for name, size, stride, widths in s.convolutions:
         family = f"{NAMED[name]}, K {size}, S {stride}"

@@ -1,4 +1,4 @@
-"""Grids of perturbations made of two components: how flat rows of outputs are, and how far from proportional."""
+"""Grids of perturbations made of two components, and how far their outputs are from flat and from proportional rows."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from ..common.magnitudes import next_up
 
 PARALLEL, ULP, CONTROLS = "parallel", "one ulp", ("shuffled", "random subspace", "Gaussian")
 MAPPED = (PARALLEL, "random subspace")
-"""Those whose map is kept."""
+"""Components whose map is kept."""
 
 EDGE = 1.15
-"""How far the map goes beyond the grid."""
+"""Extent of the map, in multiples of the grid's."""
 
 Read = Callable[[Tensor], Tensor]
 Pair = tuple[Tensor, Tensor]
-"""An input that is perturbed, and a perturbation of it, ``(1, *shape)`` each."""
+"""An input and a perturbation of it, ``(1, *shape)`` each."""
 
 
 def grids(
     space: Subspace, layer: LinearMap, change: Tensor, others: dict[str, Tensor], alpha: Tensor, beta: Tensor
 ) -> dict[str, Tensor]:
-    """Combinations of the orthogonal component with the parallel one and with what stands in its place.
+    """Combinations of the orthogonal component with the parallel one, and with each of its replacements.
 
     Args:
-        space: of harmless perturbations.
-        layer: that has it.
-        change: one perturbation, ``(1, *shape)``.
-        others: unit vectors ``(1, *shape)`` in the parallel component's place, by name.
-        alpha: lengths of the orthogonal component, ``(a,)``.
-        beta: lengths of the other, ``(b,)``.
+        space: Subspace of harmless perturbations.
+        layer: Layer whose nullspace it is.
+        change: One perturbation, ``(1, *shape)``.
+        others: Unit vectors ``(1, *shape)`` that replace the parallel component, by name.
+        alpha: Lengths of the orthogonal component, ``(a,)``.
+        beta: Lengths of the other component, ``(b,)``.
 
     Returns:
-        ``(a, b, *shape)`` by name.
+        Grids ``(a, b, *shape)`` by name.
     """
     own = contour_grid(space, layer, change, alpha, beta).perturbations
     middle = contour_grid(space, layer, change, alpha, beta.new_zeros(1)).perturbations
@@ -48,12 +48,12 @@ def grids(
 
 
 def deviations(changes: Tensor, alpha: Tensor, reference: Tensor) -> tuple[float, float]:
-    """How far a grid of outputs is from flat rows and from proportional ones, relative to the largest output.
+    """Deviations of a grid of outputs from flat and from proportional rows, relative to the largest output.
 
     Args:
-        changes: outputs of the grid, ``(a, b, K)``.
-        alpha: multiples of the orthogonal component, ``(a,)``.
-        reference: the output of its first multiple, ``(K,)``.
+        changes: Changes of the outputs on the grid, ``(a, b, K)``.
+        alpha: Multiples of the orthogonal component, ``(a,)``.
+        reference: Change of the output for its multiple 1, ``(K,)``.
 
     Returns:
         The largest difference within a row (theorem 4), and from α times the reference (lemma 5).
@@ -73,20 +73,20 @@ def examined(
     fine: int,
     draw: torch.Generator,
 ) -> dict[str, Tensor]:
-    """Both deviations for each perturbation, with its parallel component and with what stands in its place.
+    """Both deviations of each perturbation, with its parallel component and with each replacement of it.
 
     Args:
-        space: of harmless perturbations.
-        layer: that has it.
-        read: inputs ``(n, *shape)`` to what is measured, float64 ``(n, K)``.
-        pairs: inputs and perturbations.
-        lengths: α with 1 and β with 0 among them, in norms of the perturbation.
-        fine: points of the first perturbation's map along each axis, an odd number.
-        draw: of the controls.
+        space: Subspace of harmless perturbations.
+        layer: Layer whose nullspace it is.
+        read: Maps inputs ``(n, *shape)`` to the outputs that are compared, float64 ``(n, K)``.
+        pairs: Inputs and perturbations.
+        lengths: α, with 1 among them, and β, with 0 among them, in norms of the perturbation.
+        fine: Points of the first perturbation's map along each axis, an odd number.
+        draw: Source of randomness of the controls.
 
     Returns:
-        By the component's name the deviations ``(N, 2)``, as the name "one ulp" those that one ulp in the perturbed
-        input makes; of the first perturbation "NAME map" with ‖effect‖ ``(fine, fine)``, and "NAME thumbnails".
+        By the name of the component, deviations ``(N, 2)``; as "one ulp" those of moving the input by one
+        ulp; for the first perturbation "NAME map" with ‖effect‖ ``(fine, fine)``, and "NAME thumbnails".
     """
     alpha, beta = lengths
     found: dict[str, list[tuple[float, float]]] = {}
@@ -112,7 +112,7 @@ def examined(
 
 
 def _instead(space: Subspace, change: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
-    """Unit vectors in the parallel component's place."""
+    """Unit vectors that replace the parallel component."""
     unit = space.project(change)
     unit = unit / unit.norm()
     return {
@@ -123,18 +123,18 @@ def _instead(space: Subspace, change: Tensor, draw: torch.Generator) -> dict[str
 
 
 def _read(read: Read, base: Tensor, grid: Tensor) -> Tensor:
-    """What a grid of perturbations ``(a, b, *shape)`` changes, ``(a, b, K)``."""
+    """The changes of the outputs on a grid of perturbations ``(a, b, *shape)``, ``(a, b, K)``."""
     outputs = read((base[None] + grid).flatten(0, 1)) - read(base)
     return outputs.view(*grid.shape[:2], -1)
 
 
 def directions(space: Subspace, layer: LinearMap, changes: Tensor) -> Tensor:
-    """Lemma 6: of every two orthogonal components, brought to length 1, ‖A u − A v‖ / ‖u − v‖; ``(pairs,)``.
+    """Lemma 6: ‖A u − A v‖ / ‖u − v‖ for every pair of normalised orthogonal components, ``(pairs,)``.
 
     Args:
-        space: of harmless perturbations.
-        layer: A.
-        changes: perturbations, ``(N, *shape)``.
+        space: Subspace of harmless perturbations.
+        layer: The layer A.
+        changes: Perturbations, ``(N, *shape)``.
     """
     unit = space.reject(changes)
     unit = (unit / norms(unit, "l2")).flatten(1)

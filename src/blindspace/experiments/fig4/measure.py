@@ -1,4 +1,4 @@
-"""."""
+"""Figure 4: the paper's layer, the first layer, and the whole network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .settings import FIRST, LAST, WHOLE, Contour
 
 
 def parts(s: Contour) -> list[Part]:
-    """The paper's layer, and the first one with all that follows it."""
+    """The paper's layer; the first layer with all that follows it."""
     return [Part("last", lambda progress: _last(s, progress)), Part("first", lambda progress: _first(s, progress))]
 
 
@@ -36,7 +36,7 @@ def _attacked(s: Contour, network: Network) -> tuple[Tensor, Tensor]:
 
 
 def _last(s: Contour, progress: Progress) -> Kept:
-    """The last linear layer, on what the attack changes of the features it reads."""
+    """The last linear layer, under the attack's changes of the features it takes."""
     network = model_under_test(s.network, s.preset, progress)
     x, delta = _attacked(s, network)
     halves = cut(network, layers(network)[-1].name)
@@ -51,7 +51,7 @@ def _last(s: Contour, progress: Progress) -> Kept:
 
 
 def _first(s: Contour, progress: Progress) -> Kept:
-    """The first layer, and the network's outputs, on the attack's perturbations."""
+    """The first layer, and the network's outputs, under the attack's perturbations."""
     network = model_under_test(s.network, s.preset, progress)
     x, delta = _attacked(s, network)
     layer, space = front(network), harmless(network)
@@ -78,7 +78,7 @@ def _lengths(s: Contour) -> tuple[Tensor, Tensor]:
 
 
 def _own(s: Contour, network: Network, space: Subspace, layer: LinearMap, pairs: list[Pair]) -> dict[str, Tensor]:
-    """In the model's own precision: the difference within a row, and rows of more than one label, each ``(N,)``."""
+    """In the model's precision: difference within a row, and number of rows with several labels, ``(N,)`` each."""
     alpha, beta = _lengths(s)
     within, labels = [], []
     for base, change in pairs:

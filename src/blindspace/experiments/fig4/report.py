@@ -1,4 +1,4 @@
-"""Figure 4: contour map of what combinations of a perturbation's two components do to a layer and to the network."""
+"""Figure 4: rows, claims and pictures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 from .settings import FIRST, LAST, WHOLE, Contour
 
 ROUNDING = 100.0
-"""Times the effect of one ulp in what is perturbed up to which a difference is called rounding; to project and to apply
-the layer takes sums of hundreds of terms."""
+"""Multiple of the effect of one ulp up to which a difference is attributed to rounding: the projection and the layer
+sum hundreds of terms.
+"""
 
 
 def rows(s: Contour, done: Parts) -> list[Row]:
@@ -54,7 +55,7 @@ _BEYOND = {WHOLE: "no claim of the paper's: the layers that follow are not linea
 
 
 def of_rows(s: Contour, a: dict[str, Tensor]) -> tuple[float, tuple[float, float]]:
-    """Share of rows with more than one label, and its interval."""
+    """The share of rows with several labels, and its interval."""
     labels = a[f"{WHOLE}, labels"]
     count, of = int(labels.sum()), len(labels) * len(s.orthogonal)
     return count / of, of_share(count, of)
@@ -91,7 +92,7 @@ def claims(s: Contour, done: Parts) -> list[Claim]:
 
 
 def draw(s: Contour, done: Parts, folder: Path) -> None:
-    """The paper's layer, and the whole network, each beside its control."""
+    """The paper's layer and the whole network, each beside its control."""
     a = _arrays(done)
     thumbnails = {name: [[_vector(v) for v in row] for row in a[f"{LAST}, {name} thumbnails"]] for name in MAPPED}
     _maps(s, a, LAST, thumbnails, "‖A δ‖, logits", folder / "fig4.png")
@@ -100,7 +101,7 @@ def draw(s: Contour, done: Parts, folder: Path) -> None:
 
 
 def _vector(v: Tensor) -> Tensor:
-    """A perturbation of features ``(n,)`` as a picture twice as wide as high, or nearly."""
+    """A perturbation of features ``(n,)`` as a picture about twice as wide as high."""
     height = max(h for h in range(1, int((v.numel() / 2) ** 0.5) + 1) if v.numel() % h == 0)
     return signed(v.view(1, height, -1))
 
@@ -126,7 +127,7 @@ def _maps(
 
 
 def _panel(axes: Axes, s: Contour, effects: Tensor, thumbnails: list[list[Tensor]], largest: float) -> None:
-    """The map, and the perturbations it is the map of, in their places."""
+    """The map, and the perturbations at the points of the coarse grid."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     y, x = (EDGE * torch.linspace(v[0], v[-1], s.fine).numpy() for v in (s.orthogonal, s.parallel))

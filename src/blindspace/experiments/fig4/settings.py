@@ -1,4 +1,4 @@
-"""."""
+"""Figure 4: settings."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Contour(Settings):
     """Settings of figure 4.
 
     Attributes:
-        network: built-in, or one of the paper's.
-        count: perturbations, one an image.
-        steps: of PGD with ε = 8/255, which makes them; on features, what it changes there.
-        orthogonal: lengths α of the orthogonal component, in norms of the perturbation; 1 is among them.
-        parallel: lengths β of the parallel one; 0 is among them.
-        fine: points of the map along each axis, an odd number.
+        network: A built-in network, or one of the paper's.
+        count: Number of perturbations, one per image.
+        steps: Steps of PGD with eps = 8/255, which makes them; for features, their change under it.
+        orthogonal: Lengths α of the orthogonal component, in norms of the perturbation; 1 is among them.
+        parallel: Lengths β of the parallel component; 0 is among them.
+        fine: Points of the map along each axis, an odd number.
     """
 
     network: str = "resnet18-ten"
@@ -36,7 +36,7 @@ class Contour(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Contour:
-    """Of a preset; smoke has the shipped network."""
+    """The settings of a preset; smoke has the shipped network."""
     if preset == "smoke":
         return Contour(preset, seed, "cifar-resnet", 2, 3, (-1, 0, 1), (-16, 0, 16), 5)
     return Contour(preset, seed) if preset == "cpu" else Contour(preset, seed, "resnet50-ten", 1000)

@@ -1,7 +1,4 @@
-"""What figure 5a measures: networks under harmless perturbations of any magnitude, of images and of features.
-
-How the figure is told and drawn is in ``harmless/fig5a.py``.
-"""
+"""Figure 5a: networks under harmless perturbations of any magnitude, of images and of features."""
 
 from __future__ import annotations
 
@@ -25,20 +22,20 @@ from .settings import EPSILON, SUFFIX, Case, Fig5a, cases
 
 
 def parts(s: Fig5a) -> list[Part]:
-    """One line each."""
+    """One part per line."""
     return [Part(case.part, partial(_measure, s, case)) for case in cases(s)]
 
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """What is perturbed.
+    """A network, and the place in it that is perturbed.
 
     Attributes:
-        whole: the network.
-        head: what makes features of images; None where images are perturbed.
-        reader: reads what is perturbed.
-        space: harmless for the layer or, of the place ``both``, for everything that reads it.
-        alone: whether nothing but the layer reads it.
+        whole: The network.
+        head: Its part up to the features; None where images are perturbed.
+        reader: Its part that takes what is perturbed.
+        space: Subspace harmless for the layer or, for the place ``both``, for everything that reads the features.
+        alone: Whether nothing but the layer reads them.
     """
 
     whole: Network
@@ -48,11 +45,11 @@ class ModelUnderTest:
     alone: bool
 
     def inputs(self, x: Tensor) -> Tensor:
-        """What is perturbed, of images, in float64."""
+        """The values that are perturbed, for given images, in float64."""
         return x if self.head is None else self.head.outputs(x, torch.float64)
 
     def attack(self, z: Tensor, y: Tensor, steps: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
-        """PGD in the model's own precision: the perturbation and its radius ε, each sample's own."""
+        """PGD in the model's own precision: the perturbation and the radius eps of each sample."""
         own = z.to(self.reader.dtype)
         if self.head is None:
             size = torch.full_like(norms(z, "linf"), EPSILON)
@@ -74,7 +71,7 @@ def _model_under_test(s: Fig5a, case: Case, progress: Progress) -> ModelUnderTes
 
 
 def _measure(s: Fig5a, case: Case, progress: Progress) -> Kept:
-    """Everything of one line."""
+    """All measurements of one line."""
     model = _model_under_test(s, case, progress)
     chosen = images("cifar10", s.preset, s.count)
     x, y = chosen.tensor(torch.float64), chosen.targets()
@@ -117,7 +114,7 @@ def _read(
     draw: torch.Generator,
     found: Readings,
 ) -> None:
-    """Of one batch: the harmless perturbation in both precisions, the rounding floors, the controls."""
+    """One batch: the harmless perturbation in both precisions, the rounding floors and the controls."""
     sign = torch.randint(0, 2, z.shape, generator=draw, dtype=torch.float64) * 2 - 1
     own = reader.outputs(z)
     found.keep("clean/own", labels_of(own))

@@ -1,4 +1,4 @@
-"""Figure 5a: accuracy against the magnitude of a harmless perturbation, of images and of features inside a network."""
+"""Figure 5a: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from .settings import CONTROLS, DIMENSIONS, PLACES, Case, Fig5a, Place, cases
 
 @dataclass(frozen=True)
 class Found(Measured):
-    """A finished line.
-
-    Attributes:
-        case: which.
-    """
+    """A finished line; ``case`` says which."""
 
     case: Case
 
     @property
     def precision(self) -> str:
-        """Which the line is drawn in: exact where something exact is claimed, otherwise the model's own."""
+        """The precision the line is drawn in: exact where theory makes an exact claim, otherwise the model's own."""
         return "exact" if self.case.flat else "own"
 
     def clean(self, precision: str) -> Tensor:
@@ -35,17 +31,17 @@ class Found(Measured):
         return self.kept.arrays[f"clean/{precision}"]
 
     def moved(self, kind: str) -> int:
-        """How many images are read differently at any magnitude."""
+        """Number of images whose label changes at any magnitude."""
         precision = "exact" if kind.endswith("/exact") else "own"
         return int((self.reading(kind).labels != self.clean(precision)).any(0).sum())
 
     @property
     def tells(self) -> bool:
-        """Whether every control is noticed; a network that notices nothing at all shows nothing."""
+        """Whether every control changes a label; otherwise a constant accuracy would mean nothing."""
         return all(self.moved(kind) > 0 for kind in CONTROLS)
 
     def fallen(self, kind: str) -> bool:
-        """Whether the largest perturbation leaves an accuracy below the unperturbed one, intervals apart."""
+        """Whether the accuracy under the largest perturbation is below the unperturbed one, with disjoint intervals."""
         after, before = self.right(kind)[-1], self.unperturbed("clean/own")
         return self.interval(after)[1] < self.interval(before)[0]
 
@@ -55,7 +51,7 @@ def _all(s: Fig5a, done: Parts) -> list[Found]:
 
 
 def rows(s: Fig5a, done: Parts) -> list[Row]:
-    """Line by line: the dimension, the change of accuracy at each magnitude, how exactly, the controls."""
+    """Line by line: the dimension, the change of accuracy at each magnitude, exactness, the controls."""
     return [row for found in _all(s, done) for row in (*_line(s, found), *_exactness(s, found), *_controls(s, found))]
 
 
@@ -109,7 +105,7 @@ def _controls(s: Fig5a, found: Found) -> list[Row]:
 
 
 def claims(s: Fig5a, done: Parts) -> list[Claim]:
-    """Flat to the last image, and what makes that mean something."""
+    """The accuracy is constant to the last image; controls and skip connections show that this is not trivial."""
     every = _all(s, done)
     made = [
         _flat(s, place, [found for found in every if found.case.place == place]) for place in PLACES if place != "kept"
@@ -132,7 +128,7 @@ def _flat(s: Fig5a, place: Place, lines: list[Found]) -> Claim | None:
 
 
 def _own(every: list[Found]) -> Claim:
-    """In float32 the subspace is one to rounding only; unrelated rounding is what it is measured by."""
+    """In float32 the subspace is represented up to rounding only; the yardstick is unrelated rounding."""
     lines = [found for found in every if found.case.flat]
     of = sum(found.count for found in lines)
     ours, floor = (sum(found.moved(f"{kind}/own") for found in lines) for kind in ("harmless", "one ulp"))
@@ -163,7 +159,7 @@ def _skip(s: Fig5a, every: list[Found]) -> list[Claim]:
         rest = "" if left is None else f"; {left} of the {found.kept.values['dim']} dimensions are harmless for both"
         made.append(
             Claim(
-                f"{NAMED[found.case.architecture]} with its skip connection: what the layer cannot notice goes past it "
+                f"{NAMED[found.case.architecture]} with its skip connection: what the layer does not see bypasses it "
                 f"and takes accuracy from {found.unperturbed('clean/own') / n:.1%} to {after:.1%}{rest}",
                 None if s.preset == "smoke" else found.fallen("harmless/own") and not found.kept.values["alone"],
             )
@@ -172,7 +168,7 @@ def _skip(s: Fig5a, every: list[Found]) -> list[Claim]:
 
 
 def draw(s: Fig5a, done: Parts, folder: Path) -> None:
-    """Accuracy against magnitude, one chart a network and place, each with its controls."""
+    """Accuracy against magnitude, one chart per network and place, each with its controls."""
     every = _all(s, done)
     figure = new_figure(15, 3.6 * len(s.architectures))
     grid = figure.subplots(len(s.architectures), 3, squeeze=False)

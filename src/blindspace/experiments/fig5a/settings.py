@@ -1,4 +1,4 @@
-"""."""
+"""Figure 5a: settings, and the lines of the figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..experiment import Preset, Settings
 EPSILON = 8 / 255
 CONTROLS = ("shuffled", "random subspace", "Gaussian")
 Place = Literal["images", "removed", "kept", "both"]
-"""The image; the features a layer reads, its skip connection removed or kept; kept, and harmless for all that reads."""
+"""Images; features, the skip connection past the layer removed or kept; kept, and harmless for it too."""
 
 PLACES: dict[Place, str] = {
     "images": "images",
@@ -21,7 +21,7 @@ PLACES: dict[Place, str] = {
 }
 SUFFIX: dict[Place, str] = {"images": "-ten", "removed": "-noskip", "kept": "", "both": ""}
 DIMENSIONS = {"images": 512, "resnet18": 2048, "resnet50": 12288}
-"""Of appendix F.2."""
+"""Dimensions in appendix F.2."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class Fig5a(Settings):
     """Settings of figure 5a.
 
     Attributes:
-        architectures: of the networks.
-        count: test images.
-        batch: images at a time.
-        steps: of PGD; its step is an eighth of ε (appendix F.2).
-        magnitudes: α, multiples of the perturbation scaled to ‖δ‖∞ = ε: 8/255 on images, 8/255 of the sample's
-            largest value on features.
-        both: architectures in which something is harmless for the layer and for the skip connection past it.
+        architectures: Names of the networks.
+        count: Number of test images.
+        batch: Images per batch.
+        steps: Steps of PGD; its step size is an eighth of eps (appendix F.2).
+        magnitudes: Multiples α of the perturbation scaled to ‖δ‖∞ = eps: 8/255 for images, 8/255 of the sample's
+            largest value for features.
+        both: Architectures with perturbations harmless for the layer and for the skip connection past it.
     """
 
     architectures: tuple[str, ...] = ("resnet18", "resnet50")
@@ -60,17 +60,17 @@ class Case:
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name in words."""
         return f"{NAMED[self.architecture]}, {PLACES[self.place]}"
 
     @property
     def flat(self) -> bool:
-        """Whether theory says that nothing changes."""
+        """Whether theory predicts a constant accuracy."""
         return self.place != "kept"
 
 
 def for_preset(preset: Preset, seed: int) -> Fig5a:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return Fig5a(preset, seed, ("resnet18",), 8, 8, 2, (1, 16, 256), ())
     return Fig5a(preset, seed, count=400 if preset == "cpu" else 10_000)

@@ -10,7 +10,7 @@ EXPERIMENT: Experiment[Fig5b] = Experiment(
     title="accuracy against the magnitude of the least harmful perturbation",
     source="figure 5b, section 3.3, lemma 2",
     question=(
-        "What can a network notice least where its first layer has no harmless subspace? The least harmful "
+        "Which perturbation affects a network least if its first layer has no harmless subspace? The least harmful "
         "perturbation, the right singular vector of the smallest singular value, is added to CIFAR-10 test images "
         "with growing magnitude, beside Gaussian noise of equal L∞ and of equal L2 norm; perturbed images leave "
         "[0, 1]. The paper's figure has no printed numbers."

@@ -1,4 +1,4 @@
-"""."""
+"""Figure 5b: networks under their least harmful perturbation, Gaussian noise and controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .settings import EPSILON, EQUAL, GAUSSIAN, IN_FLOAT64, LEAST, MOST, RANDOM,
 
 
 def parts(s: Fig5b) -> list[Part]:
-    """One network each."""
+    """One part per network."""
 
     def line(architecture: str, progress: Progress) -> Kept:
         return measure(s, trained(architecture, s.preset, progress), progress)
@@ -31,7 +31,7 @@ def parts(s: Fig5b) -> list[Part]:
 
 
 def most_harmful(operator: LinearMap) -> tuple[Tensor, float]:
-    """The direction a layer shows most, a unit vector ``(*in_shape)``, and ‖A v‖ = σ_max; the opposite of lemma 2."""
+    """The right singular vector ``(*in_shape)`` of the largest singular value, and that value (cf. lemma 2)."""
     a = operator.to_scipy(limit=None)
     gram = scipy.sparse.linalg.LinearOperator(
         (operator.in_dim, operator.in_dim), matvec=lambda v: a.T @ (a @ v), dtype=np.float64

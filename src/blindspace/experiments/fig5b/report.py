@@ -1,4 +1,4 @@
-"""Figure 5b: accuracy against the magnitude of the least harmful perturbation, Gaussian noise beside it."""
+"""Figure 5b: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -16,30 +16,26 @@ from ..experiment import Claim, Parts, Row
 from .settings import COMPARED, CONTROLS, EQUAL, GAUSSIAN, KINDS, LEAST, MOST, RANDOM, RIM, SHUFFLED, SIGMA, UNIT, Fig5b
 
 TABLE_1 = {LEAST: 0.0003, UNIT: 0.0003, GAUSSIAN: 0.1226, SIGMA: 0.1226}
-"""RMSE of a ResNet-50's outputs at ε, by the kinds that may be the paper's."""
+"""RMSE of a ResNet-50's outputs at ε in table 1, for the kinds that may be the paper's."""
 
 
 @dataclass(frozen=True)
 class Found(Measured):
-    """A finished network.
-
-    Attributes:
-        architecture: its name in the settings.
-    """
+    """A finished network; ``architecture`` is its name in the settings."""
 
     architecture: str
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Name in words."""
         return NAMED[self.architecture]
 
     def rmse(self, kind: str) -> Tensor:
-        """The mean over the images at each magnitude, ``(M,)``."""
+        """Mean over the images at each magnitude, ``(M,)``."""
         return self.reading(kind).rmse.mean(1)
 
     def unhurt(self, s: Fig5b, kind: str) -> int:
-        """The largest magnitude up to which the accuracy stays in the unperturbed one's interval; 0 if none."""
+        """The largest magnitude up to which the accuracy stays in the interval of the unperturbed one; 0 if none."""
         low = self.interval(self.unperturbed())[0]
         below = [count / self.count < low for count in self.right(kind)]
         return ([0, *s.magnitudes][below.index(True)]) if any(below) else s.magnitudes[-1]
@@ -50,7 +46,7 @@ def _all(s: Fig5b, done: Parts) -> list[Found]:
 
 
 def rows(s: Fig5b, done: Parts) -> list[Row]:
-    """Network by network: the direction, accuracies, how far outputs move."""
+    """Network by network: the direction, accuracies, changes of outputs."""
     return [row for found in _all(s, done) for row in (*_direction(found), *_accuracies(s, found), *_outputs(s, found))]
 
 
@@ -76,7 +72,7 @@ def _direction(found: Found) -> list[Row]:
 
 
 def _accuracies(s: Fig5b, found: Found) -> list[Row]:
-    """Each magnitude of what is compared, the largest of the others."""
+    """Each magnitude of the compared kinds, the largest magnitude of the others."""
     made = []
     for kind in KINDS:
         right, n = found.right(kind), found.count
@@ -110,7 +106,7 @@ def _each(s: Fig5b, values: list[str]) -> str:
 
 
 def _nearer(found: Found, kind: str) -> str:
-    """Which of both ways to scale comes nearer to table 1, which does not say how it scales."""
+    """Which of two ways to scale comes nearer to table 1, which does not say how it scales."""
     other = {LEAST: UNIT, UNIT: LEAST, GAUSSIAN: SIGMA, SIGMA: GAUSSIAN}[kind]
     off, others = (abs(log(float(found.rmse(each)[0]) / TABLE_1[each])) for each in (kind, other))
     return (
@@ -120,7 +116,7 @@ def _nearer(found: Found, kind: str) -> str:
 
 
 def claims(s: Fig5b, done: Parts) -> list[Claim]:
-    """The paper's: the least harmful perturbation is far weaker than noise; and that no other direction is."""
+    """The least harmful perturbation is far weaker than noise (the paper's claim), and no other direction is weaker."""
     every = _all(s, done)
     made = [_weaker(s, found, noise) for found in every for noise in (GAUSSIAN, EQUAL)]
     return [*made, *(_ordered(s, found) for found in every)]
@@ -154,7 +150,7 @@ def _ordered(s: Fig5b, found: Found) -> Claim:
 
 
 def draw(s: Fig5b, done: Parts, folder: Path) -> None:
-    """Accuracy and RMSE against the magnitude, and what the least and the most harmful direction look like."""
+    """Accuracy and RMSE against the magnitude, and pictures of the least and the most harmful direction."""
     every = _all(s, done)
     figure = new_figure(15.5, 3.7 * len(every))
     grid = figure.subplots(len(every), 4, squeeze=False, gridspec_kw={"width_ratios": (3, 3, 1.3, 1.3)})

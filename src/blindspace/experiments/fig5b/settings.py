@@ -1,4 +1,4 @@
-"""."""
+"""Figure 5b: settings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ UNIT, SIGMA = "least harmful, ‖δ‖₂ = αε", "Gaussian, σ = αε"
 SHUFFLED, RANDOM, MOST = "shuffled", "random direction", "most harmful"
 COMPARED, CONTROLS = (LEAST, GAUSSIAN, EQUAL), (SHUFFLED, RANDOM, MOST)
 IN_FLOAT64 = (LEAST, UNIT)
-"""They move outputs so little that float32 rounds it away; the others are read in the model's own precision."""
+"""Kinds whose effect is below the rounding of float32; the others are evaluated in the model's own precision."""
 
 KINDS = (LEAST, GAUSSIAN, EQUAL, UNIT, SIGMA, *CONTROLS)
-"""Least harmful and Gaussian with ‖δ‖∞ = αε; with the least harmful one's L2 norm then, Gaussian and the controls; as
-lemma 2 and section 3.3 read to the letter, a unit vector and N(0, 1) at each pixel, both times αε."""
+"""Least harmful and Gaussian with ‖δ‖∞ = αε; Gaussian and the controls with the same L2 norm; a unit vector and N(0, 1)
+per pixel, both times αε, as lemma 2 and section 3.3 say literally.
+"""
 
 
 @dataclass(frozen=True)
@@ -25,10 +26,10 @@ class Fig5b(Settings):
     """Settings of figure 5b.
 
     Attributes:
-        architectures: of the networks, as they are.
-        count: test images.
-        batch: images at a time.
-        magnitudes: α, multiples of ε = 8/255.
+        architectures: Names of the unmodified networks.
+        count: Number of test images.
+        batch: Images per batch.
+        magnitudes: Multiples α of ε = 8/255.
     """
 
     architectures: tuple[str, ...] = ("resnet18", "resnet50")
@@ -38,7 +39,7 @@ class Fig5b(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Fig5b:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return Fig5b(preset, seed, ("resnet18",), 8, 8, (1, 16, 256))
     return Fig5b(preset, seed, count=500 if preset == "cpu" else 10_000)

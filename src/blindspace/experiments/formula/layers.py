@@ -1,4 +1,4 @@
-"""Layers to ask about: drawn at random, made by hand, pruned, and those of networks that others have trained."""
+"""Layers to survey: random, made by hand, pruned, and those of networks that others have trained."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ USUAL_OPTIONS = (
     *((3, 1, 1), (5, 1, 2), (7, 1, 3), (3, 1, 0), (1, 1, 0)),
     *((3, 2, 1), (5, 2, 2), (7, 2, 3), (4, 2, 1), (1, 2, 0), (5, 4, 1), (2, 2, 0), (4, 4, 0)),
 )
-"""Kernel size, stride and padding as architectures have them, those of the paper among them."""
+"""Kernel size, stride and padding that architectures have, those of the paper among them."""
 
 COMMUTING = "two random kernels, 3×3, no padding, 1×6×6"
-"""36 inputs, 32 outputs, of which only 28 are independent: k₂ ⋆ (k₁ ⋆ x) = k₁ ⋆ (k₂ ⋆ x), which 2×2 equations say."""
+"""36 inputs, 32 outputs, of which only 28 are independent: k₂ ⋆ (k₁ ⋆ x) = k₁ ⋆ (k₂ ⋆ x) on 2×2 positions."""
 
 
 def _pick(options: Sequence[T], draw: torch.Generator) -> T:
@@ -65,7 +65,7 @@ def random_convolution(usual: bool, most: int, draw: torch.Generator) -> tuple[n
 
 
 def random_linear(most: int, draw: torch.Generator) -> tuple[nn.Linear, Shape]:
-    """A fully-connected layer of 1 to ``most`` inputs and outputs, with weights as torch draws them."""
+    """A fully-connected layer with 1 to ``most`` inputs and outputs and torch's default random weights."""
     n, m = (_pick(range(1, most + 1), draw) for _ in range(2))
     linear = nn.Linear(n, m, bias=False)
     nn.init.kaiming_uniform_(linear.weight, a=5**0.5, generator=draw)
@@ -73,7 +73,7 @@ def random_linear(most: int, draw: torch.Generator) -> tuple[nn.Linear, Shape]:
 
 
 def in_words(layer: nn.Module, shape: Shape) -> str:
-    """A layer in short."""
+    """A short description of a layer."""
     size = "×".join(map(str, shape))
     if not isinstance(layer, nn.Conv2d):
         return f"{type(layer).__name__} on {size}"
@@ -83,7 +83,7 @@ def in_words(layer: nn.Module, shape: Shape) -> str:
 
 
 def by_hand() -> dict[str, tuple[nn.Conv2d, Shape]]:
-    """Filters that people design, and small cases whose dimension is known on paper."""
+    """Classical filters, and small cases whose dimension is known on paper."""
     ones = torch.ones(3, 3) / 9
     binomial = torch.outer(torch.tensor([1.0, 2, 1]), torch.tensor([1.0, 2, 1])) / 16
     sobel = torch.tensor([[1.0, 0, -1], [2, 0, -2], [1, 0, -1]])
@@ -109,7 +109,7 @@ def by_hand() -> dict[str, tuple[nn.Conv2d, Shape]]:
 
 
 def conv_of(weight: Tensor, stride: int, padding: int) -> nn.Conv2d:
-    """A convolution of those kernels ``(C_out, C_in, k, k)``, without bias."""
+    """A convolution with the given kernels ``(C_out, C_in, k, k)``, without bias."""
     conv = nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2], stride, padding, bias=False)
     conv.weight = nn.Parameter(weight.clone(), requires_grad=False)
     return conv
@@ -135,12 +135,12 @@ def pruned(module: nn.Module, share: float, whole_filters: bool) -> nn.Module:
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network that others have trained, as a file to be had.
+    """A network that others have trained, available as a file.
 
     Attributes:
-        file: its name, of a folder of transformers too.
-        shape: it is audited at; its own if None.
-        source: where it comes from.
+        file: Name of the file, or of the folder of a transformer.
+        shape: Input shape it is audited at; its own if None.
+        source: Where it can be obtained.
     """
 
     file: str
@@ -148,10 +148,10 @@ class Deployed:
     source: str
 
     def open(self) -> Network:
-        """The network, from the folder that holds the files.
+        """The network, from the folder ``BLINDSPACE_MODELS``.
 
         Raises:
-            FileError: it is not there.
+            FileError: It is missing.
         """
         path = of_others(self.file)
         if path is None:
@@ -172,4 +172,4 @@ DEPLOYED = (
     Deployed("resnet_2b.onnx", None, "VNN-COMP, cifar10_resnet"),
     Deployed("ibp_3_3_8.onnx.gz", None, "VNN-COMP, vit"),
 )
-"""What is surveyed where it lies in the folder that ``BLINDSPACE_MODELS`` names."""
+"""The networks that are surveyed if they lie in the folder ``BLINDSPACE_MODELS``."""

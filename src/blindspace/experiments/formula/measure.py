@@ -1,4 +1,4 @@
-"""."""
+"""Formula: random, hand-made, trained, pruned and deployed layers, measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..common.dimensions import at_most, singular_values
 from ..common.models import model_under_test
 from ..experiment import Kept, Part, about
 from .layers import DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
-from .survey import ask
+from .survey import survey_layer
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +24,7 @@ EPSILON = 2.0**-52
 
 
 def parts(s: Formula) -> list[Part]:
-    """Random layers some at a time; one a network."""
+    """Random layers in chunks; one part per network."""
     return [
         *(
             Part(f"{kind.replace(' ', '-').replace(',', '')}-{start}", partial(_random, s, kind, start))
@@ -50,7 +50,9 @@ def _random(s: Formula, kind: str, start: int, progress: Progress) -> Kept:
         draw = s.generator(kind, index)
         some = random_linear(s.most, draw) if kind == LINEAR else random_convolution(kind == USUAL, s.most, draw)
         layer, shape = some
-        one = ask(Layer(in_words(layer, shape), type(layer).__name__, from_module(layer, shape), True), kind, s.work)
+        one = survey_layer(
+            Layer(in_words(layer, shape), type(layer).__name__, from_module(layer, shape), True), kind, s.work
+        )
         if one["in_dim"] <= s.checked:
             sigma = singular_values(layer, shape)
             one["by_svd"] = at_most(sigma, one["in_dim"], max(one["in_dim"], one["out_dim"]) * EPSILON)
@@ -60,7 +62,9 @@ def _random(s: Formula, kind: str, start: int, progress: Progress) -> Kept:
 
 def _by_hand(s: Formula) -> Kept:
     layers = [Layer(name, "Conv2d", from_module(*case), True) for name, case in by_hand().items()]
-    return Kept({"layers": [ask(layer, BY_HAND, 1e12) for layer in layers if layer.operator.in_dim <= s.designed]})
+    return Kept(
+        {"layers": [survey_layer(layer, BY_HAND, 1e12) for layer in layers if layer.operator.in_dim <= s.designed]}
+    )
 
 
 def _network(s: Formula, name: str, progress: Progress) -> Kept:
@@ -81,8 +85,8 @@ def _deployed(s: Formula, file: str, progress: Progress) -> Kept:
 def _survey(network: Network, name: str, kind: str, s: Formula, progress: Progress) -> Kept:
     """Every linear layer at its own input."""
     found = layers(network)
-    asked: list[dict[str, Any]] = []
+    surveyed: list[dict[str, Any]] = []
     for index, layer in enumerate(found):
         progress(index, len(found), layer.name)
-        asked.append(ask(replace(layer, name=f"{name}: {layer.name}"), kind, s.work))
-    return Kept({"network": about(network), "layers": asked} if kind == TRAINED else {"layers": asked})
+        surveyed.append(survey_layer(replace(layer, name=f"{name}: {layer.name}"), kind, s.work))
+    return Kept({"network": about(network), "layers": surveyed} if kind == TRAINED else {"layers": surveyed})

@@ -1,4 +1,4 @@
-"""Beyond the paper: how often n − m is not the dimension of what a layer cannot see."""
+"""Formula: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -18,11 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 from .settings import BY_HAND, GROUPS, LINEAR, OTHERS, RANDOM, TRAINED, Formula
 
-# --- what follows ------------------------------------------------------------------------------------------
-
 
 def rows(s: Formula, done: Parts) -> list[Row]:
-    """Each group's shares, then the cases that tell most, then the controls."""
+    """Each group's shares, then the most instructive layers, then the controls."""
     made: list[Row] = []
     for tally in tallies(done, GROUPS):
         n, left = len(tally.of), tally.all - len(tally.of)
@@ -30,7 +28,7 @@ def rows(s: Formula, done: Parts) -> list[Row]:
         wrong, open_ = tally.those("wrong"), tally.those("numerical", "undecided")
         within = tally.those("wrong", meets=True)
         pattern = sum(each.get("pattern") == each["dim"] for each in wrong)
-        why = f"of {n} layers" + (f"; {left} more too large to be asked" if left else "")
+        why = f"of {n} layers" + (f"; {left} more too large to be measured" if left else "")
         because = f"{pattern} of {len(wrong)} by their pattern of zeros alone, whatever the weights" if wrong else ""
         made += [
             _share(tally.group, "n − m wrong, proved", len(wrong), n, drawn, f"{why}; {because}".rstrip("; ")),
@@ -62,7 +60,7 @@ def _share(case: str, what: str, count: int, of: int, drawn: bool, reason: str =
 
 
 def _cases(tally: Tally) -> Iterable[Row]:
-    """Those made by hand; of other groups the largest errors of each kind."""
+    """The layers made by hand; the largest errors of each kind in the other groups."""
     worst = sorted(tally.of, key=error, reverse=True)
     chosen = tally.of if tally.group == BY_HAND else []
     if tally.group != BY_HAND:
@@ -119,7 +117,7 @@ def claims(s: Formula, done: Parts) -> list[Claim]:
 
 
 def draw(s: Formula, done: Parts, folder: Path) -> None:
-    """The groups' shares; and every layer, certified against formula."""
+    """The shares of the groups; every layer, certified dimension against formula."""
     found = tallies(done, GROUPS)
     figure = new_figure(12.5, 4.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))

@@ -1,4 +1,4 @@
-"""."""
+"""Formula: settings, and the groups of layers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ class Formula(Settings):
     """Settings of the survey.
 
     Attributes:
-        count: of random layers a kind.
-        most: inputs of a random layer, at most.
-        designed: the same of a filter made by hand.
-        checked: inputs up to which an SVD is taken of a random layer besides.
-        work: floating-point operations a layer may take; larger ones are not measured.
-        networks: trained here, that are surveyed.
-        pruned: trained here, that are pruned.
-        weights: shares of every layer's weights that are pruned.
-        filters: shares of every layer's filters that are pruned.
-        deployed: files found in the folder ``BLINDSPACE_MODELS`` names.
+        count: Number of random layers per kind.
+        most: Largest number of inputs of a random layer.
+        designed: Largest number of inputs of a filter made by hand.
+        checked: Number of inputs up to which an SVD of a random layer is computed too.
+        work: Floating-point operations that a layer may take; larger layers are not measured.
+        networks: Networks trained here that are surveyed.
+        pruned: Networks trained here that are pruned.
+        weights: Shares of every layer's weights that are pruned.
+        filters: Shares of every layer's filters that are pruned.
+        deployed: Files found in the folder ``BLINDSPACE_MODELS``.
     """
 
     count: int = 100
@@ -51,7 +51,7 @@ class Formula(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Formula:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return Formula(preset, seed, 20, 400, 1000, 200, 1e8, ("mnist-mlp",), ("mnist-mlp",), (0.9,), (0.1,))
     names = ("resnet18-ten", "resnet50-ten") if preset == "paper" else ("resnet18-ten",)

@@ -1,4 +1,4 @@
-"""Surveys of many layers: what n − m says of each, what is certified, and how often they differ."""
+"""Surveys of many layers: the value n − m of each, what is certified, and how often they differ."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..common.dimensions import by_pattern, error, meets_corollary_1, verdict
 from ..experiment import Parts
 
 SMALL = 10_000
-"""Inputs and outputs up to which the pattern of a wrong layer is looked at."""
+"""Numbers of inputs and outputs up to which the sparsity pattern of a wrong layer is examined."""
 
 
-def ask(layer: Layer, group: str, work: float) -> dict[str, Any]:
-    """One layer, measured if it is not too large; whether corollary 1 speaks of it, and what its pattern alone says.
+def survey_layer(layer: Layer, group: str, work: float) -> dict[str, Any]:
+    """One layer, measured if it is not too large; whether corollary 1 applies, and what its sparsity pattern implies.
 
     Args:
-        layer: with a name fit for a table.
-        group: that it is counted in.
-        work: floating-point operations it may take.
+        layer: Layer with a name fit for a table.
+        group: Group that it is counted in.
+        work: Floating-point operations it may take.
 
     Returns:
-        Plain values; ``certificate`` is None of a layer that was not measured.
+        Plain values; ``certificate`` is None if the layer was not measured.
     """
     operator = layer.operator
     known: dict[str, Any] = {"group": group, "name": layer.name, "in_dim": operator.in_dim, "out_dim": operator.out_dim}
@@ -40,7 +40,7 @@ def ask(layer: Layer, group: str, work: float) -> dict[str, Any]:
 
 
 def affordable(operator: LinearMap, work: float) -> bool:
-    """Whether a layer takes no more than ``work`` operations, dense, group by group; one patch or token serves all."""
+    """Whether a layer takes at most ``work`` operations, dense, group by group; one patch or token stands for all."""
     if PatchwiseSolver.serves(operator):
         return True
     groups = operator.groups if isinstance(operator, Convolution) else 1
@@ -50,24 +50,24 @@ def affordable(operator: LinearMap, work: float) -> bool:
 
 @dataclass(frozen=True)
 class Tally:
-    """What a group of layers came to; ``of`` are those that were measured."""
+    """The layers of a group; ``of`` are those that were measured."""
 
     group: str
     all: int
     of: list[dict[str, Any]]
 
     def those(self, *verdicts: str, meets: bool = False) -> list[dict[str, Any]]:
-        """The layers of those verdicts; ``meets``: only where corollary 1's conditions hold."""
+        """The layers with given verdicts; with ``meets`` only those to which corollary 1 applies."""
         return [each for each in self.of if verdict(each) in verdicts and (each["meets"] or not meets)]
 
     @property
     def within(self) -> int:
-        """Layers for which corollary 1's conditions hold."""
+        """Number of layers to which corollary 1 applies."""
         return sum(each["meets"] for each in self.of)
 
 
 def tallies(done: Parts, groups: Sequence[str]) -> list[Tally]:
-    """By group, in their order; those without a layer left out."""
+    """Tallies in the order of the groups; groups without a measured layer are left out."""
     found = [layer for kept in done.values() for layer in kept.values["layers"]]
     by_group = {group: [layer for layer in found if layer["group"] == group] for group in groups}
     return [

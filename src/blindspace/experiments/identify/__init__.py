@@ -10,10 +10,10 @@ EXPERIMENT: Experiment[Identify] = Experiment(
     title="which network it is, by what it cannot see",
     source="beyond the paper; section 5.2 has the perturbations",
     question=(
-        "Can a network be told from others by its outputs alone? A probe is an image with noise that one candidate "
-        "cannot see; its control has white noise of the same norm. A network is taken for the one candidate whose "
-        "probes move its outputs by at most a thousandth of what their controls do. Beside the candidates, copies of "
-        "the shipped network are asked that are changed as deployed ones are."
+        "Can a network be identified by its outputs alone? A probe is an image with noise from the nullspace of one "
+        "candidate; its control has white noise of the same norm. A network is identified as the one candidate whose "
+        "probes change its outputs by at most a thousandth of what their controls do. Besides the candidates, copies "
+        "of the shipped network are queried that are modified as deployed ones are."
     ),
     settings=for_preset,
     parts=parts,

@@ -1,4 +1,4 @@
-"""."""
+"""Identify: candidates, modified copies and impostors queried with probes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ...progress import Progress
 from ..common.models import images, trained
 from ..experiment import Kept, Part, about
 from .modified_copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
-from .querying import WAYS, ask, verdict, way, within_range
+from .querying import WAYS, query, verdict, way, within_range
 from .settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
 
 
 def parts(s: Identify) -> list[Part]:
-    """Who is taken for whom, and how like another one has to be."""
+    """Which network is identified as which; how similar an impostor has to be."""
     return [
         Part("matrix", lambda progress: _matrix(s, progress)),
         Part("impostors", lambda progress: _impostors(s, progress)),
@@ -25,7 +25,7 @@ def parts(s: Identify) -> list[Part]:
 
 
 def _candidates(s: Identify, progress: Progress) -> list[Network]:
-    """Networks that probes are made for; each has a stem that loses 512 dimensions."""
+    """Networks that probes are made for; the stem of each has a nullspace of dimension 512."""
     shipped = load(SHIPPED)
     recipe = replace(BUILTIN[SHIPPED].recipe, epochs=s.epochs, seed=s.seed + 1)
     other = replace(trained(SHIPPED, s.preset, progress, recipe), name=f"{SHIPPED}, seed {recipe.seed}")
@@ -34,7 +34,7 @@ def _candidates(s: Identify, progress: Progress) -> list[Network]:
 
 
 def _relatives(s: Identify, progress: Progress) -> dict[str, list[Network]]:
-    """Copies of the shipped network with its stem and without, and one that is nobody's."""
+    """Copies of the shipped network with its stem and with a changed one, and one unrelated to all candidates."""
     shipped = load(SHIPPED)
     tuning = images("cifar10", s.preset, s.tuning, "train")
     x, y = tuning.tensor(), tuning.targets()
@@ -56,39 +56,39 @@ def _probes(s: Identify, networks: list[Network]) -> list[Probe]:
 
 
 def _matrix(s: Identify, progress: Progress) -> Kept:
-    """Every network asked with every probe; the candidates also with probes that go through files."""
+    """Every network queried with every probe; the candidates also with probes that pass through files."""
     candidates, relatives = _candidates(s, progress), _relatives(s, progress)
     probes = _probes(s, candidates)
-    asked, arrays = [], {}
+    queried, arrays = [], {}
     everyone = [("candidate", each) for each in candidates]
     everyone += [(kind, each) for kind, group in relatives.items() for each in group]
     for index, (kind, network) in enumerate(everyone):
         progress(index, len(everyone), network.name)
-        answers = [ask(network, of) for of in probes]
+        answers = [query(network, of) for of in probes]
         found = verdict(probes, answers)
-        asked.append({"name": network.name, "kind": kind, "match": found.match, "change": list(found.change)})
+        queried.append({"name": network.name, "kind": kind, "match": found.match, "change": list(found.change)})
         arrays[network.name] = torch.stack([a.label for a in answers])
     fitting, draw = [within_range(of, s.within / s.size) for of in probes], s.generator("ways")
     for name in WAYS:
         progress(0, 1, f"on the way {name}")
-        rows = [[ask(network, of, way(name, draw)).change for of in fitting] for network in candidates]
+        rows = [[query(network, of, way(name, draw)).change for of in fitting] for network in candidates]
         arrays[f"way {name}"] = torch.stack([torch.stack(row) for row in rows])
     names = [each.name for each in candidates]
-    return Kept({"network": about(candidates[0]), "candidates": names, "asked": asked}, arrays)
+    return Kept({"network": about(candidates[0]), "candidates": names, "queried": queried}, arrays)
 
 
 def _impostors(s: Identify, progress: Progress) -> Kept:
-    """Networks with other stems, from wholly random to hardly changed, asked with the shipped network's probe."""
+    """Networks with other stems, from random to hardly changed, queried with the shipped network's probe."""
     shipped = load(SHIPPED)
     of = _probes(s, [shipped])[0]
-    own = ask(shipped, of)
+    own = query(shipped, of)
     others, near = [], []
     for index in range(s.impostors):
         progress(index, s.impostors + len(s.drifts), "random stems")
-        others.append(ask(restemmed(shipped, "", s.generator("impostor", index)), of))
+        others.append(query(restemmed(shipped, "", s.generator("impostor", index)), of))
     for index, share in enumerate(s.drifts):
         progress(s.impostors + index, s.impostors + len(s.drifts), "changed stems")
-        near.append(ask(restemmed(shipped, "", s.generator("drift", index), share), of).change)
+        near.append(query(restemmed(shipped, "", s.generator("drift", index), share), of).change)
     arrays = {"own": own.change, "own label": own.label, "own control": own.control, "drift": torch.stack(near)}
     arrays |= {"change": torch.stack([a.change for a in others]), "label": torch.stack([a.label for a in others])}
     return Kept({"network": about(shipped)}, arrays | {"control": torch.stack([a.control for a in others])})

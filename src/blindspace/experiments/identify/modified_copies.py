@@ -1,4 +1,4 @@
-"""Copies of a network that are changed in one way, as deployed ones are: fine-tuned, quantised, pruned."""
+"""Copies of a network modified as deployed ones are: fine-tuned, quantised, pruned."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Layer = nn.Conv2d | nn.Linear
 
 
 def changed(network: Network, name: str, change: Callable[[Layer], None], stem: bool = True) -> Network:
-    """A copy whose convolutions and fully-connected layers are changed one by one.
+    """A copy whose convolutions and fully-connected layers are modified one by one.
 
     Args:
-        network: stays as it is.
-        name: of the copy.
-        change: changes a layer in place.
-        stem: whether the first layer is changed too.
+        network: The original, which stays as it is.
+        name: Name of the copy.
+        change: Modifies a layer in place.
+        stem: Whether the first layer is modified too.
     """
     made = _copy(network, name)
     with torch.no_grad():
@@ -33,7 +33,7 @@ def changed(network: Network, name: str, change: Callable[[Layer], None], stem: 
 
 
 def eight_bit(layer: Layer) -> None:
-    """Round weights to 255 levels, symmetric about 0, each output channel with its own scale."""
+    """Round weights to 255 levels, symmetric about 0, with one scale per output channel."""
     flat = layer.weight.flatten(1)
     scale = flat.abs().amax(1).clamp(min=torch.finfo(flat.dtype).tiny) / 127
     zero = torch.zeros(len(flat), dtype=torch.int32)
@@ -41,7 +41,7 @@ def eight_bit(layer: Layer) -> None:
 
 
 def half_precision(layer: Layer) -> None:
-    """Round weights to float16, as they are often stored."""
+    """Round weights to float16, in which they are often stored."""
     layer.weight.copy_(layer.weight.half().to(layer.weight.dtype))
 
 
@@ -55,10 +55,10 @@ def restemmed(network: Network, name: str, generator: torch.Generator, share: fl
     """A copy with noise on the weights of its first layer.
 
     Args:
-        network: stays as it is.
-        name: of the copy.
-        generator: of the noise.
-        share: norm of the noise as a share of the weights'; None for noise of their norm in place of them.
+        network: The original, which stays as it is.
+        name: Name of the copy.
+        generator: Source of randomness.
+        share: Norm of the noise as a share of the weights'; None replaces the weights by noise of their norm.
     """
     made = _copy(network, name)
     weight = _layers(made.module)[0].weight
@@ -82,14 +82,14 @@ def fine_tuned(
     """A copy trained a little further: one pass of SGD over some images.
 
     Args:
-        network: stays as it is.
-        name: of the copy.
+        network: The original, which stays as it is.
+        name: Name of the copy.
         images: ``(N, *input_shape)``, of the network's dtype.
         labels: int64 ``(N,)``.
-        generator: of their order.
-        stem: whether the first layer is trained too.
-        batch: images a step.
-        learning_rate: of SGD with momentum 0.9.
+        generator: Source of randomness of the images' order.
+        stem: Whether the first layer is trained too.
+        batch: Images per step.
+        learning_rate: Learning rate of SGD with momentum 0.9.
     """
     made = _copy(network, name)
     module = made.module.train()
@@ -105,7 +105,7 @@ def fine_tuned(
 
 
 def _copy(network: Network, name: str) -> Network:
-    """With a module of its own; nothing that was worked out for the original is taken along."""
+    """A copy with its own module; nothing computed for the original is taken along."""
     return replace(network, name=name, module=copy.deepcopy(network.module), card={})
 
 

@@ -1,4 +1,4 @@
-"""Asking networks with probes, image by image, and what can be concluded from few images or from labels alone."""
+"""Querying networks with probes image by image, and what follows from few images or from labels alone."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ...networks import Network
 
 EIGHT_BIT = "rounded to 8 bits"
 WAYS = ("nothing", EIGHT_BIT, "noise of 0.005", "noise of 0.02", "JPEG 95", "JPEG 75")
-"""What happens to probes before they are read."""
+"""Processing of probes before the network takes them."""
 
 
 def within_range(of: Probe, factor: float) -> Probe:
-    """A probe that fits into a file: on the same images at half the contrast, with less noise.
+    """A probe within the pixel range: on the same images at half the contrast, with less noise.
 
     Args:
-        of: the probe, its images in [0, 1].
-        factor: of its noise; noise of a largest value up to 0.25 stays within [0, 1].
+        of: The probe, its images in [0, 1].
+        factor: Factor of its noise; noise with a largest value of up to 0.25 stays within [0, 1].
     """
     x = 0.25 + 0.5 * of.images
     return replace(
@@ -32,7 +32,7 @@ def within_range(of: Probe, factor: float) -> Probe:
 
 
 def way(name: str, draw: torch.Generator) -> Callable[[Tensor], Tensor]:
-    """What happens to images ``(B, C, H, W)``, by its name in ``WAYS``; noise is another each time."""
+    """The processing of images ``(B, C, H, W)`` with a given name in ``WAYS``; noise is drawn anew each time."""
     kind, _, size = name.rpartition(" ")
     if kind == "noise of":
         return lambda x: noisy(x, float(size), draw)
@@ -43,12 +43,12 @@ def way(name: str, draw: torch.Generator) -> Callable[[Tensor], Tensor]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a network made of one probe, image by image, ``(N,)`` each.
+    """Responses of a network to one probe, image by image, ``(N,)`` each.
 
     Attributes:
-        change: of the output, as a share of the control's; infinite where not even the control moves it.
-        label: whether the probe's noise changes the label.
-        control: whether the control's does.
+        change: Change of the output, as a share of the control's; infinite where not even the control changes it.
+        label: Whether the probe's noise changes the label.
+        control: Whether the control's noise does.
     """
 
     change: Tensor
@@ -56,13 +56,13 @@ class Answer:
     control: Tensor
 
 
-def ask(network: Network, of: Probe, way: Callable[[Tensor], Tensor] = lambda x: x) -> Answer:
-    """Ask a network for its outputs, as ``evidence.identify`` does, and keep those of every image.
+def query(network: Network, of: Probe, way: Callable[[Tensor], Tensor] = lambda x: x) -> Answer:
+    """Query a network as ``evidence.identify`` does, and keep the outputs for every image.
 
     Args:
-        network: of which the outputs alone are used.
-        of: the candidate's.
-        way: what happens to the images before they are read.
+        network: Network of which only the outputs are used.
+        of: A candidate's probe.
+        way: Processing of the images before the network takes them.
     """
     before, after, control = (network.outputs(way(x)).double() for x in (of.images, of.harmless, of.control))
     labels = before.argmax(1)
@@ -72,7 +72,7 @@ def ask(network: Network, of: Probe, way: Callable[[Tensor], Tensor] = lambda x:
 
 
 def verdict(probes: list[Probe], answers: list[Answer]) -> Identification:
-    """What the package's identification says."""
+    """The identification that the package returns for these answers."""
     return Identification(
         tuple(p.name for p in probes),
         tuple(float(a.change[a.change.isfinite()].max()) if bool(a.change.isfinite().any()) else 1.0 for a in answers),
@@ -83,28 +83,27 @@ def verdict(probes: list[Probe], answers: list[Answer]) -> Identification:
 
 
 def by_labels(label: Tensor, control: Tensor, n: int) -> float:
-    """Chance that a network is taken for the candidate by the labels of n images alone.
+    """Probability that a network is identified as the candidate by the labels of n random images alone.
 
-    It is taken for it if no probe changes a label though the controls change one; all choices of n of N images count
-    alike.
+    It is identified as the candidate if no probe changes a label though a control does.
 
     Args:
-        label: whether a probe changes the label, ``(N,)``.
-        control: whether its control does, ``(N,)``.
-        n: 1 to N.
+        label: Whether a probe changes the label, ``(N,)``.
+        control: Whether its control does, ``(N,)``.
+        n: Number of images, 1 to N.
     """
     images, moved, either = len(label), int(label.sum()), int((label | control).sum())
     return (comb(images - moved, n) - comb(images - either, n)) / comb(images, n)
 
 
 def nearest(changes: Tensor) -> tuple[int, int]:
-    """How often the probe that moves a network least, image by image, is its own.
+    """How often the probe that changes a network's output least, image by image, is its own.
 
     Args:
-        changes: ``(networks, probes, N)``, the n-th probe for the n-th network.
+        changes: ``(networks, probes, N)``, the n-th probe made for the n-th network.
 
     Returns:
-        How often, and of how many.
+        The count, and the number of cases.
     """
     own = torch.arange(len(changes))[:, None]
     return int((changes.argmin(1) == own).sum()), changes.shape[0] * changes.shape[2]

@@ -1,4 +1,4 @@
-"""Beyond the paper: which of several networks one is, by perturbations that only that one cannot see."""
+"""Identify: rows, claims and pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
 
 
 def _curves(s: Identify, a: dict[str, Tensor]) -> tuple[list[float], list[float]]:
-    """Right and false identification by the labels of 1, …, N images."""
+    """Correct and false identification by the labels of 1, …, N images."""
     counts = range(1, s.count + 1)
     right = [by_labels(a["own label"], a["own control"], n) for n in counts]
     pairs = list(zip(a["label"], a["control"], strict=True))
@@ -25,11 +25,11 @@ def _curves(s: Identify, a: dict[str, Tensor]) -> tuple[list[float], list[float]
 
 
 def rows(s: Identify, done: Parts) -> list[Row]:
-    """Who is taken for whom; on the way; by labels alone; and how near another may come."""
+    """Which network is identified as which; under processing; by labels alone; and how near an impostor may come."""
     made = []
-    for each in done["matrix"].values["asked"]:
+    for each in done["matrix"].values["queried"]:
         index = _own(done, each)
-        seen = f"taken for {each['match']}" if each["match"] else "taken for nobody"
+        seen = f"identified as {each['match']}" if each["match"] else "not identified"
         least = min(change for j, change in enumerate(each["change"]) if j != index)
         control = each["kind"] == STRANGER
         if index is not None:
@@ -47,12 +47,12 @@ def rows(s: Identify, done: Parts) -> list[Row]:
     return made + _impostor_rows(s, done["impostors"].arrays)
 
 
-def _own(done: Parts, asked: dict[str, object]) -> int | None:
-    """Which probe is a network's own; a copy's is that of the original, a stranger has none."""
+def _own(done: Parts, queried: dict[str, object]) -> int | None:
+    """Index of a network's own probe: a copy's is that of the original, a stranger has none."""
     names: list[str] = done["matrix"].values["candidates"]
-    if asked["kind"] == STRANGER:
+    if queried["kind"] == STRANGER:
         return None
-    return names.index(str(asked["name"])) if asked["kind"] == "candidate" else 0
+    return names.index(str(queried["name"])) if queried["kind"] == "candidate" else 0
 
 
 def _impostor_rows(s: Identify, a: dict[str, Tensor]) -> list[Row]:
@@ -66,25 +66,25 @@ def _impostor_rows(s: Identify, a: dict[str, Tensor]) -> list[Row]:
     ]
     right, wrong = _curves(s, a)
     for n in sorted({1, min(5, s.count), min(10, s.count), min(20, s.count), s.count}):
-        reason = "taken for it: no probe changes a label though a control does"
+        reason = "identified if no probe changes a label though a control does"
         made.append(Row(f"labels alone, {n} images", "right identification", right[n - 1], reason=reason, form=".1%"))
         made.append(Row(f"labels alone, {n} images", "false identification", wrong[n - 1], form=".2%"))
     for share, change in zip(s.drifts, a["drift"], strict=True):
-        seen = f"taken for {SHIPPED}" if float(change.max()) <= SAME else "taken for nobody"
+        seen = f"identified as {SHIPPED}" if float(change.max()) <= SAME else "not identified"
         made.append(Row(f"stem changed by {share:.0e}", "change by its probe", float(change.max()), reason=seen))
     return made
 
 
 def claims(s: Identify, done: Parts) -> list[Claim]:
-    """Candidates are recognised, copies of one front are not told apart, and nobody else is taken for one."""
-    asked = done["matrix"].values["asked"]
-    candidates = [each for each in asked if each["kind"] == "candidate"]
+    """Candidates are recognised, copies with the same front are indistinguishable, and no other network is mistaken."""
+    queried = done["matrix"].values["queried"]
+    candidates = [each for each in queried if each["kind"] == "candidate"]
     right = [each["match"] == each["name"] for each in candidates]
     largest = max(each["change"][index] for index, each in enumerate(candidates))
     least = min(c for index, each in enumerate(candidates) for j, c in enumerate(each["change"]) if j != index)
-    same = [each["match"] == SHIPPED for each in asked if each["kind"] == KEPT]
-    moved = [each for each in asked if each["kind"] == MOVED]
-    strangers = [each["match"] for each in asked if each["kind"] == STRANGER]
+    same = [each["match"] == SHIPPED for each in queried if each["kind"] == KEPT]
+    moved = [each for each in queried if each["kind"] == MOVED]
+    strangers = [each["match"] for each in queried if each["kind"] == STRANGER]
     taken = [each["name"].partition(",")[0] for each in moved if each["match"] == SHIPPED]
     a = done["impostors"].arrays
     false = int((a["change"] <= SAME).sum())
@@ -98,18 +98,19 @@ def claims(s: Identify, done: Parts) -> list[Claim]:
             all(right),
         ),
         Claim(
-            f"copies that keep the stem are not told from the original: {sum(same)} of {len(same)} are taken for it",
+            f"copies that keep the stem are indistinguishable from the original: {sum(same)} of {len(same)} are "
+            "identified as it",
             all(same),
         ),
         Claim(
-            f"copies whose stem is changed are moved least by the original's probe; taken for it are {len(taken)} of "
-            f"{len(moved)} ({', '.join(taken) or 'none'}), for another none; {sum(map(bool, strangers))} strangers are "
-            "taken for anybody",
+            f"of the copies with a changed stem, which the original's probe changes least, {len(taken)} of "
+            f"{len(moved)} are identified as it ({', '.join(taken) or 'none'}), and none as another network; "
+            f"{sum(map(bool, strangers))} strangers are identified",
             all(min(each["change"]) == each["change"][0] and each["match"] in (None, SHIPPED) for each in moved)
             and not any(strangers),
         ),
         Claim(
-            f"{false} of {a['change'].numel()} questions of one image to networks with random stems end in a false "
+            f"{false} of {a['change'].numel()} queries of networks with random stems, one image each, end in a false "
             f"identification (95 %: {low:.2%} to {high:.2%})",
             false == 0,
         ),
@@ -121,7 +122,7 @@ def claims(s: Identify, done: Parts) -> list[Claim]:
 
 
 def draw(s: Identify, done: Parts, folder: Path) -> None:
-    """Who is moved by whose probe; how like another stem must be; how many images labels take."""
+    """Changes by every probe; how similar another stem must be; how many images identification by labels needs."""
     _matrix_picture(done, folder / "identify.png")
     figure = new_figure(12.5, 4.2)
     left, right = figure.subplots(1, 2)
@@ -137,11 +138,11 @@ def draw(s: Identify, done: Parts, folder: Path) -> None:
         [
             Line("largest of all images", s.drifts, a["drift"].amax(1).tolist(), "own"),
             Line("median", s.drifts, a["drift"].median(1).values.tolist(), "second"),
-            Line("taken for it below", s.drifts, [SAME] * len(s.drifts), "paper", True),
+            Line("identified below", s.drifts, [SAME] * len(s.drifts), "paper", True),
             Line("itself: rounding", s.drifts, [own] * len(s.drifts), "control", True),
         ],
     )
-    plain(right, "identification by labels alone", "images asked")
+    plain(right, "identification by labels alone", "images queried")
     right.set_ylim(-0.03, 1.03)
     right.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     counts = list(range(1, s.count + 1))
@@ -152,18 +153,18 @@ def draw(s: Identify, done: Parts, folder: Path) -> None:
 
 def _matrix_picture(done: Parts, path: Path) -> None:
     facts = done["matrix"].values
-    names, asked = facts["candidates"], facts["asked"]
-    change = torch.tensor([each["change"] for each in asked], dtype=torch.float64).clamp(min=1e-9)
-    figure = new_figure(1.9 * len(names) + 2.2, 0.42 * len(asked) + 1.4)
+    names, queried = facts["candidates"], facts["queried"]
+    change = torch.tensor([each["change"] for each in queried], dtype=torch.float64).clamp(min=1e-9)
+    figure = new_figure(1.9 * len(names) + 2.2, 0.42 * len(queried) + 1.4)
     axes = figure.subplots()
     shown = axes.imshow(change.log10().numpy(), cmap="YlGnBu_r", vmin=-7, vmax=0.3, aspect="auto")
-    for i, each in enumerate(asked):
+    for i, each in enumerate(queried):
         for j, value in enumerate(each["change"]):
             mark = " ✓" if each["match"] == names[j] else ""
             colour = "white" if value < 1e-3 else INK
             axes.text(j, i, f"{value:.1g}{mark}", ha="center", va="center", size=9, color=colour)
     axes.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
-    axes.set_yticks(range(len(asked)), [each["name"] for each in asked])
+    axes.set_yticks(range(len(queried)), [each["name"] for each in queried])
     axes.xaxis.tick_top()
     axes.tick_params(colors=MUTED, labelsize=9, length=0)
     axes.set_frame_on(False)

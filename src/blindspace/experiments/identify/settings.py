@@ -1,4 +1,4 @@
-"""."""
+"""Identify: settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Identify(Settings):
     """Settings of the identification.
 
     Attributes:
-        paper: candidates beside the shipped network, one of another seed, and one with a random stem.
-        epochs: of training the one of another seed.
-        count: images of a probe.
+        paper: Candidates beside the shipped network, one of another seed, and one with a random stem.
+        epochs: Epochs of training for the one of another seed.
+        count: Images of a probe.
         size: L∞ norm of a probe's noise, which leaves the pixel range.
-        within: of noise that stays within it, on images of half the contrast.
-        tuning: images of fine-tuning.
-        impostors: networks with random stems, to be told from the shipped one.
-        drifts: changes of the stem's weights, as shares of their norm.
+        within: L∞ norm of noise that stays within it, on images of half the contrast.
+        tuning: Number of images for fine-tuning.
+        impostors: Number of networks with random stems, to be distinguished from the shipped one.
+        drifts: Changes of the stem's weights, as shares of their norm.
     """
 
     paper: tuple[str, ...] = ("resnet18-ten", "resnet50-ten")
@@ -36,7 +36,7 @@ class Identify(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Identify:
-    """Of a preset; smoke has no network that must be trained for long."""
+    """The settings of a preset; smoke has no network that must be trained for long."""
     if preset == "smoke":
         return Identify(preset, seed, (), count=6, tuning=50, impostors=4, drifts=(1e-6, 1e-2))
     return Identify(preset, seed, impostors=100 if preset == "cpu" else 1000)

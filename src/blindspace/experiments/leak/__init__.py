@@ -10,10 +10,10 @@ EXPERIMENT: Experiment[Leak] = Experiment(
     title="what hidden images give away",
     source="beyond the paper, on section 5.1 (recovering original images)",
     question=(
-        "The paper says that the original of a hidden image cannot be uniquely determined, even by who knows the "
-        "network. How far does that go? Attackers with nothing, with 100 pairs and with the parameters restore images "
-        "hidden by the largest harmless perturbation, and another network, which the images were not hidden for, says "
-        "what it reads of the results. Every choice is made in the attacker's favour."
+        "The paper says that the original of a hidden image cannot be uniquely determined, even by somebody who knows "
+        "the network. How far does that go? Attackers with nothing, with 100 pairs and with the parameters recover "
+        "images hidden by the largest harmless perturbation, and another network, which the images were not hidden "
+        "from, classifies the results. Every choice is made in the attacker's favour."
     ),
     settings=for_preset,
     parts=parts,

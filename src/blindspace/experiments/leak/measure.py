@@ -1,4 +1,4 @@
-"""."""
+"""Leak: images hidden for a network, and every attempt to recover them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .settings import FILTERS, NOISE, ORIGINAL, PATCH, PATCHES, PERCEPTUAL, PRIN
 
 
 def parts(s: Leak) -> list[Part]:
-    """One a network that images are hidden for."""
+    """One part per network that images are hidden for."""
 
     def attacked(case: str, reader: str, progress: Progress) -> Kept:
         return measure(s, case, model_under_test(reader, s.preset, progress), progress)
@@ -40,7 +40,7 @@ def parts(s: Leak) -> list[Part]:
 
 
 def protected_by(case: str, s: Leak, progress: Progress | None = None) -> Network:
-    """A trained network, or one of the small ones whose first layer is all that matters."""
+    """A trained network, or one of the small ones of which only the first layer matters."""
     if case not in (STEM, PATCHES, PRINCIPAL):
         return model_under_test(case, s.preset, progress)
     seed = s.generator("network", case).initial_seed() % 2**31
@@ -57,7 +57,7 @@ def protected_by(case: str, s: Leak, progress: Progress | None = None) -> Networ
 
 
 def principal_patches(x: Tensor) -> Tensor:
-    """The directions in which the patches of images vary most, ``(FILTERS, C, PATCH, PATCH)``, orthonormal."""
+    """The principal components of image patches, ``(FILTERS, C, PATCH, PATCH)``, orthonormal."""
     rows = F.unfold(x, PATCH, stride=PATCH).mT.flatten(0, 1)
     rows = rows - rows.mean(0)
     vectors: Tensor = torch.linalg.eigh(rows.T @ rows).eigenvectors  # ascending
@@ -104,7 +104,7 @@ def measure(s: Leak, case: str, other: Network, progress: Progress) -> Kept:
 
 
 def attempts(found: Leakage) -> Iterator[tuple[str, Recovery]]:
-    """Of every attacker who knows no parameters the best attempt, then those with them, then the controls."""
+    """The best attempt of every attacker without the parameters, then those with them, then the controls."""
     for attacker in (ANYONE, WITHOUT, KNOWN_PLAINTEXT, WRONG):
         yield attacker, found.best(attacker)
     for attempt in (VISIBLE, MEAN_IN_RANGE):

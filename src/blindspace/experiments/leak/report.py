@@ -1,4 +1,4 @@
-"""What hidden images give away: how recognisable they are made, by people's measures and by another network."""
+"""Leak: rows, claims and pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .settings import ATTEMPTS, CONTROLS, NOISE, ORIGINAL, PERCEPTUAL, READ, SSI
 
 
 def rows(s: Leak, done: Parts) -> list[Row]:
-    """Of each network what is hidden, and what each attacker makes of it."""
+    """Network by network: what is hidden, and what each attacker recovers."""
     made = []
     for case, reader in zip(s.cases, s.readers, strict=True):
         part = done[case]
@@ -20,7 +20,7 @@ def rows(s: Leak, done: Parts) -> list[Row]:
         noise = f"noise has {facts['dim'] / facts['ambient']:.1%}"
         made.append(Row(case, "share in the blind space, less the mean", facts["share"], reason=noise, form=".2%"))
         why = "two images in [0, 1] that the network reads alike"
-        made.append(Row(case, "mean squared difference, hidden and completed", facts["apart"], reason=why, form=".4f"))
+        made.append(Row(case, "mean squared difference, hidden and recovered", facts["apart"], reason=why, form=".4f"))
         for attempt, words in ATTEMPTS.items():
             control = attempt in CONTROLS
             for quantity in (SSIM, PERCEPTUAL):
@@ -43,7 +43,7 @@ _CLASSES = 10
 
 
 def claims(s: Leak, done: Parts) -> list[Claim]:
-    """What the paper says of the pixels, and what that leaves of the content."""
+    """What the paper claims of the pixels, and what this leaves of the content."""
     made = []
     for case in s.cases:
         facts = done[case].values
@@ -53,8 +53,8 @@ def claims(s: Leak, done: Parts) -> list[Claim]:
             Claim(
                 f"{case}: the visible component of the hidden images is the originals' to {facts['visible']:.1e}; the "
                 f"two in the picture differ by {apart:.3f} in the mean square, both in [0, 1], so the pixels are not "
-                f"determined. The natural completion differs by {facts['apart']:.3f} and is read as the hidden image "
-                f"to a residual of {facts['residual']:.1e}",
+                f"determined. The conditional mean given the visible component differs by {facts['apart']:.3f} and has "
+                f"the hidden image's outputs to a residual of {facts['residual']:.1e}",
                 facts["visible"] <= 1e-12 and facts["labels changed"] == 0 and apart > 1e-3,
             )
         )
@@ -64,25 +64,33 @@ def claims(s: Leak, done: Parts) -> list[Claim]:
 
 
 def _content(s: Leak, case: str, reader: str, part: Kept) -> Claim:
-    """Whether another network reads more of what is recovered with the parameters than of the hidden image."""
+    """Whether another network classifies more of the images recovered with the parameters than of the hidden ones."""
     shares = {}
     for attempt in (ORIGINAL, ANYONE, NOISE, MEAN_IN_RANGE):
         right = part.arrays[f"{READ} {attempt}"]
         shares[attempt] = (float(right.double().mean()), of_share(int(right.sum()), len(right)))
     more = shares[MEAN_IN_RANGE][1][0] > shares[ANYONE][1][1]
     return Claim(
-        f"{case}: of the originals {reader} reads {shares[ORIGINAL][0]:.0%} rightly, of the hidden images "
-        f"{shares[ANYONE][0]:.0%}, of Gaussian noise of equal norm on them {shares[NOISE][0]:.0%}, and of what is "
-        f"completed with the parameters {shares[MEAN_IN_RANGE][0]:.0%}: more than of the hidden ones, whatever "
-        "the pixels were",
+        f"{case}: {reader} classifies {shares[ORIGINAL][0]:.0%} of the originals correctly, {shares[ANYONE][0]:.0%} "
+        f"of the hidden images, {shares[NOISE][0]:.0%} under Gaussian noise of equal norm, and "
+        f"{shares[MEAN_IN_RANGE][0]:.0%} of the images recovered with the parameters: more than of the hidden ones, "
+        "whatever the pixels were",
         None if s.preset == "smoke" else more,
     )
 
 
 def draw(s: Leak, done: Parts, folder: Path) -> None:
-    """One image a network through every attacker's hands, and how many of them another network reads rightly."""
+    """One image per network after every attack, and the share that another network classifies correctly."""
     shown = [attempt for attempt in ATTEMPTS if attempt not in (WRONG, CONTROL)]
-    heads = ("original", "hidden", "best filter", "known pairs", "visible part", "completed", "noise instead")
+    heads = (
+        "original",
+        "hidden",
+        "best filter",
+        "known plaintext",
+        "visible part",
+        "conditional mean",
+        "noise instead",
+    )
     pictures, captions = [], []
     for case in s.cases:
         part = done[case]
@@ -112,7 +120,7 @@ _MARKS: dict[str, tuple[str, str]] = {
 
 def _chart(s: Leak, done: Parts, folder: Path) -> None:
     figure = new_figure(8.5, 1.1 + 0.75 * len(s.cases))
-    axes = plain(figure.subplots(), "", "read rightly by another network")
+    axes = plain(figure.subplots(), "", READ)
     axes.grid(visible=False, axis="y")
     for line, case in enumerate(s.cases):
         for place, (attempt, (colour, mark)) in enumerate(_MARKS.items()):

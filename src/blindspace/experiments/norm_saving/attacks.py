@@ -1,4 +1,4 @@
-"""Attacks whose norm is taken apart: ours, and those of foolbox and AutoAttack."""
+"""Norm-saving: the attacks, ours and those of foolbox and AutoAttack."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Way:
     """An attack.
 
     Attributes:
-        name: of it.
-        norm: of its ball, or that it makes small.
-        moved: what its perturbation is made of: gradients as they are, their signs, or random search.
-        run: to attacked inputs, ``(N, *shape)``.
+        name: Name of the attack.
+        norm: Norm of its ball, or the norm that it minimises.
+        moved: What its perturbation consists of: gradients, their signs, or random search.
+        run: Computes the attacked inputs, ``(N, *shape)``.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Way:
 
 
 def unclipped(network: Network, x: Tensor, y: Tensor, size: Tensor, steps: int, norm: Norm) -> Tensor:
-    """Steps of ``size / steps`` along the gradient or its sign, which no ball or range clips; in float64."""
+    """Steps of ``size / steps`` along the gradient or its sign, clipped to no ball or range; in float64."""
     module, delta = network.double, torch.zeros_like(x, dtype=torch.float64)
     for _ in range(steps):
         delta = delta + size.double() / steps * unit(ascent(module, x.double() + delta, y, False), norm)
@@ -48,7 +48,7 @@ def unclipped(network: Network, x: Tensor, y: Tensor, size: Tensor, steps: int, 
 
 
 def l2_size(size: float, n: int) -> float:
-    """Of n values, as much a value as ``size`` is of 3·32·32."""
+    """An L2 radius given for 3·32·32 values, scaled to n values."""
     return size * sqrt(n / 3072)
 
 
@@ -67,7 +67,7 @@ def fgsm_images(s: NormSaving, a: ModelUnderTest) -> Tensor:
 
 
 def _pgd(norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
-    # No random start, which would put its own share there.
+    # A random start would have a harmless share of its own.
     size = _l2(s, a) if norm == "l2" else s.size
     return pgd(a.network.module, a.x, a.y, size, s.steps, norm=norm, random_start=0.0).images
 
@@ -129,4 +129,4 @@ WAYS: dict[str, tuple[Way, ...]] = {
         Way("Square L2", "l2", "search", partial(_autoattack, "square", "l2")),
     ),
 }  # fmt: skip
-"""Attacks by group: ours, foolbox's, AutoAttack's, and of both those that follow no gradient."""
+"""Attacks by group: ours, foolbox's, AutoAttack's, and those of both that use no gradients."""

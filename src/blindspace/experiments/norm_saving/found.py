@@ -1,4 +1,4 @@
-"""."""
+"""Norm-saving: the results of one attack on one network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Found:
     """An attack on a network.
 
     Attributes:
-        name: of the network.
-        way: the attack.
-        kept: what the part left.
+        name: Name of the network.
+        way: The attack.
+        kept: The finished part.
     """
 
     name: str
@@ -35,27 +35,27 @@ class Found:
     kept: Kept
 
     def of(self, what: str) -> Tensor:
-        """As ``savings.measure`` has it, of all inputs."""
+        """A quantity of ``measure`` for all inputs."""
         return self.kept.arrays[f"{self.way.name}|{what}"]
 
     @property
     def hit(self) -> Tensor:
-        """Inputs on which the attack succeeds, with a perturbation."""
+        """Whether the attack succeeds, with a non-zero perturbation."""
         return self.of("success") & (self.of("l2") > 0)
 
     @property
     def share(self) -> Tensor:
-        """Harmless share of energy where it succeeds."""
+        """Harmless share of the energy where it succeeds."""
         return self.of("share")[self.hit]
 
     @property
     def in_range(self) -> bool:
-        """Whether the smallest perturbation in [0, 1] was sought."""
+        """Whether the smallest perturbation in [0, 1] was computed."""
         return f"{self.way.name}|ranged l2" in self.kept.arrays
 
     @property
     def saved(self) -> Tensor:
-        """1 − ‖δ'‖ / ‖δ‖ in L2 of the smallest δ' of equal effect: in [0, 1] if it was sought, or anywhere."""
+        """1 − ‖δ'‖ / ‖δ‖ in L2 for the smallest δ' of equal effect, in [0, 1] if that was computed."""
         less = self.of("ranged l2" if self.in_range else "rest l2")
         return (1 - less / self.of("l2")[: len(less)]).clamp(min=0)[self.hit[: len(less)]]
 

@@ -1,4 +1,4 @@
-"""How much of a perturbation's norm is harmless, and what becomes of an attack without that part: the parts."""
+"""Norm-saving: the harmless share of a perturbation's norm, and the attack without that part."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .settings import CONTROLS, KINDS, NormSaving, part_name
 
 
 def parts(s: NormSaving) -> list[Part]:
-    """One for each network and group of attacks, its controls, and the confined attacks."""
+    """One part per network and group of attacks, its controls, and the confined attacks."""
     made = []
     for name, groups in s.plan:
         if runs(name, s.present):
@@ -49,19 +49,20 @@ def _group(s: NormSaving, name: str, group: str, count: int, progress: Progress)
 
 
 def measure(a: ModelUnderTest, attacked: Tensor, ranged: int) -> dict[str, Tensor]:
-    """What the harmless part is of attacked inputs, and what becomes of the attack without it.
+    """The harmless part of attacked inputs, and the attack without it.
 
     Args:
-        a: network and inputs.
+        a: Model under test and inputs.
         attacked: float64 ``(N, *shape)``.
-        ranged: images, the first, for which the smallest perturbation in [0, 1] is sought, where they are in [0, 1].
+        ranged: Number of images, the first, for which the smallest perturbation in [0, 1] is computed.
 
     Returns:
-        By name, ``(N,)`` each: ``share`` of ‖δ‖² in the harmless space; ``l2``, ``linf``, ``rest l2``, ``rest linf`` of
-        δ and of its orthogonal component δ⊥; ``change`` of the outputs between δ and δ⊥, and ``floor``, what one ulp of
-        the attacked input makes, in float64 where the network runs in it; ``success`` of δ, ``rest success`` of δ⊥ and
-        ``ulp success`` of δ and that ulp, in the model's own precision. Of the smallest perturbation of δ's effect that
-        stays in [0, 1], where δ does: ``ranged l2``, ``ranged change`` and ``ranged success``, ``(ranged,)``.
+        By name, ``(N,)`` each: ``share`` of ‖δ‖² in the harmless space; ``l2``, ``linf``, ``rest l2``, ``rest linf``:
+        norms of δ and of its orthogonal component δ⊥; ``change`` of the outputs between δ and δ⊥, and ``floor``, the
+        effect of one ulp of the attacked input, in float64 where the network supports it; ``success`` of δ, ``rest
+        success`` of δ⊥ and ``ulp success`` of δ moved by one ulp, in the model's own precision. For the smallest
+        perturbation with δ's effect in [0, 1], if δ stays there: ``ranged l2``, ``ranged change`` and ``ranged
+        success``, ``(ranged,)``.
     """
     network, x = a.network, a.x.double()
     delta = attacked - x
@@ -96,7 +97,7 @@ def _change(outputs: Tensor, others: Tensor) -> Tensor:
 
 
 def _controls(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
-    """Shares of what is no attack, or no attack on this subspace."""
+    """Harmless shares of noise, and of perturbations unrelated to this subspace."""
     found = model_under_test(s, name, count, progress)
     draw, space = s.generator("controls", name), found.space
     noise = torch.randn(found.x.shape, generator=draw, dtype=torch.float64)
@@ -110,7 +111,7 @@ def _controls(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
 
 
 def _confined(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
-    """Success of PGD in L2 in different subspaces, each of the same budgets; the random one has the effective's dim."""
+    """Success of PGD in L2 in several subspaces at equal budgets; the random one has the effective one's dimension."""
     found = first(s, name, count)
     draw, arrays = s.generator("confined", name), {}
     module, n = found.network.module, found.effective.ambient_dim

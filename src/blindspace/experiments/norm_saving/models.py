@@ -1,4 +1,4 @@
-"""Networks and layers that norm-saving is measured on, with the inputs to attack and what is harmless of them."""
+"""Norm-saving: models under test, the inputs to attack, and their harmless subspaces."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .settings import CUTS, VIT, NormSaving
 
 @dataclass(frozen=True)
 class ModelUnderTest:
-    """A network, what it cannot notice, and what is attacked.
+    """A network, its harmless subspace, and the inputs to attack.
 
     Attributes:
-        network: reads images in [0, 1], or features.
-        space: of harmless perturbations of what it reads.
-        x: read rightly, float32 ``(N, *shape)``.
+        network: Network that takes images in [0, 1], or features.
+        space: Subspace of harmless perturbations of its input.
+        x: Correctly classified inputs, float32 ``(N, *shape)``.
         y: int64 ``(N,)``.
-        ball: radius of the L∞ ball, each sample's own, ``(N, 1, …, 1)``.
-        carried: perturbations of the images as they arrive at ``x``, by name; of features alone.
+        ball: Radius of the L∞ ball of each sample, ``(N, 1, …, 1)``.
+        carried: For features, perturbations of the images as they arrive at ``x``, by name.
     """
 
     network: Network
@@ -54,7 +54,7 @@ def model_under_test(s: NormSaving, name: str, count: int, progress: Progress) -
 
 
 def first(s: NormSaving, name: str, count: int) -> Victim:
-    """The first images of a network that is no layer; all of them are found once, however few are asked for."""
+    """The first images of a network; all of them are found once, whatever number is asked for."""
     most = max(n for other, groups in s.plan if other == name for _, n in groups)
     found = victim(name, s, most)
     return replace(found, images=found.images[:count], labels=found.labels[:count])

@@ -1,4 +1,4 @@
-"""What norm-saving found, attack by attack, and its pictures."""
+"""Norm-saving: pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import CUTS, KINDS, VIT, NormSaving, part_name
 
 
 def draw(s: NormSaving, done: Parts, folder: Path) -> None:
-    """Shares as bars, success of confined attacks, and perturbations in two."""
+    """Shares as bars, success of confined attacks, and perturbations split in two."""
     _bars(s, done, folder / "norm-saving.png")
     _curves(s, done, folder / "confined.png")
     _parts(s, done, folder / "parts.png")

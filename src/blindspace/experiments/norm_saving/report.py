@@ -1,4 +1,4 @@
-"""Norm-saving: how much of an attack's norm is harmless, what puts it there, and the same attack without it."""
+"""Norm-saving: rows and claims."""
 
 from __future__ import annotations
 
@@ -13,13 +13,10 @@ from .found import Found, attacks, called
 from .settings import CONTROLS, CUTS, KINDS, NormSaving, part_name
 
 ROUNDINGS = 10
-"""How many ulps of the input what is exact may differ by."""
+"""Number of ulps of the input by which exact equalities may be off."""
 
 SIGNS = 1 - 2 / pi
-"""Share of the energy of sign(g) that is not along g, for g of independent Gaussian values."""
-
-
-# --- rows --------------------------------------------------------------------------------------------------
+"""Share of the energy of sign(g) orthogonal to g, for g of independent Gaussian values."""
 
 
 def rows(s: NormSaving, done: Parts) -> list[Row]:
@@ -93,11 +90,8 @@ def _control_rows(s: NormSaving, done: Parts) -> list[Row]:
     return made
 
 
-# --- claims ------------------------------------------------------------------------------------------------
-
-
 def claims(s: NormSaving, done: Parts) -> list[Claim]:
-    """What puts norm into the harmless space, that it can go, and that an attack need never go there."""
+    """What puts norm into the harmless space, that it can be removed, and that an attack can avoid it altogether."""
     found = list(attacks(s, done))
     confined = [_confined_claim(s, name, done[part_name(name, "confined")]) for name, _ in s.confined]
     return [_gradients(found), _signs(s, found), _exact(found), _labels(found), _cheaper(s, found), *confined]

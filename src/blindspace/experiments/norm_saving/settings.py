@@ -1,4 +1,4 @@
-"""."""
+"""Norm-saving: settings, and the networks and layers of the plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..common.victims import ROBUST, present
 from ..experiment import Preset, Settings
 
 VIT = "timm:vit_tiny_patch16_224[img_size=32]"
-"""Patches of 16×16, 768 values each, become 192; of random weights."""
+"""A ViT with random weights; patches of 16×16, 768 values each, become 192."""
 
 CUTS = {"layer2.0.conv1": "layer2.0", "fc": "fc"}
 """Layers of ResNet-18 without a skip connection (appendix F.2), and the block that a cut before them begins with."""
@@ -32,16 +32,16 @@ class NormSaving(Settings):
     """Settings of norm-saving.
 
     Attributes:
-        plan: networks and layers, with groups of attacks and how many images each has.
-        present: networks of ``plan`` that are not part of the package, and here.
-        size: radius of the L∞ ball.
-        l2: of the L2 ball, of 3·32·32 values; in proportion to √n of others.
-        steps: of PGD.
-        iterations: of the libraries' attacks that follow gradients.
-        queries: of those that do not.
-        ranged: images of each attack for which the smallest perturbation in [0, 1] is sought.
-        confined: networks whose attack is confined to a subspace from the start, with images for each.
-        budgets: L2 sizes of these, as ``l2``.
+        plan: Networks and layers, with groups of attacks and the number of images for each.
+        present: Networks of ``plan`` outside the package that are available.
+        size: Radius of the L∞ ball.
+        l2: Radius of the L2 ball for 3·32·32 values; proportional to √n.
+        steps: Steps of PGD.
+        iterations: Iterations of the libraries' gradient-based attacks.
+        queries: Queries of those without gradients.
+        ranged: Images of each attack for which the smallest perturbation in [0, 1] is computed.
+        confined: Networks whose attack is confined to a subspace from the start, with images for each.
+        budgets: L2 radii of these, scaled as ``l2``.
     """
 
     plan: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = PLAN
@@ -57,7 +57,7 @@ class NormSaving(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> NormSaving:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return NormSaving(
             preset, seed, SMALL, steps=3, iterations=3, queries=6, ranged=1,
@@ -77,9 +77,9 @@ CONTROLS = (
     "FGSM, in a random subspace",
 )
 KINDS = ("unconfined", "effective", "random subspace", "harmless")
-"""What an attack is confined to from the start."""
+"""Subspaces that an attack is confined to from the start."""
 
 
 def part_name(name: str, group: str) -> str:
-    """Of what a network's group of attacks leaves."""
+    """Name of the part that keeps one group of attacks on one network."""
     return f"{name.replace('@', '-').split(':')[-1].split('[')[0]}.{group}"

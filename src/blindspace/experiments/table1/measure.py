@@ -1,4 +1,4 @@
-"""."""
+"""Table 1: root mean squared changes of the outputs under every kind of perturbation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parts(s: Table1) -> list[Part]:
 
 
 def _harmless(s: Table1, progress: Progress) -> Kept:
-    """All rows but the least harmful one, on the network with the stem of ten kernels."""
+    """All rows but the least harmful one, on the network with a stem of ten kernels."""
     network = trained(f"{s.architecture}-ten", s.preset, progress)
     space = harmless(network)
     draw = s.generator("harmless")
@@ -75,7 +75,7 @@ def _least_harmful(s: Table1, progress: Progress) -> Kept:
 def _measure(
     s: Table1, network: Network, perturb: Callable[[Tensor, Tensor], dict[str, Tensor]], progress: Progress
 ) -> Kept:
-    """RMSE of the outputs in float64, one an image, kind and magnitude ``(kinds, magnitudes, images)``."""
+    """RMSE of the outputs in float64, by kind, each ``(magnitudes, images)``."""
     chosen = images("cifar10", s.preset, s.count)
     x, y = chosen.tensor(torch.float64), chosen.targets()
     found: dict[str, list[Tensor]] = {}
@@ -94,12 +94,12 @@ def _measure(
 
 
 def _rmse(network: Network, x: Tensor, delta: Tensor, clean: Tensor, s: Table1) -> Tensor:
-    """At each magnitude, multiples of ε, of a perturbation of size 1, ``(magnitudes, B)``."""
+    """RMSE under multiples of ε of a perturbation of size 1, ``(magnitudes, B)``."""
     return torch.stack([_rms(network.outputs(x + m * EPSILON * delta, torch.float64) - clean) for m in s.multiples])
 
 
 def _floor(network: Network, x: Tensor, delta: Tensor, s: Table1) -> Tensor:
-    """What rounding alone does there: every pixel of x + δ moved to the next number of float64, ``(magnitudes, B)``."""
+    """The effect of rounding alone: every pixel of x + δ moved to the next number of float64, ``(magnitudes, B)``."""
     floors = []
     for m in s.multiples:
         there = x + m * EPSILON * delta

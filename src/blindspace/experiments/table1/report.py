@@ -1,4 +1,4 @@
-"""Table 1: how far outputs move under Gaussian noise, an attack, a harmless and the least harmful perturbation."""
+"""Table 1: rows, claims and the picture."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .settings import KINDS, PAPER, Table1
 
 
 def _found(done: Parts) -> dict[str, Tensor]:
-    """By kind; the floor is that of the network with the harmless subspace."""
+    """Values by kind; the rounding floor is that of the network with the harmless subspace."""
     return {**done["least-harmful"].arrays, **done["harmless"].arrays}
 
 

@@ -1,4 +1,4 @@
-"""."""
+"""Table 1: settings, and the paper's figures."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Table1(Settings):
     """Settings of table 1.
 
     Attributes:
-        architecture: of the two networks: with the stem of ten kernels and as it is.
-        count: test images.
-        batch: images at a time.
-        steps: of PGD; its step is 1/255 (appendix F.2).
-        multiples: of ε = 8/255.
+        architecture: Architecture of the two networks, one with a stem of ten kernels and one unmodified.
+        count: Number of test images.
+        batch: Images per batch.
+        steps: Steps of PGD; its step size is 1/255 (appendix F.2).
+        multiples: Multiples of ε = 8/255.
     """
 
     architecture: str = "resnet50"
@@ -46,7 +46,7 @@ class Table1(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Table1:
-    """Of a preset."""
+    """The settings of a preset."""
     if preset == "smoke":
         return Table1(preset, seed, "resnet18", count=20, batch=20, steps=2)
     return Table1(preset, seed, count=300 if preset == "cpu" else 10_000)

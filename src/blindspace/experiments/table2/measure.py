@@ -1,4 +1,4 @@
-"""."""
+"""Table 2: changed images of every kind, their distances from the originals, and what the network makes of them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from .settings import (
 
 
 def parts(s: Table2) -> list[Part]:
-    """One a network."""
+    """One part per network."""
 
     def table(name: str, progress: Progress) -> Kept:
         return measure(s, model_under_test(name, s.preset, progress), progress)
@@ -84,7 +84,7 @@ def measure(s: Table2, network: Network, progress: Progress) -> Kept:
 
 
 def made_of(s: Table2, name: str, space: Subspace, x: Tensor, progress: Progress) -> dict[str, Tensor]:
-    """Every kind of changed image, as x; in [0, 1] but for the noise that is not clipped."""
+    """Changed images of every kind; in [0, 1] except for the noise that is not clipped."""
     far = largest_harmless(s, space, x, progress, s.iterations, name).images
     found = {LARGEST: far, UNLIKE: most_unlike(space, x, far, s.steps, progress)}
     files = {f"{kind}, {FILE}": round_to_levels(space, x, y, progress=progress) for kind, y in found.items() if s.files}
@@ -102,7 +102,7 @@ def made_of(s: Table2, name: str, space: Subspace, x: Tensor, progress: Progress
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
-    """As ``similarity`` measures it, of images beyond [0, 1] too, ``(B,)``."""
+    """SSIM as ``similarity`` computes it, for images beyond [0, 1] too, ``(B,)``."""
     if bool(((y >= 0) & (y <= 1)).all()):
         return similarity(x, y, with_perceptual=False).ssim
     measure: Callable[..., Tensor] = library(
@@ -112,7 +112,7 @@ def _ssim(x: Tensor, y: Tensor) -> Tensor:
 
 
 def ulp(network: Network, x: Tensor) -> dict[str, float]:
-    """The largest change of an output that every pixel's next number towards ½ makes, by precision."""
+    """The largest change of an output when every pixel moves to the next number towards ½, by precision."""
     found = {}
     for name, dtype in (("float64", torch.float64), ("float32", torch.float32)):
         here = x.to(dtype)

@@ -33,25 +33,25 @@ def most_unlike(
     first_step: float = 0.5,
     last_step: float = 0.02,
 ) -> Tensor:
-    """Harmless images in [0, 1] of a large perceptual distance from those given.
+    """Harmless images in [0, 1] at a large perceptual distance from the given ones.
 
-    A splitting of three parts (Davis & Yin 2017): the box, the nullspace, and steps along the distance's gradient whose
-    size falls; what it ends in is brought inside the box exactly.
+    The three operators are the box, the nullspace, and steps along the gradient of the distance with falling step size;
+    the last iterate is moved into the box exactly.
 
     Args:
-        space: of harmless perturbations.
+        space: Subspace of harmless perturbations.
         images: x, ``(B, 1 or 3, H, W)`` in [0, 1], float64, no side below 32.
-        start: harmless images to climb from, as images, other than x: at x itself the distance has no slope.
+        start: Harmless images to start from, other than x, where the gradient of the distance vanishes.
         steps: Number of iterations; each computes the gradient of the distance once.
         progress: Called with the share of the work that is done.
         first_step: Step size of the first iteration, as a share of ‖δ‖; step sizes fall geometrically.
         last_step: Step size of the last iteration.
 
     Returns:
-        As images, inside [0, 1] to the last bit; ``start`` itself where that is farther.
+        Images inside [0, 1] to the last bit; ``start`` itself where that is farther.
 
     Raises:
-        ShapeError: a side is below 32.
+        ShapeError: A side is below 32.
         MissingExtraError: stlpips-pytorch is not installed.
     """
     space, found = repeated(space), []

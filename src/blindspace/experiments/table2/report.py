@@ -1,4 +1,4 @@
-"""Table 2: how unlike the originals harmless images in the pixel range look, beside Gaussian noise."""
+"""Table 2: rows, claims and pictures."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ PAPER = {
     PERCEPTUAL: {LARGEST: 0.2031, NOISE: 0.3007},
     DROP: {LARGEST: 0.0, NOISE: 0.3246},
 }
-"""The paper's perceptual distance is LPIPS."""
+"""The paper's figures; its perceptual distance is LPIPS."""
 
 
 def rows(s: Table2, done: Parts) -> list[Row]:
-    """Of each network the table, kind by kind, then how exact the harmless images are."""
+    """The table of each network, kind by kind, then how exact the harmless images are."""
     made = []
     for name in s.networks:
         for kind in KINDS:
@@ -96,7 +96,7 @@ def _exactness(name: str, part: Kept) -> list[Row]:
 
 
 def claims(s: Table2, done: Parts) -> list[Claim]:
-    """Better than the paper in both columns, with the accuracy as it was."""
+    """Better than the paper in both columns, at the same accuracy."""
     made = []
     for name in s.networks:
         part = done[name]
@@ -117,11 +117,11 @@ def claims(s: Table2, done: Parts) -> list[Claim]:
 
 
 RESIDUAL = 1e-12
-"""Above which a perturbation would not be called harmless."""
+"""Largest residual of a perturbation that is called harmless."""
 
 
 def _better(s: Table2, name: str, kind: str, part: Kept) -> Claim:
-    """Below the paper's SSIM, and farther than the noise where the paper's is nearer than it, by the same metric."""
+    """SSIM is below the paper's, and the image is farther than the noise, which the paper's is not; same metric."""
     a = part.arrays
     ssim, far, noise = a[f"{SSIM} {kind}"], a[f"{PERCEPTUAL} {kind}"], a[f"{PERCEPTUAL} {NOISE}"]
     drop = float(a[f"{DROP} {kind}"].mean())
@@ -145,7 +145,7 @@ def _better(s: Table2, name: str, kind: str, part: Kept) -> Claim:
 
 
 def draw(s: Table2, done: Parts, folder: Path) -> None:
-    """A gallery a network: originals, harmless images, Gaussian noise and the controls."""
+    """One gallery per network: originals, harmless images, Gaussian noise and the controls."""
     for name in s.networks:
         part = done[name]
         columns = [

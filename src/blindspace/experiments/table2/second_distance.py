@@ -1,7 +1,7 @@
-"""A second perceptual distance, with another network behind it, that nothing here was made to be large in.
+"""A second perceptual distance, by another network, which no image was optimised for.
 
-Shift-tolerant LPIPS on an anti-aliased VGG-16 instead of an AlexNet (Ghildyal and Liu, ECCV 2022); its weights come
-with the same package. What was climbed in one distance and is large in the other was not made for the one alone.
+Shift-tolerant LPIPS on an anti-aliased VGG-16 instead of an AlexNet (Ghildyal & Liu 2022); its weights come with the
+same package. Images optimised for one distance that are far in the other as well are not an artefact of the first.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ...errors import ShapeError
 from ...evidence.perceptual import LEAST_SIDE, blur_pool, normalised, read_weights, stage_distance
 
 WEIGHTS = Path("weights") / "vST0.0" / "vgg_shift_tolerant.pth"
-"""In the folder of the package stlpips-pytorch."""
+"""Path in the folder of the package stlpips-pytorch."""
 
 STAGES = ((0, 2), (6, 8), (12, 14, 16), (20, 22, 24), (28, 30, 32))
-"""Numbers of the convolutions of each stage, as the file of weights has them."""
+"""Indices of the convolutions of each stage in the file of weights."""
 
 AT_ONCE = 32
-"""Pairs looked at at a time."""
+"""Number of pairs per batch."""
 
 
 def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
@@ -31,15 +31,15 @@ def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
 
     Args:
         images: ``(B, 1 or 3, H, W)``, floating point, in [0, 1], no side below 32.
-        others: as images.
+        others: Images of the same shape.
 
     Returns:
         float64 ``(B,)``; the network runs in float32, as it was trained.
 
     Raises:
-        ShapeError: the two differ in shape, or a side is below 32.
+        ShapeError: The shapes differ, or a side is below 32.
         MissingExtraError: stlpips-pytorch is not installed.
-        FileError: its weights are missing or damaged.
+        FileError: Its weights are missing or damaged.
     """
     if images.shape != others.shape or min(images.shape[2:]) < LEAST_SIDE:
         raise ShapeError(

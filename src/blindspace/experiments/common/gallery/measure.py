@@ -1,7 +1,4 @@
-"""What figures 6, 7 and 8 share: harmless perturbations of growing magnitude added to images, and what they change.
-
-The images are natural ones, adversarial examples or noisy ones; the rest is the same.
-"""
+"""Figures 6, 7 and 8: networks under harmless perturbations of growing magnitude added to three kinds of images."""
 
 from __future__ import annotations
 
@@ -32,16 +29,16 @@ class Gallery(Settings):
     """Settings of a gallery.
 
     Attributes:
-        base: what harmless perturbations are added to.
-        network: built-in, or one of the paper's.
-        count: test images.
-        batch: images at a time.
-        steps: of PGD with ε = 8/255; its step is 1/255 (appendix F.2).
-        noise: standard deviation of the Gaussian noise, clamped to ±8/255 as the authors do.
-        shown: magnitudes ‖δ‖∞ in the picture, in 1/255.
-        beyond: further magnitudes, up to where float32 no longer holds image and perturbation together.
-        compared: the magnitude at which the picture shows two controls.
-        rows: of the picture.
+        base: Kind of images that harmless perturbations are added to.
+        network: A built-in network, or one of the paper's.
+        count: Number of test images.
+        batch: Images per batch.
+        steps: Steps of PGD with eps = 8/255 and step size 1/255 (appendix F.2).
+        noise: Standard deviation of the Gaussian noise, clamped to ±8/255 as the authors do.
+        shown: Magnitudes ‖δ‖∞ in the picture, in units of 1/255.
+        beyond: Further magnitudes, up to where float32 can no longer represent image and perturbation together.
+        compared: Magnitude at which the picture shows two controls.
+        rows: Rows of the picture.
     """
 
     base: Base = "natural"
@@ -57,12 +54,12 @@ class Gallery(Settings):
 
     @property
     def magnitudes(self) -> tuple[int, ...]:
-        """All, ascending."""
+        """All magnitudes, ascending."""
         return self.shown + self.beyond
 
 
 def gallery_settings(base: Base, preset: Preset, seed: int) -> Gallery:
-    """Of a preset; smoke has the shipped network, whose labels mean something."""
+    """The settings of a preset; smoke has the shipped network, whose labels are meaningful."""
     if preset == "smoke":
         few = (8, 64, 256, 1024)
         return Gallery(preset, seed, base, "cifar-resnet", 10, 10, 5, shown=few, beyond=(2**20, 2**30), rows=2)
@@ -70,7 +67,7 @@ def gallery_settings(base: Base, preset: Preset, seed: int) -> Gallery:
 
 
 def gallery_parts(s: Gallery) -> list[Part]:
-    """All magnitudes at once: they share the attack."""
+    """All magnitudes in one part: they share the attack."""
     return [Part("sweep", lambda progress: _sweep(s, progress))]
 
 
@@ -110,19 +107,19 @@ def _attacked(s: Gallery, network: Network, x: Tensor, y: Tensor) -> Tensor:
 def sweep(
     s: Gallery, network: Network, base: Tensor, kinds: dict[str, Tensor], progress: Progress
 ) -> dict[str, Tensor]:
-    """What perturbations of every magnitude change.
+    """Evaluate a network under perturbations of every magnitude.
 
     Args:
-        s: has the magnitudes.
-        network: to be asked.
-        base: images, float64 ``(N, *shape)``.
-        kinds: perturbations of magnitude 1/255, as ``base``; the harmless one also runs in float64.
-        progress: called with how much is done.
+        s: Settings, for the magnitudes.
+        network: Model under test.
+        base: Images, float64 ``(N, *shape)``.
+        kinds: Perturbations of magnitude 1/255, shaped as ``base``; the harmless one is evaluated in float64 too.
+        progress: Called with the share of the work that is done.
 
     Returns:
-        By "base PRECISION label" the labels ``(N,)`` without perturbation; by "KIND PRECISION label" those with, and by
-        "KIND PRECISION change" the largest change of an output, float64, each ``(magnitudes, N)``. The change of the
-        kind "one ulp" is what it makes that every pixel of the harmlessly perturbed image moves to the next number.
+        "base PRECISION label": labels without a perturbation, ``(N,)``. "KIND PRECISION label" and "KIND PRECISION
+        change": labels, and largest change of an output in float64, each ``(magnitudes, N)``. The change of the kind
+        "one ulp" is the effect of moving every pixel of the harmlessly perturbed image to the next number.
     """
     dtypes = {OWN: network.dtype, DOUBLE: torch.float64}
     clean = {name: network.outputs(base, dtype, s.batch) for name, dtype in dtypes.items()}
@@ -149,7 +146,7 @@ def _largest(change: Tensor) -> Tensor:
 def _pictured(
     s: Gallery, network: Network, bases: dict[str, Tensor], kinds: dict[str, Tensor], arrays: dict[str, Tensor]
 ) -> tuple[Tensor, list[list[str]], list[list[str]]]:
-    """Images of the picture ``(rows, columns, *shape)``, captions, and how each label is to be taken."""
+    """Images of the picture ``(rows, columns, *shape)``, their captions, and whether each label is right."""
     which = torch.tensor(examples(arrays["truth"], _eligible(s, arrays), s.rows))
     base = bases[s.base][which]
     columns = [base + m * kinds[HARMLESS][which] for m in s.shown]
@@ -168,11 +165,11 @@ def _pictured(
 
 
 def _mark(label: int, truth: int, base: int) -> str:
-    """Right, or wrong as that of the base, or wrong in another way."""
+    """Whether a label is right, wrong like the base's, or wrong in another way."""
     return "right" if label == truth else "as the base" if label == base else "other"
 
 
 def _eligible(s: Gallery, arrays: dict[str, Tensor]) -> Tensor:
-    """Images recognised before, and of the attacked ones no longer after."""
+    """Images classified correctly before the attack and, in the gallery of adversarial examples, wrongly after it."""
     right = arrays["label natural"] == arrays["truth"]
     return right & (arrays["label adversarial"] != arrays["truth"]) if s.base == "adversarial" else right

@@ -1,4 +1,4 @@
-"""What figures 6, 7 and 8 found, in rows, claims and pictures."""
+"""Figures 6, 7 and 8: rows, claims and pictures."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from .measure import (
 )
 
 ROUNDING = 10.0
-"""Times the effect of one ulp in the input up to which a change of outputs is called rounding."""
+"""Multiple of the effect of one ulp in the input up to which a change of outputs is attributed to rounding."""
 
 _COLOURS = {"right": "own", "as the base": "shuffled", "other": "gaussian"}
 _NAMES = {"natural": "natural image", "adversarial": "adversarial example", "gaussian": "noisy image"}
 
 
 def gallery_experiment(name: str, base: Base, title: str, question: str) -> Experiment[Gallery]:
-    """One of the three: as of ``Experiment``, ``base`` is what harmless perturbations are added to."""
+    """One of the three experiments; ``base`` is the kind of images that harmless perturbations are added to."""
     return Experiment(
         name=name,
         title=title,
@@ -48,7 +48,7 @@ def gallery_experiment(name: str, base: Base, title: str, question: str) -> Expe
 
 
 def gallery_rows(s: Gallery, done: Parts) -> list[Row]:
-    """At the magnitudes of the picture every kind; beyond them, how far each precision carries."""
+    """Every kind at the magnitudes of the picture; beyond them, the range of each precision."""
     a = done["sweep"].arrays
     made = _utility(s, a)
     for index, m in enumerate(s.shown):
@@ -84,7 +84,7 @@ def largest(a: dict[str, Tensor], kind: str, precision: str, index: int) -> floa
 
 
 def exact_up_to(s: Gallery, changes: Tensor) -> int:
-    """The magnitude, in 1/255, before the first at which a label changes; 0 if it is the first of all."""
+    """The last magnitude, in units of 1/255, before the first at which a label changes; 0 if that is the first one."""
     found = changes.any(1).nonzero().flatten().tolist()
     return s.magnitudes[-1] if not found else 0 if found[0] == 0 else s.magnitudes[found[0] - 1]
 
@@ -105,7 +105,7 @@ def _success(a: dict[str, Tensor], kind: str, index: int, case: str) -> Row:
 
 
 def _utility(s: Gallery, a: dict[str, Tensor]) -> list[Row]:
-    """What attack and noise of equal size do by themselves."""
+    """The effect of the attack and of noise of equal size alone."""
     cases = {"adversarial": f"PGD-{s.steps} alone, 8/255", "gaussian": "Gaussian noise alone, 8/255"}
     return [
         _share(
@@ -120,7 +120,7 @@ def _utility(s: Gallery, a: dict[str, Tensor]) -> list[Row]:
 
 
 def gallery_claims(s: Gallery, done: Parts) -> list[Claim]:
-    """The same output in a row, whatever the magnitude; not so under the controls."""
+    """Outputs stay the same at every magnitude, but not under the controls."""
     a = done["sweep"].arrays
     own, double = (changed(a, HARMLESS, precision) for precision in (OWN, DOUBLE))
     shown, most = len(s.shown), s.magnitudes[-1] * LEVEL
@@ -150,7 +150,7 @@ def gallery_claims(s: Gallery, done: Parts) -> list[Claim]:
 
 
 def _apart(s: Gallery, a: dict[str, Tensor]) -> list[Claim]:
-    """Section 5.2: attack and noise of one magnitude differ in what they do, and keep it at any magnitude."""
+    """Section 5.2: attack and noise of one magnitude differ in effect, and keep it under any harmless perturbation."""
     if s.base == "natural":
         return []
     right = _recognised(a)
@@ -175,7 +175,7 @@ def _apart(s: Gallery, a: dict[str, Tensor]) -> list[Claim]:
 
 
 def gallery_draw(name: str, s: Gallery, done: Parts, folder: Path) -> None:
-    """The gallery, and how far each precision carries."""
+    """The gallery, and the range of each precision."""
     kept = done["sweep"]
     heads = ["natural image"] * (s.base != "natural") + [_NAMES[s.base]]
     heads += [f"{HARMLESS if index == 0 else '+'} {m}/255" for index, m in enumerate(s.shown)]
@@ -187,7 +187,7 @@ def gallery_draw(name: str, s: Gallery, done: Parts, folder: Path) -> None:
 
 
 def _rounding(s: Gallery, a: dict[str, Tensor], path: Path) -> None:
-    """Change of outputs and of labels against the magnitude."""
+    """Changes of outputs and of labels against the magnitude."""
     figure = new_figure(13, 4.4)
     left, right = figure.subplots(1, 2)
     figure.subplots_adjust(wspace=0.62)
