@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.errors import BlindspaceError, ShapeError
+from blindspace.errors import BlindspaceError, ShapeError, ValueRangeError
 from blindspace.maps import (
     Adjoint,
     Composed,
@@ -273,6 +274,30 @@ def test_moves_are_decided_both_ways() -> None:
             assert torch.equal(read, torch.where(matrix.any(1), matrix.argmax(1), -1))
 
 
-def test_a_map_without_sizes_is_refused() -> None:
-    with pytest.raises(ShapeError, match="at least 1"):
-        Identity((0, 3))
+def test_numpy_arrays_are_parameters_too() -> None:
+    array = random(2, 3).numpy()
+    assert np.array_equal(Dense(array).to_dense(), array)
+    assert np.array_equal(Diagonal(array, (2, 3)) @ torch.ones(2, 3, dtype=torch.float64), array)
+    assert Kronecker([array], (2, 3)).out_shape == (2, 2)
+
+
+REFUSED: list[tuple[Callable[[], LinearMap], type[BlindspaceError], str]] = [
+    (lambda: Identity((0, 3)), ShapeError, r"at least 1, got the shape \(0, 3\)"),
+    (lambda: Identity(4), ShapeError, r"a shape is a sequence of integers such as \(3, 32, 32\), got 4"),  # type: ignore[arg-type]
+    (lambda: Identity((2.5, 3)), ShapeError, "a shape is a sequence of integers"),  # type: ignore[arg-type]
+    (lambda: Dense("x"), BlindspaceError, "the matrix must be a tensor or array of real numbers, got str"),  # type: ignore[arg-type]
+    (lambda: Dense([[1.0]]), BlindspaceError, "the matrix must be a tensor or array .*, got list"),  # type: ignore[arg-type]
+    (lambda: Dense(torch.ones(2, 2), 3), ShapeError, "a shape is a sequence of integers"),  # type: ignore[arg-type]
+    (lambda: Dense(torch.ones(2, 2, dtype=torch.complex64)), BlindspaceError, "real numbers, got torch.complex64"),
+    (lambda: Diagonal(torch.tensor(float("nan")), (2,)), ValueRangeError, "the weight of a linear map holds NaN"),
+    (lambda: Kronecker([None], (2,)), BlindspaceError, "got NoneType"),  # type: ignore[list-item]
+    (lambda: Padding(3, [(1, 1)]), ShapeError, "a shape is a sequence of integers"),  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize(("make", "error", "named"), REFUSED, ids=range(len(REFUSED)))
+def test_wrong_parameters_and_shapes_are_refused(
+    make: Callable[[], LinearMap], error: type[BlindspaceError], named: str
+) -> None:
+    with pytest.raises(error, match=named):
+        make()

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from torch import nn
 
 from ..errors import BlindspaceError, ShapeError
-from .linear_map import LinearMap
+from .linear_map import LinearMap, as_shape
 from .modules import from_module
 
 
@@ -53,6 +53,6 @@ def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) 
             f"{given} is not a linear operator; give a LinearMap, a torch module with its input_shape, a Network or a "
             "Subspace"
         )
-    if input_shape is not None and (isinstance(input_shape, int) or tuple(input_shape) != found.in_shape):
-        raise ShapeError(f"{found} reads inputs of shape {found.in_shape}, not {input_shape}")
+    if input_shape is not None and as_shape(input_shape) != found.in_shape:
+        raise ShapeError(f"{found} reads inputs of shape {found.in_shape}, not {as_shape(input_shape)}")
     return found.to("cpu")

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError
-from .linear_map import LinearMap, Shape
+from .linear_map import Array, LinearMap, Shape, as_parameter, as_shape
 from .padding import Padding
 
 _CONV: list[Any] = [F.conv1d, F.conv2d, F.conv3d]
@@ -38,7 +38,7 @@ class Convolution(LinearMap):
 
     def __init__(
         self,
-        weight: Tensor,
+        weight: Array,
         in_shape: Shape,
         stride: Sequence[int],
         padding: Sequence[tuple[int, int]],
@@ -46,17 +46,15 @@ class Convolution(LinearMap):
         groups: int = 1,
         mode: str = "zeros",
     ) -> None:
-        axes = weight.ndim - 2
+        self.weight = weight = as_parameter(weight, "weight")
+        in_shape, axes = as_shape(in_shape), weight.ndim - 2
         if axes not in (1, 2, 3) or len(in_shape) != axes + 1:
-            raise ShapeError(
-                f"kernels {tuple(weight.shape)} need an input (C, {axes} spatial sizes), got {tuple(in_shape)}"
-            )
+            raise ShapeError(f"kernels {tuple(weight.shape)} need an input (C, {axes} spatial sizes), got {in_shape}")
         if in_shape[0] != weight.shape[1] * groups or weight.shape[0] % groups:
             raise ShapeError(
                 f"kernels {tuple(weight.shape)} in {groups} groups read {weight.shape[1] * groups} channels, "
-                f"the input {tuple(in_shape)} has {in_shape[0]}"
+                f"the input {in_shape} has {in_shape[0]}"
             )
-        self.weight = weight.detach().to("cpu", torch.float64)
         self.kernel = tuple(weight.shape[2:])
         self.stride, self.padding, self.dilation = tuple(stride), tuple(padding), tuple(dilation)
         self.groups = groups

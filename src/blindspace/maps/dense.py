@@ -5,11 +5,10 @@ from __future__ import annotations
 from math import prod
 
 import scipy.sparse
-import torch
 from torch import Tensor
 
 from ..errors import ShapeError
-from .linear_map import LinearMap, Shape
+from .linear_map import Array, LinearMap, Shape, as_parameter, as_shape
 
 
 class Dense(LinearMap):
@@ -23,12 +22,12 @@ class Dense(LinearMap):
         ShapeError: The matrix does not have two axes.
     """
 
-    def __init__(self, matrix: Tensor, leading: Shape = ()) -> None:
+    def __init__(self, matrix: Array, leading: Shape = ()) -> None:
+        self.matrix = matrix = as_parameter(matrix, "matrix")
         if matrix.ndim != 2:
             raise ShapeError(f"a dense map needs a matrix (out, in), got shape {tuple(matrix.shape)}")
-        super().__init__((*leading, matrix.shape[1]), (*leading, matrix.shape[0]))
-        self.matrix = matrix.detach().to("cpu", torch.float64)
-        self.leading = leading
+        super().__init__((*as_shape(leading), matrix.shape[1]), (*leading, matrix.shape[0]))
+        self.leading = self.in_shape[:-1]
 
     def _forward(self, x: Tensor) -> Tensor:
         return x @ self._cast("matrix", x).T

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
-from .linear_map import LinearMap, Shape
+from .linear_map import Array, LinearMap, Shape, as_parameter
 
 
 class Diagonal(LinearMap):
@@ -22,15 +22,15 @@ class Diagonal(LinearMap):
         ShapeError: The weight cannot be broadcast to the shape.
     """
 
-    def __init__(self, weight: Tensor, shape: Shape) -> None:
+    def __init__(self, weight: Array, shape: Shape) -> None:
         super().__init__(shape, shape)
-        self.weight = weight.detach().to("cpu", torch.float64)
+        self.weight = as_parameter(weight, "weight")
         try:
-            fits = torch.broadcast_to(self.weight, shape).shape == torch.Size(shape)
+            fits = torch.broadcast_to(self.weight, self.in_shape).shape == self.in_shape
         except RuntimeError:
             fits = False
         if not fits:
-            raise ShapeError(f"a weight of shape {tuple(weight.shape)} does not broadcast to {tuple(shape)}")
+            raise ShapeError(f"a weight of shape {tuple(weight.shape)} does not broadcast to {self.in_shape}")
 
     def _forward(self, x: Tensor) -> Tensor:
         return x * self._cast("weight", x)

@@ -7,12 +7,11 @@ from functools import cached_property, reduce
 from math import prod
 
 import scipy.sparse
-import torch
 from torch import Tensor
 
 from ..errors import ShapeError
 from .banded import Banded
-from .linear_map import LinearMap, Shape
+from .linear_map import Array, LinearMap, Shape, as_parameter, as_shape
 
 ACROSS = 2.0
 """Time of a product along the last axis, which is strided in memory, over that along another axis, as measured."""
@@ -29,12 +28,13 @@ class Kronecker(LinearMap):
         ShapeError: A matrix does not fit its axis.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], in_shape: Shape) -> None:
+    def __init__(self, matrices: Sequence[Array], in_shape: Shape) -> None:
+        in_shape = as_shape(in_shape)
         self.axes = range(len(in_shape) - len(matrices), len(in_shape))
-        self.matrices = [matrix.detach().to("cpu", torch.float64) for matrix in matrices]
+        self.matrices = [as_parameter(matrix, "matrix") for matrix in matrices]
         for axis, matrix in zip(self.axes, self.matrices, strict=True):
             if axis < 0 or matrix.ndim != 2 or matrix.shape[1] != in_shape[axis]:
-                raise ShapeError(f"a matrix {tuple(matrix.shape)} does not fit axis {axis} of {tuple(in_shape)}")
+                raise ShapeError(f"a matrix {tuple(matrix.shape)} does not fit axis {axis} of {in_shape}")
         super().__init__(in_shape, (*in_shape[: self.axes.start], *(len(matrix) for matrix in self.matrices)))
 
     @property

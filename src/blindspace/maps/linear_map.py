@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from math import prod, sqrt
+from operator import index
 from typing import Any, Self, overload
 
 import numpy as np
@@ -16,9 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, TooLargeError, first_line
+from ..errors import BlindspaceError, ShapeError, TooLargeError, ValueRangeError, first_line
 
 Shape = tuple[int, ...]
+Array = Tensor | np.ndarray
 
 DENSE_LIMIT = 2 << 30
 """Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
@@ -45,10 +47,7 @@ class LinearMap(ABC):
     __array_ufunc__ = None  # so that NumPy leaves ``array @ A`` to ``__rmatmul__``
 
     def __init__(self, in_shape: Shape, out_shape: Shape) -> None:
-        self.in_shape = tuple(int(n) for n in in_shape)
-        self.out_shape = tuple(int(n) for n in out_shape)
-        if min(self.in_shape + self.out_shape, default=1) < 1:
-            raise ShapeError(f"a linear map needs sizes of at least 1, got {self.in_shape} to {self.out_shape}")
+        self.in_shape, self.out_shape = as_shape(in_shape), as_shape(out_shape)
         self._norm: float | None = None
         self._casts: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
 
@@ -305,6 +304,38 @@ def check_fit(outer: LinearMap, inner: LinearMap) -> None:
     """
     if inner.out_shape != outer.in_shape:
         raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
+
+
+def as_shape(given: Sequence[int]) -> Shape:
+    """A shape as a tuple of integers.
+
+    Raises:
+        ShapeError: It is no sequence of integers of at least 1.
+    """
+    try:
+        shape = tuple(index(n) for n in given)
+    except TypeError as error:
+        raise ShapeError(f"a shape is a sequence of integers such as (3, 32, 32), got {given!r}") from error
+    if min(shape, default=1) < 1:
+        raise ShapeError(f"a linear map needs sizes of at least 1, got the shape {shape}")
+    return shape
+
+
+def as_parameter(given: Array, name: str) -> Tensor:
+    """A parameter of a map as a float64 tensor on the CPU, without gradient.
+
+    Raises:
+        BlindspaceError: It is no tensor or array of real numbers.
+        ValueRangeError: A number is not finite.
+    """
+    values = torch.as_tensor(given) if isinstance(given, Array) else None
+    if values is None or values.is_complex():
+        what = type(given).__name__ if values is None else values.dtype
+        raise BlindspaceError(f"the {name} must be a tensor or array of real numbers, got {what}")
+    values = values.detach().to("cpu", torch.float64)
+    if not bool(torch.isfinite(values).all()):
+        raise ValueRangeError(f"the {name} of a linear map holds NaN or infinite values")
+    return values
 
 
 def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[Tensor, bool]:

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError
 from . import operations
-from .linear_map import LinearMap, Shape
+from .linear_map import LinearMap, Shape, as_shape
 from .moves import Identity
 from .simplify import compose
 
@@ -53,9 +53,7 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         ValueRangeError: A parameter is not finite.
     """
     kind = type(module).__name__
-    if isinstance(in_shape, int) or not all(isinstance(n, int) and n > 0 for n in in_shape):
-        raise ShapeError(f"the input of {kind} needs a shape of whole numbers such as (3, 32, 32), got {in_shape}")
-    shape = tuple(in_shape)
+    shape = as_shape(in_shape)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if nn.parameter.is_lazy(value) or value.is_meta or value.is_complex():
             what = "complex" if value.is_complex() else "not loaded yet"

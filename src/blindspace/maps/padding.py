@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, UnknownNameError
-from .linear_map import LinearMap, Shape
+from .linear_map import LinearMap, Shape, as_shape
 
 _NUMPY_MODES = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
 
@@ -62,8 +62,9 @@ class Padding(LinearMap):
     """
 
     def __init__(self, in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> None:
+        in_shape = as_shape(in_shape)
         if len(in_shape) <= len(amounts):
-            raise ShapeError(f"padding {len(amounts)} axes needs an input (C, *spatial), got {tuple(in_shape)}")
+            raise ShapeError(f"padding {len(amounts)} axes needs an input (C, *spatial), got {in_shape}")
         self.axes = range(len(in_shape) - len(amounts), len(in_shape))
         self.reads = [
             read_positions(in_shape[axis], before, after, mode)
