@@ -13,7 +13,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,13 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 import blindspace as bs
+from blindspace.cli.commands import Runnable, as_command
 from blindspace.cli.main import run
 from blindspace.cli.output import progress
 from blindspace.data import read_image, samples, write_images, write_png
 from blindspace.evidence import verify
 from blindspace.subspaces import Subspace
+from processes import start
 
 Array = npt.NDArray[Any]
 
@@ -137,12 +138,8 @@ def test_every_command_has_help_and_json(capsys: Capture, command: str) -> None:
 
 
 @pytest.mark.parametrize(("terminal", "after", "shown"), [(True, 0.0, True), (True, 60.0, False), (False, 0.0, False)])
-def test_progress_shows_on_a_terminal_and_late(
-    capsys: Capture, monkeypatch: pytest.MonkeyPatch, terminal: bool, after: float, shown: bool
-) -> None:
-    monkeypatch.setattr("blindspace.cli.output.Console", partial(Console, force_terminal=terminal))
-    monkeypatch.setattr("blindspace.cli.output.QUIET_AFTER", after)
-    with progress("working") as report:
+def test_progress_shows_on_a_terminal_and_late(capsys: Capture, terminal: bool, after: float, shown: bool) -> None:
+    with progress("working", Console(stderr=True, force_terminal=terminal), quiet_for=after) as report:
         report(1, 2, "half")
         time.sleep(0.3)  # the bar is drawn by a thread of its own
     out, err = capsys.readouterr()
@@ -625,22 +622,23 @@ def test_bad_input_gets_one_line(capsys: Capture, tmp_path: Path, case: str) -> 
     assert contents(tmp_path) == before
 
 
-def test_what_is_no_fault_of_the_input_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise ZeroDivisionError
+def failing(error: Exception) -> Callable[[str], Runnable]:
+    """A loader of one command that raises an error."""
 
-    monkeypatch.setattr("blindspace.cli.audit.load", fail)
+    def audit(model: str) -> None:
+        raise error
+
+    return lambda name: as_command(audit, name)
+
+
+def test_what_is_no_fault_of_the_input_is_not_hidden() -> None:
     with pytest.raises(ZeroDivisionError):
-        run(["audit", "mnist-mlp"])
+        run(["audit", "mnist-mlp"], failing(ZeroDivisionError()))
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "y.npz")])
-def test_what_the_machine_cannot_do(capsys: Capture, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("blindspace.cli.audit.load", fail)
-    assert run(["audit", "mnist-mlp"]) == 2
+def test_what_the_machine_cannot_do(capsys: Capture, error: Exception) -> None:
+    assert run(["audit", "mnist-mlp"], failing(error)) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert ("memory" if isinstance(error, MemoryError) else "y.npz: No space left") in err
@@ -667,11 +665,6 @@ def test_ctrl_c_while_writing(capsys: Capture, tmp_path: Path, monkeypatch: pyte
 
 # --- as a program of its own ------------------------------------------------------------------------------
 
-# Python leaves SIGINT alone where the shell has it ignored, as in the background.
-PROGRAM = (
-    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "runpy.run_module('blindspace.cli.main', run_name='__main__')"
-)
 ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "FORCE_COLOR"} | {
     "OMP_NUM_THREADS": "1",
     "PYTHONPATH": str(Path(bs.__file__).parent.parent),
@@ -711,13 +704,8 @@ def test_program_stopped_while_training(tmp_path: Path) -> None:
     mnist_in(tmp_path / "data" / "mnist")
     out = tmp_path / "out"
     checkpoint = out / ".mnist-mlp.checkpoint.pt"
-    training = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "train", "mnist-mlp", "--epochs", "100000", "--out", str(out)],
-        env={**ENVIRONMENT, "BLINDSPACE_HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    arguments = ("train", "mnist-mlp", "--epochs", 100_000, "--out", out)
+    training = start(*arguments, environment={"BLINDSPACE_HOME": str(tmp_path)})
     try:
         until = time.monotonic() + 120
         while not checkpoint.exists() and training.poll() is None and time.monotonic() < until:
@@ -726,8 +714,8 @@ def test_program_stopped_while_training(tmp_path: Path) -> None:
         printed, err = training.communicate(timeout=60)
     finally:
         training.kill()
-    assert (training.returncode, printed) == (2, "")
-    assert err.startswith("blindspace: interrupted; ")
-    assert err.count("\n") == 1
+    assert (training.returncode, printed) == (2, b"")
+    assert err.startswith(b"blindspace: interrupted; ")
+    assert err.count(b"\n") == 1
     assert [path.name for path in out.iterdir()] == [checkpoint.name]
     assert torch.load(checkpoint, weights_only=True)["epoch"] >= 1  # whole, so that training can go on

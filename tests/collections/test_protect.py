@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 
 from blindspace.cli.main import run
+from processes import start as start_program
 
 Capture = pytest.CaptureFixture[str]
 
@@ -123,14 +123,7 @@ def test_the_key_comes_from_a_file(tmp_path: Path, capsys: Capture) -> None:
 
 
 def start(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "blindspace", "protect", *map(str, arguments)]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    return start_program("protect", *arguments, own_session=True)
 
 
 def records(target: Path) -> int:

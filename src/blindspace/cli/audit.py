@@ -14,18 +14,16 @@ from ..report.audit import print_audit
 from ..report.picture import check_picture
 from ..report.spectrum import draw
 from ..solvers import NAMES
-from .output import (
+from .options import (
     InputShapeOption,
     JsonOption,
     PreprocessOption,
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    console,
-    progress,
     writable_file,
-    write_json,
 )
+from .output import console, progress, write_json
 
 
 def audit(
@@ -63,7 +61,7 @@ def audit(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """What a network cannot see: the nullspace of its affine front and of each linear layer, certified."""
+    """What a network cannot see: the nullspaces of its affine front and of its linear layers, certified."""
     bounds = _numbers(soft)
     if picture is not None:
         check_picture(picture)

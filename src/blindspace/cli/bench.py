@@ -17,7 +17,8 @@ from ..bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
 from ..bench.run import bench as measure
 from ..errors import ValueRangeError
 from ..report.picture import check_picture
-from .output import JsonOption, SeedOption, console, progress, writable_file, write_json
+from .options import JsonOption, SeedOption, writable_file
+from .output import console, progress, write_json
 
 
 def bench(

@@ -9,7 +9,8 @@ import typer
 from rich.markup import escape
 
 from ..data import PACKAGES, fetch
-from .output import JsonOption, console, progress, write_json
+from .options import JsonOption
+from .output import console, progress, write_json
 
 data = typer.Typer(name="data", help="Data sets.", no_args_is_help=True)
 

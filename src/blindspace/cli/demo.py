@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
+from .options import JsonOption, SeedOption, writable_folder
+from .output import console, progress, write_json
 
 
 def demo(

@@ -1,4 +1,4 @@
-"""Where the ``blindspace`` program begins: importing torch takes seconds, and Ctrl-C may come before it is done."""
+"""Start of the ``blindspace`` program: Ctrl-C may come while Python still imports the command line."""
 
 import sys
 

@@ -10,18 +10,9 @@ from rich.table import Table
 
 from ..evidence import identify as measure
 from ..networks import load
-from .output import (
-    InputShapeOption,
-    JsonOption,
-    PreprocessOption,
-    SeedOption,
-    WeightsOption,
-    console,
-    load_images,
-    progress,
-    stack,
-    write_json,
-)
+from .images import load_images, stack
+from .options import InputShapeOption, JsonOption, PreprocessOption, SeedOption, WeightsOption
+from .output import console, progress, write_json
 
 
 def identify(
@@ -37,9 +28,9 @@ def identify(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Which of several networks one is, told by perturbations that only that one cannot see; exit code 1 if none.
+    """Which of several networks answers, by perturbations that only one cannot see; exit code 1 if none.
 
-    Networks with the same first layers are not told apart: neither sees what the other does not.
+    Networks with the same first layers are indistinguishable: their affine fronts have the same nullspace.
     """
     asked = load(model, input_shape, weights=weights, preprocess=preprocess)
     candidates = [load(name, input_shape, preprocess=preprocess) for name in among]

@@ -18,7 +18,8 @@ from ..evidence.detection import validate
 from ..networks import Network, harmless, load
 from ..report.inspect import detection_table, draw, table
 from ..report.picture import check_picture
-from .output import (
+from .images import load_images, stack
+from .options import (
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -26,14 +27,10 @@ from .output import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    console,
-    load_images,
-    progress,
-    stack,
     writable_file,
     writable_folder,
-    write_json,
 )
+from .output import console, progress, write_json
 
 SHOWN = 6
 """Images before and after cleaning in the picture."""

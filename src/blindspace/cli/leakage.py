@@ -12,7 +12,8 @@ from ..evidence import leakage as measure
 from ..networks import load
 from ..report.leakage import draw, summary, table
 from ..report.picture import check_picture
-from .output import (
+from .images import check_finite, load_pairs, stack
+from .options import (
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -20,15 +21,9 @@ from .output import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    check_finite,
-    console,
-    load_images,
-    paired,
-    progress,
-    stack,
     writable_file,
-    write_json,
 )
+from .output import console, progress, write_json
 
 
 def leakage(
@@ -55,8 +50,7 @@ def leakage(
     if picture is not None:
         check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
-    before = load_images([first], network)
-    after = paired(before, load_images([second], network))
+    before, after = load_pairs(first, second, network)
     with progress(f"attacking {len(before)} images") as report:
         found = measure(network, stack(before), stack(after), with_perceptual=perceptual, seed=seed, progress=report)
     check_finite(found.evidence, f"an image of {second}")

@@ -21,7 +21,8 @@ from ..networks import Network, front, harmless, load
 from ..perturbations import Key, Recipe, keyed_noise, least_harmful, rescale
 from ..perturbations.recipe import KINDS
 from ..subspaces import Subspace, nearest
-from .output import (
+from .images import check_finite, load_images, stack
+from .options import (
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -29,14 +30,9 @@ from .output import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    check_finite,
-    console,
-    load_images,
-    progress,
-    stack,
     writable_folder,
-    write_json,
 )
+from .output import console, progress, write_json
 from .saving import check_out, saved
 from .secrets import KeyFileOption, SaltOption, read_key
 

@@ -14,7 +14,7 @@ from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
 from ..perturbations.recipe import Recipe
-from .output import (
+from .options import (
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -22,10 +22,8 @@ from .output import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    console,
-    progress,
-    write_json,
 )
+from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
 

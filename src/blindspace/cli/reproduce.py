@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..experiments.registry import NAMES, chosen
-from .output import JsonOption, SeedOption, console, progress, writable_folder, write_json
+from .options import JsonOption, SeedOption, writable_folder
+from .output import console, progress, write_json
 
 if TYPE_CHECKING:
     from ..experiments.experiment import Result

@@ -17,7 +17,7 @@ from ..data.encoding import SUFFIX, check_format, save
 from ..errors import FileError, ValueRangeError
 from ..perturbations import round_to_levels
 from ..subspaces import Subspace
-from .output import writable_file, writable_folder
+from .options import writable_file, writable_folder
 
 ARRAY_FILES = (".npz", ".safetensors")
 

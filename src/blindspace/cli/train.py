@@ -9,7 +9,8 @@ import typer
 
 from ..networks import BUILTIN, PAPER
 from ..networks import train as run_training
-from .output import LARGEST_SEED, JsonOption, console, progress, writable_folder, write_json
+from .options import LARGEST_SEED, JsonOption, writable_folder
+from .output import console, progress, write_json
 
 _NAMES = f"One of {', '.join(BUILTIN)}; of the paper's {', '.join(PAPER)}, also with a data set: {PAPER[0]}@cifar100."
 

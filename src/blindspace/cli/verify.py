@@ -10,7 +10,8 @@ import typer
 from ..errors import ValueRangeError
 from ..evidence import verify as measure
 from ..networks import load
-from .output import (
+from .images import check_finite, load_pairs, stack
+from .options import (
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -18,14 +19,8 @@ from .output import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    check_finite,
-    console,
-    load_images,
-    paired,
-    progress,
-    stack,
-    write_json,
 )
+from .output import console, progress, write_json
 
 
 def verify(
@@ -46,8 +41,7 @@ def verify(
     if not math.isfinite(tolerance):
         raise ValueRangeError(f"the tolerance must be a finite number of at least 0, got {tolerance}")
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
-    before = load_images([first], network)
-    after = paired(before, load_images([second], network, pixel_range=False))
+    before, after = load_pairs(first, second, network, pixel_range=False)
     with progress(f"verifying {len(before)} pairs"):
         evidence = measure(network, stack(before), stack(after))
     check_finite(evidence, f"an image of {second}")

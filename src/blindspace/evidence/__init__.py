@@ -1,15 +1,22 @@
-"""Evidence: what can be claimed of images and networks afterwards, from verification to steganalysis."""
+"""Evidence: what can be claimed of images and networks afterwards, from verification to steganalysis.
 
-from ._audit import Audit, audit
-from ._conditional_mean import Canonical, canonical, conditional_mean
-from ._fingerprint import fingerprint
-from ._identify import Identification, Probe, identify, probe
-from ._inspect import Inspection, Reference, inspect
-from ._leakage import Leakage, leakage
-from ._similarity import Similarity, similarity
-from ._verify import Evidence, verify
-from .energy import Energies, blind_energy
-from .prior import Prior
+Names are imported when they are first used: an audit needs neither perturbations nor image statistics.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._audit import Audit, audit
+    from ._conditional_mean import Canonical, canonical, conditional_mean
+    from ._fingerprint import fingerprint
+    from ._identify import Identification, Probe, identify, probe
+    from ._inspect import Inspection, Reference, inspect
+    from ._leakage import Leakage, leakage
+    from ._similarity import Similarity, similarity
+    from ._verify import Evidence, verify
+    from .energy import Energies, blind_energy
+    from .prior import Prior
 
 __all__ = [
     "Audit",
@@ -35,3 +42,24 @@ __all__ = [
     "similarity",
     "verify",
 ]
+
+_NAMES = {
+    "_audit": "Audit audit",
+    "_conditional_mean": "Canonical canonical conditional_mean",
+    "_fingerprint": "fingerprint",
+    "_identify": "Identification Probe identify probe",
+    "_inspect": "Inspection Reference inspect",
+    "_leakage": "Leakage leakage",
+    "_similarity": "Similarity similarity",
+    "_verify": "Evidence verify",
+    "energy": "Energies blind_energy",
+    "prior": "Prior",
+}
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    return value

@@ -19,7 +19,6 @@ from math import ceil
 
 import numpy as np
 import scipy.linalg
-import scipy.special
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -129,11 +128,13 @@ class Quadrature:
         """The smallest dimension d for which so large a share of the energy is not among the rarest 2.5 %."""
         if share <= 0:
             return 0
+        from scipy.special import betaincc  # a tenth of a second, which only estimates need
+
         low, high = 0, self.size  # too few; enough
         while high - low > 1:
             d = (low + high) // 2
             k = self.probes / 2
-            rare = scipy.special.betaincc(k * d, k * (self.size - d), min(share, 1.0)) <= TAIL
+            rare = betaincc(k * d, k * (self.size - d), min(share, 1.0)) <= TAIL
             low, high = (d, high) if rare else (low, d)
         return high
 
