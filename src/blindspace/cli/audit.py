@@ -11,7 +11,6 @@ from ..errors import ValueRangeError
 from ..evidence import audit as run_audit
 from ..networks import load
 from ..report.audit import print_audit
-from ..report.picture import check_picture
 from ..report.spectrum import draw
 from ..solvers import NAMES
 from .options import (
@@ -21,7 +20,7 @@ from .options import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    writable_file,
+    writable_picture,
 )
 from .output import console, progress, write_json
 
@@ -55,7 +54,7 @@ def audit(
     picture: Annotated[
         Path | None,
         typer.Option(
-            "--spectrum", help="Draw the front's singular values there: .png, .svg or .pdf.", callback=writable_file
+            "--spectrum", help="Draw the front's singular values there: .png, .svg or .pdf.", callback=writable_picture
         ),
     ] = None,
     json: JsonOption = None,
@@ -63,8 +62,6 @@ def audit(
 ) -> None:
     """What a network cannot see: the nullspaces of its affine front and of its linear layers, certified."""
     bounds = _numbers(soft)
-    if picture is not None:
-        check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     with progress(f"auditing {model}") as report:
         result = run_audit(

@@ -16,8 +16,7 @@ from ..bench.chart import draw
 from ..bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
 from ..bench.run import bench as measure
 from ..errors import ValueRangeError
-from ..report.picture import check_picture
-from .options import JsonOption, SeedOption, writable_file
+from .options import JsonOption, SeedOption, writable_picture
 from .output import console, progress, write_json
 
 
@@ -33,17 +32,15 @@ def bench(
     rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="What people use today beside ours.")] = True,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw cost against image size there: .png, .svg or .pdf.", callback=writable_file),
+        typer.Option(help="Draw cost against image size there: .png, .svg or .pdf.", callback=writable_picture),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What a projection costs, as a ratio to one forward and one adjoint of the layer (LB), float64."""
     chosen = select(cases, _sides(sizes))
-    if picture is not None:
-        check_picture(picture)
-        if not any(case.side for case in chosen):
-            raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
+    if picture is not None and not any(case.side for case in chosen):
+        raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
     rows: list[BenchRow] = []
     others: list[RivalRow] = []
     refused: list[Refused] = []

@@ -17,9 +17,9 @@ from ..evidence._inspect import embedded_images
 from ..evidence.detection import validate
 from ..networks import Network, harmless, load
 from ..report.inspect import detection_table, draw, table
-from ..report.picture import check_picture
 from .images import load_images, stack
 from .options import (
+    ImagesArgument,
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -27,8 +27,8 @@ from .options import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    writable_file,
     writable_folder,
+    writable_picture,
 )
 from .output import console, progress, write_json
 
@@ -37,10 +37,7 @@ SHOWN = 6
 
 
 def inspect(
-    images: Annotated[
-        list[str],
-        typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or samples."),
-    ],
+    images: ImagesArgument,
     model: ModelOption = "cifar-resnet",
     weights: WeightsOption = None,
     random_weights: RandomWeightsOption = False,
@@ -65,15 +62,13 @@ def inspect(
         Path | None,
         typer.Option(
             help="Try the score on half of the reference and draw what it finds there: .png, .svg or .pdf.",
-            callback=writable_file,
+            callback=writable_picture,
         ),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
-    if picture is not None:
-        check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     named = load_images(images, network, pixel_range=False)
     names, x = [image.name for image in named], stack(named)

@@ -11,7 +11,6 @@ from rich.markup import escape
 from ..evidence import leakage as measure
 from ..networks import load
 from ..report.leakage import draw, summary, table
-from ..report.picture import check_picture
 from .images import check_finite, load_pairs, stack
 from .options import (
     InputShapeOption,
@@ -21,7 +20,7 @@ from .options import (
     RandomWeightsOption,
     SeedOption,
     WeightsOption,
-    writable_file,
+    writable_picture,
 )
 from .output import console, progress, write_json
 
@@ -41,14 +40,12 @@ def leakage(
     ] = True,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw the first images and what attackers make of them there.", callback=writable_file),
+        typer.Option(help="Draw the first images and what attackers make of them there.", callback=writable_picture),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What attackers recover from protected images, with the network's weights and without."""
-    if picture is not None:
-        check_picture(picture)
     network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
     before, after = load_pairs(first, second, network)
     with progress(f"attacking {len(before)} images") as report:

@@ -23,6 +23,7 @@ from ..perturbations.recipe import KINDS
 from ..subspaces import Subspace, nearest
 from .images import check_finite, load_images, stack
 from .options import (
+    ImagesArgument,
     InputShapeOption,
     JsonOption,
     ModelOption,
@@ -60,12 +61,7 @@ class NormName(str, Enum):
 
 
 def perturb(
-    images: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."
-        ),
-    ],
+    images: ImagesArgument,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="A .npz or .safetensors file for all of them, or a folder for one file each."),
