@@ -37,8 +37,8 @@ from blindspace.networks.affine_graph import Recording, Value, front_map
 from blindspace.networks.onnx import network as onnx_network
 from blindspace.networks.onnx import session as onnx_session
 from blindspace.networks.onnx.call import RULES
-from blindspace.networks.onnx.graph import record_onnx
 from blindspace.networks.onnx.network import OnnxNetwork, load_onnx
+from blindspace.networks.onnx.recorder import record_onnx
 from blindspace.subspaces import nullspace
 from onnx_cases import CASES, IMAGE, Array, Case, Shape, build, floats, ints, onnx
 

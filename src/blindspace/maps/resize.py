@@ -1,9 +1,9 @@
-"""Resizing of images as torch and as Pillow do it, as a Kronecker product with one matrix per axis."""
+"""Resizing of images as torch, Pillow and the ONNX standard do it, as a Kronecker product with one matrix per axis."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import pi
+from math import floor, pi
 
 import numpy as np
 import torch
@@ -180,11 +180,11 @@ def _hamming(x: Array) -> Array:
     return np.where(np.abs(x) < 1, np.sinc(x) * (0.54 + 0.46 * np.cos(pi * x)), 0)
 
 
-def _bicubic(x: Array) -> Array:
-    """The cubic convolution kernel with a = −0.5 (Keys 1981)."""
+def _bicubic(x: Array, a: float = -0.5) -> Array:
+    """The cubic convolution kernel (Keys 1981)."""
     x = np.abs(x)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     return np.where(x < 1, near, np.where(x < 2, far, 0))
 
 
@@ -201,3 +201,74 @@ PIL_FILTERS: dict[str, tuple[float, Kernel]] = {
     "lanczos": (3.0, _lanczos),
 }
 """Pillow's modes: radius of each filter, in pixels of the coarser image, and its kernel function."""
+
+ONNX_FILTERS = {"linear": 1, "cubic": 2}
+"""Modes of ``onnx_matrix``: radius of each filter, in pixels of the coarser image."""
+
+
+def onnx_matrix(
+    size: int,
+    out: int,
+    mode: str,
+    scale: float,
+    coordinates: str = "half_pixel",
+    region: tuple[float, float] = (0.0, 1.0),
+    *,
+    antialias: bool = False,
+    cubic_coefficient: float = -0.75,
+    exclude_outside: bool = False,
+) -> Tensor:
+    """The matrix ``(out, size)`` of ONNX's Resize along one axis, in float64, by the formulas of the standard.
+
+    Args:
+        size: Size of the axis, in pixels.
+        out: Size of the axis after resizing.
+        mode: One of ``ONNX_FILTERS``.
+        scale: Factor from which the coordinates are computed.
+        coordinates: Coordinate transformation mode of the standard.
+        region: (start, end) of the part that is cropped for "tf_crop_and_resize", as fractions of the axis.
+        antialias: Whether the filter is widened where the image shrinks.
+        cubic_coefficient: Coefficient a of the cubic convolution kernel.
+        exclude_outside: Whether pixels outside the image get weight 0.
+
+    Raises:
+        UnknownNameError: There is no such coordinate transformation mode.
+    """
+    at = _onnx_coordinates(coordinates, size, out, scale, region)
+    widened = max(1 / scale, 1.0) if antialias else 1.0
+    reach = ONNX_FILTERS[mode] * widened
+    taps = np.floor(at - reach).astype(np.int64)[:, None] + np.arange(2 * floor(reach) + 4)
+    x = (taps - at[:, None]) / widened
+    weight = _bilinear(x) if mode == "linear" else _bicubic(x, cubic_coefficient)
+    if exclude_outside:
+        weight = np.where((taps >= 0) & (taps < size), weight, 0)
+    weight /= weight.sum(1, keepdims=True)
+    if coordinates == "tf_crop_and_resize":
+        weight[(at < 0) | (at > size - 1)] = 0  # the standard writes a constant there
+    matrix = np.zeros((out, size))
+    np.add.at(matrix, (np.arange(out)[:, None], taps.clip(0, size - 1)), weight)
+    return torch.from_numpy(matrix)
+
+
+def _onnx_coordinates(mode: str, size: int, out: int, scale: float, region: tuple[float, float]) -> Array:
+    """The position of each output pixel among the input pixels, ``(out,)``."""
+    x = np.arange(out)
+    half_pixel = (x + 0.5) / scale - 0.5
+    match mode:
+        case "half_pixel":
+            return half_pixel
+        case "half_pixel_symmetric":
+            return half_pixel + size / 2 * (1 - out / (scale * size))
+        case "pytorch_half_pixel":
+            return half_pixel if out > 1 else np.zeros(1)
+        case "align_corners":
+            return x * (size - 1) / (out - 1) if out > 1 else np.zeros(1)
+        case "asymmetric":
+            return x / scale
+        case "tf_half_pixel_for_nn":
+            return (x + 0.5) / scale
+        case "tf_crop_and_resize":
+            start, end = region
+            middle = np.array([0.5 * (start + end) * (size - 1)])
+            return start * (size - 1) + x * (end - start) * (size - 1) / (out - 1) if out > 1 else middle
+    raise UnknownNameError(f"ONNX's Resize has no coordinate transformation mode {mode!r}")

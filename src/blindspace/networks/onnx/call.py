@@ -1,11 +1,10 @@
-"""One operation of an ONNX graph with what it reads, and the rules that tell which operations are linear."""
+"""One operation of an ONNX graph with what it reads, and the registry of rules for operations that are linear."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...errors import ShapeError, ValueRangeError
-from ...maps import LinearMap, Rearrange, Shape, compose
-from ..affine_graph import Value
+from ...maps import LinearMap, Shape, operations
+from ..affine_graph import Value, value_shape
 from .session import Array, is_standard, require
 
 if TYPE_CHECKING:
@@ -26,10 +25,10 @@ class Operand:
     """A tensor that an operation reads.
 
     Attributes:
-        name: in the graph.
-        shape: of the tensor, the batch included.
-        constant: its values where they are the same for every input of the network.
-        value: what it is in the affine graph otherwise.
+        name: Name in the graph.
+        shape: Shape of the tensor, the batch included.
+        constant: The values of the tensor if they are the same for every input of the network.
+        value: Its value in the affine graph otherwise.
     """
 
     name: str
@@ -43,10 +42,10 @@ class Call:
     """A node of an ONNX graph.
 
     Attributes:
-        node: as it stands in the file.
-        opsets: of the model.
-        operands: what it reads; None for what it leaves out.
-        outputs: shapes of the tensors it writes, the batch included.
+        node: The node as the file has it.
+        opsets: The operator sets of the model.
+        operands: The tensors that the node reads; None for inputs that it leaves out.
+        outputs: Shapes of the tensors that the node writes, the batch included.
     """
 
     node: NodeProto
@@ -56,47 +55,47 @@ class Call:
 
     @property
     def op(self) -> str:
-        """The operation's name."""
+        """Name of the operation."""
         return self.node.op_type
 
     @property
     def version(self) -> int:
-        """Of the standard's operations."""
+        """Version of the standard's operator set."""
         return next((opset.version for opset in self.opsets if is_standard(opset.domain)), 1)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
-        """By name, strings as such."""
+        """Attributes by name, bytes decoded."""
         read = require("onnx").helper.get_attribute_value
         found = {attribute.name: read(attribute) for attribute in self.node.attribute}
         return {name: x.decode() if isinstance(x, bytes) else x for name, x in found.items()}
 
     @cached_property
     def varying(self) -> list[int]:
-        """Numbers of the operands that are not constant."""
+        """Indices of the operands that are not constant."""
         return [i for i, operand in enumerate(self.operands) if operand is not None and operand.constant is None]
 
-    def given(self, index: int) -> bool:
-        """Whether there is an operand of that number."""
-        return index < len(self.operands) and self.operands[index] is not None
+    @cached_property
+    def constants(self) -> dict[int, Array]:
+        """The constant operands by index."""
+        return {i: x.constant for i, x in enumerate(self.operands) if x is not None and x.constant is not None}
+
+    def constant(self, index: int) -> Array | None:
+        """A constant operand; None if that operand varies or is left out."""
+        return self.constants.get(index)
 
     def tensor(self, index: int) -> Shape:
-        """Shape of an operand that is there, the batch included."""
+        """Shape of an operand that is given, the batch included."""
         operand = self.operands[index]
         assert operand is not None
         return operand.shape
-
-    def constant(self, index: int) -> Array | None:
-        """A constant operand; None where there is none of that number."""
-        operand = self.operands[index] if self.given(index) else None
-        return None if operand is None else operand.constant
 
     def weight(self, index: int) -> Tensor:
         """A constant operand of numbers, float64.
 
         Raises:
-            ShapeError: there is none.
-            ValueRangeError: it holds NaN or infinite values.
+            ShapeError: That operand is not constant.
+            ValueRangeError: It holds NaN or infinite values.
         """
         constant = self.constant(index)
         if constant is None:
@@ -106,10 +105,10 @@ class Call:
             raise ValueRangeError(f"{self.op} {self.node.name} has a weight that is NaN or infinite")
         return weight
 
-    def axes(self, index: int, attribute: str = "axes") -> list[int] | None:
-        """Axes by an attribute, or by an operand in later versions; none below 0; None where they are not said."""
+    def axes(self, index: int) -> list[int] | None:
+        """Axes, from 0, by an operand or, in earlier versions, the attribute ``axes``; None if they are not given."""
         constant = self.constant(index)
-        named = self.attributes.get(attribute) if constant is None else constant.reshape(-1).tolist()
+        named = self.attributes.get("axes") if constant is None else constant.reshape(-1).tolist()
         return None if named is None else [int(axis) % len(self.tensor(0)) for axis in named]
 
     def shape(self, index: int) -> Shape:
@@ -117,23 +116,18 @@ class Call:
         return value_shape(self.tensor(index))
 
     def out_shape(self, index: int = 0) -> Shape:
-        """Shape of the value it writes."""
+        """Shape of the value in an output."""
         return value_shape(self.outputs[index])
 
 
-def value_shape(tensor: Shape) -> Shape:
-    """Shape of the value in a tensor of that shape: without a first axis of one, which the batch is."""
-    return (tensor[1:] if tensor[:1] == (1,) else tensor) or (1,)
-
-
 Terms = list[tuple[int, LinearMap]]
-"""An output as a sum, a constant aside: numbers of operands, and the maps from them."""
+"""An output as a sum, a constant aside: indices of operands, each with the map that it goes through."""
 
 Rule = Callable[[Call], list[Terms] | None]
-"""What each output is the sum of; None where the operation is not known to be affine."""
+"""What each output is the sum of; None if the operation is not known to be affine."""
 
 RULES: dict[str, Rule] = {}
-"""By the name of the operation."""
+"""The rules by the names of operations."""
 
 
 def rule(*ops: str) -> Callable[[Rule], Rule]:
@@ -149,8 +143,8 @@ def rule(*ops: str) -> Callable[[Rule], Rule]:
 LinearRule = Callable[[Call], LinearMap | None]
 
 
-def linear(*ops: str, reads: tuple[int, ...] = (0,)) -> Callable[[LinearRule], LinearRule]:
-    """Decorator: the function gives the map of these operations where one operand varies, of one of these numbers."""
+def linear(*ops: str, reads: Sequence[int] = (0,)) -> Callable[[LinearRule], LinearRule]:
+    """Decorator: the function gives the map of these operations if one operand varies, of one of these indices."""
 
     def add(function: LinearRule) -> LinearRule:
         def served(call: Call) -> list[Terms] | None:
@@ -158,23 +152,11 @@ def linear(*ops: str, reads: tuple[int, ...] = (0,)) -> Callable[[LinearRule], L
                 return None
             index = call.varying[0]
             operator = function(call)
-            return None if operator is None else [[(index, fitted(operator, call.shape(index), call.out_shape()))]]
+            if operator is None:
+                return None
+            return [[(index, operations.reshaped(operator, call.shape(index), call.out_shape()))]]
 
         rule(*ops)(served)
         return function
 
     return add
-
-
-def fitted(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMap:
-    """The map with its values in other shapes.
-
-    Raises:
-        ShapeError: they have another number of values.
-    """
-    return compose(Rearrange(in_shape, operator.in_shape), operator, Rearrange(operator.out_shape, out_shape))
-
-
-def count(shape: Shape) -> int:
-    """How many values a shape has."""
-    return prod(shape)

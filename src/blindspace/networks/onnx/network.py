@@ -19,7 +19,7 @@ from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, Un
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording
 from ..network import Network
-from .graph import record_onnx
+from .recorder import record_onnx
 from .runs import full_shape, network_input
 from .session import Array, require, session
 

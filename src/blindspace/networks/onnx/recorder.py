@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 from ...errors import BlindspaceError, BlindspaceWarning
 from ...maps import LinearMap, Shape
 from ...maps.properties import is_identity
-from ..affine_graph import AffineGraph, Layer, Recording, Value
-from . import resize as resize  # its rules register themselves, as those imported below do
-from .call import RULES, Call, Operand, Terms, value_shape
-from .moves import KEEPING
+from ..affine_graph import AffineGraph, Layer, Recording, Value, value_shape
+from .call import RULES, Call, Operand, Terms
 from .nodes import SHAPES, captured, may_be_constant, needed
-from .rules import LAYERS
+from .operations import KEEPING, LAYERS
 from .runs import full_shape, network_input, run_twice
 from .session import is_standard, require
 
