@@ -5,60 +5,90 @@
 >>> space.dim, space.certificate.kind
 (512, 'exact')
 
-Names are imported when they are first used, so that the command line answers at once, to Ctrl-C too.
+Every command of the command line is a function of the same name here. Names are imported on first use, so that
+``import blindspace`` takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .attacks import fgsm, pgd
+    from . import testing
+    from .attacks import fgsm, nes, pgd, simba
+    from .collections import protect
     from .errors import BlindspaceError
-    from .evidence import Evidence, blind_energy, verify
+    from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
     from .maps import LinearMap, from_module
-    from .networks import Network, front, harmless, load
-    from .perturbations import family, harmless_noise, least_harmful
-    from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span
+    from .networks import Network, front, harmless, load, train
+    from .perturbations import decoy, family, harmless_noise, largest, least_harmful
+    from .solvers import Certificate
+    from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span, spectrum
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "BlindspaceError",
+    "Certificate",
     "Evidence",
     "LinearMap",
     "Network",
     "Split",
     "Subspace",
+    "audit",
     "blind_energy",
+    "decoy",
     "family",
     "fgsm",
     "from_module",
     "front",
     "harmless",
     "harmless_noise",
+    "identify",
+    "inspect",
+    "largest",
+    "leakage",
     "least_harmful",
     "load",
+    "nes",
     "nullspace",
     "pgd",
+    "protect",
     "reproduce",
     "rowspace",
+    "simba",
     "soft_dimension",
     "span",
+    "spectrum",
+    "testing",
+    "train",
     "verify",
 ]
 
-_ROOMS = ("errors", "maps", "subspaces", "networks", "attacks", "perturbations", "evidence", "experiments.runner")
+_ROOMS = {
+    "attacks": "fgsm nes pgd simba",
+    "collections": "protect",
+    "errors": "BlindspaceError",
+    "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",
+    "experiments.runner": "reproduce",
+    "maps": "LinearMap from_module",
+    "networks": "Network front harmless load train",
+    "perturbations": "decoy family harmless_noise largest least_harmful",
+    "solvers": "Certificate",
+    "subspaces": "Split Subspace nullspace rowspace soft_dimension span spectrum",
+}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
+"""The sub-package that each name comes from."""
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for room in _ROOMS:
-            value = getattr(import_module(f".{room}", __name__), name, None)
-            if value is not None:
-                globals()[name] = value
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "testing":
+        return import_module(".testing", __name__)
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    return value
 
 
 def __dir__() -> list[str]:

@@ -75,6 +75,12 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
+def shown(value: object) -> str:
+    """Return how a message repeats what a user gave: its ``repr`` if that is short and one line, else its type."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
+
+
 def integer(value: object, name: str, least: int) -> int:
     """Check an integer argument.
 
@@ -91,7 +97,7 @@ def integer(value: object, name: str, least: int) -> int:
     except TypeError:
         number = least - 1
     if number < least or isinstance(value, bool):
-        raise ValueRangeError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueRangeError(f"{name} must be an integer of at least {least}, got {shown(value)}")
     return number
 
 
@@ -113,6 +119,6 @@ def real(value: object, name: str, least: float = 0.0, above: bool = False) -> f
         number = float("nan")
     if not (least < number if above else least <= number) or number == float("inf"):
         raise ValueRangeError(
-            f"{name} must be a finite number {'above' if above else 'of at least'} {least:g}, got {value!r}"
+            f"{name} must be a finite number {'above' if above else 'of at least'} {least:g}, got {shown(value)}"
         )
     return number

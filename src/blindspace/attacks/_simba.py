@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import real
+from ..errors import BlindspaceError, real, shown
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
@@ -64,8 +64,10 @@ def simba(
     """
     model, allowed = prepared(model, images, labels, eps, norm, subspace)
     step_size, oracle = real(step_size, "step_size", above=True), Oracle(model, labels, targeted, queries)
+    if not (directions is None or callable(directions)):
+        raise BlindspaceError(f"directions must be a function of generators, got {shown(directions)}")
     random = streams(len(images), generator)
-    source = directions(random) if directions else Uniform(random, images.shape[1:], allowed.subspace)
+    source = directions(random) if directions is not None else Uniform(random, images.shape[1:], allowed.subspace)
     delta, tried = torch.zeros_like(images), torch.zeros_like(images)
     sign = torch.zeros(len(images), dtype=torch.int64)  # 0 if a new direction is due
     active = torch.arange(len(images))

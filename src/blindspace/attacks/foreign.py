@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..errors import UnknownNameError, ValueRangeError
 from ..extras import library
 from ..subspaces import Norm
-from .gradient import Attacked, Constraint
+from .gradient import Attacked, prepared
 
 EXTRA = "attacks"
 
@@ -53,8 +53,9 @@ def foolbox(
         MissingExtraError: foolbox is not installed.
         UnknownNameError: foolbox has no attack of that name.
         ValueRangeError: The images leave [0, 1], or eps is None for an attack with a fixed eps.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
     """
-    allowed = _unconfined(images, eps)
+    _, allowed = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None)
     kinds = library("foolbox", EXTRA).attacks
     kind = getattr(kinds, name, None)
     if not isinstance(kind, type) or not hasattr(kind, "run"):
@@ -94,13 +95,12 @@ def autoattack(
     Raises:
         MissingExtraError: pyautoattack is not installed.
         UnknownNameError: The attack, the norm or an option is not known.
-        ValueRangeError: The images leave [0, 1].
+        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
+        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
     """
-    allowed = _unconfined(images, eps)
-    if name not in _MEMBERS or norm not in ("linf", "l2"):
-        raise UnknownNameError(
-            f"AutoAttack has no {name!r} in {norm!r}; there are {', '.join(_MEMBERS)} in linf and l2"
-        )
+    _, allowed = prepared(module, images, labels, eps, norm, None)
+    if name not in _MEMBERS:
+        raise UnknownNameError(f"AutoAttack has no {name!r}; there are {', '.join(_MEMBERS)}")
     suite = library("pyautoattack", EXTRA).AutoAttack(
         module, attacks=[], version="custom", norm={"linf": "Linf", "l2": "L2"}[norm], eps=eps, device=images.device
     )
@@ -113,8 +113,3 @@ def autoattack(
     with torch.random.fork_rng(devices=[]):
         found = attack.perturb(images, labels)
     return allowed.result(module, found.detach() - images, labels, False)
-
-
-def _unconfined(images: Tensor, eps: float | None) -> Constraint:
-    """Check the images; the libraries keep to their balls themselves."""
-    return Constraint(images, 0.0 if eps is None else eps, "l2", None)

@@ -106,12 +106,21 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
     """
     with torch.enable_grad():
         x = images.detach().requires_grad_()
-        logits = model(x)
-        if logits.ndim != 2 or bool(((labels < 0) | (labels >= logits.shape[1])).any()):
-            raise ValueRangeError(f"labels must be indices of the model's outputs, which are {tuple(logits.shape)}")
+        logits = labelled(model(x), labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
         gradient = torch.autograd.grad(loss, x)[0]
     return -gradient if targeted else gradient
+
+
+def labelled(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the outputs of a model if they are scores of classes that the labels belong to.
+
+    Raises:
+        ValueRangeError: They are not ``(B, K)``, or a label is not below K.
+    """
+    if scores.ndim != 2 or bool(((labels < 0) | (labels >= scores.shape[1])).any()):
+        raise ValueRangeError(f"labels must be indices of the model's outputs (B, K), which are {tuple(scores.shape)}")
+    return scores
 
 
 def prepared(
@@ -138,7 +147,7 @@ def prepared(
         network, module = model, model.module
         double = images.dtype == torch.float64 and network.runs_in_float64
         return network.double if double else lambda x: module(x.to(network.dtype)), allowed
-    if not callable(model):
+    if not callable(model) or isinstance(model, type):
         raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
     return model, allowed
 

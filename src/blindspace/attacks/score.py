@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import integer
-from .gradient import Attacked, Constraint, Model
+from .gradient import Attacked, Constraint, Model, labelled
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Oracle:
             score minus the target's (targeted); and whether the attack has succeeded, bool ``(b,)``.
         """
         self.queries[images] += 1
-        scores, labels = self.model(x), self.labels[images]
+        labels = self.labels[images]
+        scores = labelled(self.model(x), labels)
         own = scores.gather(1, labels[:, None])[:, 0]
         other = scores.scatter(1, labels[:, None], -torch.inf).amax(1)
         hit = scores.argmax(1) == labels

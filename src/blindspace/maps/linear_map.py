@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, TooLargeError, ValueRangeError, first_line
+from ..errors import BlindspaceError, ShapeError, TooLargeError, ValueRangeError, first_line, shown
 
 Shape = tuple[int, ...]
 Array = Tensor | np.ndarray
@@ -315,7 +315,7 @@ def as_shape(given: Sequence[int]) -> Shape:
     try:
         shape = tuple(index(n) for n in given)
     except TypeError as error:
-        raise ShapeError(f"a shape is a sequence of integers such as (3, 32, 32), got {given!r}") from error
+        raise ShapeError(f"a shape is a sequence of integers such as (3, 32, 32), got {shown(given)}") from error
     if min(shape, default=1) < 1:
         raise ShapeError(f"a linear map needs sizes of at least 1, got the shape {shape}")
     return shape

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError
+from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError, shown
 from . import operations
 from .linear_map import LinearMap, Shape, as_shape
 from .moves import Identity
@@ -52,6 +52,8 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         ShapeError: The module cannot read that shape.
         ValueRangeError: A parameter is not finite.
     """
+    if not isinstance(module, nn.Module):
+        raise UnsupportedLayerError(f"from_module takes a torch module and the shape of its input, got {shown(module)}")
     kind = type(module).__name__
     shape = as_shape(in_shape)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError, ValueRangeError, real
+from ..errors import ShapeError, UnknownNameError, ValueRangeError, integer, real, shown
 from ..maps import Operator
 from ._arguments import floating
 from .davis_yin import MEMORY, l2_norms, splitting
@@ -76,10 +76,10 @@ def norms(v: Tensor, norm: Norm) -> Tensor:
         ShapeError: v is not a floating-point tensor.
     """
     floating(v, "v")
+    if not isinstance(norm, str) or norm not in ("linf", "l2"):
+        raise UnknownNameError(f"no norm is called {shown(norm)}; there are linf and l2")
     if norm == "l2":
         return l2_norms(v)
-    if norm != "linf":
-        raise UnknownNameError(f"no norm is called {norm!r}; there are linf and l2")
     flat = v.flatten(1)
     return (flat.abs().amax(1) if flat.numel() else flat.sum(1)).view(-1, *[1] * (v.ndim - 1))
 
@@ -157,7 +157,9 @@ def nearest(
     for name, given in (("v", v), ("low", low), ("high", high)):
         floating(given, name)
     norms(v[:0], norm)  # raises for an unknown norm
-    real(radius if radius != inf else 0.0, "the radius")
+    radius = inf if isinstance(radius, float) and radius == inf else real(radius, "the radius")
+    iterations, memory = integer(iterations, "the number of iterations", 1), integer(memory, "memory", 0)
+    tolerance = real(tolerance, "the tolerance")
     subspace = None if subspace is None else nullspace(subspace, v.shape[1:])
     if v.shape != low.shape or v.shape != high.shape:
         raise ShapeError(f"v {tuple(v.shape)}, low {tuple(low.shape)} and high {tuple(high.shape)} differ in shape")

@@ -14,7 +14,16 @@ import torch
 from torch import Tensor
 
 from .._html import table
-from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, TooLargeError, ValueRangeError, integer, real
+from ..errors import (
+    BlindspaceError,
+    BlindspaceWarning,
+    ShapeError,
+    TooLargeError,
+    ValueRangeError,
+    integer,
+    real,
+    shown,
+)
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.linear_map import DENSE_LIMIT, as_batch
 from ..solvers import Certificate, Solver, choose
@@ -163,12 +172,12 @@ class Subspace(ABC):
         n = integer(n, "the number of samples", 0)
         generator = generator_or_none(generator)
         if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {dtype!r}")
+            raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {shown(dtype)}")
         source = generator.device if generator else torch.device("cpu")
         noise = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64, device=source)
         return self._project(noise.to(self.device)).to(dtype)
 
-    def basis(self, limit: int = DENSE_LIMIT) -> Tensor:
+    def basis(self, limit: float = DENSE_LIMIT) -> Tensor:
         """Compute an orthonormal basis, ``(dim, *shape)``, float64.
 
         Args:
@@ -177,7 +186,7 @@ class Subspace(ABC):
         Raises:
             TooLargeError: The basis is larger; the message holds the figures.
         """
-        n = self.ambient_dim
+        n, limit = self.ambient_dim, real(limit, "the limit in bytes")
         if 8 * n * self.dim > limit:
             raise TooLargeError(
                 f"{self.dim} basis vectors of {n} values take {8 * n * self.dim / 2**30:.1f} GiB, above the limit of "
@@ -196,12 +205,14 @@ class Subspace(ABC):
         Raises:
             BlindspaceError: There is no such device.
         """
-        moved = copy.copy(self)
-        try:
-            moved.device = torch.empty(0, device=device).device
-        except (RuntimeError, TypeError, AssertionError) as error:
-            raise BlindspaceError(f"there is no device {device!r}: give one such as 'cpu' or 'cuda'") from error
-        return moved
+        moved, cause = copy.copy(self), None
+        if isinstance(device, str | torch.device):
+            try:
+                moved.device = torch.empty(0, device=device).device
+                return moved
+            except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+                cause = error
+        raise BlindspaceError(f"there is no device {shown(device)} here; give one such as 'cpu' or 'cuda'") from cause
 
     @property
     def complement(self) -> Subspace:

@@ -1,0 +1,201 @@
+"""The face of the package: its names, what its functions accept, and one line of error for everything else."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import blindspace as bs
+from blindspace.attacks.foreign import autoattack, foolbox
+from blindspace.maps import as_linear_map
+from blindspace.subspaces import Subspace, nearest, norms
+
+SHAPE = (1, 4, 4)
+
+
+# --- names ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_imported_before_it_is_used() -> None:
+    code = "import sys, blindspace as bs; assert 'torch' not in sys.modules; [getattr(bs, name) for name in bs.__all__]"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_names_are_the_same_for_type_checkers_and_at_run_time() -> None:
+    tree = ast.parse(Path(bs.__file__).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(imported) == sorted(bs.__all__) == list(bs.__all__)
+    assert {*bs.__all__, "__version__"} == set(dir(bs))
+    with pytest.raises(AttributeError, match="no attribute 'nullspaces'"):
+        bs.nullspaces  # noqa: B018
+
+
+@pytest.mark.parametrize("name", bs.__all__)
+def test_every_name_is_documented(name: str) -> None:
+    assert inspect.getdoc(getattr(bs, name))
+
+
+# --- what stands for an operator --------------------------------------------------------------------------
+
+CONV = nn.Conv2d(1, 2, 3).requires_grad_(False)
+MODEL: Any = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).requires_grad_(False)
+SPACE = bs.nullspace(CONV, SHAPE)
+X = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+Y = torch.zeros(2, dtype=torch.int64)
+BOX = torch.ones_like(X)
+
+
+@pytest.mark.parametrize("verb", [bs.nullspace, bs.rowspace, bs.harmless, bs.front])
+def test_everything_that_stands_for_an_operator_is_accepted(verb: Callable[..., Any]) -> None:
+    network = bs.load(CONV, SHAPE)
+    given = (network, SPACE, as_linear_map(CONV, SHAPE))
+    found = [verb(CONV, input_shape=SHAPE), *(verb(each) for each in given)]
+    shown = [each.dim if isinstance(each, Subspace) else str(each) for each in found]
+    assert len(set(shown)) == 1
+
+
+def test_attacks_take_networks_and_whatever_stands_for_a_subspace() -> None:
+    network = bs.load(MODEL, SHAPE)
+    attacks: list[Callable[..., Any]] = [
+        bs.fgsm,
+        partial(bs.pgd, steps=3),
+        partial(bs.simba, queries=20),
+        partial(bs.nes, queries=20, pairs=3),
+    ]
+    for x in (X, X.double()):
+        module = network.module if x.dtype == torch.float32 else network.double
+        for attack in attacks:
+            torch.manual_seed(0)
+            expected = attack(module, x, Y, 0.1, subspace=SPACE)
+            torch.manual_seed(0)
+            found = attack(network, x, Y, 0.1, subspace=SPACE.annihilator())
+            assert found.images.dtype == x.dtype
+            assert torch.equal(found.images, expected.images)
+
+
+# --- what is refused --------------------------------------------------------------------------------------
+
+WRONG: dict[str, Any] = {
+    "None": None,
+    "number": 3,
+    "negative": -1.5,
+    "NaN": float("nan"),
+    "text": "text",
+    "list": [1.0, 2.0],
+    "tuple": (2,),
+    "dictionary": {},
+    "array": np.zeros((2, 3)),
+    "integers": torch.zeros(2, 3, dtype=torch.int64),
+    "scalar": torch.tensor(1.0),
+    "shape": torch.zeros(5, 7),
+    "module": nn.Linear(16, 2),
+    "class": nn.Linear,
+    "space": SPACE,
+}
+
+NUMBER, COUNT = ("number", "scalar"), ("number",)
+
+CALLS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
+    "nullspace": (bs.nullspace, ("space",)),
+    "nullspace-shape": (lambda w: bs.nullspace(CONV, w), ()),
+    "rowspace": (bs.rowspace, ("space",)),
+    "span": (bs.span, ("shape",)),
+    "harmless": (bs.harmless, ("space",)),
+    "front": (bs.front, ("space",)),
+    "from_module": (lambda w: bs.from_module(w, (16,)), ("module",)),
+    "from_module-shape": (lambda w: bs.from_module(CONV, w), ()),
+    "project": (SPACE.project, ()),
+    "call": (SPACE, ()),
+    "reject": (SPACE.reject, ()),
+    "split": (SPACE.split, ()),
+    "residual": (SPACE.residual, ()),
+    "energy": (SPACE.energy, ()),
+    "contains": (SPACE.contains, ()),
+    "contains-tol": (lambda w: SPACE.contains(X, w), ("None", *NUMBER)),
+    "sample": (SPACE.sample, COUNT),
+    "sample-generator": (lambda w: SPACE.sample(2, w), ("None",)),
+    "sample-dtype": (lambda w: SPACE.sample(2, None, w), ()),
+    "basis": (lambda w: SPACE.basis(w), ()),
+    "to": (SPACE.to, ()),
+    "and": (lambda w: SPACE & w, ("space",)),
+    "add": (lambda w: SPACE + w, ("space",)),
+    "nearest": (lambda w: nearest(w, SPACE, -BOX, BOX), ()),
+    "nearest-subspace": (lambda w: nearest(X, w, -BOX, BOX), ("None", "space")),
+    "nearest-low": (lambda w: nearest(X, SPACE, w, BOX), ()),
+    "nearest-radius": (lambda w: nearest(X, SPACE, -BOX, BOX, w), NUMBER),
+    "nearest-norm": (lambda w: nearest(X, SPACE, -BOX, BOX, 1.0, w), ()),
+    "nearest-tolerance": (lambda w: nearest(X, SPACE, -BOX, BOX, tolerance=w), NUMBER),
+    "nearest-iterations": (lambda w: nearest(X, SPACE, -BOX, BOX, iterations=w), COUNT),
+    "nearest-memory": (lambda w: nearest(X, SPACE, -BOX, BOX, memory=w), COUNT),
+    "norms": (lambda w: norms(w, "l2"), ("shape",)),
+    "pgd-steps": (lambda w: bs.pgd(MODEL, X, Y, steps=w), COUNT),
+    "pgd-random-start": (lambda w: bs.pgd(MODEL, X, Y, random_start=w), NUMBER),
+    "nes-queries": (lambda w: bs.nes(MODEL, X, Y, queries=w), COUNT),
+    "nes-pairs": (lambda w: bs.nes(MODEL, X, Y, queries=20, pairs=w), COUNT),
+    "nes-sigma": (lambda w: bs.nes(MODEL, X, Y, queries=60, sigma=w), NUMBER),
+    "simba-queries": (lambda w: bs.simba(MODEL, X, Y, queries=w), COUNT),
+    "simba-directions": (
+        lambda w: bs.simba(MODEL, X, Y, queries=5, directions=w),
+        ("None", "module", "class", "space"),
+    ),
+    "foolbox": (lambda w: foolbox("LinfPGD", MODEL, w, Y, 0.1), ()),
+    "autoattack": (lambda w: autoattack("fab", MODEL, w, Y, 0.1), ()),
+}
+"""Calls with an argument left open, each with those of the wrong arguments that are right for it."""
+
+
+def _attack_calls(attack: Any, **few: int) -> None:
+    """Add the calls of an attack, with few steps or queries."""
+    run = partial(attack, **few)
+
+    def add(name: str, call: Callable[[Any], object], *right: str) -> None:
+        CALLS[f"{attack.__name__}-{name}"] = (call, right)
+
+    add("model", lambda w: run(w, X, Y), "module", "space")
+    add("images", lambda w: run(MODEL, w, Y))
+    add("labels", lambda w: run(MODEL, X, w))
+    add("eps", lambda w: run(MODEL, X, Y, w), *NUMBER)
+    add("norm", lambda w: run(MODEL, X, Y, norm=w))
+    add("subspace", lambda w: run(MODEL, X, Y, subspace=w), "None", "space")
+    if attack is not bs.fgsm:
+        default = () if attack is bs.simba else ("None",)
+        add("generator", lambda w: run(MODEL, X, Y, generator=w), "None")
+        add("step-size", lambda w: run(MODEL, X, Y, step_size=w), *default, *NUMBER)
+
+
+_attack_calls(bs.fgsm)
+_attack_calls(bs.pgd, steps=2)
+_attack_calls(bs.nes, queries=20, pairs=2)
+_attack_calls(bs.simba, queries=5)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.filterwarnings("ignore")
+def test_wrong_arguments_are_refused_in_one_line(name: str) -> None:
+    call, right = CALLS[name]
+    for kind, wrong in WRONG.items():
+        if kind in right:
+            continue
+        with pytest.raises(bs.BlindspaceError) as error:
+            call(wrong)
+        assert len(str(error.value).splitlines()) == 1, f"{kind}: {error.value}"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_right_arguments_are_not(name: str) -> None:
+    call, right = CALLS[name]
+    for kind in right:
+        if not name.endswith(("-model", "-directions")):  # callable, but no model of these images
+            call(WRONG[kind])
