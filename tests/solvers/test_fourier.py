@@ -154,7 +154,7 @@ def test_the_capacitance_matrix_is_what_is_applied(name: str, method: Method) ->
     operator = layer(name)
     solver = FourierSolver(operator, capacitance=method)
     system, embedding = solver.capacitance, solver.capacitance.embedding
-    places = torch.arange(len(embedding.rows.boundary.position) + len(embedding.columns.boundary.position))
+    places = torch.arange(len(embedding.rows.boundary) + len(embedding.columns.boundary))
     matrix = system.block(places, places)
     applied = system.apply(torch.eye(system.z + system.f, dtype=torch.float64))
     torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
@@ -180,7 +180,7 @@ def test_both_ends_embed_and_extract(name: str) -> None:
     image = multiply(embedding.symbol, embedding.transform(columns.embed(x)))
     y = embedding.rows.extract(embedding.inverse_transform(image))
     torch.testing.assert_close(y, operator.forward(x), rtol=0, atol=1e-12)
-    values = torch.randn(len(columns.boundary.position) * operator.in_shape[0], 2, dtype=torch.float64)
+    values = torch.randn(columns.unknowns, 2, dtype=torch.float64)
     assert torch.equal(columns.read_boundary(columns.write_boundary(values)), values)
     assert not columns.extract(columns.write_boundary(values)).any()
 

@@ -24,10 +24,12 @@ from blindspace.solvers.rank.inertia import Inertia, certify
 from blindspace.solvers.rank.kernel_reduction import Reduced, reduce
 from blindspace.solvers.rank.modular_elimination import (
     ModularRank,
+    _canonical,
     _draw_prime,
+    _rank,
     exact_rank,
-    rank_mod_prime,
     rational_factors,
+    residues,
 )
 from cases import BIG_CASES, CASES, box_blur, luminance, weighted
 from oracle import Array, Reference
@@ -90,6 +92,10 @@ def slow_rank_modulo(matrix: Array, prime: int) -> int:
     exact = [[Fraction(float(x)) for x in row] for row in matrix]
     rows = [[Residue(x.numerator * pow(x.denominator, -1, prime), prime) for x in row] for row in exact]
     return echelon_rank(rows, lambda x: x.value == 0)
+
+
+def rank_mod_prime(matrix: Array | scipy.sparse.csr_array, prime: int, panel: int = 128) -> int:
+    return _rank(residues(_canonical(matrix), prime), prime, panel, work=1e9, memory=1 << 30)
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 # Solvers register as they are imported: this order is that of the names.
 # isort: off
-from .base import NAMES, BoundSolver, Cost, Solver, SolverChoice, TableRow, register, table
+from .base import NAMES, BoundSolver, Cost, Solver, SolverChoice, register, table
 from .projectors.dense import DenseSolver
 from .projectors.diagonal import DiagonalSolver
 from .projectors.patchwise import PatchwiseSolver
@@ -28,7 +28,6 @@ __all__ = [
     "SeparableSolver",
     "Solver",
     "SolverChoice",
-    "TableRow",
     "choose",
     "register",
     "table",

@@ -14,9 +14,8 @@ from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
 from .fourier import circulant_embedding
 from .projectors.dense import DenseSolver
-from .projectors.factor_preconditioner import FactorPreconditioner
 from .projectors.patchwise import PatchwiseSolver
-from .projectors.reduced import ReducedSolver
+from .projectors.reduced import FactorPreconditioner, ReducedSolver
 from .projectors.separable import SeparableSolver
 from .rank.certificate import Certificate, Kind
 
@@ -53,15 +52,9 @@ def candidates(operator: LinearMap) -> list[type[Solver]]:
 
 
 def first_to_serve(operator: LinearMap, solvers: Iterable[type[Solver]]) -> Solver:
-    """The first of several solvers that does not refuse a map.
+    """The first of several solvers, in the order given, that does not refuse a map.
 
-    Args:
-        operator: The linear map A.
-        solvers: Solver classes that serve the map, in the order in which they are tried. The reason of the last one,
-            if it comes to it, tells why the others refused.
-
-    Raises:
-        UnsupportedLayerError: Every solver refuses; so does a ``TooLargeError``, if the last one refuses with it.
+    The reason of the last one states why the others refused; its refusal is raised if all do.
     """
     refusals: list[BlindspaceError] = []
     *_, last = order = list(solvers)
@@ -93,12 +86,9 @@ def _check_serves(operator: LinearMap, solver: type[Solver]) -> None:
 
 
 def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
-    """The solver of a composition: injective outer factors, which change no nullspace, are removed first.
-
-    So is an innermost factor that only moves or drops values.
-    """
+    """The solver of a composition without outer factors that are injective and an inner one that only moves values."""
     factors = compose(operator).factors
-    # A uniform scaling does not, either.
+    # A uniform scaling changes no nullspace, wherever it stands.
     factors = [factor for factor in factors if not is_uniform(factor)] or factors[:1]
     dropped, kinds = [], set()
     while len(factors) > 1 and (kind := _injective(factors[-1])) is not None:
@@ -106,7 +96,7 @@ def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
         kinds.add(kind)
     first = factors.pop(0) if len(factors) > 1 and is_coisometric(factors[0]) else None
     inner = _of_factors(factors, wanted)
-    reason = f"{' and '.join(dropped)} lose{'s' * (len(dropped) == 1)} nothing" if dropped else ""
+    reason = f"{' and '.join(dropped)} {'is' if len(dropped) == 1 else 'are'} injective" if dropped else ""
     solver = ReducedSolver(operator, inner, first, reason)
     if "numerical" in kinds and solver.certificate.kind == "exact":
         solver.certificate = replace(solver.certificate, kind="numerical")

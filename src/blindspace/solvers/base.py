@@ -1,8 +1,7 @@
 """What a solver is: it knows the rank of a linear map and applies the orthogonal projector onto its nullspace.
 
-A solver is one class in one file. It declares its ``name``, its ``scope`` and how it works (``how``), which maps it
-``serves`` and at which ``cost``, and registers itself with ``@register``. ``choose`` asks the registry and nothing
-else.
+A solver is one class in one file. It declares its ``name``, its ``scope`` and ``how`` it works, which maps it
+``serves`` and at which ``cost``, and registers itself with ``@register``. ``choose`` only asks the registry.
 """
 
 from __future__ import annotations
@@ -28,15 +27,13 @@ MEMORY_LIMIT = 8 << 30
 """Bytes that a solver may take at its peak, unless it is given another limit."""
 
 
-@dataclass(frozen=True)
-class Cost:
+class Cost(NamedTuple):
     """What it costs a solver to serve a map.
 
     Attributes:
         memory: Bytes taken at the peak, estimated.
-        preference: Rank of preference: of all solvers that serve a map, the one with the lowest is tried first.
-            Those built in have 10 to 40 if structure alone decides, 50 (fourier), 60 (dense) and 90 (krylov), and
-            ``ON_REQUEST`` where they are used only when asked for.
+        preference: Rank of preference: of all solvers that serve a map, the one with the lowest is tried first. The
+            structural ones have 10 to 40, fourier has 50, dense 60 and krylov 90; ``ON_REQUEST`` to wait to be asked.
     """
 
     memory: int
@@ -80,11 +77,7 @@ class Solver(ABC):
 
     @classmethod
     def build(cls, operator: LinearMap, **options: Any) -> Solver:
-        """The solver of a map that ``serves`` accepts, when it is asked for.
-
-        Args:
-            operator: The linear map A.
-            options: Arguments of the constructor, as checked by ``with_options``.
+        """The solver of a map that ``serves`` accepts, with arguments of the constructor, when it is asked for.
 
         Raises:
             UnsupportedLayerError: The map turns out not to be served.
@@ -94,7 +87,7 @@ class Solver(ABC):
 
     @classmethod
     def build_automatically(cls, operator: LinearMap) -> Solver:
-        """The solver of a map when ``choose`` tries it by itself; raises as ``build`` does to pass the map on."""
+        """The solver of a map when ``choose`` tries it; raises as ``build`` does to leave the map to the next one."""
         return cls.build(operator)
 
     @classmethod
@@ -118,30 +111,24 @@ class Solver(ABC):
     def _project(self, x: Tensor) -> Tensor: ...
 
     def project(self, x: Tensor) -> Tensor:
-        """P x.
+        """P x, in the shape, dtype and on the device of x.
 
         Args:
             x: Perturbations ``(B, *in_shape)``, floating point. Half precision is computed in float32.
-
-        Returns:
-            The projections, of the same shape, dtype and device.
         """
         if x.dtype in (torch.float16, torch.bfloat16):
             return self._project(x.float()).to(x.dtype)
         return self._project(x)
 
     def gram_inverse(self, b: Tensor) -> Tensor:
-        """(A Aᵀ)⁻¹ b, if A has full row rank and the solver can apply the inverse.
+        """(A Aᵀ)⁻¹ b, in the shape of b, if A has full row rank and the solver can apply the inverse.
 
         Args:
             b: Right-hand sides ``(B, *out_shape)``, float64.
 
-        Returns:
-            The solutions, of the same shape.
-
         Raises:
-            UnsupportedLayerError: The solver has no such inverse: A does not have full row rank, or is too
-                ill-conditioned for the solver to invert A Aᵀ.
+            UnsupportedLayerError: A does not have full row rank, or is too ill-conditioned for the solver to invert
+                A Aᵀ, or the solver has no way to.
         """
         return self._gram_inverse(b)
 
@@ -156,12 +143,7 @@ class Solver(ABC):
 
 @dataclass(frozen=True)
 class BoundSolver:
-    """A solver class with options bound; made by ``Solver.with_options``.
-
-    Attributes:
-        solver: The class.
-        options: Arguments of its constructor besides the map.
-    """
+    """A solver class with options bound; made by ``Solver.with_options``."""
 
     solver: type[Solver]
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -201,17 +183,9 @@ def register(solver: S) -> S:
     return solver
 
 
-class TableRow(NamedTuple):
-    """One line of the table of solvers."""
-
-    name: str
-    serves: str
-    how: str
-
-
-def table() -> list[TableRow]:
+def table() -> list[tuple[str, str, str]]:
     """All registered solvers: the name, which maps it serves and how it works, in words."""
-    return [TableRow(name, solver.scope, solver.how) for name, solver in REGISTRY.items()]
+    return [(name, solver.scope, solver.how) for name, solver in REGISTRY.items()]
 
 
 def resolve(choice: SolverChoice) -> BoundSolver | None:
@@ -220,15 +194,14 @@ def resolve(choice: SolverChoice) -> BoundSolver | None:
     Raises:
         UnknownNameError: No solver has that name, or the choice is neither a name nor a solver class.
     """
-    match choice:
-        case None | BoundSolver():
-            return choice
-        case str() if choice in REGISTRY:
-            return BoundSolver(REGISTRY[choice])
-        case str():
+    if choice is None or isinstance(choice, BoundSolver):
+        return choice
+    if isinstance(choice, str):
+        if choice not in REGISTRY:
             raise UnknownNameError(f"no solver is called {choice!r}; the solvers are: {', '.join(NAMES)}")
-        case type() if issubclass(choice, Solver):
-            return BoundSolver(choice)
+        return BoundSolver(REGISTRY[choice])
+    if isinstance(choice, type) and issubclass(choice, Solver):
+        return BoundSolver(choice)
     raise UnknownNameError(
         "solver must be a name, a solver class or a class with options such as "
         f"KrylovSolver.with_options(tolerance=1e-10), got {type(choice).__name__}"

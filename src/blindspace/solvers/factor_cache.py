@@ -269,11 +269,7 @@ def _read(digest: str) -> Arrays | None:
 
 
 def _parsed(stream: BinaryIO, digest: str) -> Arrays:
-    """The arrays of a file.
-
-    Raises:
-        ValueError: The file is not as it was written; other exceptions if the header cannot be parsed.
-    """
+    """The arrays of a file; raises whatever comes if it is not as it was written."""
     size = os.fstat(stream.fileno()).st_size
     length = int.from_bytes(stream.read(8), "little")
     _demand(length <= min(size - 8, HEADER_LIMIT))

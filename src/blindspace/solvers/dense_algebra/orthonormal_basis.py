@@ -123,7 +123,7 @@ def projector(
     read = np.flatnonzero(np.asarray(pattern.sum(0)).ravel())
     rows = np.flatnonzero(np.asarray(pattern.sum(1)).ravel())
     if not len(read):
-        nothing = judge(np.empty(0), (0, 0), "no weight is non-zero")
+        nothing = judge(np.empty(0), (0, 0), "all weights are 0")
         empty = torch.empty(0, 0, dtype=torch.float64)
         return Projector(size, torch.empty(0, dtype=torch.int64), empty, None, nothing)
     a = matrix[rows][:, read].toarray()
@@ -160,10 +160,7 @@ def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:
 
 
 def _twice_if_needed(reject: Callable[[Tensor], Tensor], x: Tensor, axes: int | tuple[int, ...]) -> Tensor:
-    """x minus its part in the row space; a second time if that was nearly all of x and its rounding is left.
-
-    "Twice is enough" (Kahan; Parlett, The Symmetric Eigenvalue Problem, section 6.9).
-    """
+    """x minus its part in the row space; if nearly all of x is, again: "twice is enough" (Parlett, section 6.9)."""
     y = reject(x)
     if bool((torch.linalg.vector_norm(y, dim=axes) < CANCELLED * torch.linalg.vector_norm(x, dim=axes)).any()):
         y = reject(y)

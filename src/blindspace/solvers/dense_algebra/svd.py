@@ -79,10 +79,7 @@ def _by_svd(a: Array) -> Spectrum:
 
 
 def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
-    """Full rank, if Cholesky of the Gram matrix minus PROOF·p·ε·‖gram‖ succeeds; else None.
-
-    The errors of forming and factoring it are at most p·ε·‖gram‖, so success proves every eigenvalue positive.
-    """
+    """Full rank, if Cholesky of the Gram matrix minus PROOF·p·ε·‖gram‖, more than all rounding, succeeds; else None."""
     start = np.random.default_rng(0).standard_normal(len(gram))
     ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
     largest = float(scipy.sparse.linalg.eigsh(gram, **ends)[0])

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...errors import UnsupportedLayerError
 from ..dense_algebra.gmres import gmres
 from ..factor_cache import kept
-from .circulant_embedding import WORST, CirculantEmbedding, GridEnd, Places, multiply
+from .circulant_embedding import WORST, CirculantEmbedding, multiply
 
 VERSION = 2
 """Version of the factors on disk, increased whenever they change."""
@@ -55,8 +55,6 @@ class CapacitanceSystem:
         inverse: K̂⁻¹, ``(frequencies, p, p)``.
 
     Attributes:
-        z: Number of unknowns g at the surplus rows.
-        f: Number of unknowns f at the padding columns.
         proof: What proves that A has full row rank; None if nothing does.
     """
 
@@ -64,7 +62,7 @@ class CapacitanceSystem:
 
     def __init__(self, embedding: CirculantEmbedding, inverse: Tensor) -> None:
         self.embedding, self.inverse = embedding, inverse
-        self.z, self.f = _unknowns(embedding.rows), _unknowns(embedding.columns)
+        self.z, self.f = embedding.rows.unknowns, embedding.columns.unknowns
 
     def to(self, dtype: torch.dtype) -> Self:
         """The same system in another precision, sharing what needs no copy."""
@@ -73,12 +71,7 @@ class CapacitanceSystem:
         return other
 
     def gram_inverse(self, b: Tensor, share: float) -> Tensor:
-        """(A Aᵀ)⁻¹ b in the precision of the system.
-
-        Args:
-            b: Right-hand sides ``(B, *out_shape)``.
-            share: Share of the residual that the capacitance system may leave.
-        """
+        """(A Aᵀ)⁻¹ b, ``(B, *out_shape)``, with the capacitance system solved up to a share of its residual."""
         v = multiply(self.inverse, self.embedding.transform(self.embedding.rows.embed(b)))
         r = -self.collect(v)
         e = self.solve(r, max(share, torch.finfo(b.dtype).eps) * r.norm(dim=0))
@@ -86,12 +79,7 @@ class CapacitanceSystem:
         return self.embedding.rows.extract(self.embedding.inverse_transform(v))
 
     def solve(self, r: Tensor, tolerance: Tensor) -> Tensor:
-        """M⁻¹ r.
-
-        Args:
-            r: Right-hand sides ``(z + f, B)``.
-            tolerance: Norms of the residuals that an iteration may leave, ``(B,)``.
-        """
+        """M⁻¹ r, ``(z + f, B)``, up to residuals of norms ``(B,)``."""
         raise NotImplementedError
 
     def spread(self, e: Tensor) -> Tensor:
@@ -115,25 +103,15 @@ class CapacitanceSystem:
         return image
 
     def block(self, rows: Tensor, columns: Tensor) -> Tensor:
-        """Entries of M, all channels of a boundary place at a time.
-
-        Args:
-            rows: Indices among the boundary places, those of Z first, then those of F, ascending.
-            columns: Indices of the columns, likewise.
-        """
-        embedding, surplus = self.embedding, len(self.embedding.rows.boundary.position)
+        """Entries of M at all channels of boundary places, given by ascending indices, those of Z before those of F."""
+        embedding, surplus = self.embedding, len(self.embedding.rows.boundary)
         inner = self.inverse @ embedding.symbol
         operators = [[self.inverse, inner], [inner.mH, embedding.symbol_adjoint @ inner]]
         ends = embedding.rows, embedding.columns
         split = [[s[s < surplus], s[s >= surplus] - surplus] for s in (rows, columns)]
         parts = [
             [
-                embedding.entries(
-                    operators[i][j],
-                    _some(a, split[0][i]),
-                    _some(b, split[1][j]),
-                    (_components(a), _components(b)),
-                )
+                embedding.entries(operators[i][j], a.boundary[split[0][i]], b.boundary[split[1][j]], (a, b))
                 for j, b in enumerate(ends)
             ]
             for i, a in enumerate(ends)
@@ -177,13 +155,13 @@ class DirectCapacitance(CapacitanceSystem):
     @staticmethod
     def memory(embedding: CirculantEmbedding, precision: torch.dtype = torch.float64) -> int:
         """Bytes kept, those of the copy in single precision included, and about what is taken at the peak besides."""
-        z, f = _unknowns(embedding.rows), _unknowns(embedding.columns)
+        z, f = embedding.rows.unknowns, embedding.columns.unknowns
         return (12 if precision == torch.float64 else 4) * (z * z + z * f + f * f) + 6 * embedding.symbol.nbytes
 
     def _factor(self) -> dict[str, np.ndarray]:
         embedding, dtype = self.embedding, self.precision.to_complex()
-        surplus, border = embedding.rows.boundary, embedding.columns.boundary
-        rows, columns = _components(embedding.rows), _components(embedding.columns)
+        rows, columns = embedding.rows, embedding.columns
+        surplus, border = rows.boundary, columns.boundary
         z_factor = self._cholesky(embedding.entries(self.inverse.to(dtype), surplus, surplus, (rows, rows)))
         inner = self.inverse @ embedding.symbol
         # Gathered transposed: the solve then works in place.
@@ -274,34 +252,23 @@ class IterativeCapacitance(CapacitanceSystem):
     @cached_property
     def _position(self) -> list[Tensor]:
         """Coordinates of every boundary place on the grid, one tensor per axis."""
-        flat = torch.cat([self.embedding.rows.boundary.position, self.embedding.columns.boundary.position])
+        flat = torch.cat([self.embedding.rows.boundary, self.embedding.columns.boundary]) % prod(self.embedding.grid)
         return list(torch.unravel_index(flat, self.embedding.grid))
 
     @cached_property
     def _channels(self) -> Tensor:
         """Number of unknowns at every boundary place."""
         ends = self.embedding.rows, self.embedding.columns
-        return torch.cat([torch.full((len(end.boundary.position),), end.shape[0]) for end in ends])
+        return torch.cat([torch.full_like(end.boundary, end.shape[0]) for end in ends])
 
     def _indices(self, places: Tensor) -> Tensor:
         """Indices into e of the unknowns at places, in the order given, channels fastest."""
-        surplus = len(self.embedding.rows.boundary.position)
-        low, high = self.embedding.rows.shape[0], self.embedding.columns.shape[0]
-        parts = [
-            (index[:, None] * channels + start + torch.arange(channels)).flatten()
-            for index, channels, start in (
-                (places[places < surplus], low, 0),
-                (places[places >= surplus] - surplus, high, self.z),
-            )
-        ]
-        return torch.cat(parts)
+        channels = self._channels[places]
+        first = (self._channels.cumsum(0) - self._channels)[places]
+        return (first - channels.cumsum(0) + channels).repeat_interleave(channels) + torch.arange(int(channels.sum()))
 
     def _strip(self, axis: int) -> tuple[Tensor, Tensor, tuple[int, ...]]:
-        """The strip of boundary places outside the image along an axis.
-
-        Returns:
-            Its unknowns, cell by cell, ``(cells, d)``; M⁻¹ at its frequencies, ``(frequencies, d, d)``; its grid.
-        """
+        """The unknowns of an axis's strip, ``(cells, d)``, M⁻¹ on it, ``(frequencies, d, d)``, and its grid."""
         places = self._outside[axis].nonzero().flatten()
         others = [a for a in range(len(self.embedding.grid)) if a != axis]
         around = tuple(self.embedding.grid[a] for a in others)
@@ -354,21 +321,6 @@ class IterativeCapacitance(CapacitanceSystem):
         e, self.iterations = gmres(self.apply, self.precondition, r, tolerance, self.limit)
         self.solved = self.iterations < self.limit
         return e
-
-
-def _unknowns(end: GridEnd) -> int:
-    """Number of boundary unknowns at one end of the map."""
-    return len(end.boundary.position) * end.shape[0]
-
-
-def _components(end: GridEnd) -> int:
-    """Number of polyphase components at one end of the map."""
-    return prod(end.stride)
-
-
-def _some(end: GridEnd, index: Tensor) -> Places:
-    """Some of the boundary places of one end."""
-    return Places(end.boundary.position[index], end.boundary.component[index])
 
 
 def _solve(factor: Tensor, y: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -30,13 +29,6 @@ WORST = 1e-11
 
 FLOOR = 1e-6
 """Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions."""
-
-
-class Places(NamedTuple):
-    """Places of an end of the map: positions on the grid, int64 ``(m,)``, and the polyphase component at each."""
-
-    position: Tensor
-    component: Tensor
 
 
 @dataclass(frozen=True)
@@ -56,9 +48,25 @@ class GridEnd:
     grid: tuple[int, ...]
 
     @property
+    def components(self) -> int:
+        """Number of polyphase components."""
+        return prod(self.stride)
+
+    @property
     def channels(self) -> int:
         """Values at one position of the grid."""
-        return self.shape[0] * prod(self.stride)
+        return self.shape[0] * self.components
+
+    @cached_property
+    def boundary(self) -> Tensor:
+        """Places without a value of this end, as component · positions + position, int64 ``(places,)``."""
+        absent = self.embed(torch.ones(1, *self.shape)).reshape(self.shape[0], -1)[0] == 0
+        return absent.nonzero().flatten()
+
+    @property
+    def unknowns(self) -> int:
+        """Number of values at the boundary places."""
+        return len(self.boundary) * self.shape[0]
 
     def embed(self, x: Tensor) -> Tensor:
         """Values ``(B, *shape)`` among zeros, ``(B, channels, *grid)``."""
@@ -72,42 +80,30 @@ class GridEnd:
         axes = len(self.grid)
         split = field.reshape(len(field), self.shape[0], *self.stride, *self.grid)
         order = (0, 1, *(2 + at + axes * part for at in range(axes) for part in (1, 0)))
-        periodic = split.permute(order).reshape(len(field), self.shape[0], *self._size)
+        periodic = split.permute(order).reshape(
+            len(field), self.shape[0], *(s * m for s, m in zip(self.stride, self.grid, strict=True))
+        )
         inside = tuple(slice(b, b + n) for b, n in zip(self.offset, self.shape[1:], strict=True))
         return periodic[(slice(None), slice(None), *inside)]
 
     def read_boundary(self, field: Tensor) -> Tensor:
         """The boundary unknowns of a field, ``(places · C, B)``, channels fastest."""
-        values = field.reshape(len(field), self.shape[0], -1)[:, :, self._flat]
+        values = field.reshape(len(field), self.shape[0], -1)[:, :, self.boundary]
         return values.permute(2, 1, 0).reshape(-1, len(field))
 
     def write_boundary(self, values: Tensor) -> Tensor:
         """A field whose boundary unknowns are ``(places · C, B)``, and 0 elsewhere."""
         batch = values.shape[1]
-        field = values.new_zeros(batch, self.shape[0], prod(self.stride) * prod(self.grid))
-        field[:, :, self._flat] = values.reshape(-1, self.shape[0], batch).permute(2, 1, 0)
+        field = values.new_zeros(batch, self.shape[0], self.components * prod(self.grid))
+        field[:, :, self.boundary] = values.reshape(-1, self.shape[0], batch).permute(2, 1, 0)
         return field.reshape(batch, self.channels, *self.grid)
-
-    @cached_property
-    def boundary(self) -> Places:
-        """Places of the periodic image without a value of this end, component by component."""
-        return Places(self._flat % prod(self.grid), self._flat // prod(self.grid))
 
     def outside(self, axis: int) -> Tensor:
         """Which boundary places lie outside the values along an axis, bool ``(places,)``."""
         s = self.stride[axis]
-        component = torch.unravel_index(self.boundary.component, self.stride)[axis]
-        at = component + s * torch.unravel_index(self.boundary.position, self.grid)[axis]
+        parts = torch.unravel_index(self.boundary, (*self.stride, *self.grid))
+        at = parts[axis] + s * parts[len(self.grid) + axis]
         return (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
-
-    @property
-    def _size(self) -> list[int]:
-        return [s * m for s, m in zip(self.stride, self.grid, strict=True)]
-
-    @cached_property
-    def _flat(self) -> Tensor:
-        absent = self.embed(torch.ones(1, *self.shape)).reshape(self.shape[0], -1)[0] == 0
-        return absent.nonzero().flatten()
 
     def _polyphase(self, periodic: Tensor) -> Tensor:
         """The polyphase components ``(B, C, *stride, *grid)`` of a periodic image ``(B, C, *stride · grid)``."""
@@ -218,35 +214,37 @@ class CirculantEmbedding:
         field: Tensor = torch.fft.irfftn(spectrum.reshape(*spectrum.shape[:2], *half), s=self.grid, dim=axes)
         return field
 
-    def entries(self, operator: Tensor, rows: Places, columns: Places, components: tuple[int, int]) -> Tensor:
-        """Entries, between two lists of places, of a circular operator.
+    def entries(self, operator: Tensor, rows: Tensor, columns: Tensor, ends: tuple[GridEnd, GridEnd]) -> Tensor:
+        """Entries, between places of two ends, of a circular operator.
 
         They depend on the difference of two positions alone: one inverse transform holds them all.
 
         Args:
             operator: One matrix per frequency, ``(frequencies, p, q)``.
-            rows: The m places of the rows.
+            rows: The m places of the rows, as in ``GridEnd.boundary``.
             columns: The n places of the columns.
-            components: Numbers of polyphase components of the two ends.
+            ends: The ends on which the places lie.
 
         Returns:
             Entries ``(m · p / components, n · q / components)``, channels fastest, in the operator's precision.
         """
         by_difference = self.inverse_transform(operator.permute(1, 2, 0)).flatten(2)
-        high, wide = operator.shape[1] // components[0], operator.shape[2] // components[1]
-        blocks = by_difference.reshape(high, components[0], wide, components[1], -1).permute(4, 1, 3, 0, 2).contiguous()
+        size, (upper, lower) = by_difference.shape[-1], (end.components for end in ends)
+        high, wide = operator.shape[1] // upper, operator.shape[2] // lower
+        blocks = by_difference.reshape(high, upper, wide, lower, -1).permute(4, 1, 3, 0, 2).contiguous()
         del by_difference
-        result = torch.empty(len(rows.position), high, len(columns.position), wide, dtype=blocks.dtype)
-        theirs = torch.unravel_index(columns.position, self.grid)
-        step = max((4 << 20) // max(8 * high * len(columns.position) * wide, 1), 1)
-        for start in range(0, len(rows.position), step):
-            some = slice(start, start + step)
+        result = torch.empty(len(rows), high, len(columns), wide, dtype=blocks.dtype)
+        theirs = torch.unravel_index(columns % size, self.grid)
+        step = max((4 << 20) // max(8 * high * len(columns) * wide, 1), 1)
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
             difference = torch.zeros((), dtype=torch.int64)
-            ours = torch.unravel_index(rows.position[some], self.grid)
+            ours = torch.unravel_index(some % size, self.grid)
             for here, there, m in zip(ours, theirs, self.grid, strict=True):
                 difference = difference * m + (here[:, None] - there) % m
-            result[some] = blocks[difference, rows.component[some][:, None], columns.component].transpose(1, 2)
-        return result.reshape(len(rows.position) * high, len(columns.position) * wide)
+            entries = blocks[difference, (some // size)[:, None], columns // size]
+            result[start : start + step] = entries.transpose(1, 2)
+        return result.reshape(len(rows) * high, len(columns) * wide)
 
 
 def embeds(operator: LinearMap) -> bool:
@@ -279,16 +277,7 @@ def multiply(matrices: Tensor, x: Tensor) -> Tensor:
 
 
 class CirculantPreconditioner:
-    """S K⁻¹ Sᵀ: the inverse of A Aᵀ without any boundary correction, symmetric and positive definite.
-
-    Known as a circulant preconditioner; Chan & Ng 1996.
-
-    Args:
-        operator: A map that ``embeds`` accepts.
-
-    Raises:
-        UnsupportedLayerError: The map is of another kind.
-    """
+    """S K⁻¹ Sᵀ: the inverse of A Aᵀ without boundary correction, symmetric and positive definite (Chan & Ng 1996)."""
 
     def __init__(self, operator: LinearMap) -> None:
         self.embedding = CirculantEmbedding(operator)
@@ -306,10 +295,7 @@ class CirculantPreconditioner:
 
 
 def _grid(conv: Convolution, larger: int) -> tuple[int, ...]:
-    """The smallest periodic grid, or a slightly larger one.
-
-    Taps that leave it return among padding pixels, which hold 0 like those they stand for.
-    """
+    """The smallest grid, or a larger one, on which taps that leave it return among padding pixels, which are 0."""
     ends = [
         max((o - 1) * s + d * (k - 1) + 1 - before, before + n, o * s)
         for o, s, d, k, (before, _), n in zip(

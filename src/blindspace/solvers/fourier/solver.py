@@ -125,9 +125,10 @@ class FourierSolver(Solver):
         else:
             raise UnsupportedLayerError(f"{operator}: {refusal}") from refusal
         unknowns = self.capacitance.z + self.capacitance.f
-        how = "an edge system" if isinstance(self.capacitance, DirectCapacitance) else "an iterated edge system"
+        how = "factored" if isinstance(self.capacitance, DirectCapacitance) else "iterated"
         single = " in single precision, refined in double" if self.inner == torch.float32 else ""
-        self.reason = f"a torus of {embedding.grid} positions and {how} of {unknowns} unknowns{single}"
+        grid = "×".join(map(str, embedding.grid))
+        self.reason = f"circulant embedding on a {grid} grid, {how} capacitance system of {unknowns} unknowns{single}"
 
     @staticmethod
     def applies(operator: LinearMap) -> bool:
@@ -156,10 +157,7 @@ class FourierSolver(Solver):
 
     @classmethod
     def build_automatically(cls, operator: LinearMap) -> Solver:
-        """The solver of the convolution without what its kernels alone show to be superfluous.
-
-        Large batches are projected by a basis if that is small.
-        """
+        """The solver of what ``kernel_reduction`` leaves, with a basis for large batches if that is small."""
         reduced = kernel_reduction.reduce(operator) if isinstance(operator, Convolution) else None
         if reduced is not None:
             return StructuredSolver(operator, reduced, choose(reduced.conv))
@@ -211,10 +209,7 @@ class FourierSolver(Solver):
         return u
 
     def _check(self) -> None:
-        """Measures that the solver inverts A Aᵀ and projects.
-
-        What a projection removes lies in the row space, so a small residual proves that it is right.
-        """
+        """Measures inverse and residual; as what a projection removes lies in the row space, that proves it right."""
         if not inverts(self.operator, self.gram_inverse):
             raise UnsupportedLayerError(f"{self.operator} does not have full row rank to working precision")
         generator = torch.Generator().manual_seed(0)
@@ -232,15 +227,7 @@ class FourierSolver(Solver):
         return self.approximate_gram_inverse(b, 1e-13)
 
     def approximate_gram_inverse(self, b: Tensor, share: float) -> Tensor:
-        """(A Aᵀ)⁻¹ b, with an iterated capacitance system solved to a given residual.
-
-        Args:
-            b: Right-hand sides ``(B, *out_shape)``, float64.
-            share: Share of its residual that an iterated capacitance system may leave.
-
-        Returns:
-            The solutions, of the same shape.
-        """
+        """``gram_inverse``, with an iterated capacitance system solved up to a share of its residual."""
         u = self._inverse(b, share, self.inner)
         if self.inner == torch.float32:
             for _ in range(SINGLE_PASSES):

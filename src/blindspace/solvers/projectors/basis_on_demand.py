@@ -53,10 +53,7 @@ class OnDemandSolver(Solver):
 
     @cached_property
     def _basis(self) -> Tensor:
-        """An orthonormal basis ``(n, dim)``.
-
-        The second round removes the rounding errors that the first one's ill-conditioned change of basis amplified.
-        """
+        """An orthonormal basis ``(n, dim)``; the second round removes rounding that the first one amplified."""
         generator = torch.Generator().manual_seed(0)
         rows = torch.randn(self.dim, *self.operator.in_shape, generator=generator, dtype=torch.float64)
         for _ in range(2):

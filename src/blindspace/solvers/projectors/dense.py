@@ -93,13 +93,7 @@ class DenseSolver(Solver):
 
     @cached_property
     def _gram_factor(self) -> tuple[Tensor, float]:
-        """Lower Cholesky factor of (A / s)(A / s)ᵀ, computed when it is first asked for, and s.
-
-        Raises:
-            UnsupportedLayerError: A is not certified to have full row rank, or its condition is above about 1e8,
-                which A Aᵀ squares.
-            TooLargeError: A Aᵀ would take more than the limit.
-        """
+        """Lower Cholesky factor of (A / s)(A / s)ᵀ, and s; refused above a condition of 1e8, which A Aᵀ squares."""
         size = self.operator.out_dim
         if self.certificate.rank < size or self.certificate.kind != "exact":
             raise UnsupportedLayerError(f"A Aᵀ of {self.operator} has no inverse: {self.certificate} of {size}")

@@ -77,8 +77,7 @@ class KrylovSolver(Solver):
             ``(B, *out_shape)``, float32 or float64. None for the identity.
         tolerance: ‖A p‖ / (‖A‖ ‖x‖) to be reached; None for four times the rounding error of x's dtype, and never
             below once that error.
-        certificate: The certificate of the rank, or the function that finds it; with None, nonzero rows and columns
-            are counted and the rank stays undecided.
+        certificate: The certificate of the rank; None to count nonzero rows and columns and leave it undecided.
         inner: The dtype of the iterations for float64 input. float32 gives way to float64 if it gains nothing.
         limit: Number of iterations after which a projection is given up.
         chunk: Bytes of perturbations processed at a time.
@@ -97,7 +96,7 @@ class KrylovSolver(Solver):
         operator: LinearMap,
         preconditioner: Apply | None = None,
         tolerance: float | None = None,
-        certificate: Certificate | Callable[[LinearMap], Certificate] | None = None,
+        certificate: Certificate | None = None,
         inner: torch.dtype = torch.float32,
         limit: int = LIMIT,
         chunk: int = CHUNK,
@@ -111,9 +110,7 @@ class KrylovSolver(Solver):
         self.chunk = chunk
         self.norm = operator.norm() or 1.0
         self.reason = reason or "conjugate gradients need no structure"
-        self.certificate = (
-            certificate if isinstance(certificate, Certificate) else (certificate or self._count)(operator)
-        )
+        self.certificate = certificate or self._count()
         self.iterations = 0
 
     @classmethod
@@ -126,16 +123,12 @@ class KrylovSolver(Solver):
         """The iteration with what can be found for it: a circulant preconditioner and a certificate of the rank.
 
         The preconditioner is the inverse of the circulant embedding, if the map is a part of one that contracts; the
-        certificate is found by inertia, or else by whether the iteration inverts A Aᵀ.
-
-        Args:
-            operator: The linear map A.
-            options: Arguments of the constructor; those given are not looked for.
+        certificate is found by inertia, or else by whether the iteration inverts A Aᵀ. Options given are kept.
         """
         found: dict[str, Any] = {"reason": "conjugate gradients"}
         if "preconditioner" not in options and embeds(operator) and contracts(operator):
             found["preconditioner"] = CirculantPreconditioner(operator)
-            found["reason"] += ", preconditioned by the inverse on a torus"
+            found["reason"] += ", preconditioned by a circulant embedding"
         if "certificate" in options:
             return cls(operator, **{**found, **options})
         with suppress(TooLargeError, UnsupportedLayerError):
@@ -166,12 +159,7 @@ class KrylovSolver(Solver):
         return self._refined(x, measure, correct) * scale
 
     def _gram_inverse(self, b: Tensor) -> Tensor:
-        """By the same iteration, until ‖b − A Aᵀ u‖ is at the rounding error of ‖A‖² ‖u‖ + ‖b‖.
-
-        Raises:
-            UnsupportedLayerError: A is known not to have full row rank.
-            NotConvergedError: That residual is not reached.
-        """
+        """By the same iteration, until ‖b − A Aᵀ u‖ is at the rounding error of ‖A‖² ‖u‖ + ‖b‖."""
         if self.certificate.rank < self.operator.out_dim:
             raise UnsupportedLayerError(
                 f"A Aᵀ of {self.operator} has no inverse: the rank is {self.certificate.rank}, "
@@ -202,15 +190,10 @@ class KrylovSolver(Solver):
         return self._forward(self._adjoint(u))
 
     def _refined(self, state: Tensor, measure: Measure, correct: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """Iterative refinement: corrects states by solutions for their residuals until those are small enough.
+        """Iterative refinement of states ``(B, …)``, which are overwritten, until their residuals are small enough.
 
-        Args:
-            state: States ``(B, …)``, which are overwritten.
-            measure: Maps states and the indices of their images to true residuals and the norms allowed for them.
-            correct: Maps states and solutions u of A Aᵀ u = residual to better states.
-
-        Raises:
-            NotConvergedError: The iterations are used up.
+        ``measure`` maps states and the indices of their images to true residuals and the norms allowed for them,
+        ``correct`` states and solutions u of A Aᵀ u = residual to better states.
         """
         residual, enough = measure(state, torch.arange(len(state), device=state.device))
         size = norms(residual)
@@ -261,14 +244,14 @@ class KrylovSolver(Solver):
             except (BlindspaceError, BlindspaceWarning):
                 return False
 
-    def _count(self, operator: LinearMap) -> Certificate:
+    def _count(self) -> Certificate:
         """Nonzero rows and columns, counted by random vectors, and an upper bound on the smallest σ."""
-        generator = torch.Generator().manual_seed(0)
+        operator, generator = self.operator, torch.Generator().manual_seed(0)
         outputs = operator._forward(torch.randn(1, *operator.in_shape, generator=generator, dtype=torch.float64))
         inputs = operator._adjoint(torch.randn(1, *operator.out_shape, generator=generator, dtype=torch.float64))
         rank = min(int(outputs.count_nonzero()), int(inputs.count_nonzero()))
         if rank == 0:
-            return Certificate(0, "exact", "no weight is non-zero", 0.0, 0.0, None, None)
+            return Certificate(0, "exact", "all weights are 0", 0.0, 0.0, None, None)
         tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * self.norm
         v = outputs.to(self.inner)
         for _ in range(3):  # inverse iteration; however far it gets, ‖Aᵀv‖/‖v‖ is a bound
@@ -276,7 +259,7 @@ class KrylovSolver(Solver):
             v, _ = pcg(self._gram, v, self.preconditioner, torch.full((1,), 0.1, dtype=v.dtype), 100)
         v = v.double()
         smallest = float(operator._adjoint(v / per_image(norms(v), v)).norm())
-        method = "non-zero rows and columns, not proved; smallest σ by inverse iteration"
+        method = "nonzero rows and columns, not proved; smallest σ by inverse iteration"
         return Certificate(rank, "undecided", method, tolerance, self.norm, smallest, None)
 
 

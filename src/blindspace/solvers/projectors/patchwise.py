@@ -98,7 +98,10 @@ class PatchwiseSolver(Solver):
     @classmethod
     def cost(cls, operator: LinearMap) -> Cost:
         """The small matrix, three Gram matrices and two bases."""
-        m, n = _block_shape(operator)
+        assert isinstance(operator, Dense | Convolution)
+        m, n = (
+            operator.matrix if isinstance(operator, Dense) else operator.weight[:: operator.groups].flatten(1)
+        ).shape
         return Cost(8 * (3 * m * n + 3 * min(m, n) ** 2), 20)
 
     @classmethod
@@ -173,20 +176,8 @@ class PatchwiseSolver(Solver):
         return projected.reshape(taps.shape)
 
 
-def _block_shape(operator: LinearMap) -> tuple[int, int]:
-    """Rows and columns of the small matrix."""
-    if isinstance(operator, Dense):
-        return operator.matrix.shape[0], operator.matrix.shape[1]
-    assert isinstance(operator, Convolution)
-    return operator.weight.shape[0] // operator.groups, prod(operator.weight.shape[1:])
-
-
 def _inverse_of_gram(operator: LinearMap, rank: int, blocks: Tensor) -> Tensor:
-    """(B Bᵀ)⁻¹ of the diagonal blocks B, ``(…, m, n)``, of a map.
-
-    Raises:
-        UnsupportedLayerError: The rank of the map shows that one of the products is singular.
-    """
+    """(B Bᵀ)⁻¹ of the diagonal blocks B, ``(…, m, n)``, of a map of that rank."""
     if rank < operator.out_dim:
         raise UnsupportedLayerError(f"A Aᵀ of {operator} is singular: the rank is {rank} of {operator.out_dim}")
     return torch.cholesky_inverse(torch.linalg.cholesky(blocks @ blocks.mT))

@@ -1,4 +1,4 @@
-"""Solvers that leave the work to the solver of a simpler map."""
+"""Solvers that leave the work to the solver of a simpler map, and a preconditioner from the solvers of factors."""
 
 from __future__ import annotations
 
@@ -78,3 +78,30 @@ class InjectiveSolver(_Wrapping):
 
     def _project(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
+
+
+class FactorPreconditioner:
+    """A preconditioner for a composition, from the solvers of its factors.
+
+    For A = B ∘ R the inverse of A Aᵀ = B R Rᵀ Bᵀ would be B⁻ᵀ (R Rᵀ)⁻¹ B⁻¹ if B were invertible. With B⁺ = Bᵀ(B Bᵀ)⁻¹
+    in its place, M⁻¹ = B⁺ᵀ (R Rᵀ)⁻¹ B⁺ is still symmetric and positive definite, and near: the two differ only in how
+    R Rᵀ couples what B reads with what it does not. With more factors, every (Bᵢ … B₁)(Bᵢ … B₁)ᵀ is inverted by that
+    formula. Known as the BFBᵗ or least-squares commutator preconditioner of saddle-point problems; Elman 1999.
+
+    Args:
+        inner: Solver of the factor applied first.
+        outer: Solvers of the other factors, in the order in which these are applied. All must have ``gram_inverse``.
+    """
+
+    def __init__(self, inner: Solver, *outer: Solver) -> None:
+        self.inner, self.outer = inner, outer
+
+    def __call__(self, b: Tensor) -> Tensor:
+        """M⁻¹ b, ``(B, *out_shape)``, in the dtype of b but computed in float64, as the solvers compute."""
+        u = b.double()
+        for solver in reversed(self.outer):
+            u = solver.operator._adjoint(solver.gram_inverse(u))
+        u = self.inner.gram_inverse(u)
+        for solver in self.outer:
+            u = solver.gram_inverse(solver.operator._forward(u))
+        return u.to(b.dtype)

@@ -34,13 +34,7 @@ float64, and without them the inverse is a band matrix, too, and quicker to appl
 
 @dataclass(frozen=True)
 class Axis:
-    """The projector onto one matrix's row space as readᵀ · inner · read.
-
-    Attributes:
-        certificate: What is known of the rank of the matrix.
-        read: A matrix ``(r, n)``: the rows of the matrix, a basis of its row space, or the identity.
-        inner: A symmetric matrix ``(r, r)``.
-    """
+    """The projector onto one matrix's row space as readᵀ · inner · read, with read ``(r, n)`` and inner ``(r, r)``."""
 
     certificate: Certificate
     read: Tensor
@@ -69,7 +63,7 @@ class SeparableSolver(Solver):
         self.inner = Kronecker([axis.inner for axis in self.axes], self.read.out_shape)
         sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in operator.matrices)
         ranks = " and ".join(str(axis.certificate.rank) for axis in self.axes)
-        self.reason = f"one small matrix an axis: {sizes}, of rank {ranks}"
+        self.reason = f"one small matrix per axis: {sizes}, of rank {ranks}"
 
     @classmethod
     def serves(cls, operator: LinearMap) -> bool:
@@ -155,8 +149,7 @@ def _gram_inverse(matrix: Tensor) -> Tensor:
 def _product(axes: list[Certificate], operator: Kronecker) -> Certificate:
     """The certificate of the whole map, whose singular values are the products of those of the axes.
 
-    A product is distinguishable from 0 if each of its factors is, so the rank is the product of the ranks. The kind is
-    that of the worst axis; it is undecided, too, if the products have no gap although each axis has one.
+    The kind is that of the worst axis; it is undecided, too, if the products have no gap although each axis has one.
     """
     largest = [axis.sigma_max for axis in axes]
     sigma_max = prod(largest)

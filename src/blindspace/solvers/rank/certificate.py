@@ -117,9 +117,6 @@ def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
     exact. A higher rank over the rationals shows that the layer is deficient to rounding only. A lower one contradicts
     the singular values: a σ above the tolerance is noise, or every prime divided a minor.
 
-    Args:
-        certificate: The certificate from singular values.
-        exact: The rank by elimination of the same matrix.
     """
     kind = certificate.kind
     if exact.rank < certificate.rank:
@@ -132,13 +129,10 @@ def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
 
 
 def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
-    """The certificate of a block-diagonal map.
-
-    Args:
-        certificates: Certificates of the distinct blocks, each with the number of its copies.
-    """
+    """The certificate of a block-diagonal map, from those of its distinct blocks and the numbers of their copies."""
     parts = [(certificate, count) for certificate, count in certificates if count]
     worst: list[Kind] = ["exact", "numerical", "undecided"]
+    proved = [part.proved_rank * count for part, count in parts if part.proved_rank is not None]
     return Certificate(
         rank=sum(part.rank * count for part, count in parts),
         kind=max((part.kind for part, _ in parts), key=worst.index, default="exact"),
@@ -147,15 +141,5 @@ def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
         sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
         sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),
         sigma_below=max((part.sigma_below for part, _ in parts if part.sigma_below is not None), default=None),
-        exact_rank=_sum_if_known((part.proved_rank, count) for part, count in parts),
+        exact_rank=sum(proved) if len(proved) == len(parts) else None,
     )
-
-
-def _sum_if_known(ranks: Iterable[tuple[int | None, int]]) -> int | None:
-    """The rank of all blocks; None unless that of each is known."""
-    total = 0
-    for rank, count in ranks:
-        if rank is None:
-            return None
-        total += rank * count
-    return total

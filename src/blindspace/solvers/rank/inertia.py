@@ -107,10 +107,7 @@ class Inertia:
         self.resolution = float(np.sqrt(ROOM * terms * np.finfo(np.float64).eps)) * self.norm
 
     def count_below(self, s: float) -> int:
-        """The number of singular values below s.
-
-        Args:
-            s: The bound, at least ``resolution``.
+        """The number of singular values below a bound s.
 
         Raises:
             ValueRangeError: The bound is below the resolution.
@@ -138,12 +135,7 @@ class Inertia:
         return int(self.zeros + negative)
 
     def count_near(self, s: float) -> tuple[int, float]:
-        """``count_below`` of the first bound from s upwards, in steps of 10 %, that rounding allows; and that bound.
-
-        Raises:
-            ValueRangeError: The bound s is below the resolution.
-            UnsupportedLayerError: Rounding allows none of the first few bounds.
-        """
+        """``count_below`` of the first bound from s upwards, in steps of 10 %, that rounding allows; and that bound."""
         for _ in range(TRIES - 1):
             with suppress(UnsupportedLayerError):
                 return self.count_below(s), s
@@ -220,8 +212,7 @@ def _entries(operator: LinearMap) -> int:
 class _Factored:
     """A symmetric matrix D = L Δ Lᵀ: by Cholesky if it is positive definite, else by Bunch & Kaufman 1977.
 
-    Attributes:
-        negative: Number of negative eigenvalues; a 2 × 2 pivot of Δ has one of each sign.
+    ``negative`` is the number of negative eigenvalues; a 2 × 2 pivot of Δ has one of each sign.
     """
 
     def __init__(self, matrix: Array) -> None:
@@ -250,10 +241,7 @@ class _Factored:
 
 
 def _blocks(matrix: scipy.sparse.csr_array, least: int) -> Array:
-    """Cuts of the rows of a matrix, from 0 to the number of rows, so that only neighbouring blocks share a column.
-
-    No row of a block shares a column with a row beyond the next block.
-    """
+    """Cuts of the rows of a matrix, from 0 to the number of rows, so that only neighbouring blocks share a column."""
     rows = matrix.shape[0]
     by_column = scipy.sparse.csc_array(matrix)
     by_column.sort_indices()

@@ -47,15 +47,7 @@ class Reduced:
     reason: str
 
     def project(self, inner: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """P x, from the projection P′ of the reduced convolution.
-
-        Args:
-            inner: Applies P′ to ``(B, *conv.in_shape)``.
-            x: Perturbations ``(B, *in_shape)`` of A.
-
-        Returns:
-            The projections, of the same shape, dtype and device.
-        """
+        """P x of perturbations ``(B, *in_shape)``, from the projection P′ of the reduced convolution."""
         if self.channels is None:
             return inner(x)
         q = self.channels.to(x.device, x.dtype)
@@ -63,13 +55,7 @@ class Reduced:
         return x - (q.T @ (read - inner(read)).flatten(2)).reshape(x.shape)
 
     def certificate(self, inner: Certificate) -> Certificate:
-        """The certificate of A, from that of A′: the same rank, known no better than the reduction.
-
-        The singular values are those of A′.
-
-        Args:
-            inner: The certificate of A′.
-        """
+        """The certificate of A, from that of A′: the same rank, known no better than the reduction, and σ of A′."""
         if self.kind == "exact" and (inner.kind == "exact" or not self.rounded):
             return inner
         return replace(inner, kind=inner.kind if inner.kind != "exact" else self.kind, exact_rank=None)
@@ -125,10 +111,7 @@ def _without_zero_taps(weight: Tensor, conv: Convolution) -> tuple[Tensor, Seque
 
 
 def _rank(weight: Tensor) -> Certificate:
-    """The certificate of the rank of the kernels, as a matrix with one row per index of the first axis.
-
-    Zero rows and columns carry no information and are set aside, as they are for a whole map.
-    """
+    """The certificate of the rank of the kernels, as a matrix with one row per index of the first axis."""
     matrix = weight.flatten(1).numpy()
     matrix = matrix[matrix.any(1)][:, matrix.any(0)]
     found = judge(scipy.linalg.svdvals(matrix), matrix.shape, "SVD of the kernels")
@@ -144,8 +127,7 @@ def _independent(weight: Tensor, rank: int) -> Tensor:
 def _read_directions(weight: Tensor, rank: int) -> tuple[Tensor, Tensor, bool]:
     """Kernels ``(C_out, r, *kernel)``, the orthonormal directions Q ``(r, C_in)`` that they read, and if it rounded.
 
-    Kernels keep their values if they read r channels and no others; and, up to a factor for all, if they read one
-    direction.
+    Kernels keep their values if they read r channels only and, up to a common factor, if they read one direction.
     """
     by_channel = weight.transpose(0, 1).flatten(1)
     read = by_channel.any(1).nonzero().flatten()

@@ -103,35 +103,8 @@ def exact_rank(
     return ModularRank(rank, rank == full, agreeing, chance)
 
 
-def rank_mod_prime(
-    matrix: scipy.sparse.csr_array | Array,
-    prime: int,
-    panel: int = PANEL,
-    work: float = WORK_LIMIT,
-    memory: int = MEMORY_LIMIT,
-) -> int:
-    """The rank of a matrix modulo a prime: at most its rank over the rationals, and the same unless p divides minors.
-
-    Args:
-        matrix: A matrix ``(m, n)``, float64, finite.
-        prime: An odd prime below 2²³.
-        panel: Columns eliminated at a time, at most 128.
-        work: Floating-point operations that elimination may take.
-        memory: Bytes that elimination may take.
-
-    Raises:
-        TooLargeError: It would take more operations or bytes.
-    """
-    return _rank(residues(_canonical(matrix), prime), prime, panel, work, memory)
-
-
 def residues(matrix: scipy.sparse.csr_array, prime: int) -> scipy.sparse.csr_array:
-    """The residues of dyadic rationals, exact, as integers within ±p/2.
-
-    Args:
-        matrix: A sparse matrix, float64, finite.
-        prime: An odd prime below 2²³.
-    """
+    """The residues of a finite float64 matrix modulo an odd prime below 2²³, exact, as integers within ±p/2."""
     mantissa, exponent = np.frexp(np.asarray(matrix.data, dtype=np.float64))
     whole = np.ldexp(mantissa, 53).astype(np.int64)  # the weight is whole · 2^(exponent − 53)
     lowest, highest = int(exponent.min(initial=0)), int(exponent.max(initial=0))
@@ -150,10 +123,7 @@ def nonzero(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
     """Rows by the first column they read, and columns by the first row that reads them.
 
-    A convolution's outputs come in the order of their places in the image, all channels of a place together.
-
-    Args:
-        matrix: A matrix without zero rows and columns.
+    The matrix has no zero rows and columns. A convolution's outputs come in the order of their places in the image.
     """
     matrix = _canonical(matrix)
     matrix = matrix[np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")]
@@ -175,19 +145,12 @@ def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
         return [scipy.sparse.csr_array(matrix.T) for matrix in reversed(rational_factors(operator.of))]
     if isinstance(operator, Kronecker):
         # One axis after the other: the axes before have their new size by then, those behind not yet.
-        sizes = operator.out_shape, operator.in_shape
-        along = [
-            (axis, scipy.sparse.csr_array(m.numpy())) for axis, m in zip(operator.axes, operator.matrices, strict=True)
-        ]
-        eye = scipy.sparse.eye_array
-        return [
-            scipy.sparse.csr_array(
-                scipy.sparse.kron(
-                    eye(prod(sizes[0][:axis])), scipy.sparse.kron(matrix, eye(prod(sizes[1][axis + 1 :])))
-                )
-            )
-            for axis, matrix in along
-        ]
+        factors = []
+        for axis, matrix in zip(operator.axes, operator.matrices, strict=True):
+            before, behind = prod(operator.out_shape[:axis]), prod(operator.in_shape[axis + 1 :])
+            along = scipy.sparse.kron(matrix.numpy(), scipy.sparse.eye_array(behind))
+            factors.append(scipy.sparse.csr_array(scipy.sparse.kron(scipy.sparse.eye_array(before), along)))
+        return factors
     if isinstance(operator, VStack):
         chains = [rational_factors(part) for part in operator.parts]
         longest = max(len(chain) for chain in chains)
@@ -267,13 +230,10 @@ def _check_cost(
 
 
 def _eliminate(front: Array, width: int, prime: int) -> tuple[int, Array]:
-    """Eliminates the first columns of a matrix of residues.
+    """Eliminates the first columns of a matrix of residues: the number of pivots, and the nonzero rows that remain.
 
     The panel is factored column by column: with the multipliers L, one column per pivot, and T the inverse of their
     triangle, a column is a − L (T a_pivots) by products alone.
-
-    Returns:
-        The number of pivots found, and what the other rows hold in the other columns, without zero rows.
     """
     panel, rest = front[:, :width], front[:, width:]
     multipliers = np.zeros((len(front), width), order="F")

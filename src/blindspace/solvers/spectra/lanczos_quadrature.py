@@ -103,11 +103,7 @@ class Quadrature:
         return float(low), float(high)
 
     def up_to(self, bound: float) -> tuple[int, int, int]:
-        """The number of the N singular values up to ``bound``: a 95 % interval with an estimate in it.
-
-        Returns:
-            Lower end, estimate, upper end.
-        """
+        """The number of the N singular values up to ``bound``: lower end of a 95 % interval, estimate, upper end."""
         low, high = self.share(bound)
         count = round(self.size * (low + high) / 2)
         return self._at_least(low - ROUNDING), count, self.size - self._at_least(1 - high - ROUNDING)
@@ -172,12 +168,9 @@ def _bidiagonal(
 
 
 def _radau(off_diagonal: Array, bound: float) -> tuple[float, float]:
-    """Weight of a Gauss–Radau rule with a node at ``bound``: below the bound, and up to it.
+    """Weight of a Gauss–Radau rule with a prescribed node: below the node, and up to it.
 
-    Args:
-        off_diagonal: Off-diagonal of a Jacobi matrix with zeros on its diagonal, ``(n,)``; the last entry couples it
-            to the next step.
-        bound: The prescribed node.
+    The Jacobi matrix has zeros on its diagonal; the last entry of its off-diagonal couples it to the next step.
     """
     largest = float(off_diagonal.max())
     if largest == 0:

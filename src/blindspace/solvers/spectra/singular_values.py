@@ -168,7 +168,7 @@ def _of_matrix(matrix: Array | scipy.sparse.csr_array) -> SingularValues | None:
         return None
     largest = float(abs(matrix).max())
     if largest == 0:
-        return _known(np.empty(0), "no weight is non-zero")
+        return _known(np.empty(0), "all weights are 0")
     scale = power_of_two(largest)
     a = scipy.sparse.csr_array(matrix) / scale
     found = _of_gram(a) if p > SVD_LIMIT else None

@@ -161,19 +161,7 @@ def eigen_iteration(
     tolerance: float = TOLERANCE,
     limit: int = LIMIT,
 ) -> Triplets:
-    """The k smallest singular values of a map by generalised Davidson with a given preconditioner.
-
-    Args:
-        operator: The linear map A, not zero.
-        k: Number of singular values.
-        inverse: The preconditioner, near (AᵀA)⁻¹ and positive definite; takes and returns ``(B, *in_shape)``, float64.
-        without: Orthonormal right singular vectors to be left out, ``(l, *in_shape)``.
-        tolerance: ‖AᵀA v − σ² v‖ / σ² to be reached, as far as AᵀA resolves it.
-        limit: Number of steps per 8 singular values wanted after which the iteration fails.
-
-    Raises:
-        NotConvergedError: The residual is not reached.
-    """
+    """``smallest_triplets`` with one preconditioner: ``inverse``, positive definite and near (AᵀA)⁻¹."""
     left_out = torch.empty(0, operator.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
     start = min(k + GUARDS, operator.in_dim - len(left_out))
     floor = ROUNDING * torch.finfo(torch.float64).eps * operator.norm() ** 2
@@ -200,13 +188,7 @@ def eigen_iteration(
 
 
 class _Basis:
-    """Orthonormal rows V in preallocated memory, their images V AᵀA, and V AᵀA Vᵀ.
-
-    Args:
-        operator: The linear map A.
-        room: Largest number of rows.
-        left_out: Orthonormal rows, to which V is kept orthogonal.
-    """
+    """At most ``room`` orthonormal rows V, orthogonal to those left out, their images V AᵀA, and V AᵀA Vᵀ."""
 
     def __init__(self, operator: LinearMap, room: int, left_out: Tensor) -> None:
         self.operator, self.left_out, self.size = operator, left_out, 0
@@ -250,10 +232,7 @@ class _Basis:
         self.size = k
 
     def _outside(self, rows: Tensor) -> Tensor:
-        """Orthonormal rows that span what unit rows add to the basis.
-
-        The second pass removes the rounding that the first one left if little remained.
-        """
+        """Orthonormal rows that span what unit rows add to the basis; the second pass removes rounding."""
         for _ in range(2):
             for known in (self.left_out, self.rows[: self.size]):
                 rows = rows - (rows @ known.T) @ known
