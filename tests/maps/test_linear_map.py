@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.errors import BlindspaceError, ShapeError, ValueRangeError
+from blindspace.errors import BlindspaceError, ShapeError, TooLargeError, ValueRangeError
 from blindspace.maps import (
     Adjoint,
     Composed,
@@ -21,6 +21,7 @@ from blindspace.maps import (
     Diagonal,
     Gather,
     Identity,
+    Jacobian,
     Kronecker,
     LinearMap,
     Padding,
@@ -43,6 +44,7 @@ from blindspace.maps.properties import (
     positions,
     reads_disjoint_patches,
 )
+from blindspace.testing import check_map
 from cases import CASES
 
 
@@ -193,6 +195,87 @@ def test_a_map_on_a_gpu_is_the_same_map(name: str) -> None:
     space, same = bs.nullspace(there), bs.nullspace(A)
     assert space.dim == same.dim
     torch.testing.assert_close(space.project(x.cuda()).cpu(), same.project(x), rtol=0, atol=1e-10)
+
+
+def conv(c_out: int = 4, size: int = 8) -> LinearMap:
+    weight = random(c_out, 3, 3, 3)
+    return Convolution(weight, (3, size, size), (2, 2), [(1, 1), (1, 1)], (1, 1))
+
+
+def gap(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def test_the_adjoint_exchanges_forward_and_adjoint() -> None:
+    a = conv()
+    assert a.T.in_shape == a.out_shape
+    assert a.T.out_shape == a.in_shape
+    assert a.T.T is a
+    assert torch.equal(a.T(random(2, *a.out_shape)), a.adjoint(random(2, *a.out_shape)))
+    assert torch.equal(a.T.adjoint(random(2, *a.in_shape)), a(random(2, *a.in_shape)))
+
+
+def test_the_composition_has_the_product_of_the_matrices() -> None:
+    inner, outer = conv(), from_module(nn.Conv2d(4, 2, 3), (4, 4, 4))
+    product = outer @ inner
+    assert isinstance(product, Composed)
+    assert gap(product.to_dense(), outer.to_dense() @ inner.to_dense()) <= 1e-14
+    assert np.allclose(product.to_scipy().toarray(), product.to_dense(), rtol=0, atol=1e-15)
+    check_map(product, tolerance=1e-12)
+    longer = product @ inner.T
+    assert isinstance(longer, Composed)
+    assert [factor.in_shape for factor in longer.factors] == [(4, 4, 4), (3, 8, 8), (4, 4, 4)]
+    with pytest.raises(ShapeError, match=r"\(3, 8, 8\).*shapes differ"):
+        inner @ outer
+
+
+def test_a_stack_has_the_matrices_one_above_the_other() -> None:
+    parts = [conv(), conv(c_out=1), from_module(nn.AvgPool2d(2), (3, 8, 8))]
+    vstack = VStack(parts)
+    assert vstack.out_shape == (64 + 16 + 48,)
+    assert torch.equal(vstack.to_dense(), torch.cat([part.to_dense() for part in parts]))
+    assert np.array_equal(vstack.to_scipy().toarray(), vstack.to_dense().numpy())
+    check_map(vstack, tolerance=1e-12)
+    with pytest.raises(ShapeError, match=r"\(3, 8, 8\), \(3, 9, 9\)"):
+        VStack([conv(), conv(size=9)])
+    with pytest.raises(ShapeError, match="no maps"):
+        VStack([])
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (torch.zeros(2, 3, 8, 9), [r"\(B, 3, 8, 8\)", r"\(2, 3, 8, 9\)"]),
+        (torch.zeros(3, 8, 9), [r"\(B, 3, 8, 8\) or \(3, 8, 8\)", r"\(3, 8, 9\)"]),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), ["floating", "int64"]),
+        (np.zeros((1, 3, 8, 8)), ["floating", "ndarray"]),
+    ],
+)
+def test_inputs_of_another_shape_or_type_are_refused(given: Any, named: list[str]) -> None:
+    with pytest.raises(ShapeError, match=f"^the input .*{'.*'.join(named)}"):
+        conv().forward(given)
+    with pytest.raises(ShapeError, match=r"^the output "):
+        conv().adjoint(given)
+
+
+def test_a_dense_matrix_above_the_limit_is_refused_with_the_figures() -> None:
+    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
+    with pytest.raises(TooLargeError, match=r"125440 × 150528 .* 140\.7 GiB.* 2\.0 GiB"):
+        operator.to_dense()
+    small = conv()
+    assert small.to_dense(8 * small.in_dim * small.out_dim).shape == (64, 192)
+    with pytest.raises(TooLargeError, match="64 × 192"):
+        small.to_dense(8 * small.in_dim * small.out_dim - 1)
+
+
+def test_a_jacobian_is_the_derivative() -> None:
+    point = random(4)
+    operator = Jacobian(lambda x: x.pow(3).cumsum(0).outer(x)[:, :2], (4,), point, "cubes")
+    check_map(operator, tolerance=1e-12)
+    expected = torch.autograd.functional.jacobian(operator.function, point).reshape(8, 4)
+    torch.testing.assert_close(operator.to_dense(), expected)
+    assert "cubes" in repr(operator)
+    assert operator.forward(torch.zeros(0, 4)).shape == (0, 4, 2)
 
 
 # --- properties --------------------------------------------------------------------------------------------

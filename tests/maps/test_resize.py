@@ -1,4 +1,4 @@
-"""Resizes against torch's interpolate and Pillow themselves; blocks against whole matrices; folding against chains."""
+"""Resizes compared with torch's ``interpolate`` and with Pillow; the preprocessing modules compared with their maps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from blindspace import networks
 from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError
-from blindspace.maps import Composed, Convolution, Diagonal, Kronecker, LinearMap, Padding, Resize, compose, from_module
-from blindspace.maps.banded import Banded
+from blindspace.maps import Resize, from_module
 from blindspace.maps.resize import PIL_FILTERS, pil_matrix, torch_matrix
 
 side = st.integers(1, 24)
@@ -62,7 +61,7 @@ def test_as_torch_interpolates_all_axes_at_once(
 ) -> None:
     most = 24 if axes < 3 else 8
     shape, size = (tuple(data.draw(st.integers(1, most)) for _ in range(axes)) for _ in range(2))
-    assume(not antialias or size[-1] > 1)  # of one column torch antialiases the wrong axis
+    assume(not antialias or size[-1] > 1)  # torch antialiases the wrong axis of a single column
     x = noise(3, 2, *shape)
     expected = F.interpolate(x, size, mode=mode, antialias=antialias, align_corners=True if corners else None)
     operator = Resize((2, *shape), size, mode, antialias, align_corners=corners)
@@ -71,7 +70,7 @@ def test_as_torch_interpolates_all_axes_at_once(
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear", "bicubic", "area"])
 @pytest.mark.parametrize("recompute", [None, False, True])
-@settings(max_examples=12, deadline=None, derandomize=True)  # torch takes 0.1 s to tell bicubic's shape
+@settings(max_examples=12, deadline=None, derandomize=True)  # torch takes 0.1 s for the output shape of bicubic
 @given(data=st.data())
 def test_scale_factors_give_the_positions(mode: str, recompute: bool | None, data: st.DataObject) -> None:
     axes = 2 if mode[0] == "b" else data.draw(st.integers(1, 3))
@@ -96,7 +95,7 @@ def test_given_and_recomputed_factors_differ() -> None:
 
 
 def pillow(image: Tensor, size: Sequence[int], mode: str) -> Tensor:
-    """Pillow's resize of one channel ``(H, W)``, float32."""
+    """The resize by Pillow of one channel ``(H, W)``, float32."""
     resized = Image.fromarray(image.numpy().astype(np.float32)).resize(
         (size[1], size[0]), Image.Resampling[mode.upper()]
     )
@@ -109,7 +108,7 @@ def pillow(image: Tensor, size: Sequence[int], mode: str) -> Tensor:
 def test_as_pillow_resizes(mode: str, shape: tuple[int, int], size: tuple[int, int]) -> None:
     x = noise(*shape).float().double()
     ours = Resize((1, *shape), size, mode, convention="pil").forward(x[None, None])[0, 0]
-    # Pillow keeps float32 between its two passes.
+    # Pillow rounds to float32 between its two passes.
     assert float((ours - pillow(x, size, mode)).abs().max()) <= 4e-7 * float(x.abs().max())
 
 
@@ -120,8 +119,8 @@ def test_as_pillow_shrinks_a_photograph(mode: str) -> None:
     assert float((ours - pillow(x, (224, 199), mode)).abs().max()) <= 4e-7 * float(x.abs().max())
 
 
-def test_pillow_adds_up_its_step_when_it_takes_the_nearest() -> None:
-    """Where a position falls between two pixels, rounding decides; the direct formula is wrong in hundreds of cases."""
+def test_pillow_accumulates_the_step_size_of_nearest() -> None:
+    """Rounding decides between two pixels at equal distance; the direct formula is wrong in hundreds of cases."""
     differ = 0
     for n in range(1, 40):
         for m in range(1, 40):
@@ -183,7 +182,7 @@ def test_size_of_the_shorter_side(size: Any, image: tuple[int, int], expected: t
     ("size", "image", "top_left"), [(4, (9, 8), (2, 2)), (4, (7, 5), (2, 0)), ((3, 8), (4, 8), (0, 0))]
 )
 def test_centre_crop(size: Any, image: tuple[int, int], top_left: tuple[int, int]) -> None:
-    """An odd margin is rounded to the even half, as Python and torchvision do."""
+    """Half an odd margin is rounded to the even number, as in Python and torchvision."""
     module, x = networks.CentreCrop(size), noise(2, 3, *image)
     height, width = (size, size) if isinstance(size, int) else size
     expected = x[..., top_left[0] : top_left[0] + height, top_left[1] : top_left[1] + width]
@@ -217,169 +216,3 @@ REFUSED: list[tuple[Any, type[BlindspaceError], str]] = [
 def test_refused(make: Any, error: type[BlindspaceError], named: str) -> None:
     with pytest.raises(error, match=named):
         make()
-
-
-# --- by blocks ---------------------------------------------------------------------------------------------
-
-
-@st.composite
-def bands(draw: st.DrawFn) -> Tensor:
-    """A matrix whose rows read a stretch each, of any length, in no order; some rows and columns are 0."""
-    out, size = draw(st.integers(1, 70)), draw(st.integers(1, 90))
-    width = draw(st.integers(0, 12) | st.integers(0, size))
-    matrix = noise(out, size, seed=draw(st.integers(0, 9)))
-    starts = torch.arange(out) * max(size - width, 0) // out
-    if draw(st.booleans()):
-        starts = starts.flip(0)
-    at = torch.arange(size)
-    return torch.where((at >= starts[:, None]) & (at < starts[:, None] + width), matrix, 0)
-
-
-@by_chance
-@given(bands(), st.integers(1, 3), st.integers(1, 5), st.integers(0, 3))
-def test_blocks_are_the_whole_matrix(matrix: Tensor, before: int, after: int, batch: int) -> None:
-    banded, n = Banded(matrix), matrix.shape[1]
-    for x, axis in ((noise(batch, before, n, after), 2), (noise(batch, before, n), 2), (noise(batch, n, before), 1)):
-        expected = torch.tensordot(matrix, x, ([1], [axis])).movedim(0, axis)
-        y = banded.along(x, axis)
-        assert torch.allclose(y, expected, rtol=0, atol=1e-12)
-        onto = noise(*y.shape, seed=3)
-        kept = onto.clone()
-        assert torch.allclose(banded.along(x, axis, onto), onto + expected, rtol=0, atol=1e-12)
-        assert torch.equal(onto, kept)
-        swapped = x.transpose(0, 1).contiguous().transpose(0, 1)
-        assert torch.allclose(banded.along(swapped, axis), expected, rtol=0, atol=1e-12)
-
-
-def test_a_resize_goes_by_blocks_and_a_mean_does_not() -> None:
-    assert len(Banded(torch_matrix(480, 224, "bilinear", antialias=True)).blocks) == 14
-    assert len(Banded(torch.full((40, 60), 1 / 60, dtype=torch.float64)).blocks) == 1
-    assert Banded(torch.eye(40, dtype=torch.float64)).is_identity
-
-
-def test_blocks_pass_gradients() -> None:
-    operator = Resize((2, 70, 60), (40, 64), "bicubic", antialias=True)
-    x, y = noise(2, 2, 70, 60).requires_grad_(), noise(2, 2, 40, 64)
-    (gradient,) = torch.autograd.grad((operator.forward(x) * y).sum(), x)
-    assert gap(gradient, operator.adjoint(y)) <= 1e-14
-
-
-# --- folding -----------------------------------------------------------------------------------------------
-
-
-def conv(shape: tuple[int, ...]) -> LinearMap:
-    return Convolution(noise(4, shape[0], 3, 3, seed=5), shape, (2, 2), [(1, 1), (1, 1)], (1, 1))
-
-
-@st.composite
-def chains(draw: st.DrawFn) -> list[LinearMap]:
-    """Maps that fold in many ways, one after another."""
-    shape: tuple[int, ...] = (2, draw(st.integers(3, 9)), draw(st.integers(3, 9)))
-    chain: list[LinearMap] = []
-    for _ in range(draw(st.integers(2, 6))):
-        match draw(st.sampled_from(["resize", "rows", "crop", "pad", "scale", "pixels", "conv"])):
-            case "resize":
-                part: LinearMap = Resize(shape, (draw(st.integers(2, 9)), draw(st.integers(2, 9))), antialias=True)
-            case "rows":
-                part = Kronecker([noise(draw(st.integers(1, 6)), shape[2], seed=1)], shape)
-            case "crop":
-                part = Padding(
-                    shape, [(-draw(st.integers(0, n // 3)), -draw(st.integers(0, n // 3))) for n in shape[1:]]
-                )
-            case "pad":
-                part = Padding(shape, [(1, -1), (0, 1)], draw(st.sampled_from(["zeros", "replicate", "circular"])))
-            case "scale":
-                part = Diagonal(noise(*draw(st.sampled_from([(shape[0], 1, 1), (1,), (1, 1, 1)])), seed=2), shape)
-            case "pixels":
-                part = Diagonal(noise(shape[2], seed=3), shape)
-            case _:
-                part = conv(shape)
-        if min(part.out_shape[1:]) < 2:
-            break
-        chain.append(part)
-        shape = part.out_shape
-    assume(chain)
-    return chain
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(chains())
-def test_folding_changes_no_value(chain: list[LinearMap]) -> None:
-    product = chain[0].to_dense()
-    for part in chain[1:]:
-        product = part.to_dense() @ product
-    folded = compose(*chain)
-    assert torch.allclose(folded.to_dense(), product, rtol=0, atol=1e-12 * float(product.abs().max() + 1))
-    x = noise(2, *chain[0].in_shape)
-    y = (x.flatten(1) @ product.T).reshape(2, *chain[-1].out_shape)
-    assert torch.allclose(folded.forward(x), y, rtol=0, atol=1e-11 * float(y.abs().max() + 1))
-
-
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(chains())
-def test_the_normal_form_is_final(chain: list[LinearMap]) -> None:
-    folded = compose(*chain)
-    kinds = [type(part) for part in parts_of(folded)]
-    assert kinds == [type(part) for part in parts_of(compose(folded))]
-    assert len(kinds) <= len(chain)
-
-
-def parts_of(operator: LinearMap) -> list[LinearMap]:
-    return operator.factors if isinstance(operator, Composed) else [operator]
-
-
-def preprocessing(*order: str) -> list[LinearMap]:
-    shape: tuple[int, ...] = (3, 20, 24)
-    chain: list[LinearMap] = []
-    for name in order:
-        if name == "resize":
-            part: LinearMap = Resize(shape, (14, 15), "bicubic", convention="pil")
-        elif name == "crop":
-            part = Padding(shape, [(-2, -2), (-1, -2)])
-        else:
-            part = Diagonal(noise(3, 1, 1), shape) if name == "normalise" else conv(shape)
-        chain.append(part)
-        shape = part.out_shape
-    return chain
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
-        ("resize", "crop", "normalise", "conv"),
-        ("normalise", "resize", "crop", "conv"),
-        ("resize", "normalise", "crop", "conv"),
-        ("crop", "normalise", "resize", "conv"),
-    ],
-    ids="-".join,
-)
-def test_preprocessing_and_stem_are_one_resize_and_one_convolution(order: tuple[str, ...]) -> None:
-    chain = preprocessing(*order)
-    first, second = parts_of(compose(*chain))
-    assert isinstance(first, Kronecker)
-    assert isinstance(second, Convolution)
-    assert [len(matrix) for matrix in first.matrices] == list(chain[-1].in_shape[1:])
-
-
-def test_resizes_multiply_unless_the_rank_is_in_the_middle() -> None:
-    down, further = Resize((1, 20, 20), (12, 12)), Resize((1, 12, 12), (7, 7))
-    assert isinstance(compose(down, further), Kronecker)
-    assert isinstance(compose(Resize((1, 12, 12), (20, 20)), down), Kronecker)
-    up = Resize((1, 12, 12), (20, 20))
-    assert [type(part) for part in parts_of(compose(down, up))] == [Resize, Resize]
-
-
-def test_what_a_pad_adds_is_no_row_of_a_resize() -> None:
-    chain = [Resize((2, 8, 8), (4, 4)), Padding((2, 4, 4), [(1, 1), (0, -1)])]
-    assert [type(part) for part in parts_of(compose(*chain))] == [Resize, Padding]
-    assert isinstance(compose(Padding((2, 8, 8), [(1, 1), (2, -1)], "reflect"), Resize((2, 10, 9), (4, 4))), Kronecker)
-
-
-def test_a_scaling_that_varies_along_the_axis_stays_where_it_is() -> None:
-    chain = [Diagonal(noise(8, 1), (2, 8, 8)), Resize((2, 8, 8), (4, 4))]
-    assert [type(part) for part in parts_of(compose(*chain))] == [Diagonal, Resize]
-
-
-def test_neighbours_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ShapeError, match=r"\(2, 8, 8\).*shapes differ"):
-        compose(Diagonal(noise(2, 1, 1), (2, 8, 8)), Resize((2, 9, 8), (4, 4)))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.maps import Composed, Convolution, Gather, LinearMap, Padding
+from blindspace.maps import Convolution, Gather, LinearMap, Padding
 from blindspace.networks import Network, ends
 from blindspace.networks.affine_graph import front_values
 
@@ -229,7 +229,7 @@ def test_the_front_is_as_large_as_it_can_be(name: str, dim: int) -> None:
 
 
 def factors(operator: LinearMap) -> list[type[LinearMap]]:
-    return [type(factor) for factor in (operator.factors if isinstance(operator, Composed) else [operator])]
+    return [type(factor) for factor in operator.factors]
 
 
 STRUCTURED: dict[str, tuple[Function, list[type[LinearMap]]]] = {

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..maps import Composed, LinearMap
+from ..maps import LinearMap
 from ..maps.linear_map import checked
 from ..subspaces import Subspace
 from .blocks import WHOLE, Index, cells_of, narrowest, stages_of, through
@@ -182,7 +182,7 @@ class _Plan:
 
     def __init__(self, a: LinearMap) -> None:
         self.operator = a if a.in_dim <= WHOLE else narrowest(a)
-        factors = self.operator.factors if isinstance(self.operator, Composed) else [self.operator]
+        factors = self.operator.factors
         self._matrices = [scipy.sparse.csc_array(factor.to_scipy()) for factor in factors]
         self._patterns = [abs(matrix) for matrix in self._matrices]
         self.unread, cells = cells_of(self._matrices, a.in_shape)

@@ -1,4 +1,4 @@
-"""Every map against torch's own module: forward, adjoint, matrix, norm; and what is refused."""
+"""The map of every affine module, compared with torch's own module: products, matrix and norm; and what is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from blindspace.errors import BlindspaceError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
-from blindspace.maps import Composed, Convolution, Dense, Diagonal, LinearMap, VStack, compose, from_module, is_affine
+from blindspace.errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError
+from blindspace.maps import LinearMap, from_module, is_affine
 from blindspace.testing import check_map
 from cases import BIG_CASES, CASES, Case
 from oracle import matrix_of, reference
@@ -34,7 +34,7 @@ def close(a: Tensor, b: Tensor, tolerance: float = 1e-12) -> bool:
 
 
 @pytest.mark.parametrize("case", [*CASES, *BIG_CASES], ids=lambda case: case.id)
-def test_forward_is_the_module_without_its_bias(case: Case) -> None:
+def test_the_forward_product_is_the_module_without_its_bias(case: Case) -> None:
     module, shape = case.make()
     x = batch(shape)
     module.double()
@@ -47,7 +47,7 @@ def test_every_map_keeps_the_contract(case: Case) -> None:
 
 
 @every_case
-def test_both_matrices_are_the_oracle_s(case: Case) -> None:
+def test_dense_and_sparse_matrix_equal_the_oracle(case: Case) -> None:
     operator, matrix = map_of(case), reference(case).matrix.astype(np.float64)
     ours = [operator.to_dense().numpy(), operator.to_scipy().toarray()]
     ours += [operator.T.to_dense().numpy().T, operator.T.to_scipy().toarray().T]
@@ -58,89 +58,15 @@ def test_both_matrices_are_the_oracle_s(case: Case) -> None:
 
 
 @every_case
-def test_norm_is_the_largest_singular_value(case: Case) -> None:
+def test_the_norm_is_the_largest_singular_value(case: Case) -> None:
     assert map_of(case).norm() == pytest.approx(reference(case).norm, rel=1e-6)
-
-
-# --- putting maps together --------------------------------------------------------------------------------
-
-
-def conv(c_in: int = 3, c_out: int = 4, seed: int = 0, size: int = 8, groups: int = 1) -> LinearMap:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return from_module(nn.Conv2d(c_in, c_out, 3, 2, 1, groups=groups), (c_in, size, size))
-
-
-def test_transpose_changes_places_and_back() -> None:
-    a = conv()
-    assert a.T.in_shape == a.out_shape
-    assert a.T.out_shape == a.in_shape
-    assert a.T.T is a
-    assert torch.equal(a.T(batch(a.out_shape)), a.adjoint(batch(a.out_shape)))
-    assert torch.equal(a.T.adjoint(batch(a.in_shape)), a(batch(a.in_shape)))
-
-
-def test_product_is_the_product_of_matrices() -> None:
-    inner, outer = conv(), from_module(nn.Conv2d(4, 2, 3), (4, 4, 4))
-    product = outer @ inner
-    assert isinstance(product, Composed)
-    assert close(product.to_dense(), outer.to_dense() @ inner.to_dense())
-    assert np.allclose(product.to_scipy().toarray(), product.to_dense(), rtol=0, atol=1e-15)
-    check_map(product, tolerance=1e-12)
-    longer = product @ inner.T
-    assert isinstance(longer, Composed)
-    assert [factor.in_shape for factor in longer.factors] == [(4, 4, 4), (3, 8, 8), (4, 4, 4)]
-    with pytest.raises(ShapeError, match=r"\(3, 8, 8\).*shapes differ"):
-        inner @ outer
-
-
-def test_stacked_is_the_matrices_on_top_of_one_another() -> None:
-    parts = [conv(), conv(c_out=1, seed=1), from_module(nn.AvgPool2d(2), (3, 8, 8))]
-    vstack = VStack(parts)
-    assert vstack.out_shape == (64 + 16 + 48,)
-    assert close(vstack.to_dense(), torch.cat([part.to_dense() for part in parts]))
-    assert np.array_equal(vstack.to_scipy().toarray(), vstack.to_dense().numpy())
-    check_map(vstack, tolerance=1e-12)
-    with pytest.raises(ShapeError, match=r"\(3, 8, 8\), \(3, 9, 9\)"):
-        VStack([conv(), conv(size=9)])
-    with pytest.raises(ShapeError, match="no maps"):
-        VStack([])
-
-
-def scale(*shape: int, to: tuple[int, ...]) -> Diagonal:
-    return Diagonal(batch(shape, 1)[0], to)
-
-
-@pytest.mark.parametrize(
-    ("factors", "folded"),
-    [
-        ([scale(3, 1, 1, to=(3, 8, 8)), conv()], Convolution),
-        ([scale(6, 1, 1, to=(6, 8, 8)), conv(6, 4, groups=2)], Convolution),
-        ([conv(), scale(4, 1, 1, to=(4, 4, 4))], Convolution),
-        ([scale(1, to=(3, 8, 8)), conv(), scale(4, 1, 1, to=(4, 4, 4))], Convolution),
-        ([scale(3, 1, 1, to=(3, 5, 5)), scale(3, 5, 5, to=(3, 5, 5))], Diagonal),
-        ([scale(9, to=(2, 9)), Dense(batch((4, 9), 1)[0], (2,)), scale(4, to=(2, 4))], Dense),
-        ([scale(3, 8, 8, to=(3, 8, 8)), conv()], Composed),
-        ([scale(2, 1, to=(2, 9)), Dense(batch((4, 9), 1)[0], (2,))], Composed),
-        ([conv(), scale(4, 4, 4, to=(4, 4, 4))], Composed),
-    ],
-)
-def test_compose_folds_scalings_where_they_fit(factors: list[LinearMap], folded: type[LinearMap]) -> None:
-    whole = compose(*factors)
-    assert type(whole) is folded
-    product = factors[0].to_dense()
-    for factor in factors[1:]:
-        product = factor.to_dense() @ product
-    assert close(whole.to_dense(), product)
-    assert np.allclose(whole.to_scipy().toarray(), product, rtol=0, atol=1e-12)
-    check_map(whole, tolerance=1e-12)
 
 
 # --- what is refused --------------------------------------------------------------------------------------
 
 
 def refused(error: type[BlindspaceError], *parts: str) -> Any:
-    """pytest.raises of one line that names all the parts."""
+    """pytest.raises for a message of one line that contains all the parts."""
     return pytest.raises(error, match="^" + "".join(f"(?=.*{part})" for part in parts) + r".+\Z")
 
 
@@ -185,32 +111,6 @@ def test_module_refused(
 ) -> None:
     with refused(error, *named):
         from_module(module, shape)
-
-
-@pytest.mark.parametrize(
-    ("given", "named"),
-    [
-        (torch.zeros(2, 3, 8, 9), [r"\(B, 3, 8, 8\)", r"\(2, 3, 8, 9\)"]),
-        (torch.zeros(3, 8, 9), [r"\(B, 3, 8, 8\) or \(3, 8, 8\)", r"\(3, 8, 9\)"]),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.int64), ["floating", "int64"]),
-        (np.zeros((1, 3, 8, 8)), ["floating", "ndarray"]),
-    ],
-)
-def test_input_refused(given: Any, named: list[str]) -> None:
-    with refused(ShapeError, "input", *named):
-        conv().forward(given)
-    with refused(ShapeError, "output"):
-        conv().adjoint(given)
-
-
-def test_too_large_a_matrix_is_refused_with_the_figures() -> None:
-    operator = from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, 224, 224))
-    with refused(TooLargeError, "125440 × 150528", "140.7 GiB", "2.0 GiB"):
-        operator.to_dense()
-    small = conv()
-    assert small.to_dense(8 * small.in_dim * small.out_dim).shape == (64, 192)
-    with refused(TooLargeError, "64 × 192"):
-        small.to_dense(8 * small.in_dim * small.out_dim - 1)
 
 
 def test_is_affine() -> None:
@@ -327,7 +227,7 @@ def test_transpose_with_output_padding_above_the_stride() -> None:
 
 
 @pytest.mark.parametrize(("module", "shape"), [(nn.LazyLinear(3), (5,)), (nn.Linear(3, 2), 3)])
-def test_unfit_module_or_shape_is_an_error_of_ours(module: nn.Module, shape: Any) -> None:
+def test_an_unusable_module_or_shape_is_refused(module: nn.Module, shape: Any) -> None:
     with pytest.raises(BlindspaceError):
         from_module(module, shape)
 
@@ -348,7 +248,7 @@ def test_what_torch_refuses_or_is_not_real_is_refused(module: nn.Module, shape: 
 
 
 class _Centred(nn.Conv2d):
-    """A convolution that does something else before it convolves."""
+    """A convolution of absolute values, which is not affine."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.abs())
