@@ -40,13 +40,7 @@ class Banded:
         self._casts: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
     def along(self, x: Tensor, axis: int, onto: Tensor | None = None) -> Tensor:
-        """The product M x along an axis, in the dtype and on the device of x.
-
-        Args:
-            x: Tensor with ``in`` values along the axis.
-            axis: the axis of x.
-            onto: Tensor of the shape of the result that is added to it; nothing if None.
-        """
+        """The product M x along an axis, plus ``onto`` if given, in the dtype and on the device of x."""
         before, after = x.shape[:axis], x.shape[axis + 1 :]
         shape = (*before, self.out, *after)
         if self.is_identity:

@@ -106,13 +106,7 @@ class Gather(LinearMap):
 def gather(in_shape: Shape, out_shape: Shape, read: Tensor) -> LinearMap:
     """The gathering map in its simplest form: a ``Rearrange`` where all values keep their order, else a ``Gather``.
 
-    Args:
-        in_shape: Shape of one input.
-        out_shape: Shape of one output.
-        read: Position in the input that each output value reads, as for ``Gather``.
-
-    Raises:
-        ShapeError: ``read`` has another length, or a position lies outside the input.
+    Arguments and errors are those of ``Gather``.
     """
     operator = Gather(in_shape, out_shape, read)
     ordered = operator.in_dim == operator.out_dim and torch.equal(operator.read, torch.arange(operator.in_dim))

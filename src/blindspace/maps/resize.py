@@ -96,20 +96,9 @@ def torch_matrix(
     align_corners: bool = False,
     scale: float | None = None,
 ) -> Tensor:
-    """The matrix ``(out, size)`` of torch's resize along one axis, from torch's images of unit vectors.
+    """The matrix ``(out, size)`` of torch's resize along one of several axes, from torch's images of unit vectors.
 
-    Args:
-        size: Size of the axis in pixels.
-        out: Size of the resized axis in pixels.
-        mode: One of ``TORCH_AXES``.
-        axes: Number of axes that are resized together.
-        antialias: As for ``Resize``.
-        align_corners: As for ``Resize``.
-        scale: Scale factor of the axis; computed from the sizes if None.
-
-    Raises:
-        UnsupportedLayerError: torch does not offer this mode with these options.
-        ShapeError: ``scale`` gives another size than ``out``.
+    Options and errors are those of ``Resize``.
     """
     # The nearest pixel that torch takes depends on the number of axes, so the other axes are kept, with one pixel each.
     one = (1,) * (axes - 1)
@@ -141,11 +130,6 @@ def pil_matrix(size: int, out: int, mode: str) -> Tensor:
     """The matrix ``(out, size)`` of Pillow's resize along one axis.
 
     Source: Pillow's Resample.c (``precompute_coeffs``) and, for nearest, Geometry.c (``ImagingScaleAffine``).
-
-    Args:
-        size: Size of the axis in pixels.
-        out: Size of the resized axis in pixels.
-        mode: One of ``PIL_FILTERS``.
     """
     if size == out:
         return torch.eye(size, dtype=torch.float64)  # Pillow does not resample such an axis

@@ -98,12 +98,7 @@ def _moved_outwards(scale: Diagonal, outer: LinearMap) -> Diagonal | None:
 
 
 def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
-    """``outer ∘ inner`` as one map of known structure; None if there is none.
-
-    Args:
-        outer: the map that is applied last.
-        inner: the map that is applied first; its outputs have the shape of outer's inputs.
-    """
+    """``outer ∘ inner`` as one map of known structure; None if there is none."""
     match outer, inner:
         case Kronecker(), Kronecker() | Padding():
             return _kronecker(outer, inner)
