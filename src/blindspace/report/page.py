@@ -58,7 +58,7 @@ def require(package: str) -> None:
 
 @cache
 def _environment() -> Environment:
-    """Where templates come from, with the filters ``number``, ``percent`` and ``size``."""
+    """Where templates come from, with the functions below as filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -68,7 +68,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(number=number, percent=percent, size=size)
+    made.filters.update(number=number, percent=percent, size=size, picture=picture, signed_picture=signed_picture)
     return made
 
 

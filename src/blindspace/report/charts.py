@@ -1,24 +1,18 @@
-"""The figures of the demo: charts in the colours of the page, and images as the network reads them."""
+"""Charts of the demo page, in the colours of the page."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from ..data import ImageSet
-from ..networks import Network
-from .page import STAND_INS, inline_svg, number, picture, signed_picture, size
+from ..evidence.growing_noise import Step
+from .page import STAND_INS, inline_svg, number, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-    from .demo import Step
 
 _WIDTH, _HEIGHT = 5.6, 4.3  # inches of 72 units
 _PLACES = {
@@ -27,54 +21,6 @@ _PLACES = {
     "left": (-11, 0, "right", "center"),
     "right": (11, 0, "left", "center"),
 }
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the network reads in one picture, in its own precision.
-
-    Attributes:
-        label: in words.
-        confidence: softmax of its output.
-    """
-
-    label: str
-    confidence: float
-
-
-@dataclass(frozen=True)
-class Example:
-    """One image at one size.
-
-    Attributes:
-        index: of the image in the set.
-        truth: its class.
-        size: L∞ of the harmless perturbation.
-        original: as the image is.
-        sum: with the harmless perturbation.
-        gaussian: with Gaussian noise of its L2 instead.
-        change: largest change of any output from original to sum, in the model's own precision.
-        change_float64: the same in float64.
-        gaussian_change: the same from original to Gaussian, in the model's own precision.
-        gaussian_change_float64: the same in float64.
-        pictures: data URIs ``original``, ``harmless``, ``sum`` and ``gaussian``; not part of ``to_dict``.
-    """
-
-    index: int
-    truth: str
-    size: float
-    original: Reading
-    sum: Reading
-    gaussian: Reading
-    change: float
-    change_float64: float
-    gaussian_change: float
-    gaussian_change_float64: float
-    pictures: dict[str, str] = field(repr=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {key: value for key, value in asdict(self).items() if key != "pictures"}
 
 
 @dataclass(frozen=True)
@@ -213,44 +159,3 @@ def _draw(axes: Axes, sizes: Sequence[float], lines: Sequence[Line]) -> None:
             ha=across,
             va=along,
         )
-
-
-def example(
-    network: Network, images: ImageSet, index: int, size: float, x: Tensor, harmless: Tensor, gaussian: Tensor
-) -> Example:
-    """Show one image at one size.
-
-    Args:
-        network: that reads the pictures.
-        images: the set it is from.
-        index: of the image.
-        size: L∞ of the harmless perturbation.
-        x: the image, ``(C, H, W)``, float64.
-        harmless: its harmless perturbation.
-        gaussian: Gaussian noise for it.
-    """
-    batch = torch.stack([x, x + harmless, x + gaussian])
-    own, double = network.outputs(batch).flatten(1), network.outputs(batch, torch.float64).flatten(1)
-    readings = [
-        Reading(network.class_name(int(label)), float(confidence))
-        for confidence, label in zip(*own.double().softmax(1).max(1), strict=True)
-    ]
-    moved, moved_double = ((out[1:] - out[0]).abs().amax(1).tolist() for out in (own, double))
-    return Example(
-        index=index,
-        truth=images.classes[int(images.labels[index])],
-        size=size,
-        original=readings[0],
-        sum=readings[1],
-        gaussian=readings[2],
-        change=moved[0],
-        change_float64=moved_double[0],
-        gaussian_change=moved[1],
-        gaussian_change_float64=moved_double[1],
-        pictures={
-            "original": picture(x),
-            "harmless": signed_picture(harmless),
-            "sum": picture(x + harmless),
-            "gaussian": picture(x + gaussian),
-        },
-    )

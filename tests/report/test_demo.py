@@ -16,9 +16,10 @@ from torch import nn
 import blindspace as bs
 from blindspace.data import samples
 from blindspace.errors import FileError, MissingExtraError, ShapeError, ValueRangeError
+from blindspace.evidence.growing_noise import ALPHAS, SHOWN
 from blindspace.networks import Network
-from blindspace.report.demo import ALPHAS, SHOWN, DemoResult, run_demo
-from blindspace.report.figures import Line, chart
+from blindspace.report.charts import Line, chart
+from blindspace.report.demo import DemoResult, run_demo
 from blindspace.report.page import inline_svg, number, percent, picture, render, signed_picture, size
 
 IMAGES = samples("cifar10").take(slice(16))
@@ -78,8 +79,8 @@ def page(demo: DemoResult) -> Page:
 
 def test_harmless_changes_nothing(demo: DemoResult) -> None:
     assert demo.audit.space.dim == 512
-    assert [step.alpha for step in demo.steps] == list(ALPHAS)
-    for step in demo.steps:
+    assert [step.alpha for step in demo.noise.steps] == list(ALPHAS)
+    for step in demo.noise.steps:
         assert step.harmless.labels_changed == 0
         assert (step.harmless.max_output_change_float64 or 0.0) < 1e-11
         assert step.harmless.max_output_change < 1e-3
@@ -87,25 +88,25 @@ def test_harmless_changes_nothing(demo: DemoResult) -> None:
 
 
 def test_controls_change_labels(demo: DemoResult) -> None:
-    changed = [step.gaussian.labels_changed for step in demo.steps]
+    changed = [step.gaussian.labels_changed for step in demo.noise.steps]
     assert changed[0] == 0
     assert changed[-1] == max(changed) > len(IMAGES) / 2
-    last = demo.steps[-1]
+    last = demo.noise.steps[-1]
     assert last.shuffled.labels_changed > len(IMAGES) / 2
     assert last.shuffled.max_perturbation == pytest.approx(last.harmless.max_perturbation, rel=1e-9)
     assert last.floor < last.gaussian.max_output_change / 1000
 
 
 def test_gallery(demo: DemoResult) -> None:
-    assert len(demo.gallery) == len(demo.strip) == SHOWN
-    assert len({row.truth for row in demo.gallery}) == SHOWN
-    assert [row.size for row in demo.gallery] == [step.size for step in demo.steps[-SHOWN:]]
-    assert {row.index for row in demo.strip} == {demo.gallery[0].index}
-    for row in demo.gallery + demo.strip:
+    assert len(demo.noise.gallery) == len(demo.noise.strip) == SHOWN
+    assert len({row.truth for row in demo.noise.gallery}) == SHOWN
+    assert [row.size for row in demo.noise.gallery] == [step.size for step in demo.noise.steps[-SHOWN:]]
+    assert {row.index for row in demo.noise.strip} == {demo.noise.gallery[0].index}
+    for row in demo.noise.gallery + demo.noise.strip:
         assert row.original.label == row.sum.label == row.truth
         assert row.sum.confidence == pytest.approx(row.original.confidence, abs=1e-4)
         assert row.change_float64 < 1e-11 < row.gaussian_change_float64
-    assert demo.strip[-1].gaussian_change > demo.strip[0].gaussian_change
+    assert demo.noise.strip[-1].gaussian_change > demo.noise.strip[0].gaussian_change
 
 
 def test_files(demo: DemoResult) -> None:
@@ -151,9 +152,9 @@ def test_seed_and_layers(tmp_path: Path) -> None:
         run_demo(tmp_path / name, seed, lambda *call: calls.append(call), network=network, images=few)
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
-    assert runs[0].steps == runs[1].steps
-    assert runs[0].steps != runs[2].steps
-    assert len(runs[0].gallery) == SHOWN
+    assert runs[0].noise.steps == runs[1].noise.steps
+    assert runs[0].noise.steps != runs[2].noise.steps
+    assert len(runs[0].noise.gallery) == SHOWN
     words = Page(runs[0].page.read_text(encoding="utf-8")).words
     assert "Every linear layer" in words
     assert "What small <network> cannot see" in words
