@@ -455,8 +455,8 @@ def test_bench(capsys: Capture) -> None:
 
 
 def test_data_get(capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fetch(name: str, folder: Path | None, report: Callable[[str, int, int], None]) -> Path:
-        report(name, 1, 2)
+    def fetch(name: str, folder: Path | None, report: Callable[[int, int, str], None]) -> Path:
+        report(1, 2, name)
         return folder or tmp_path
 
     monkeypatch.setattr("blindspace.cli.data.fetch", fetch)

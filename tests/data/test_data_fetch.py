@@ -64,9 +64,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
-        asked = self.headers.get("Range")
-        server.requests.append(asked)
-        start = int(asked[6:-1]) if asked and server.ranges else 0
+        wanted = self.headers.get("Range")
+        server.requests.append(wanted)
+        start = int(wanted[6:-1]) if wanted and server.ranges else 0
         if server.status is not None:
             self.send_error(server.status)
             return

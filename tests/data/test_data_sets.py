@@ -18,7 +18,6 @@ import torch
 from PIL import Image
 
 from blindspace.data import CLASSES, NAMES, ImageSet, load, samples
-from blindspace.data._samples import make_samples
 from blindspace.data.cifar import read_pickles, read_sheets
 from blindspace.data.idx import read_idx
 from blindspace.data.pickle_parser import Call, read_pickled
@@ -372,20 +371,6 @@ def test_samples(name: str, shape: tuple[int, ...], first: list[int], mean: floa
     assert found.labels[:5].tolist() == first
     assert found.images.mean() == pytest.approx(mean, abs=0.1)
     assert set(found.labels) == set(range(10))
-
-
-def test_make_samples(tmp_path: Path) -> None:
-    images, labels = truth(3, 32)
-    (tmp_path / "cifar10").mkdir()
-    (tmp_path / "cifar10" / "test_batch").write_bytes(pickle.dumps(batch(images, labels)))
-    images, labels = truth(1, 28)
-    write_ubytes(tmp_path / "mnist", images, labels, zipped=False)
-    for path in (tmp_path / "mnist").iterdir():
-        path.rename(path.with_name(path.name.replace("train", "t10k")))
-    make_samples(tmp_path / "out", tmp_path)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cifar10.npz", "mnist.npz"]
-    with np.load(tmp_path / "out" / "mnist.npz") as content:
-        assert np.array_equal(content["images"], images)
 
 
 def test_unknown_samples() -> None:

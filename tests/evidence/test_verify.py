@@ -33,7 +33,7 @@ def test_a_module_and_one_image_will_do() -> None:
     assert found.pairs == 1
     assert found.harmless()
     assert not verify(network, x[0], x[1]).harmless(1e-9)
-    assert fingerprint(module(), x[0], SHAPE) == fingerprint(bs.harmless(network), x[:1])
+    assert fingerprint(network, x[0]) == fingerprint(bs.harmless(network), x[:1])
     assert blind_energy(module(), x[0], input_shape=SHAPE).raw.shape == (1,)
 
 

@@ -508,17 +508,17 @@ def test_timm_takes_weights_from_the_local_cache(tmp_path: Path, monkeypatch: py
     timm = library("timm", "timm")
     module = timm.create_model("resnet10t").eval()
     path = bytes_of(module, tmp_path / "model.safetensors")
-    asked = []
+    requests = []
 
     def cached(repository: str | None, name: str) -> Path:
-        asked.append((repository, name))
+        requests.append((repository, name))
         return path
 
     monkeypatch.setattr("blindspace.networks.sources.timm_torchvision.cached", cached)
     x = noise(1, 3, 176, 176)
     with torch.no_grad():
         torch.testing.assert_close(bs.load("timm:resnet10t").outputs(x), module((x - MEAN) / STD), rtol=1e-5, atol=1e-6)
-    assert asked == [("timm/resnet10t.c3_in1k", "model.safetensors")]
+    assert requests == [("timm/resnet10t.c3_in1k", "model.safetensors")]
 
 
 @needs("timm")

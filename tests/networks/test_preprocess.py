@@ -163,7 +163,7 @@ def test_what_cannot_be_read(spec: str, kind: type[BlindspaceError], message: st
     assert "\n" not in str(caught.value)
 
 
-def test_the_smaller_half_is_cut_first_where_asked() -> None:
+def test_the_smaller_half_is_cut_first_on_request() -> None:
     x = noise(1, 1, 7, 9)
     assert torch.equal(CentreCrop(4)(x), x[..., 2:6, 2:6])  # 1.5 and 2.5 both round to 2
     assert torch.equal(CentreCrop(4, smaller_first=True)(x), x[..., 1:5, 2:6])

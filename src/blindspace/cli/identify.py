@@ -16,8 +16,8 @@ from .output import console, progress, write_json
 
 
 def identify(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network asked: only its outputs are used.")],
-    among: Annotated[list[str], typer.Option("--among", metavar="MODEL", help="One it might be; give several.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network in question; only its outputs are used.")],
+    among: Annotated[list[str], typer.Option("--among", metavar="MODEL", help="A candidate; give several.")],
     images: Annotated[
         list[str] | None, typer.Option("--images", help="Pictures, array files, folders; random noise if none.")
     ] = None,

@@ -11,17 +11,17 @@ the same kind.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
+from ..maps import Operator
 from ..solvers.projectors.krylov import pcg
 from ..subspaces import Subspace, norms
 from ..subspaces.davis_yin import splitting
-from ._arguments import SpaceLike, as_batch, as_space
+from ._arguments import as_images, as_space
 from .prior import Prior
 
 CHUNK_BYTES = 32 << 20
@@ -70,23 +70,20 @@ class Canonical:
     moved: Tensor
 
 
-def canonical(
-    space: SpaceLike, images: Tensor, prior: Prior | None = None, input_shape: Sequence[int] | None = None
-) -> Canonical:
+def canonical(space: Operator, images: Tensor, prior: Prior | None = None) -> Canonical:
     """Replace the invisible component of each image by its natural expectation, inside the pixel range.
 
     Args:
         space: the invisible subspace, of images (1 or 3, H, W); a network or a map stands for its nullspace.
         images: ``(B, *space.shape)`` or one image; may leave [0, 1].
         prior: prior of natural images; ``Prior.of`` their shape if None.
-        input_shape: shape of one input, needed if ``space`` is a torch module.
 
     Raises:
         ShapeError: the images have another shape.
         ValueRangeError: a value is NaN or infinite, or no image inside [0, 1] has that visible component.
     """
-    space = as_space(space, input_shape)
-    x = as_batch(images, space.shape).double()
+    space = as_space(space)
+    x = as_images(images, space.shape).double()
     clean = conditional_mean(space, x, prior, in_range=True)
     change = clean - x
     visible = norms(space.reject(x), "l2").flatten().clamp(min=torch.finfo(torch.float64).tiny)
@@ -95,13 +92,12 @@ def canonical(
 
 
 def conditional_mean(
-    space: SpaceLike,
+    space: Operator,
     images: Tensor,
     prior: Prior | None = None,
     in_range: bool = False,
     tolerance: float = 1e-6,
     iterations: int = 300,
-    input_shape: Sequence[int] | None = None,
 ) -> Tensor:
     """The most natural of all images with the same visible component (I − P) x: E[x | A x].
 
@@ -115,7 +111,6 @@ def conditional_mean(
         tolerance: bound on the gradient P Σ⁻¹ (x − μ), relative to its size at the visible component; in range also on
             the distance from there.
         iterations: maximum number of iterations of each solve.
-        input_shape: shape of one input, needed if ``space`` is a torch module.
 
     Returns:
         Images of the shape given, float64.
@@ -124,8 +119,8 @@ def conditional_mean(
         ShapeError: the images have another shape, or the prior has another number of channels.
         ValueRangeError: a value is NaN or infinite, or no image inside [0, 1] has that visible component.
     """
-    space = as_space(space, input_shape)
-    x = as_batch(images, space.shape).double()
+    space = as_space(space)
+    x = as_images(images, space.shape).double()
     if not bool(x.isfinite().all()):
         raise ValueRangeError("an image holds NaN or infinite values; it has no conditional mean")
     prior = Prior.of(space.shape) if prior is None else prior

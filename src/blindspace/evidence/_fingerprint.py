@@ -18,7 +18,6 @@ images that share a fingerprint; it identifies images and is not a signature.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from math import sqrt
 
 import numpy as np
@@ -26,7 +25,8 @@ import scipy.fft
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ._arguments import SpaceLike, as_batch, as_space
+from ..maps import Operator
+from ._arguments import as_images, as_space
 
 PARTS = 8
 """Number of parts of a fingerprint."""
@@ -44,13 +44,12 @@ SEED = 20240204
 """Seed of signs, choice and offsets; another seed makes other fingerprints."""
 
 
-def fingerprint(space: SpaceLike, image: Tensor, input_shape: Sequence[int] | None = None) -> str:
+def fingerprint(space: Operator, image: Tensor) -> str:
     """The fingerprint of one image; compare two of them by ``same``.
 
     Args:
         space: the invisible subspace; a network or a map stands for its nullspace.
         image: ``space.shape`` or ``(1, *space.shape)``, of any floating dtype, preferably float64.
-        input_shape: shape of one input, needed if ``space`` is a torch module.
 
     Returns:
         ``PARTS`` · ``DIGITS`` hexadecimal digits.
@@ -59,8 +58,8 @@ def fingerprint(space: SpaceLike, image: Tensor, input_shape: Sequence[int] | No
         ShapeError: the image has another shape, or there is more than one.
         ValueRangeError: a value is NaN or infinite.
     """
-    space = as_space(space, input_shape)
-    x = as_batch(image, space.shape, "image")
+    space = as_space(space)
+    x = as_images(image, space.shape, "image")
     if len(x) != 1:
         raise ShapeError(f"a fingerprint is made from one image, got {len(x)}")
     if not bool(x.isfinite().all()):

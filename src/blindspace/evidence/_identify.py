@@ -88,22 +88,20 @@ def probe(
     images: Tensor,
     size: float = 1.0,
     generator: torch.Generator | None = None,
-    input_shape: Sequence[int] | None = None,
 ) -> Probe:
     """Images by which a network can be distinguished from others.
 
     Args:
-        network: the network to be recognised, or a torch module with its ``input_shape``.
+        network: the network to be recognised.
         images: ``(B, *input_shape)`` with B ≥ 1, or one image.
         size: L∞ norm of the noise.
         generator: source of the randomness.
-        input_shape: shape of one input, needed for a torch module.
 
     Raises:
         ShapeError: the images have another shape.
         ValueRangeError: there is no image, the size is not positive, or the network has a trivial nullspace.
     """
-    network = as_network(network, input_shape)
+    network = as_network(network)
     x = as_inputs(images, network).double()
     if not len(x):
         raise ValueRangeError("a probe needs at least one image, got an empty batch")

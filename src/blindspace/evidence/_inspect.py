@@ -20,9 +20,10 @@ from torch import Tensor
 
 from ..data import SAMPLES, samples
 from ..errors import FileError, ValueRangeError
+from ..maps import Operator
 from ..progress import Progress
 from ..subspaces import Subspace
-from ._arguments import SpaceLike, as_batch, as_space
+from ._arguments import as_images, as_space
 from ._conditional_mean import conditional_mean
 from ._fingerprint import fingerprint
 from .energy import Energies, blind_energy
@@ -61,11 +62,10 @@ class Reference:
     @classmethod
     def fit(
         cls,
-        space: SpaceLike,
+        space: Operator,
         images: Tensor,
         seed: int = 0,
         progress: Progress | None = None,
-        input_shape: Sequence[int] | None = None,
     ) -> Reference:
         """Learn from clean images what is usual.
 
@@ -74,14 +74,13 @@ class Reference:
             images: ``(B, *space.shape)`` in [0, 1], at least ``FEWEST``, like those to be inspected.
             seed: seed of the noise that is added to some variants.
             progress: called with steps done, steps in all and the next one.
-            input_shape: shape of one input, needed if ``space`` is a torch module.
 
         Raises:
             ShapeError: the images have another shape, or not (1 or 3, H, W).
             ValueRangeError: they are too few or outside [0, 1], or the subspace is {0} or the whole space.
         """
-        space = as_space(space, input_shape)
-        x = as_batch(images, space.shape).double()
+        space = as_space(space)
+        x = as_images(images, space.shape).double()
         if not 0 < space.dim < space.ambient_dim:
             raise ValueRangeError(
                 f"the invisible space has {space.dim} of {space.ambient_dim} dimensions; there is nothing to compare"
@@ -195,7 +194,7 @@ class Inspection:
 
 
 def inspect(
-    network: SpaceLike,
+    network: Operator,
     images: Tensor,
     reference: Reference | Tensor | None = None,
     false_positives: float = 0.01,
@@ -223,7 +222,7 @@ def inspect(
             images are too few or outside [0, 1].
     """
     space = as_space(network, input_shape)
-    x = as_batch(images, space.shape)
+    x = as_images(images, space.shape)
     if not isinstance(reference, Reference):
         clean = embedded_images(space.shape) if reference is None else reference
         reference = Reference.fit(space, clean, seed, progress)
@@ -237,8 +236,8 @@ def inspect(
 
 
 def score(space: Subspace, images: Tensor, reference: Reference) -> Tensor:
-    """The score of each image, ``(B,)``; arguments as of ``inspect``."""
-    energy, basis = _features(space, as_batch(images, space.shape).double(), reference.prior)
+    """The score of each image, ``(B,)``; arguments as for ``inspect``."""
+    energy, basis = _features(space, as_images(images, space.shape).double(), reference.prior)
     return energy - basis @ torch.tensor(reference.coefficients, dtype=torch.float64)
 
 

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError
+from ..maps import Operator
 from ..networks import harmless
 from ..progress import Progress
 from ..subspaces import Subspace, norms
-from ._arguments import NetworkLike, SpaceLike, as_inputs, as_network, as_space
+from ._arguments import NetworkLike, as_inputs, as_network, as_space
 from ._conditional_mean import conditional_mean
 from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify
@@ -126,8 +127,8 @@ def leakage(
     network: NetworkLike,
     images: Tensor,
     protected: Tensor,
-    space: SpaceLike | None = None,
-    guess: SpaceLike | None = None,
+    space: Operator | None = None,
+    guess: Operator | None = None,
     with_perceptual: bool = True,
     seed: int = 0,
     progress: Progress | None = None,

@@ -88,16 +88,12 @@ def detect(
         images: clean images, ``(B, *space.shape)`` in [0, 1], none of which belongs to the reference.
         reference: statistics learnt from other images.
         false_positives: rate that sets the threshold.
-        seed: seed of what is hidden, and of the noise.
+        seed: seed of the perturbations and of the noise.
         progress: called with steps done, steps in all and the next one.
 
     Returns:
         The clean images first, then the processed ones, then the marked ones. Keyed noise is left out if the library
         that makes it is not installed.
-
-    Raises:
-        ShapeError: the images have another shape.
-        ValueRangeError: a pixel is outside [0, 1], or the rate is out of range.
     """
     x = images.double()
     threshold = reference.threshold(false_positives)
@@ -152,13 +148,9 @@ def validate(
         space: the invisible subspace.
         images: clean images, ``(B, *space.shape)`` in [0, 1].
         false_positives: rate that sets the threshold.
-        seed: seed of what is hidden, and of the noise.
+        seed: seed of the perturbations and of the noise.
         shown: number of images per row of ``Validation.examples``.
         progress: called with steps done, steps in all and the next one.
-
-    Raises:
-        ShapeError: the images have another shape.
-        ValueRangeError: the images are too few, a pixel is outside [0, 1], or the rate is out of range.
     """
     half = Reference.fit(space, images[::2], seed)
     found = detect(space, images[1::2], half, false_positives, seed, progress)

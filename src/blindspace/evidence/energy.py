@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
+from ..maps import Operator
 from ..subspaces import Subspace
-from ._arguments import SpaceLike, as_batch, as_space
+from ._arguments import as_images, as_space
 
 CHUNK_BYTES = 64 << 20
 """Bytes of images projected at a time."""
@@ -93,7 +94,7 @@ class Energies:
         }
 
 
-def blind_energy(space: SpaceLike, images: Tensor, seed: int = 0, input_shape: Sequence[int] | None = None) -> Energies:
+def blind_energy(space: Operator, images: Tensor, seed: int = 0, input_shape: Sequence[int] | None = None) -> Energies:
     """The share of each image's energy that lies in a subspace, beside its controls.
 
     Args:
@@ -108,7 +109,7 @@ def blind_energy(space: SpaceLike, images: Tensor, seed: int = 0, input_shape: S
         ValueRangeError: there is no image, or a value is NaN or infinite.
     """
     space = as_space(space, input_shape)
-    x = as_batch(images, space.shape).double()
+    x = as_images(images, space.shape).double()
     if not len(x):
         raise ValueRangeError("the energy of images needs at least one image, got an empty batch")
     if not bool(x.isfinite().all()):

@@ -1,1 +1,1 @@
-"""Loaders of networks by where they come from, one per file, and the preprocessing in front of them."""
+"""Loaders of networks by where they come from, and the preprocessing in front of them; errors as in ``load``."""

@@ -65,11 +65,6 @@ def from_factory(model: str, input_shape: Shape | None, weights: Path | None, ra
         input_shape: shape of one input.
         weights: a ``.safetensors`` file of its state.
         random_weights: whether to keep the weights that the function returns.
-
-    Raises:
-        UnknownNameError: there is no such module or function.
-        ValueRangeError: the function fails, or does not return a module.
-        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model)
     match = _NAMED.fullmatch(name)
@@ -118,11 +113,7 @@ def seeded() -> Iterator[None]:
 
 
 def assign_weights(module: nn.Module, model: str, weights: Path | None, random_weights: bool) -> None:
-    """Load weights from a file, or keep the random ones of the module if that is requested.
-
-    Raises:
-        FileError: neither was requested, or the file is damaged or belongs to another network.
-    """
+    """Load weights from a file, or keep the random ones of the module if that is requested."""
     if weights is not None:
         load_weights(module, weights, model)
     elif not random_weights:

@@ -60,13 +60,6 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         input_shape: shape of one input; the config's size if None.
         weights: a ``.safetensors`` file for a type, or instead of the folder's.
         random_weights: whether to take the architecture alone.
-
-    Raises:
-        MissingExtraError: transformers is not installed.
-        UnknownNameError: there is no such folder, name or type, or the config has no such value.
-        ValueRangeError: the network cannot be built with these values.
-        FileError: the weights are missing or damaged.
-        UnsupportedLayerError: the network reads neither images, text nor sound.
     """
     name, options = split_options(model.removeprefix("hf:"))
     transformers = library("transformers", "hf")

@@ -47,11 +47,6 @@ def preprocessing(spec: str, source: RawModel) -> Steps:
         spec: "timm", "torchvision" or "hf" for the published preprocessing; a ``preprocessor_config.json`` or its
             folder; or spelled out.
         source: the network.
-
-    Raises:
-        UnknownNameError: a step or mode does not exist, or the word is that of another library.
-        ValueRangeError: a step has wrong numbers.
-        FileError: a config is missing, damaged or requests something that is not supported.
     """
     if spec in OWN:
         if spec != source.kind or source.preprocessing is None:

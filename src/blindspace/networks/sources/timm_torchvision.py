@@ -39,12 +39,6 @@ def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawMode
         model: the name, with options for ``timm.create_model`` in brackets.
         weights: a ``.safetensors`` file.
         random_weights: whether to take the architecture alone.
-
-    Raises:
-        MissingExtraError: timm is not installed.
-        UnknownNameError: timm has no such model.
-        ValueRangeError: the model cannot be built with these options.
-        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model.removeprefix("timm:"))
     timm = library("timm", "timm")
@@ -111,12 +105,6 @@ def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> 
         model: the name, such as ``torchvision:resnet50``.
         weights: a ``.safetensors`` file.
         random_weights: whether to take the architecture alone.
-
-    Raises:
-        MissingExtraError: torchvision is not installed.
-        UnknownNameError: torchvision has no such model.
-        ValueRangeError: the model cannot be built with these options.
-        FileError: there are no weights, or those of another network.
     """
     name, options = split_options(model.removeprefix("torchvision:"))
     library("torchvision", "torchvision")

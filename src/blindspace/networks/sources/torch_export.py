@@ -29,11 +29,6 @@ def from_torch_export(path: Path) -> RawModel:
 
     Args:
         path: path of a file written by ``torch.export.save`` of torch 2.8 or newer.
-
-    Raises:
-        FileError: the file is missing, damaged, of another version, or contains pickled parts.
-        ShapeError: it was exported for several inputs, or for batches of a fixed size other than 1.
-        UnsupportedLayerError: it names an operation that is not allowed.
     """
     if not path.is_file():
         raise FileError(f"{path} does not exist; torch.export.save writes one")
