@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import scipy.linalg
@@ -11,7 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from cases import Case
+from blindspace.maps import LinearMap, from_module
+from cases import BIG_CASES, CASES, Case
+
+NAMED = {case.id: case for case in [*CASES, *BIG_CASES]}
+"""All cases by name."""
 
 Array = NDArray[np.float64]
 LongArray = NDArray[np.longdouble]
@@ -80,3 +85,23 @@ def null_projector(matrix: Array) -> Array:
 def reference(case: Case) -> Reference:
     """The reference of one case, computed once."""
     return Reference(matrix_of(*case.make()))
+
+
+def map_of(case: Case | str) -> LinearMap:
+    """The map of a case, given by itself or by name."""
+    module, shape = (NAMED[case] if isinstance(case, str) else case).make()
+    return from_module(module, shape)
+
+
+def true_sigma(case: Case | str) -> Array:
+    """All n singular values in descending order, zeros included, by LAPACK's SVD of the whole matrix."""
+    found = reference(NAMED[case] if isinstance(case, str) else case)
+    sigma = np.zeros(found.matrix.shape[1])
+    sigma[: len(found.sigma)] = found.sigma
+    return sigma
+
+
+def gaps(sigma: Array, most: int = 6) -> list[float]:
+    """Bounds well between two singular values and above rounding, so that the number below each is certain."""
+    found = [(a * max(b, 1e-4 * a)) ** 0.5 for a, b in pairwise(sigma) if a > 1.01 * b and a > 1e-3 * sigma[0]]
+    return [float(s) for s in found[:: max(len(found) // most, 1)]]

@@ -57,7 +57,7 @@ Y = torch.zeros(2, dtype=torch.int64)
 BOX = torch.ones_like(X)
 
 
-@pytest.mark.parametrize("verb", [bs.nullspace, bs.rowspace, bs.harmless, bs.front])
+@pytest.mark.parametrize("verb", [bs.nullspace, bs.rowspace, bs.soft_dimension, bs.spectrum, bs.harmless, bs.front])
 def test_everything_that_stands_for_an_operator_is_accepted(verb: Callable[..., Any]) -> None:
     network = bs.load(CONV, SHAPE)
     given = (network, SPACE, as_linear_map(CONV, SHAPE))
@@ -112,6 +112,11 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
     "nullspace-shape": (lambda w: bs.nullspace(CONV, w), ()),
     "rowspace": (bs.rowspace, ("space",)),
     "span": (bs.span, ("shape",)),
+    "soft_dimension": (bs.soft_dimension, ("space",)),
+    "soft_dimension-shape": (lambda w: bs.soft_dimension(CONV, w), ()),
+    "soft_dimension-thresholds": (lambda w: bs.soft_dimension(SPACE, thresholds=w), ("list", "tuple")),
+    "spectrum": (bs.spectrum, ("space",)),
+    "spectrum-points": (lambda w: bs.spectrum(SPACE, points=w), COUNT),
     "harmless": (bs.harmless, ("space",)),
     "front": (bs.front, ("space",)),
     "from_module": (lambda w: bs.from_module(w, (16,)), ("module",)),

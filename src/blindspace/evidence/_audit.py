@@ -146,7 +146,7 @@ def audit(
     noise = torch.randn(PROBES, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     residual = space.residual(noise)
     shown = _response(network, space, noise, seed) if space.dim else None
-    counted = soft_dimension(operator, soft) if soft else None
+    counted = soft_dimension(operator, thresholds=soft) if soft else None
     curve = spectrum_of(operator) if spectrum else None
     reports = []
     measured = measure(found, thorough)

@@ -1,49 +1,49 @@
-"""Soft blindness: beside what a map cannot see at all, how many directions it shows by less than ε.
+"""Known as ε-nullity or numerical nullity: the number of singular values of a map up to ε, zeros included.
 
-The singular values of A that are at most ε, zeros included, are as many as the dimension of the largest subspace on
-which ‖A δ‖ ≤ ε ‖δ‖ (Courant and Fischer). How they are counted is in ``solvers/counts.py``.
+It equals the dimension of the largest subspace on which ‖A δ‖ ≤ ε ‖δ‖ (Courant-Fischer theorem; Golub & Van Loan 2013,
+section 5.5). The methods of counting are in ``solvers/spectra/counting.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import isfinite
 from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ValueRangeError
-from ..maps import LinearMap, isometry_free
+from ..errors import ValueRangeError, integer, real, shown
+from ..maps import LinearMap, Operator, as_linear_map, isometry_free
 from ..solvers.spectra.counting import Count, Kind, count_up_to, symbol
-from ..solvers.spectra.lanczos_quadrature import Quadrature
-from ..solvers.spectra.singular_values import singular_values
+from ..solvers.spectra.lanczos_quadrature import PROBES, STEPS, Quadrature
+from ..solvers.spectra.singular_values import MATRIX_LIMIT, singular_values
 
 DECADES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-"""Thresholds asked for where none are given, as shares of ‖A‖."""
+"""Default thresholds, as shares of ‖A‖."""
 
-EDGES = 0.1
-"""Share of the singular values up to which those of the edges may be left out of a spectrum: the symbol on a torus then
-speaks for all. It tells small ones apart, which random vectors do not."""
+BOUNDARY = 0.1
+"""Largest share of boundary rows and columns for which the symbol of the circulant embedding stands for a spectrum.
+
+It resolves small singular values, which random vectors do not."""
 
 
 @dataclass(frozen=True)
 class EpsilonNullity:
-    """How many directions a map shows by at most ε per unit of perturbation.
+    """The number of directions along which a map's output changes by at most ε per unit of perturbation.
 
     Attributes:
-        thresholds: as they were given.
-        relative: whether they are shares of ‖A‖.
-        norm: ‖A‖, the largest singular value; where it comes from an iteration, to three digits at least.
-        epsilons: the thresholds as absolute numbers.
-        ambient_dim: n, the number of all directions.
-        counts: of directions for each threshold, the best figure there is.
-        low: of which there are at least so many …
-        high: … and at most so many.
-        kinds: of each count: ``exact`` where low = high for certain; ``bounded`` where both are certain, and rounding
-            or the edges of the image decide between them; ``estimated`` where they are a 95 % interval from random
-            vectors.
-        method: how it was counted, in words.
+        thresholds: The thresholds as they were given.
+        relative: Whether the thresholds are shares of ‖A‖.
+        norm: ‖A‖, the largest singular value, to at least three digits if it comes from an iteration.
+        epsilons: The thresholds as absolute numbers ε.
+        ambient_dim: Dimension n of the input.
+        counts: Best figure for the number of singular values up to each ε.
+        low: Lower bounds on these numbers.
+        high: Upper bounds on these numbers.
+        kinds: Kind of each number: ``exact`` if low = high with certainty; ``bounded`` if both bounds are certain, and
+            rounding or the image's boundary decides between them; ``estimated`` if they are a 95 % confidence interval
+            from random vectors.
+        method: Method of counting, in words.
     """
 
     thresholds: tuple[float, ...]
@@ -58,7 +58,7 @@ class EpsilonNullity:
     method: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON: one row a threshold."""
+        """Return plain values for JSON, one row per threshold."""
         columns = (self.thresholds, self.epsilons, self.counts, self.low, self.high, self.kinds)
         names = ("threshold", "epsilon", "count", "low", "high", "kind")
         return {
@@ -72,15 +72,15 @@ class EpsilonNullity:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of a map, largest first, as points of a curve.
+    """The singular values of a map in descending order, as points of a curve.
 
     Attributes:
-        ambient_dim: n; there are as many singular values as inputs, zeros included.
-        positions: places from 1 to n, ascending; a value that stands there several times has its first and its last.
-        sigma: the singular value at each.
-        tolerance: values up to it cannot be told from 0.
+        ambient_dim: Dimension n of the input, the number of singular values, zeros included.
+        positions: Positions from 1 to n in ascending order; a repeated value has its first and its last.
+        sigma: Singular value at each position.
+        tolerance: Value up to which a singular value is indistinguishable from 0.
         kind: ``exact`` (to rounding) or ``estimated`` (quantiles).
-        method: how they were found.
+        method: Method in words.
     """
 
     ambient_dim: int
@@ -92,38 +92,49 @@ class Spectrum:
 
     @property
     def norm(self) -> float:
-        """The largest of them."""
+        """The largest singular value."""
         return self.sigma[0]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def soft_dimension(
-    operator: LinearMap, thresholds: Sequence[float] = DECADES, relative: bool = True, seed: int = 0
+    operator: Operator,
+    input_shape: Sequence[int] | None = None,
+    thresholds: Sequence[float] = DECADES,
+    relative: bool = True,
+    seed: int = 0,
+    *,
+    estimate: bool = False,
+    probes: tuple[int, int] = PROBES,
+    steps: tuple[int, int] = STEPS,
 ) -> EpsilonNullity:
-    """How many directions move the output of a map by at most ε per unit of perturbation, for every ε of a list.
+    """Compute the ε-nullity of a linear map A for each ε of a list: the number of its singular values up to ε.
 
     Args:
-        operator: A.
-        thresholds: above 0, finite, in any order; at least one.
-        relative: whether they are shares of ‖A‖ or absolute numbers.
-        seed: of the random vectors, where the count is an estimate.
+        operator: The map, or whatever ``nullspace`` takes.
+        input_shape: Shape of one input of a module, without the batch axis.
+        thresholds: The values of ε, above 0 and finite, in any order; at least one.
+        relative: Whether the thresholds are shares of ‖A‖ or absolute numbers.
+        seed: Seed of the random vectors, if the numbers are estimates.
+        estimate: Whether the numbers are estimated even if they could be computed.
+        probes: Smallest and largest number of random vectors of an estimate.
+        steps: Smallest and largest number of Lanczos steps of an estimate.
 
     Raises:
-        ValueRangeError: there is no threshold, or one is not above 0 or not finite.
+        ValueRangeError: There is no threshold, or one is not above 0 or not finite.
+        BlindspaceError: As ``nullspace``.
     """
-    thresholds = tuple(float(threshold) for threshold in thresholds)
-    if not thresholds or not all(isfinite(threshold) and threshold > 0 for threshold in thresholds):
-        given = ", ".join(f"{threshold:g}" for threshold in thresholds) or "none"
-        raise ValueRangeError(f"thresholds of soft blindness must be finite and above 0, such as 1e-3; given: {given}")
-    values = singular_values(operator)
+    operator = as_linear_map(operator, input_shape)
+    thresholds = _thresholds(thresholds)
+    values = None if estimate else singular_values(operator)
     norm = values.norm if values else operator.norm()
     epsilons = tuple(threshold * norm if relative else threshold for threshold in thresholds)
-    # No direction is shown by more than ‖A‖: that needs no counting, which rounding could only spoil.
+    # No singular value exceeds ‖A‖: that needs no counting, which rounding could only spoil.
     asked = [e for t, e in zip(thresholds, epsilons, strict=True) if norm > 0 and not (relative and t >= 1)]
-    found, method = count_up_to(operator, values, asked, seed)
+    found, method = count_up_to(operator, values, asked, seed, 0 if estimate else MATRIX_LIMIT, probes, steps)
     counted = dict(zip(asked, found, strict=True))
     every = Count(operator.in_dim, operator.in_dim, operator.in_dim, "exact")
     rows = [counted.get(epsilon, every) for epsilon in epsilons]
@@ -141,20 +152,32 @@ def soft_dimension(
     )
 
 
-def spectrum(operator: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
-    """The singular values of a map, sorted, as points of a curve.
+def spectrum(
+    operator: Operator,
+    input_shape: Sequence[int] | None = None,
+    points: int = 512,
+    seed: int = 0,
+    *,
+    estimate: bool = False,
+    boundary: float = BOUNDARY,
+) -> Spectrum:
+    """Compute the singular values of a linear map in descending order, as points of a curve.
 
     Args:
-        operator: A.
-        points: how many quantiles there are to be, where there are more different values or they are estimates.
-        seed: of the random vectors, where they are estimates.
+        operator: The map, or whatever ``nullspace`` takes.
+        input_shape: Shape of one input of a module, without the batch axis.
+        points: Number of quantiles, if there are more distinct values or if they are estimates; at least 2.
+        seed: Seed of the random vectors, if the values are estimates.
+        estimate: Whether the values are estimated even if they could be computed.
+        boundary: Largest share of boundary rows and columns for which the symbol of the circulant embedding is taken
+            as an estimate of all singular values.
 
     Raises:
-        ValueRangeError: fewer than 2 points.
+        ValueRangeError: ``points`` is below 2.
+        BlindspaceError: As ``nullspace``.
     """
-    if points < 2:
-        raise ValueRangeError(f"a spectrum needs at least 2 points, got {points}")
-    values = singular_values(operator)
+    operator, points = as_linear_map(operator, input_shape), integer(points, "the number of points of a spectrum", 2)
+    values = None if estimate else singular_values(operator)
     if values is not None:
         ends = np.cumsum(values.counts)
         runs = np.stack([ends - values.counts + 1, ends], 1).ravel()
@@ -163,7 +186,7 @@ def spectrum(operator: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
         return Spectrum(operator.in_dim, _whole(positions), _real(sigma), values.tolerance, "exact", values.method)
     free = isometry_free(operator)
     inner, gain = free.operator, free.gain
-    nodes, weights, method = _estimated(inner, seed)
+    nodes, weights, method = _estimated(inner, seed, boundary)
     size = min(inner.in_dim, inner.out_dim)
     positions = _even(1, size, points)
     sigma = gain * np.interp(positions, np.cumsum(weights) - weights / 2, nodes)
@@ -174,18 +197,30 @@ def spectrum(operator: LinearMap, points: int = 512, seed: int = 0) -> Spectrum:
     return Spectrum(operator.in_dim, _whole(positions), _real(sigma[first]), tolerance, "estimated", method)
 
 
-def _estimated(operator: LinearMap, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """Values, descending, for how many of the min(m, n) singular values each stands, and how they were found."""
+def _estimated(operator: LinearMap, seed: int, boundary: float) -> tuple[np.ndarray, np.ndarray, str]:
+    """Estimate the min(m, n) singular values: descending values, the number each stands for, and the method."""
     found = symbol(operator)
     size = min(operator.in_dim, operator.out_dim)
-    if found is not None and found.boundary <= EDGES * size:
-        return found.sigma, found.counts * size / found.counts.sum(), "the symbol on a torus, edges left out"
+    if found is not None and found.boundary <= boundary * size:
+        return found.sigma, found.counts * size / found.counts.sum(), "symbol of the circulant embedding, no boundary"
     quadrature = Quadrature(operator, seed)
     return *quadrature.rule(), quadrature.method
 
 
+def _thresholds(given: Sequence[float]) -> tuple[float, ...]:
+    try:
+        found = tuple(real(threshold, "a threshold", above=True) for threshold in given)
+    except (TypeError, ValueRangeError):
+        found = ()
+    if not found:
+        raise ValueRangeError(
+            f"thresholds must be numbers finite and above 0, such as [1e-3, 1e-2], got {shown(given)}"
+        )
+    return found
+
+
 def _even(first: int, last: int, points: int) -> np.ndarray:
-    """Places from the first to the last, evenly spaced."""
+    """Round evenly spaced positions from the first to the last."""
     return np.unique(np.linspace(first, last, points).round().astype(np.int64))
 
 
