@@ -76,42 +76,30 @@ def is_coisometric(operator: LinearMap) -> bool:
     return False
 
 
+def column_norms(operator: LinearMap) -> Tensor | None:
+    """‖A eᵢ‖ of each input value, ``in_shape``, if AᵀA is diagonal by structure: then they are the singular values."""
+    if isinstance(operator, Diagonal):
+        return torch.broadcast_to(operator.weight, operator.in_shape).abs()
+    if isinstance(operator, MOVES):
+        return operator._adjoint(torch.ones(1, *operator.out_shape, dtype=torch.float64))[0].sqrt()
+    return None
+
+
 def is_injective(operator: LinearMap) -> bool | None:
     """Whether the nullspace of A is trivial; None if the structure does not decide it."""
     if operator.out_dim < operator.in_dim:
         return False
-    match operator:
-        case Rearrange():
-            return True
-        case Diagonal():
-            return bool((operator.weight != 0).all())
-        case Gather():
-            return len(torch.unique(operator.read[operator.read >= 0])) == operator.in_dim
-        case Padding():
-            axes = zip(operator.axes, operator.reads, strict=True)
-            return all(len(torch.unique(read[read >= 0])) == operator.in_shape[axis] for axis, read in axes)
-    return None
+    norms = column_norms(operator)
+    return None if norms is None else bool((norms > 0).all())
 
 
 def isometry_constant(operator: LinearMap) -> float | None:
-    """The number c > 0 with ‖A x‖ = c ‖x‖ for every x, so that AᵀA = c² I.
-
-    Args:
-        operator: the map or the adjoint of one; only diagonal maps and those in ``MOVES`` are examined.
-
-    Returns:
-        The constant c; None if there is none or the structure does not show it.
-    """
-    inner = operator.of if isinstance(operator, Adjoint) else operator
-    if isinstance(inner, Diagonal):
-        sizes = inner.weight.abs().flatten()
-    elif not isinstance(inner, MOVES):
-        return None
-    elif isinstance(operator, Adjoint):
-        return 1.0 if is_coisometric(inner) else None
-    else:
-        sizes = inner.adjoint(torch.ones(1, *inner.out_shape, dtype=torch.float64)).flatten().sqrt()
-    return float(sizes[0]) if float(sizes[0]) > 0 and bool((sizes == sizes[0]).all()) else None
+    """The number c > 0 with ‖A x‖ = c ‖x‖ for every x, so that AᵀA = c² I; None if the structure shows none."""
+    if isinstance(operator, Adjoint) and not isinstance(operator.of, Diagonal):
+        return 1.0 if is_coisometric(operator.of) else None
+    norms = column_norms(operator.of if isinstance(operator, Adjoint) else operator)
+    constant = 0.0 if norms is None else float(norms.flatten()[0])
+    return constant if norms is not None and constant > 0 and bool((norms == constant).all()) else None
 
 
 def channel_weights(scale: Diagonal) -> Tensor | None:

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from ..errors import ShapeError
 from ..maps import Gather, Identity, LinearMap, Padding, Shape, compose, summed, vstack
@@ -152,12 +151,8 @@ def _apart(value: Value) -> bool:
         return bool(is_injective(maps[0]))
     if not all(isinstance(operator, Padding | Gather) and is_injective(operator) for operator in maps):
         return False
-    taken = torch.cat([operator.forward(_ones(operator)) != 0 for operator in maps])
+    taken = torch.stack([operator @ torch.ones(operator.in_shape, dtype=torch.float64) != 0 for operator in maps])
     return int(taken.sum(0).max()) <= 1
-
-
-def _ones(operator: LinearMap) -> Tensor:
-    return torch.ones(1, *operator.in_shape, dtype=torch.float64)
 
 
 def _determined(value: Value, by: set[Value]) -> bool:

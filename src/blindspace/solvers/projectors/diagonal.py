@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from ...maps import Diagonal, Gather, LinearMap, Padding, Rearrange
+from ...errors import UnsupportedLayerError
+from ...maps import Diagonal, LinearMap
+from ...maps.properties import MOVES, column_norms
 from ..base import Cost, Solver, register
 from ..rank.certificate import Certificate
 
@@ -24,12 +25,11 @@ class DiagonalSolver(Solver):
 
     def __init__(self, operator: LinearMap) -> None:
         super().__init__(operator)
-        if isinstance(operator, Diagonal):
-            squares = torch.broadcast_to(operator.weight, operator.in_shape) ** 2
-        else:
-            squares = operator.adjoint(torch.ones(1, *operator.out_shape, dtype=torch.float64))[0]
-        self.free = squares == 0
-        sigma = squares[~self.free].sqrt()
+        norms = column_norms(operator)
+        if norms is None:
+            raise UnsupportedLayerError(f"the diagonal solver serves no {operator}, whose AᵀA is not diagonal")
+        self.free = norms == 0
+        sigma = norms[~self.free]
         self.certificate = Certificate(
             rank=len(sigma),
             kind="exact",
@@ -44,7 +44,7 @@ class DiagonalSolver(Solver):
     @classmethod
     def serves(cls, operator: LinearMap) -> bool:
         """Whether the map only scales, drops or moves values."""
-        return isinstance(operator, Diagonal | Padding | Rearrange | Gather)
+        return isinstance(operator, (Diagonal, *MOVES))
 
     @classmethod
     def cost(cls, operator: LinearMap) -> Cost:

@@ -16,11 +16,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import scipy.linalg
 import scipy.sparse
-import torch
 
-from ...maps import Composed, Convolution, Dense, Diagonal, Kronecker, LinearMap
+from ...maps import Composed, Convolution, Dense, Kronecker, LinearMap
 from ...maps.linear_map import Adjoint
-from ...maps.properties import MOVES, reads_disjoint_patches
+from ...maps.properties import column_norms, reads_disjoint_patches
 from ...maps.simplify import isometry_free
 from ..dense_algebra.blocks import groups, patches
 from ..dense_algebra.products import gram, power_of_two
@@ -117,14 +116,12 @@ def matrix_bytes(operator: LinearMap) -> int:
 
 def _structural(operator: LinearMap) -> SingularValues | None:
     """The singular values, without zeros that are due to too few outputs or to inputs that are not read."""
+    norms = column_norms(operator)
+    if norms is not None:
+        return _known(norms.numpy(), "AᵀA is diagonal")
     match operator:
         case Adjoint():
             return _structural(operator.of)
-        case Diagonal():
-            return _known(np.broadcast_to(operator.weight.abs().numpy(), operator.in_shape), "AᵀA is diagonal")
-        case _ if isinstance(operator, MOVES):
-            squares = operator.adjoint(torch.ones(1, *operator.out_shape, dtype=torch.float64))
-            return _known(squares.sqrt().numpy(), "AᵀA is diagonal")
         case Dense():
             tokens = prod(operator.leading)
             return _merged_if_all([(_of_matrix(operator.matrix.numpy()), tokens)], "one matrix for every token")
