@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -204,3 +206,51 @@ def test_right_arguments_are_not(name: str) -> None:
     for kind in right:
         if not name.endswith(("-model", "-directions")):  # callable, but no model of these images
             call(WRONG[kind])
+
+
+# --- in notebooks -----------------------------------------------------------------------------------------
+
+
+class Cells(HTMLParser):
+    """The text of every cell, in order; every element that is opened is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.open.append(tag)
+        if tag in ("td", "th", "caption"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.cells[-1] += data
+
+
+def shown(result: Any) -> list[str]:
+    return Cells(result._repr_html_()).cells
+
+
+def test_results_show_themselves_in_notebooks() -> None:
+    cells = shown(SPACE)
+    assert cells[0] == "Nullspace"
+    assert "8 of 16 (50.0%)" in cells
+    assert str(SPACE.certificate) in cells
+    cells = shown(SPACE.certificate)
+    assert (cells[0], cells[cells.index("rank") + 1]) == ("Certificate", "8")
+    assert cells[cells.index("sigma below") + 1] == "–"
+    network = bs.load(nn.Sequential(CONV, nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)), SHAPE)
+    cells = shown(bs.verify(network, X, X))
+    assert (cells[0], cells[cells.index("labels changed") + 1]) == ("Evidence", "0")
+    found = dataclasses.replace(bs.audit(network), model="<script>alert(1)</script>")
+    assert "<script>" not in found._repr_html_()
+    cells = shown(found)
+    assert cells[0] == "Affine front of <script>alert(1)</script>"
+    assert "8 of 16" in cells
+    assert {"Conv2d", "Linear"} <= set(cells)

@@ -11,12 +11,15 @@ def table(title: str, rows: Mapping[str, object]) -> str:
 
     Args:
         title: Caption of the table.
-        rows: Values by their names; text is escaped, None is shown as a dash.
+        rows: Values by their names, whose underscores become spaces; text is escaped, None is shown as a dash.
 
     Returns:
         One HTML ``<table>`` element.
     """
-    body = (f"<tr><th style='text-align:left'>{_text(name)}</th>{_cell(value)}</tr>" for name, value in rows.items())
+    body = (
+        f"<tr><th style='text-align:left'>{_text(name.replace('_', ' '))}</th>{_cell(value)}</tr>"
+        for name, value in rows.items()
+    )
     return f"<table>{_caption(title)}<tbody>{''.join(body)}</tbody></table>"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._html import grid, table
 from ..maps import LinearMap, Shape
 from ..networks import LayerReport, Network, ends, front, load, measure
 from ..networks import layers as linear_layers
@@ -106,6 +107,23 @@ class Audit:
             "layers": [layer.to_dict() for layer in self.layers],
         }
         return found if self.spectrum is None else {**found, "spectrum": self.spectrum.to_dict()}
+
+    def _repr_html_(self) -> str:
+        front = {
+            "dimension of the nullspace": f"{self.space.dim} of {self.space.ambient_dim}",
+            "formula in − out": self.formula_dim,
+            "certificate": self.space.certificate,
+            "solver": f"{self.space.solver}: {self.space.reason}",
+            "residual": self.residual,
+        }
+        shown = {} if self.shown is None else {"outputs move by": self.shown.harmless, "by noise": self.shown.noise}
+        heads = ("layer", "kind", "dimension", "formula", "certificate", "harmless for the network")
+        rows = [
+            (r.layer.name, r.layer.kind, r.dim, r.to_dict()["formula_dim"], r.certificate, r.layer.harmless_for_network)
+            for r in self.layers
+        ]
+        layers = grid("Linear layers", heads, rows) if rows else ""
+        return table(f"Affine front of {self.model}", front | shown) + layers
 
 
 def audit(

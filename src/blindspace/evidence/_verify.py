@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import table
 from ..errors import ShapeError, ValueRangeError
 from ..networks import front
 from ._arguments import NetworkLike, as_inputs, as_network
@@ -54,6 +55,9 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return table("Evidence", vars(self))
 
 
 def verify(network: NetworkLike, images: Tensor, changed: Tensor, input_shape: Sequence[int] | None = None) -> Evidence:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..._html import table
 from .modular_elimination import ModularRank
 
 Kind = Literal["exact", "numerical", "undecided"]
@@ -75,6 +76,9 @@ class Certificate:
     def to_dict(self) -> dict[str, Any]:
         """The certificate as plain values for JSON."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return table("Certificate", vars(self))
 
     def __str__(self) -> str:
         """The certificate in one line."""
