@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 import blindspace.bench.run as bench_module
 from blindspace.bench import baselines as rivals
-from blindspace.bench.baselines import RIVALS, measure_rival, refusal, sparsity_of
+from blindspace.bench.baselines import BASELINES, measure_baseline, refusal, sparsity_of
 from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
 from blindspace.bench.chart import draw
 from blindspace.bench.measure import affordable, measure, residual, turns
 from blindspace.bench.memory import held, peak
-from blindspace.bench.run import BenchRow, Refused, RivalRow, bench, select
+from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
 from blindspace.cli.main import run
 from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
 from blindspace.maps import Dense, LinearMap, from_module
@@ -45,9 +45,9 @@ def rows() -> list[BenchRow]:
 
 
 @pytest.fixture(scope="module")
-def others() -> list[RivalRow]:
-    names = [rival for rival in RIVALS if rival != "sparse Cholesky"]
-    return [measure_rival(stem(side), rival, 3, 0, 0.5) for side in (8, 12) for rival in names]
+def others() -> list[BaselineRow]:
+    names = [rival for rival in BASELINES if rival != "sparse Cholesky"]
+    return [measure_baseline(stem(side), rival, 3, 0, 0.5) for side in (8, 12) for rival in names]
 
 
 # --- cases ------------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_direct_rival_projects(rival: str, monkeypatch: pytest.MonkeyPatch) ->
     torch.testing.assert_close(rivals.DIRECT[rival](operator)(x), projection(operator, x), rtol=0, atol=1e-10)
 
 
-def test_rivals_measured(others: list[RivalRow]) -> None:
+def test_rivals_measured(others: list[BaselineRow]) -> None:
     assert len(others) == 8
     for row in others:
         assert row.skipped is None
@@ -243,7 +243,7 @@ def test_rivals_measured(others: list[RivalRow]) -> None:
 
 
 def test_lsmr_out_of_time_says_so() -> None:
-    row = measure_rival(stem(16), rivals.LSMR, 3, 0, 1e-6)
+    row = measure_baseline(stem(16), rivals.LSMR, 3, 0, 1e-6)
     assert not row.finished
     assert row.iterations == 8
     assert row.residual is not None
@@ -257,7 +257,7 @@ def test_what_would_take_too_much_is_not_begun() -> None:
     assert "GiB" in (refusal("scipy splu of A Aᵀ", large, 10) or "")
     assert refusal(rivals.LSMR, large, 10) is None
     small = stem(8).operator(0)
-    assert not any(refusal(rival, small, 10) for rival in RIVALS if rival != "sparse Cholesky")
+    assert not any(refusal(rival, small, 10) for rival in BASELINES if rival != "sparse Cholesky")
     composed = from_module(nn.Sequential(nn.Conv2d(3, 3, 3), nn.Conv2d(3, 2, 3)), (3, 9, 9))
     assert "nothing is known" in (refusal("scipy splu of A Aᵀ", composed, 10) or "")
 
@@ -294,10 +294,10 @@ def test_estimated_sparsity_is_near_the_truth(module: nn.Module, shape: tuple[in
 
 
 def test_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bench_module, "RIVALS", ("scipy LSMR",))
+    monkeypatch.setattr(bench_module, "BASELINES", ("scipy LSMR",))
     ours, rival = bench([stem(8)], 3, 0, True, 0.2)
     assert isinstance(ours, BenchRow)
-    assert isinstance(rival, RivalRow)
+    assert isinstance(rival, BaselineRow)
     assert (ours.solver, ours.in_dim, rival.rival, rival.skipped) == ("dense", 192, "scipy LSMR", None)
     assert not (tmp_path / "home").exists()  # nothing comes from the cache or goes into it
 
@@ -368,14 +368,14 @@ def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch, error:
 
 
 @pytest.fixture
-def _measured(monkeypatch: pytest.MonkeyPatch, rows: list[BenchRow], others: list[RivalRow]) -> None:
+def _measured(monkeypatch: pytest.MonkeyPatch, rows: list[BenchRow], others: list[BaselineRow]) -> None:
     """The command on rows measured already, the second size's LSMR having been stopped."""
     given: dict[str, list[Any]] = {row.name: [row] for row in rows}
     for row in others:
         stopped = row.rival == rivals.LSMR and row.side == 12
         given[row.name].append(replace(row, finished=False) if stopped else row)
     for name, found in given.items():
-        found.append(RivalRow(name, found[0].side, "sparse Cholesky", skipped="not installed [here]"))
+        found.append(BaselineRow(name, found[0].side, "sparse Cholesky", skipped="not installed [here]"))
 
     def measured(chosen: list[BenchCase], *_: object) -> list[Any]:
         return [row for case in chosen for row in given.get(case.name, [Refused(case.name, "too [large]")])]
@@ -394,7 +394,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(found) == settings | {"rows", "rivals", "refused"}
     assert [row["side"] for row in found["rows"]] == [8, 12]
     assert set(found["rows"][0]) == {field.name for field in fields(BenchRow)}
-    assert set(found["rivals"][0]) == {field.name for field in fields(RivalRow)}
+    assert set(found["rivals"][0]) == {field.name for field in fields(BaselineRow)}
     assert len(found["rivals"]) == 10
     assert found["refused"] == [{"name": stem(16).name, "reason": "too [large]"}]
     with Image.open("cost.png") as image:
@@ -402,7 +402,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.svg", "a.pdf", "new/a.png"])
-def test_pictures(name: str, rows: list[BenchRow], others: list[RivalRow]) -> None:
+def test_pictures(name: str, rows: list[BenchRow], others: list[BaselineRow]) -> None:
     draw(Path(name), rows, others)
     assert Path(name).stat().st_size > 5000
     if name.endswith("svg"):

@@ -1,1 +1,1 @@
-"""The bench: time, memory and accuracy, ours and other libraries'."""
+"""The benchmark: time, memory and accuracy of projections, ours and other libraries'."""

@@ -1,7 +1,7 @@
-"""What people use today for the same projection: dense singular vectors, LSMR, sparse direct solvers.
+"""Baselines: the same projection by dense singular vectors, LSMR and sparse direct solvers.
 
-Each is set up as its documentation advises. What would take more memory or time than allowed is not begun; the reason
-then stands in its place.
+Each is set up as its documentation advises. A baseline that would exceed the allowed memory or time is not started, and
+the reason is reported instead. LSMR is due to Fong & Saunders 2011, CHOLMOD to Chen, Davis, Hager & Rajamanickam 2008.
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from .measure import BATCH, BATCH_BYTES, Project, affordable, noise, residual, t
 from .memory import held, peak
 
 COLUMNS = 4000
-"""Inputs above which the singular vectors of the whole matrix take minutes."""
+"""Number of inputs above which the singular vectors of the whole matrix take minutes."""
 
 MEMORY = 4 << 30
-"""Bytes that a rival may take."""
+"""Bytes that a baseline may allocate."""
 
 CLOSE = 1e-12
-"""‖A p‖ / (‖A‖ ‖x‖) that LSMR is asked for."""
+"""Tolerance of LSMR for ‖A p‖ / (‖A‖ ‖x‖)."""
 
 ITERATIONS_SPENT = 7
-"""LSMR's code for that."""
+"""LSMR's exit code when its iterations are used up."""
 
 
 @dataclass(frozen=True)
-class RivalRow:
-    """One rival on one case. Times are seconds, sizes bytes; None where nothing was measured.
+class BaselineRow:
+    """One baseline on one case. Times are seconds, sizes bytes; None where nothing was measured.
 
     Attributes:
-        name: of the case.
-        side: of the image, where the case is a point of the picture.
-        rival: its name.
-        skipped: why nothing was measured; None where it was.
-        setup: seconds to factor.
-        kept: bytes of the factors.
-        peak: bytes by which the process grew at most while it factored.
-        seconds_1: of a projection of one perturbation.
-        ratio_1: the same over the layer's lower bound, measured in the same process.
-        seconds_64: of a projection of 64.
-        ratio_64: the same over the lower bound of one batch.
-        extrapolated: whether ``seconds_64`` is 64 times one, the rival taking one at a time.
-        finished: whether the rival met its tolerance; where it did not, its times are less than it would need.
-        iterations: of LSMR.
-        residual: ‖A p‖ / (‖A‖ ‖x‖), the largest of those measured.
+        name: Name of the case.
+        side: Side of the image, if the case is a point of the picture.
+        rival: Name of the baseline.
+        skipped: Why nothing was measured; None if it was.
+        setup: Time of the factorisation.
+        kept: Size of the factors.
+        peak: Largest growth of the process during the factorisation.
+        seconds_1: Time of a projection of one perturbation.
+        ratio_1: The same over the layer's lower bound, measured in the same process.
+        seconds_64: Time of a projection of 64 perturbations.
+        ratio_64: The same over the lower bound for a batch.
+        extrapolated: Whether ``seconds_64`` is 64 times one, as the baseline takes one at a time.
+        finished: Whether the tolerance was met; otherwise the times are lower bounds.
+        iterations: Iterations of LSMR.
+        residual: Largest ‖A p‖ / (‖A‖ ‖x‖) measured.
     """
 
     name: str
@@ -78,7 +78,7 @@ class RivalRow:
     residual: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The row as plain values for JSON."""
         return asdict(self)
 
 
@@ -88,7 +88,7 @@ def null_space(operator: LinearMap) -> Project:
 
 
 def full_svd(operator: LinearMap) -> Project:
-    """``torch.linalg.svd`` with all right singular vectors, as the paper does it."""
+    """``torch.linalg.svd`` with all right singular vectors, as in the paper."""
     _, sigma, rows = torch.linalg.svd(operator.to_dense(), full_matrices=True)
     tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * float(sigma[0])
     return _onto(rows[int((sigma > tolerance).sum()) :].T.contiguous())
@@ -101,7 +101,7 @@ def sparse_lu(operator: LinearMap) -> Project:
     factors = scipy.sparse.linalg.splu(
         gram, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
     )
-    return Direct(operator, factors.solve, 12 * (factors.L.nnz + factors.U.nnz))  # 8 bytes an entry, 4 its row
+    return Direct(operator, factors.solve, 12 * (factors.L.nnz + factors.U.nnz))  # 8 bytes per entry, 4 per row index
 
 
 def sparse_cholesky(operator: LinearMap) -> Project:
@@ -113,7 +113,7 @@ def sparse_cholesky(operator: LinearMap) -> Project:
 
 @dataclass(frozen=True)
 class Direct:
-    """P x = x − Aᵀ (A Aᵀ)⁻¹ A x with a factored A Aᵀ, whose arrays are the library's own and ``size`` bytes."""
+    """P x = x − Aᵀ (A Aᵀ)⁻¹ A x with a factored A Aᵀ, whose arrays belong to the library and take ``size`` bytes."""
 
     operator: LinearMap
     solve: Callable[[np.ndarray], np.ndarray]
@@ -133,16 +133,16 @@ DIRECT: dict[str, Callable[[LinearMap], Project]] = {
     "scipy splu of A Aᵀ": sparse_lu,
 }
 LSMR = "scipy LSMR"
-RIVALS = (*DIRECT, LSMR)
+BASELINES = (*DIRECT, LSMR)
 
 
 def refusal(rival: str, operator: LinearMap, patience: float) -> str | None:
-    """Why a rival should not be begun on a map; None where it may.
+    """Why a baseline should not be started on a map; None if it may.
 
     Args:
-        rival: one of ``RIVALS``.
-        operator: of the case.
-        patience: seconds that a sparse factorisation may be expected to take.
+        rival: One of ``BASELINES``.
+        operator: Linear map of the case.
+        patience: Seconds that a sparse factorisation is expected to take at most.
     """
     if rival == "sparse Cholesky":
         try:
@@ -166,18 +166,18 @@ def refusal(rival: str, operator: LinearMap, patience: float) -> str | None:
 
 
 class Sparsity(NamedTuple):
-    """Non-zero entries of A, and of the triangular factors of A Aᵀ, estimated."""
+    """Estimated number of non-zero entries of A, and of the triangular factors of A Aᵀ."""
 
     entries: float
     fill: float
 
 
 def sparsity_of(operator: LinearMap) -> Sparsity | None:
-    """What a sparse solver would have to do with; None for maps of no known structure.
+    """The work of a sparse solver; None for maps of unknown structure.
 
-    The fill is the Gram matrix's own entries times the logarithm of nested dissection on a grid. Its constants, and
-    those of the time, are those that splu showed for the 7×7 stem at sides 16 to 80; for side 224 they give what
-    CHOLMOD was measured to have.
+    The fill is the number of entries of the Gram matrix times the logarithm of nested dissection on a grid. Its
+    constants, and those of the time, are fitted to splu for the 7×7 stem at sides 16 to 80; at side 224 they give
+    CHOLMOD's fill.
     """
     match operator:
         case Convolution():
@@ -199,27 +199,27 @@ def sparsity_of(operator: LinearMap) -> Sparsity | None:
 
 
 def _widest(matrix: Tensor) -> int:
-    """The most non-zero entries that a row has."""
+    """The largest number of non-zero entries of a row."""
     return int((matrix != 0).sum(1).max())
 
 
-def measure_rival(case: BenchCase, rival: str, repeats: int, seed: int, patience: float) -> RivalRow:
-    """Measure a rival on a case in this process.
+def measure_baseline(case: BenchCase, rival: str, repeats: int, seed: int, patience: float) -> BaselineRow:
+    """Measure a baseline on a case in this process.
 
     Args:
-        case: the layer.
-        rival: one of ``RIVALS``.
-        repeats: turns of rival and lower bound.
-        seed: of weights and perturbations, the same as for the case itself.
-        patience: seconds that one kind of measurement, or LSMR in all, may take.
+        case: The layer.
+        rival: One of ``BASELINES``.
+        repeats: Alternating measurements of baseline and lower bound.
+        seed: Seed of weights and perturbations, the same as for the case itself.
+        patience: Seconds that one kind of measurement, or LSMR in all, may take.
 
     Raises:
-        MemoryError, RuntimeError, numpy.linalg.LinAlgError: the rival fails.
+        MemoryError, RuntimeError, numpy.linalg.LinAlgError: The baseline fails.
     """
     operator = case.operator(seed)
     x = noise(operator, 1)
     operator.adjoint(operator.forward(x))
-    row = RivalRow(case.name, case.side, rival)
+    row = BaselineRow(case.name, case.side, rival)
     if rival == LSMR:
         return lsmr(row, operator, x, patience)
     with peak() as factoring:
@@ -244,10 +244,10 @@ def measure_rival(case: BenchCase, rival: str, repeats: int, seed: int, patience
     )
 
 
-def lsmr(row: RivalRow, operator: LinearMap, x: Tensor, patience: float) -> RivalRow:
-    """LSMR on A y = A x from 0, whose answer lies in the row space; P x = x − y.
+def lsmr(row: BaselineRow, operator: LinearMap, x: Tensor, patience: float) -> BaselineRow:
+    """LSMR on A y = A x from 0, whose solution lies in the row space; P x = x − y.
 
-    It takes one right-hand side at a time. How many iterations the time allows is found from a few of them.
+    It takes one right-hand side at a time; a few iterations show how many the time allows.
     """
 
     def apply(v: np.ndarray) -> np.ndarray:
@@ -262,7 +262,7 @@ def lsmr(row: RivalRow, operator: LinearMap, x: Tensor, patience: float) -> Riva
     b = apply(x.numpy())
 
     def run(most: int) -> tuple[np.ndarray, int, int]:
-        # ‖A y − b‖ ≤ btol ‖b‖ ends it; its other tests go by an estimate of ‖A‖ that grows with the iterations.
+        # Stop at ‖A y − b‖ ≤ btol ‖b‖; the other criteria use an estimate of ‖A‖ that grows with the iterations.
         y, reason, count, *_ = scipy.sparse.linalg.lsmr(matrix, b, atol=0, btol=btol, conlim=0, maxiter=most)
         return y, int(reason), int(count)
 
@@ -293,7 +293,7 @@ def lsmr(row: RivalRow, operator: LinearMap, x: Tensor, patience: float) -> Riva
 
 
 def _onto(basis: Tensor) -> Project:
-    """N Nᵀ x of a batch, N with orthonormal columns."""
+    """N Nᵀ x of a batch, for N with orthonormal columns."""
     return lambda x: ((x.flatten(1) @ basis) @ basis.T).reshape(x.shape)
 
 

@@ -1,4 +1,4 @@
-"""The layers that the bench measures."""
+"""The layers that the benchmark measures."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class BenchCase:
     """A layer to measure.
 
     Attributes:
-        name: of the case.
-        build: makes the layer; its weights are random unless the name says otherwise.
-        in_shape: of one input.
-        side: of the image, where the case is a point of the picture.
+        name: Name of the case.
+        build: Makes the layer; its weights are random unless the name says otherwise.
+        in_shape: Shape of one input.
+        side: Side of the image, if the case is a point of the picture.
     """
 
     name: str
@@ -38,7 +38,7 @@ class BenchCase:
     side: int | None = None
 
     def operator(self, seed: int) -> LinearMap:
-        """The layer as a map; the same for the same seed."""
+        """The layer as a linear map; equal seeds give equal weights."""
         torch.manual_seed(seed)
         return from_module(self.build(), self.in_shape)
 
@@ -100,10 +100,10 @@ CASES = {
 
 
 def stem(side: int) -> BenchCase:
-    """The 7×7 stem of stride 2 at an image of so many pixels a side: a point of the picture.
+    """The 7×7 stem of stride 2 at an image of a given side: a point of the picture.
 
     Raises:
-        ValueRangeError: the side is not between 4 and ``MOST``.
+        ValueRangeError: The side is not between 4 and ``MOST``.
     """
     if not 4 <= side <= MOST:
         raise ValueRangeError(f"an image side must be between 4 and {MOST} pixels, got {side}")
@@ -112,15 +112,15 @@ def stem(side: int) -> BenchCase:
 
 
 def select(names: list[str] | None = None, sides: list[int] | None = None) -> list[BenchCase]:
-    """The cases to measure, none twice.
+    """The cases to measure, each once; all cases and ``SIDES`` if neither names nor sides are given.
 
     Args:
-        names: parts of the names of cases.
-        sides: of images to measure the stem at. Without both everything is measured: all cases and ``SIDES``.
+        names: Parts of the names of cases.
+        sides: Sides of images to measure the stem at.
 
     Raises:
-        UnknownNameError: a word is in no name.
-        ValueRangeError: a side is too small or too large.
+        UnknownNameError: No case has one of the names.
+        ValueRangeError: A side is too small or too large.
     """
     for name in names or []:
         if not any(name in known for known in CASES):

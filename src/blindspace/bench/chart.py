@@ -1,4 +1,4 @@
-"""The picture of the bench: what a projection costs against the side of the image, beside what people use today."""
+"""The picture of the benchmark: cost of a projection against the side of the image, beside the baselines."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from ..errors import ValueRangeError
 from ..experiments.common.pictures import MUTED, RULE, End, name_ends
 from ..report.picture import check_picture, save_figure
-from .run import BenchRow, RivalRow
+from .run import BaselineRow, BenchRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _OURS, _BOUND = "#1f5fbf", "#8a9099"
-_RIVALS = {
+_BASELINES = {
     "scipy LSMR": ("LSMR", "#c2570c"),
     "scipy splu of A Aᵀ": ("sparse LU", "#2d7d46"),
     "sparse Cholesky": ("sparse Cholesky", "#7a5bb5"),
@@ -27,7 +27,7 @@ _RIVALS = {
 
 @dataclass(frozen=True)
 class _Line:
-    """One line: label, colour, points (side, value, finished), ascending, and whether it is dashed."""
+    """One line: label, colour, points (side, value, finished) in ascending order, and whether it is dashed."""
 
     label: str
     colour: str
@@ -35,18 +35,18 @@ class _Line:
     dashed: bool = False
 
 
-def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> None:
-    """Draw set-up, cost of an image and memory against the side of the image, all logarithmic.
+def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) -> None:
+    """Draw set-up time, time per image and memory against the side of the image, all logarithmic.
 
     Args:
-        path: of the picture, .png, .svg or .pdf.
-        rows: those without a side are left out.
-        rivals: the same; those skipped too.
+        path: Path of the picture, .png, .svg or .pdf.
+        rows: Rows of ours; those without a side are left out.
+        rivals: Rows of the baselines; those without a side and those skipped are left out.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueRangeError: no row has a side, or the name is no picture's.
-        FileError: the picture cannot be written.
+        ValueRangeError: No row has a side, or the file name does not end like a picture's.
+        FileError: The picture cannot be written.
     """
     check_picture(path)
     rows = sorted((row for row in rows if row.side is not None), key=lambda row: row.side or 0)
@@ -62,20 +62,20 @@ def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> No
     name = "7×7 convolution of stride 2, 3→10 channels, float64"
     figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
     if any(not finished for lines in _panels(rows, rivals).values() for line in lines for *_, finished in line.points):
-        note = "hollow: stopped before it was done, so at least this"
+        note = "hollow: stopped before convergence, so a lower bound"
         figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
     save_figure(figure, path)
 
 
-def _panels(rows: Sequence[BenchRow], rivals: Sequence[RivalRow]) -> dict[str, list[_Line]]:
+def _panels(rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) -> dict[str, list[_Line]]:
     """The lines of each chart, by its title."""
 
     def ours(label: str, value: Callable[[BenchRow], float], colour: str = _OURS, dashed: bool = False) -> _Line:
         return _Line(label, colour, [(row.side or 0, value(row), True) for row in rows], dashed)
 
-    def theirs(value: Callable[[RivalRow], float | None]) -> list[_Line]:
+    def theirs(value: Callable[[BaselineRow], float | None]) -> list[_Line]:
         lines = []
-        for rival, (label, colour) in _RIVALS.items():
+        for rival, (label, colour) in _BASELINES.items():
             measured = [(row.side, value(row), row.finished) for row in rivals if row.rival == rival and row.side]
             points = sorted((side, number, finished) for side, number, finished in measured if side and number)
             lines += [_Line(label, colour, points)] if points else []
@@ -113,6 +113,6 @@ def _panel(axes: Axes, title: str, lines: Sequence[_Line], sides: Sequence[int])
         axes.plot(x, y, color=line.colour, linewidth=2.2, linestyle=(0, (2, 2)) if line.dashed else "-", clip_on=False)
         for at, value, done in zip(x, y, finished, strict=True):
             axes.plot(at, value, "o", color=line.colour, markersize=5, mfc=None if done else "white", clip_on=False)
-    for side in {line.points[-1][0] for line in lines}:  # those that end at the same side must not meet
+    for side in {line.points[-1][0] for line in lines}:  # labels of lines that end at the same side must not overlap
         here = [End(line.label, line.points[-1][:2], line.colour) for line in lines if line.points[-1][0] == side]
         name_ends(axes, here, right=0.05, size=11, halo=True)

@@ -1,7 +1,7 @@
 """One layer measured: seconds, bytes and residual of its projector, beside one forward and one adjoint of the layer.
 
-Times of one machine and one hour compare badly with another's; so the projector and its lower bound are measured in
-turns, in one process, and what is reported is their ratio.
+Times depend on the machine and its load; so projector and lower bound are measured alternately, in one process, and
+their ratio is reported.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .cases import BenchCase
 from .memory import held, peak
 
 BATCH = 64
-"""Perturbations at once, unless that takes too long or too much memory."""
+"""Perturbations per batch, unless that takes too long or too much memory."""
 
 BATCH_BYTES = 512 << 20
-"""What the perturbations of one batch may take."""
+"""Bytes that the perturbations of one batch may take."""
 
 Project = Callable[[Tensor], Tensor]
 
@@ -34,29 +34,28 @@ class BenchRow:
     """One case, measured in float64. Times are medians in seconds, sizes are bytes.
 
     Attributes:
-        name: of the case.
-        side: of the image, where the case is a point of the picture.
-        solver: that served it.
-        in_dim: n.
-        dim: of the nullspace.
-        setup: seconds to factor, nothing being taken from the cache.
-        kept: bytes of the arrays that the solver holds.
-        peak_setup: bytes by which the process grew at most while it factored.
-        peak_project: the same while it projected ``batch`` perturbations, these not counted.
-        seconds_1: of a projection of one perturbation.
-        bound_1: of one forward and one adjoint of the layer.
-        ratio_1: of the two, each pair measured side by side.
-        batch: perturbations at once in what follows: 64, or fewer where these would take too long or too much memory.
-        first_64: of the first projection of ``batch`` perturbations, with what the solver makes only then.
-        seconds_64: of a projection of ``batch`` perturbations, times 64 over ``batch``.
-        bound_64: the same of the lower bound.
-        ratio_64: of the two.
-        passes: of refinement, and ``iterations``: of a Krylov solver, in the last projection; None where the solver
-            has no such thing.
-        iterations: see ``passes``.
-        residual: ‖A P v‖ / (‖A‖ ‖v‖), the largest of those measured.
-        ratio_float32: as ``ratio_1``, both in float32.
-        residual_float32: as ``residual``, of projections in float32.
+        name: Name of the case.
+        side: Side of the image, if the case is a point of the picture.
+        solver: Name of the solver.
+        in_dim: Number n of inputs.
+        dim: Dimension of the nullspace.
+        setup: Time of the factorisation, without the cache.
+        kept: Size of the arrays that the solver holds.
+        peak_setup: Largest growth of the process during the factorisation.
+        peak_project: Largest growth during a projection of ``batch`` perturbations, these not counted.
+        seconds_1: Time of a projection of one perturbation.
+        bound_1: Time of one forward and one adjoint of the layer.
+        ratio_1: Median of the ratios of the two, measured in pairs.
+        batch: Perturbations per batch in what follows: 64, or fewer if these take too long or too much memory.
+        first_64: Time of the first projection of ``batch`` perturbations, with what the solver sets up only then.
+        seconds_64: Time of a projection of ``batch`` perturbations, times 64 over ``batch``.
+        bound_64: The same for the lower bound.
+        ratio_64: Median of the ratios of the two.
+        passes: Passes of refinement in the last projection; None for solvers without refinement.
+        iterations: Iterations of a Krylov solver in the last projection; None for others.
+        residual: Largest ‖A P v‖ / (‖A‖ ‖v‖) measured.
+        ratio_float32: As ``ratio_1``, both in float32.
+        residual_float32: As ``residual``, for projections in float32.
     """
 
     name: str
@@ -83,7 +82,7 @@ class BenchRow:
     residual_float32: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The row as plain values for JSON."""
         return asdict(self)
 
 
@@ -100,18 +99,16 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
     """Measure a case in this process.
 
     Args:
-        case: the layer.
-        repeats: turns of projector and lower bound, fewer where they take longer than ``patience``.
-        seed: of weights and perturbations.
-        patience: seconds that one kind of measurement may take, about.
+        case: The layer.
+        repeats: Alternating measurements of projector and lower bound, fewer if they take longer than ``patience``.
+        seed: Seed of weights and perturbations.
+        patience: Seconds that one kind of measurement may take, approximately.
 
     Raises:
-        BlindspaceError: no solver serves it.
+        BlindspaceError: No solver serves it.
     """
     operator = case.operator(seed)
-    operator.adjoint(
-        operator.forward(noise(operator, 1))
-    )  # what torch makes at its first convolution is not the solver's
+    operator.adjoint(operator.forward(noise(operator, 1)))  # torch's own set-up at its first convolution does not count
     with peak() as factoring:
         started = time.perf_counter()
         solver = choose(operator)
@@ -163,15 +160,15 @@ def noise(operator: LinearMap, batch: int) -> Tensor:
 
 
 def residual(operator: LinearMap, p: Tensor, x: Tensor) -> float:
-    """The largest ‖A p‖ / (‖A‖ ‖x‖) of a batch, worked out in float64."""
+    """The largest ‖A p‖ / (‖A‖ ‖x‖) of a batch, computed in float64."""
     left = operator.forward(p.double()).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
     return float(left.max()) / (operator.norm() or 1.0)
 
 
 def turns(operator: LinearMap, project: Project, x: Tensor, repeats: int, patience: float) -> Turns:
-    """Projector and lower bound, one after the other, until there are ``repeats`` turns or patience is at its end.
+    """Measure projector and lower bound alternately, ``repeats`` times or until ``patience`` runs out.
 
-    The first turn fills caches and counts only where no other could follow.
+    The first measurement fills caches and counts only if it is the only one.
     """
     seconds: list[tuple[float, float]] = []
     started = time.perf_counter()
@@ -185,7 +182,7 @@ def turns(operator: LinearMap, project: Project, x: Tensor, repeats: int, patien
 
 
 def affordable(operator: LinearMap, project: Project, patience: float) -> int:
-    """How many perturbations to project at once, up to ``BATCH``: by their memory, and by the time that a few take."""
+    """Number of perturbations per batch, up to ``BATCH``, by their memory and by the time that a few take."""
     batch = BATCH
     while batch > 1 and 8 * operator.in_dim * batch > BATCH_BYTES:
         batch //= 2
@@ -199,14 +196,14 @@ def affordable(operator: LinearMap, project: Project, patience: float) -> int:
 
 
 def taken(work: Callable[[], object]) -> float:
-    """Seconds of a piece of work."""
+    """Seconds that a function takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def _count(solver: object, name: str) -> int | None:
-    """A number that the solver, or the one it hands its work to, says of its last projection."""
+    """A counter of the last projection, from the solver or the one it wraps."""
     value = getattr(solver, name, None)
     if isinstance(value, int):
         return value

@@ -1,4 +1,4 @@
-"""What a piece of work takes at its peak, and what it leaves behind."""
+"""Peak memory of a block of code, and memory held by an object."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from torch import Tensor
 
 @dataclass
 class Peak:
-    """Bytes by which a block of code raised the resident memory of this process at most; set when it ends."""
+    """Largest growth of the resident memory of this process during a block, in bytes; set when the block ends."""
 
     size: int = 0
 
 
 @contextmanager
 def peak() -> Iterator[Peak]:
-    """Measure a block. Off Linux only what exceeds every earlier peak of the process shows."""
+    """Measure a block. Outside Linux only growth beyond every earlier peak of the process is seen."""
     gc.collect()
     with suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)  # or what earlier work has freed would serve this one, unseen
+        ctypes.CDLL(None).malloc_trim(0)  # otherwise freed memory would be reused, unseen
     with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before, found = status("VmRSS"), Peak()
     try:
         yield found
@@ -39,7 +39,7 @@ def peak() -> Iterator[Peak]:
 
 
 def status(field: str) -> int:
-    """A size in ``/proc/self/status``, bytes; off Linux the peak of the whole process."""
+    """A size in ``/proc/self/status``, in bytes; outside Linux the peak of the whole process."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -48,17 +48,17 @@ def status(field: str) -> int:
 
 
 def limit(size: int) -> None:
-    """Let this process take so many bytes more than now; what asks for more gets a MemoryError."""
+    """Let this process allocate at most ``size`` more bytes; beyond them it gets a MemoryError."""
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (status("VmSize") + size,) * 2)
 
 
 def held(by: object, beside: object = None) -> int:
-    """Bytes of all arrays and tensors that an object holds, however deep; each storage once.
+    """Bytes of all arrays and tensors reachable from an object; each storage counts once.
 
     Args:
-        by: the object.
-        beside: one whose arrays do not count, such as the map that a solver serves.
+        by: The object.
+        beside: Object whose arrays do not count, such as the map that a solver serves.
     """
     own, others = _storages(by), _storages(beside)
     return sum(size for place, size in own.items() if place not in others)
@@ -96,5 +96,5 @@ def _storages(root: object) -> dict[int, int]:
                 waiting += [value.func, value.args, value.keywords]
             case _ if not isinstance(value, type):
                 waiting += getattr(value, "__dict__", {}).values()
-    found.pop(0, None)  # empty ones lie nowhere
+    found.pop(0, None)  # empty storages have no address
     return found

@@ -1,7 +1,7 @@
-"""What a projection costs, as a ratio to the least it could cost: one forward and one adjoint of the layer itself.
+"""The cost of a projection as a ratio to its lower bound: one forward and one adjoint of the layer itself.
 
-Every case and every rival has a process of its own, so that its peak memory is its own and what it does to the machine
-ends with it. They tell of themselves in JSON.
+Every case and every baseline runs in a process of its own, so that its peak memory is its own and its side effects end
+with it. The processes report in JSON.
 """
 
 from __future__ import annotations
@@ -19,34 +19,29 @@ from typing import Any
 import numpy as np
 
 from ..errors import BlindspaceError
-from .baselines import MEMORY, RIVALS, RivalRow, measure_rival, refusal
+from .baselines import BASELINES, MEMORY, BaselineRow, measure_baseline, refusal
 from .cases import BenchCase, find, select
 from .measure import BenchRow, measure
 from .memory import limit
 
-__all__ = ["BenchRow", "Refused", "RivalRow", "bench", "select"]
+__all__ = ["BaselineRow", "BenchRow", "Refused", "bench", "select"]
 
 PATIENCE = 10.0
 """Seconds that one kind of measurement, or LSMR in all, may take."""
 
 LONGEST = 900.0
-"""Seconds after which a process is ended, whatever it is at."""
+"""Seconds after which a process is killed."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A case that could not be measured.
-
-    Attributes:
-        name: of the case.
-        reason: in words.
-    """
+    """A case that could not be measured; ``reason`` says why."""
 
     name: str
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The refusal as plain values for JSON."""
         return asdict(self)
 
 
@@ -56,35 +51,35 @@ def bench(
     seed: int = 0,
     rivals: bool = True,
     patience: float = PATIENCE,
-) -> Iterator[BenchRow | RivalRow | Refused]:
-    """Measure cases one after the other, float64, nothing being taken from the cache.
+) -> Iterator[BenchRow | BaselineRow | Refused]:
+    """Measure cases one after the other, float64, without the cache.
 
     Args:
-        cases: as ``select`` chose them.
-        repeats: turns of projector and lower bound, fewer where they take longer than ``patience``.
-        seed: of weights and perturbations.
-        rivals: whether what people use today is measured beside ours.
-        patience: seconds that one kind of measurement, or LSMR in all, may take.
+        cases: Cases, as chosen by ``select``.
+        repeats: Alternating measurements of projector and lower bound, fewer if they take longer than ``patience``.
+        seed: Seed of weights and perturbations.
+        rivals: Whether the baselines are measured too.
+        patience: Seconds that one kind of measurement, or LSMR in all, may take.
 
     Yields:
-        A ``BenchRow``, or ``Refused``, for each case, and after it a ``RivalRow`` for each rival.
+        A ``BenchRow``, or ``Refused``, for each case, followed by a ``BaselineRow`` for each baseline.
     """
     for case in cases:
         task = {"case": case.name, "side": case.side, "repeats": repeats, "seed": seed, "patience": patience}
         found = _in_a_process(task)
         yield Refused(case.name, found["refused"]) if "refused" in found else BenchRow(**found)
         operator = case.operator(seed) if rivals else None
-        for rival in RIVALS if operator else ():
+        for rival in BASELINES if operator else ():
             reason = refusal(rival, operator, patience) if operator else None
             found = {"refused": reason} if reason else _in_a_process({**task, "rival": rival})
             if "refused" in found:
-                yield RivalRow(case.name, case.side, rival, skipped=found["refused"])
+                yield BaselineRow(case.name, case.side, rival, skipped=found["refused"])
             else:
-                yield RivalRow(**found)
+                yield BaselineRow(**found)
 
 
 def _in_a_process(task: dict[str, Any]) -> dict[str, Any]:
-    """What a process of its own makes of a task: a row, or ``refused`` with the reason."""
+    """The result of a task run in its own process: a row, or ``refused`` with the reason."""
     package = Path(__file__).parents[2]
     path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "BLINDSPACE_CACHE_LIMIT": "0"}
@@ -104,7 +99,7 @@ def _in_a_process(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _work(task: dict[str, Any]) -> dict[str, Any]:
-    """What the process does: the row as plain values, or ``refused``."""
+    """The task as that process runs it: the row as plain values, or ``refused``."""
     case = find(task["case"], task["side"])
     settings = task["repeats"], task["seed"], task["patience"]
     warnings.simplefilter("ignore")
@@ -112,7 +107,7 @@ def _work(task: dict[str, Any]) -> dict[str, Any]:
         if "rival" not in task:
             return measure(case, *settings).to_dict()
         limit(MEMORY)
-        return measure_rival(case, task["rival"], *settings).to_dict()
+        return measure_baseline(case, task["rival"], *settings).to_dict()
     except BlindspaceError as error:
         return {"refused": str(error)}
     except MemoryError:

@@ -11,9 +11,9 @@ import torch
 import typer
 from rich.table import Table
 
-from ..bench.baselines import RIVALS
+from ..bench.baselines import BASELINES
 from ..bench.chart import draw
-from ..bench.run import PATIENCE, BenchRow, Refused, RivalRow, select
+from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
 from ..errors import ValueRangeError
 from .options import JsonOption, SeedOption, writable_picture
@@ -29,7 +29,7 @@ def bench(
     ] = None,
     repeats: Annotated[int, typer.Option(help="Turns of projector and lower bound.", min=3)] = 15,
     patience: Annotated[float, typer.Option(help="Seconds that one measurement may take, about.", min=0.1)] = PATIENCE,
-    rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="What people use today beside ours.")] = True,
+    rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="Measure other libraries too.")] = True,
     picture: Annotated[
         Path | None,
         typer.Option(help="Draw cost against image size there: .png, .svg or .pdf.", callback=writable_picture),
@@ -42,15 +42,15 @@ def bench(
     if picture is not None and not any(case.side for case in chosen):
         raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
     rows: list[BenchRow] = []
-    others: list[RivalRow] = []
+    others: list[BaselineRow] = []
     refused: list[Refused] = []
     with progress("bench") as report:
-        total = len(chosen) * (1 + len(RIVALS) * rivals)
+        total = len(chosen) * (1 + len(BASELINES) * rivals)
         for index, row in enumerate(measure(chosen, repeats, seed, rivals, patience)):
             match row:
                 case BenchRow():
                     rows.append(row)
-                case RivalRow():
+                case BaselineRow():
                     others.append(row)
                 case Refused():
                     refused.append(row)
@@ -62,7 +62,7 @@ def bench(
         screen.print(f"{no.name}: not measured; {no.reason}", markup=False)
     begun = [row for row in others if not _never_begun(row, others)]
     if begun:
-        screen.print("\nwhat people use today, each in a process of its own")
+        screen.print("\nother libraries, each in a process of its own")
         screen.print(_theirs(begun, {row.name: row for row in rows}))
     for rival, reason in {row.rival: row.skipped for row in others if row not in begun}.items():
         screen.print(f"{rival}: on no case; {reason}", markup=False)
@@ -118,12 +118,12 @@ def _ours(rows: list[BenchRow]) -> Table:
     return table
 
 
-def _never_begun(row: RivalRow, others: list[RivalRow]) -> bool:
+def _never_begun(row: BaselineRow, others: list[BaselineRow]) -> bool:
     """Whether the same reason kept the row's rival from every case."""
     return row.skipped is not None and {other.skipped for other in others if other.rival == row.rival} == {row.skipped}
 
 
-def _theirs(others: list[RivalRow], ours: dict[str, BenchRow]) -> Table:
+def _theirs(others: list[BaselineRow], ours: dict[str, BenchRow]) -> Table:
     headings = ["set-up s", "kept MB", "one s", "64 s", "64 / ours", "residual"]
     table = _table(["case", "method"], headings, "note")
     before = ""
