@@ -49,7 +49,7 @@ def bench(
     cases: Sequence[BenchCase],
     repeats: int = 15,
     seed: int = 0,
-    rivals: bool = True,
+    baselines: Sequence[str] = BASELINES,
     patience: float = PATIENCE,
 ) -> Iterator[BenchRow | BaselineRow | Refused]:
     """Measure cases one after the other, float64, without the cache.
@@ -58,7 +58,7 @@ def bench(
         cases: Cases, as chosen by ``select``.
         repeats: Alternating measurements of projector and lower bound, fewer if they take longer than ``patience``.
         seed: Seed of weights and perturbations.
-        rivals: Whether the baselines are measured too.
+        baselines: Baselines to measure too.
         patience: Seconds that one kind of measurement, or LSMR in all, may take.
 
     Yields:
@@ -68,9 +68,9 @@ def bench(
         task = {"case": case.name, "side": case.side, "repeats": repeats, "seed": seed, "patience": patience}
         found = _in_a_process(task)
         yield Refused(case.name, found["refused"]) if "refused" in found else BenchRow(**found)
-        operator = case.operator(seed) if rivals else None
-        for rival in BASELINES if operator else ():
-            reason = refusal(rival, operator, patience) if operator else None
+        operator = case.operator(seed)
+        for rival in baselines:
+            reason = refusal(rival, operator, patience)
             found = {"refused": reason} if reason else _in_a_process({**task, "rival": rival})
             if "refused" in found:
                 yield BaselineRow(case.name, case.side, rival, skipped=found["refused"])

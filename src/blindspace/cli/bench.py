@@ -22,31 +22,33 @@ from .output import console, progress, write_json
 
 def bench(
     cases: Annotated[
-        list[str] | None, typer.Argument(metavar="[CASES]", help="Parts of their names; all if none.")
+        list[str] | None,
+        typer.Argument(metavar="[CASES]", help="Parts of the names of cases; all if none."),
     ] = None,
     sizes: Annotated[
         str | None, typer.Option(metavar="32,64,…", help="Image sides to measure a 7×7 stem at, instead or besides.")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Turns of projector and lower bound.", min=3)] = 15,
-    patience: Annotated[float, typer.Option(help="Seconds that one measurement may take, about.", min=0.1)] = PATIENCE,
+    repeats: Annotated[int, typer.Option(help="Alternating measurements of projector and lower bound.", min=3)] = 15,
+    patience: Annotated[float, typer.Option(help="Seconds per measurement, approximately.", min=0.1)] = PATIENCE,
     rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="Measure other libraries too.")] = True,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw cost against image size there: .png, .svg or .pdf.", callback=writable_picture),
+        typer.Option(help="Draw the cost against the image size: .png, .svg or .pdf.", callback=writable_picture),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """What a projection costs, as a ratio to one forward and one adjoint of the layer (LB), float64."""
+    """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
     chosen = select(cases, _sides(sizes))
     if picture is not None and not any(case.side for case in chosen):
         raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
     rows: list[BenchRow] = []
     others: list[BaselineRow] = []
     refused: list[Refused] = []
+    baselines = BASELINES if rivals else ()
     with progress("bench") as report:
-        total = len(chosen) * (1 + len(BASELINES) * rivals)
-        for index, row in enumerate(measure(chosen, repeats, seed, rivals, patience)):
+        total = len(chosen) * (1 + len(baselines))
+        for index, row in enumerate(measure(chosen, repeats, seed, baselines, patience)):
             match row:
                 case BenchRow():
                     rows.append(row)
@@ -119,7 +121,7 @@ def _ours(rows: list[BenchRow]) -> Table:
 
 
 def _never_begun(row: BaselineRow, others: list[BaselineRow]) -> bool:
-    """Whether the same reason kept the row's rival from every case."""
+    """Whether the row's baseline was skipped on every case for the same reason."""
     return row.skipped is not None and {other.skipped for other in others if other.rival == row.rival} == {row.skipped}
 
 

@@ -1,4 +1,4 @@
-"""Pictures of experiments are checked by what is in them: every figure is recorded before it is saved."""
+"""Pictures are checked by what is in them: every figure of matplotlib is recorded when it is saved."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ class Drawn:
 
     figures: dict[str, Figure] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
+
+    @property
+    def only(self) -> str:
+        """The name of the one figure that was saved, which may be that of a temporary file."""
+        (name,) = self.figures
+        return name
 
     def texts(self, name: str) -> set[str]:
         """Every title, label, annotation, tick label and legend entry of a figure."""
