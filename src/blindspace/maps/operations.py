@@ -546,6 +546,10 @@ def reshaped(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMa
         return Rearrange(in_shape, out_shape, operator.view, operator.order)
     if isinstance(operator, Gather):
         return Gather(in_shape, out_shape, operator.read)
+    if isinstance(operator, Jacobian):
+        function, inner = operator.function, operator.in_shape
+        at, name = operator.at.reshape(in_shape), operator.name
+        return Jacobian(lambda x: function(x.reshape(inner)).reshape(out_shape), in_shape, at, name)
     return compose(Rearrange(in_shape, operator.in_shape), operator, Rearrange(operator.out_shape, out_shape))
 
 
