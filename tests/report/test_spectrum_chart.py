@@ -63,7 +63,7 @@ def test_pictures_that_cannot_be_drawn(tmp_path: Path) -> None:
     curve = Spectrum(4, (1, 4), (2.0, 1.0), 0.0, "exact", "by hand")
     with pytest.raises(ValueRangeError, match="not the name of a picture"):
         draw(curve, None, tmp_path / "spectrum.txt")
-    with pytest.raises(ValueRangeError, match="60 inputs, the spectrum of one of 4"):
+    with pytest.raises(ValueRangeError, match="60 inputs, the spectrum to one of 4"):
         draw(curve, soft_dimension(map_of("linear-wide")), tmp_path / "spectrum.png")
     with pytest.raises(ValueRangeError, match="every singular value is 0"):
         draw(spectrum(map_of("conv2d-all-dead")), None, tmp_path / "spectrum.png")

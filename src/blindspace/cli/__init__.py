@@ -1,1 +1,1 @@
-"""Floor 9: the command line, one command a file."""
+"""The command line, one command per file: each parses its arguments, calls the Python face and prints."""

@@ -38,23 +38,27 @@ def audit(
     random_weights: RandomWeightsOption = False,
     input_shape: InputShapeOption = None,
     preprocess: PreprocessOption = None,
-    layers: Annotated[bool, typer.Option(help="Measure every linear layer by itself too.")] = True,
+    layers: Annotated[bool, typer.Option(help="Measure every linear layer at its own input too.")] = True,
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="Also large layers with as many outputs as inputs: minutes each.")
+        bool, typer.Option("--thorough", help="Measure large layers with as many outputs as inputs too: minutes each.")
     ] = False,
     solver: Annotated[
-        str | None, typer.Option(help=f"Of the front: {', '.join(NAMES)}; by structure and size if none.")
+        str | None,
+        typer.Option(help=f"Solver of the front: {', '.join(NAMES)}; chosen by structure and size if not given."),
     ] = None,
     soft: Annotated[
         str | None,
         typer.Option(
-            metavar="ε,ε,…", help="Count the directions that move the front by less than these shares of ‖A‖."
+            metavar="ε,ε,…",
+            help="Determine the ε-nullity of the front: directions that move it by less than these shares of ‖A‖.",
         ),
     ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
-            "--spectrum", help="Draw the front's singular values there: .png, .svg or .pdf.", callback=writable_picture
+            "--spectrum",
+            help="Draw the front's singular values to this file: .png, .svg or .pdf.",
+            callback=writable_picture,
         ),
     ] = None,
     json: JsonOption = None,
@@ -81,6 +85,7 @@ def audit(
 
 
 def _numbers(text: str | None) -> list[float]:
+    """The thresholds of ``--soft``."""
     try:
         return [float(word) for word in text.split(",")] if text else []
     except ValueError as error:

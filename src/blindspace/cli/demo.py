@@ -20,7 +20,7 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Audit cifar-resnet on real images and write one page that shows what it cannot see."""
-    from ..report.demo import run_demo  # needs the [report] extra
+    from ..report.demo import run_demo  # needs the extra [report]
 
     with progress("demo") as report:
         result = run_demo(out, seed, report)

@@ -48,20 +48,24 @@ def inspect(
         typer.Option(
             "--reference",
             metavar="FOLDER",
-            help="Clean images like those to be inspected; the embedded ones if none, where their size is the model's.",
+            help="Clean images like those to be inspected; by default the embedded images of the model's input size.",
         ),
     ] = None,
-    false_positives: Annotated[float, typer.Option(help="Rate at which clean images may be flagged.")] = 0.01,
+    false_positives: Annotated[
+        float, typer.Option(help="Rate at which clean images may be flagged, in (0, 1).")
+    ] = 0.01,
     clean: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write the images without what may be hidden in them there.", callback=writable_folder
+            metavar="DIR",
+            help="Write the images to this folder without what may be hidden in them.",
+            callback=writable_folder,
         ),
     ] = None,
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Try the score on half of the reference and draw what it finds there: .png, .svg or .pdf.",
+            help="Validate the score on half of the reference and draw its ROC curves to this file: .png, .svg or .pdf.",
             callback=writable_picture,
         ),
     ] = None,
@@ -74,7 +78,7 @@ def inspect(
     names, x = [image.name for image in named], stack(named)
     space = harmless(network)
     clean_images = embedded_images(network.input_shape) if usual is None else stack(load_images([usual], network))
-    with progress("learning what is usual") as report:
+    with progress("learning the reference") as report:
         result = measure(space, x, clean_images, false_positives, seed=seed, progress=report)
     found: dict[str, Any] = {"model": network.name, "names": names, **result.to_dict()}
     suspicious = int(result.suspicious.sum())
@@ -93,7 +97,7 @@ def inspect(
             f"change, outputs move by {found['clean']['max_output_change']:.1e} at most"
         )
     if picture is not None:
-        with progress("trying the score") as report:
+        with progress("validating the score") as report:
             tried = validate(space, clean_images, false_positives, seed, SHOWN, report)
         draw(tried.detections, tried.threshold, tried.examples, picture, SHOWN)
         screen.print(detection_table(tried.detections))

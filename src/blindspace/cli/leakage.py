@@ -36,11 +36,13 @@ def leakage(
     input_shape: InputShapeOption = None,
     preprocess: PreprocessOption = None,
     perceptual: Annotated[
-        bool, typer.Option(help="Measure the perceptual distance too, which takes most of the time.")
+        bool, typer.Option(help="Measure the perceptual distance as well, which takes most of the time.")
     ] = True,
     picture: Annotated[
         Path | None,
-        typer.Option(help="Draw the first images and what attackers make of them there.", callback=writable_picture),
+        typer.Option(
+            help="Draw the first images and their reconstructions by attackers to this file.", callback=writable_picture
+        ),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,

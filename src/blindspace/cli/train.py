@@ -12,7 +12,9 @@ from ..networks import train as run_training
 from .options import LARGEST_SEED, JsonOption, writable_folder
 from .output import console, progress, write_json
 
-_NAMES = f"One of {', '.join(BUILTIN)}; of the paper's {', '.join(PAPER)}, also with a data set: {PAPER[0]}@cifar100."
+_NAMES = (
+    f"One of {', '.join(BUILTIN)}; or of the paper's {', '.join(PAPER)}, also with a data set: {PAPER[0]}@cifar100."
+)
 
 
 def train(
@@ -23,21 +25,16 @@ def train(
             "--out", "-o", help="Folder for weights and card; the cache folder by default.", callback=writable_folder
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.", min=0, max=LARGEST_SEED)] = None,
-    device: Annotated[str, typer.Option(help="That trains: cpu, or such as cuda.")] = "cpu",
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs; that of the recipe by default.", min=1)] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed; that of the recipe by default.", min=0, max=LARGEST_SEED)
+    ] = None,
+    device: Annotated[str, typer.Option(help="Device to train on, such as cpu or cuda.")] = "cpu",
     json: JsonOption = None,
 ) -> None:
     """Train a built-in network or one of the paper's; interrupted, it resumes at the last finished epoch."""
     with progress(f"training {name}") as report:
-        card = run_training(
-            name,
-            out,
-            epochs=epochs,
-            seed=seed,
-            device=device,
-            progress=report,
-        )
+        card = run_training(name, out, epochs=epochs, seed=seed, device=device, progress=report)
     screen = console(json)
     screen.print(
         f"[bold]{card.name}[/bold]: {card.test_accuracy:.2%} of {card.test_images} {card.dataset} test images, "

@@ -1,1 +1,1 @@
-"""Floor 9: tables and pages."""
+"""Tables, pictures and pages that show results; nothing is computed here."""

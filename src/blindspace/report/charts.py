@@ -28,12 +28,12 @@ class Line:
     """One line of a chart.
 
     Attributes:
-        label: written beside it.
-        values: one a size; on a logarithmic axis a 0 leaves a gap.
+        label: text beside the line.
+        values: one per size; on a logarithmic axis a 0 leaves a gap.
         colour: a key of ``page.STAND_INS``.
-        at: index of the point the label stands at.
-        side: of that point the label stands on.
-        dashed: whether the line is.
+        at: index of the point that the label stands at.
+        side: side of that point that the label stands on.
+        dashed: whether the line is dashed.
     """
 
     label: str
@@ -45,7 +45,7 @@ class Line:
 
 
 def _double(step: Step) -> float:
-    """A built-in network runs in float64, too."""
+    """The change in float64, in which every built-in network runs."""
     change = step.harmless.max_output_change_float64
     assert change is not None
     return change
@@ -55,7 +55,7 @@ def charts(steps: Sequence[Step]) -> dict[str, str]:
     """The charts of the demo: ``change`` and ``kept``.
 
     Args:
-        steps: without the one of size 0.
+        steps: the steps of size above 0, ascending.
     """
     sizes = [step.size for step in steps]
     last, own = steps[-1], steps[-1].harmless.dtype
@@ -88,14 +88,14 @@ def charts(steps: Sequence[Step]) -> dict[str, str]:
 
 
 def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description: str, share: bool = False) -> str:
-    """Something against the size of the perturbation, both logarithmic.
+    """Draw values against the size of the perturbation, both logarithmic.
 
     Args:
         name: prefix of every id in the SVG, unique on the page.
-        sizes: of the perturbations, above 0, ascending.
-        lines: to draw.
-        description: what the chart shows, for who cannot see it.
-        share: whether the values are shares in [0, 1], for an upward axis that is not logarithmic.
+        sizes: sizes of the perturbations, above 0, ascending.
+        lines: the lines to draw.
+        description: text for readers who cannot see the chart.
+        share: whether the values are shares in [0, 1], drawn on a linear axis.
 
     Returns:
         An ``<svg>`` element.

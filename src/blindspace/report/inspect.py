@@ -1,4 +1,4 @@
-"""What inspecting images found, and how far it can be trusted, as tables and as one picture."""
+"""The result of an inspection, and how far it can be trusted, as tables and one picture."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS = 20
-"""Images in the table at most, the most suspicious ones."""
+"""Largest number of images in the table, the most suspicious ones."""
 
 LEAST_RATE = 1e-3
 """False-positive rate at which the logarithmic axis of ROC curves begins."""
@@ -30,7 +30,7 @@ _COLOURS = ("#1f5fbf", "#c2570c", "#2d7d46", "#7a5bb5", "#0f8a8a", "#8f6b1f", "#
 
 
 def table(inspection: Inspection, names: Sequence[str]) -> Table:
-    """The most suspicious images first, one a row."""
+    """One row per image, the most suspicious first."""
     made = Table("image", box=None, header_style="bold")
     for heading in ("score", "deviations", "p-value", "energy in the blind space", "shuffled"):
         made.add_column(heading, justify="right")
@@ -49,8 +49,8 @@ def table(inspection: Inspection, names: Sequence[str]) -> Table:
 
 
 def detection_table(found: Sequence[Detection]) -> Table:
-    """What the score finds of each kind, one a row."""
-    made = Table("images", box=None, header_style="bold", title="tried on reference images set aside")
+    """One row per kind of perturbation: how well the score detects it."""
+    made = Table("images", box=None, header_style="bold", title="validated on reference images set aside")
     for heading in ("AUC", "95 %", "flagged"):
         made.add_column(heading, justify="right")
     for kind in found:
@@ -70,15 +70,15 @@ def draw(
     """Draw the ROC curve of each kind, the distribution of its scores, and images before and after cleaning.
 
     Args:
-        found: by ``detect``.
-        threshold: of the score.
-        cleaned: titles and images ``(B, C, H, W)`` in [0, 1], one row of the picture each.
-        path: of the picture, .png, .svg or .pdf.
-        shown: images in a row at most.
+        found: one detection per kind.
+        threshold: the score from which an image is suspicious.
+        cleaned: titles and images ``(B, C, H, W)`` in [0, 1], each drawn as one row.
+        path: the picture, .png, .svg or .pdf.
+        shown: largest number of images in a row.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueRangeError: the name is no picture's.
+        ValueRangeError: the file name is not that of a picture.
         FileError: the picture cannot be written.
     """
     check_picture(path)
@@ -114,7 +114,7 @@ def _curves(axes: Axes, found: Sequence[Detection]) -> None:
 
 
 def _histogram(axes: Axes, found: Sequence[Detection], threshold: float) -> None:
-    """One line of dots a kind: clean ones grey, marked ones in the colours of their curves."""
+    """One line of dots per kind: clean images in grey, marked ones in the colours of their curves."""
     colours = iter(_COLOURS)
     for down, kind in enumerate(found):
         scores = kind.scores.numpy()

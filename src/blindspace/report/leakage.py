@@ -1,4 +1,4 @@
-"""What protected images give away, as a table and as a picture."""
+"""Leakage of protected images as a table, lines of text and a picture."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SHOWN = 4
-"""Images in a picture, at most, if not said otherwise."""
+"""Default number of images in a picture."""
 
 _INK, _MUTED = "#1d2126", "#63686f"
 _SIDE, _GAP, _HEAD, _FOOT = 1.75, 0.12, 0.62, 0.3
-"""Inches: an image's longer side, between images, and above and below one for words."""
+"""Inches: the longer side of an image, the gap between images, and the height of the text above and below one."""
 
 
 def table(leakage: Leakage) -> Table:
-    """One row an attacker and method: averages over the images."""
-    made = Table(title="what comes out, compared with the originals (averages)", title_justify="left", box=None)
+    """One row per attacker and method, with averages over the images."""
+    made = Table(title="reconstructions compared with the originals (averages)", title_justify="left", box=None)
     made.add_column("attacker")
     made.add_column("method")
     for name in ("SSIM", "contrast matched", "PSNR", "perceptual", "mean squared change"):
@@ -58,7 +58,7 @@ def table(leakage: Leakage) -> Table:
 
 
 def summary(leakage: Leakage) -> list[str]:
-    """The findings in words, one a line."""
+    """The findings in words, one per line."""
     found = leakage.evidence
     known, unknown, pairs = leakage.best(WITH), leakage.best(WITHOUT), _from_pairs(leakage)
     unchanged = (
@@ -66,7 +66,7 @@ def summary(leakage: Leakage) -> list[str]:
     )
     return [
         *unchanged,
-        f"the network     {found.labels_changed} of {found.pairs} labels change; whatever it knows, it knows as before",
+        f"the network     {found.labels_changed} of {found.pairs} labels change; it recognises what it recognised before",
         f"to look at      SSIM {_ssim(leakage.best(ANYONE))} with the original",
         f"who knows it    gets the {known.method}: SSIM {_ssim(known)}, whatever was added",
         *(f"who has pairs   gets SSIM {_ssim(row)} by a {row.method}" for row in pairs),
@@ -75,7 +75,7 @@ def summary(leakage: Leakage) -> list[str]:
 
 
 def _from_pairs(leakage: Leakage) -> list[Recovery]:
-    """What known pairs are good for, where there were any."""
+    """The known-plaintext attacks; empty if there were too few pairs."""
     return [row for row in leakage.rows if row.attacker == KNOWN_PLAINTEXT]
 
 
@@ -84,16 +84,17 @@ def _ssim(row: Recovery) -> str:
 
 
 def draw(leakage: Leakage, path: Path, shown: int = SHOWN) -> None:
-    """Draw a few images, one a line: original, protected, what attackers make of it, and the control.
+    """Draw a few images, one per row: original, protected, the reconstructions by attackers, and the control.
 
     Args:
-        leakage: what was measured.
-        path: of the picture, .png, .svg or .pdf.
-        shown: how many images, the first ones.
+        leakage: the result of ``evidence.leakage``.
+        path: the picture, .png, .svg or .pdf.
+        shown: number of images, taken from the beginning.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueRangeError: the name is no picture's, none is to be shown, or the images have neither 1 channel nor 3.
+        ValueRangeError: the file name is not that of a picture, ``shown`` is 0, or the images have neither 1 channel
+            nor 3.
         FileError: the picture cannot be written.
     """
     check_picture(path)
@@ -129,7 +130,7 @@ def _figures(row: Recovery, index: int) -> str:
 
 
 def _columns(leakage: Leakage) -> list[tuple[str, Recovery | None]]:
-    """Titles, and what stands below each; None for the originals."""
+    """The titles of the columns with the reconstructions below them; None for the originals."""
     known = {row.method: row for row in leakage.rows if row.attacker == WITH}
     control = next(row for row in leakage.rows if row.attacker == CONTROL)
     filtered = leakage.best(WITHOUT)
@@ -137,7 +138,7 @@ def _columns(leakage: Leakage) -> list[tuple[str, Recovery | None]]:
         ("original", None),
         ("protected", leakage.best(ANYONE)),
         ("knowing the weights:\nvisible component", known[VISIBLE]),
-        ("knowing the weights:\nnatural completion", known[CONDITIONAL_MEAN]),
+        (f"knowing the weights:\n{CONDITIONAL_MEAN}", known[CONDITIONAL_MEAN]),
         *((f"knowing {len(row.images) // 2} pairs:\nlinear filter", row) for row in _from_pairs(leakage)),
         (f"knowing nothing:\n{filtered.method}", filtered),
         ("for comparison:\nGaussian noise instead", control),

@@ -1,4 +1,4 @@
-"""HTML pages in one file: templates filled by jinja2, numbers, pictures and charts as they belong on a page."""
+"""Self-contained HTML pages: templates filled by jinja2, with numbers, pictures and charts formatted for a page."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 _COLOURS = ("ink", "muted", "rule", "harmless", "own", "gaussian", "shuffled")
 
 STAND_INS = {name: f"#0000{index + 1:02x}" for index, name in enumerate(_COLOURS)}
-"""Colours to draw a chart with, by the names of the page's CSS variables that ``inline_svg`` puts in their place."""
+"""Colours to draw a chart with; ``inline_svg`` replaces each by the page's CSS variable of that name."""
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(template: str, values: dict[str, Any]) -> str:
-    """A template of this package's ``report/templates``, filled; every value is escaped.
+    """Fill a template of ``report/templates``; every value is escaped.
 
     Args:
         template: file name, such as ``demo.html``.
-        values: what the template names; one it names and does not get is an error.
+        values: values of the template's names; a missing one is an error.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -43,7 +43,7 @@ def render(template: str, values: dict[str, Any]) -> str:
 
 
 def require(package: str) -> None:
-    """Check that an optional package is there.
+    """Check that an optional package is installed.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -58,7 +58,7 @@ def require(package: str) -> None:
 
 @cache
 def _environment() -> Environment:
-    """Where templates come from, with the functions below as filters."""
+    """The templates of this package, with the functions below as filters."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -73,7 +73,7 @@ def _environment() -> Environment:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A measured figure with so many significant digits: 13.4, 0.067, 8.9 × 10⁻¹⁵; a dash for None."""
+    """Format a measured figure with ``digits`` significant digits: 13.4, 0.067, 8.9 × 10⁻¹⁵; a dash for None."""
     if value is None:
         return "–"
     if value == 0:
@@ -89,12 +89,12 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def size(value: float) -> str:
-    """The size of a perturbation, to two decimals from 0.1 on and to three below: 0.063, 0.13, 8.03."""
+    """Format the size of a perturbation to two decimals from 0.1 on and to three below: 0.063, 0.13, 8.03."""
     return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value else "0"
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share of 1 in percent, never rounded up to a whole: 16.7 %, > 99.9 %."""
+    """Format a share in percent, never rounded up to 100: 16.7 %, > 99.9 %."""
     shown = f"{100 * share:.{digits}f}"
     if share < 1 and float(shown) == 100:
         return f">\N{NO-BREAK SPACE}{100 - 10.0**-digits:.{digits}f}\N{NO-BREAK SPACE}%"
@@ -102,13 +102,13 @@ def percent(share: float, digits: int = 1) -> str:
 
 
 def picture(pixels: Tensor) -> str:
-    """An image as a data URI, one pixel a value, for ``image-rendering: pixelated``.
+    """Encode an image as a data URI, one pixel per value, for ``image-rendering: pixelated``.
 
     Args:
-        pixels: ``(C, H, W)`` with C 1 or 3; what leaves [0, 1] is clipped, which the page must say.
+        pixels: ``(C, H, W)`` with C 1 or 3; values outside [0, 1] are clipped, which the page must say.
 
     Raises:
-        ShapeError: another shape.
+        ShapeError: the image has another shape.
     """
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
         raise ShapeError(f"a picture has shape (1 or 3, H, W), got {tuple(pixels.shape)}")
@@ -120,18 +120,18 @@ def picture(pixels: Tensor) -> str:
 
 
 def signed_picture(delta: Tensor) -> str:
-    """A perturbation as a data URI: 0 is grey, ± its largest value is white and black. As ``picture``."""
+    """Encode a perturbation as ``picture`` does: 0 is grey, plus and minus its largest value are white and black."""
     largest = delta.abs().max()
     return picture(0.5 + delta / (2 * largest) if largest > 0 else torch.full_like(delta, 0.5))
 
 
 def inline_svg(svg: str, name: str, description: str) -> str:
-    """A chart of matplotlib's as an element of the page, in its fonts and colours, so that it follows it into the dark.
+    """Turn a chart of matplotlib into an element of the page, with the page's fonts and its light or dark colours.
 
     Args:
-        svg: the whole file, text kept as text, drawn in the colours of ``STAND_INS``.
+        svg: the content of the file, with text kept as text, drawn in the colours of ``STAND_INS``.
         name: prefix of every id, unique on the page.
-        description: what the chart shows, for who cannot see it.
+        description: text for readers who cannot see the chart.
     """
     box = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index(">", svg.index("<svg")) + 1 :].strip()

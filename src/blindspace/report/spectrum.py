@@ -1,4 +1,4 @@
-"""The picture of soft blindness: the singular values of a map, sorted, and how many directions lie below thresholds."""
+"""The picture of a map's ε-nullity: its singular values, sorted, and the directions below given thresholds."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 _MUTED, _RULE, _LINE, _BLIND, _THRESHOLD = "#63686f", "#e3e5e8", "#1f5fbf", "#f1e4d6", "#c2570c"
 
 ROOM = 0.3
-"""Decades left free below the least value or threshold drawn."""
+"""Decades left free below the smallest value or threshold drawn."""
 
 APART = 0.045
-"""Least distance of two labels, as a share of the chart's height."""
+"""Smallest distance of two labels, as a share of the chart's height."""
 
 
 def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
-    """Draw σ / ‖A‖ of every direction, largest first, on a logarithmic axis; those of σ = 0, to rounding, as a band.
+    """Draw σ / ‖A‖ of every direction, largest first, on a logarithmic axis; σ = 0, to rounding, is a band.
 
     Args:
-        spectrum: of a map.
-        soft: thresholds to mark and their counts, of the same map; None for none.
-        path: of the picture, .png, .svg or .pdf.
+        spectrum: singular values of a map.
+        soft: ε-nullity of the same map, whose thresholds are marked; None to mark nothing.
+        path: the picture, .png, .svg or .pdf.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueRangeError: the name is no picture's, the map is zero, or the thresholds are another map's.
+        ValueRangeError: the file name is not that of a picture, the map is zero, or ``soft`` belongs to another map.
         FileError: the picture cannot be written.
     """
     check_picture(path)
@@ -41,7 +41,7 @@ def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
         raise ValueRangeError("every singular value is 0; there is no spectrum to draw")
     if soft is not None and soft.ambient_dim != spectrum.ambient_dim:
         raise ValueRangeError(
-            f"the thresholds are of a map of {soft.ambient_dim} inputs, the spectrum of one of {spectrum.ambient_dim}"
+            f"the thresholds belong to a map of {soft.ambient_dim} inputs, the spectrum to one of {spectrum.ambient_dim}"
         )
     from matplotlib.figure import Figure
 
@@ -77,7 +77,7 @@ def _style(axes: Axes) -> None:
 
 
 def _mark(axes: Axes, soft: EpsilonNullity, marks: list[float]) -> None:
-    """A line at each threshold, where it meets the curve, and its count beside the chart; labels never overlap."""
+    """Draw a line at each threshold, its intersection with the curve, and its count beside the chart, without overlap."""
     to_share = axes.transAxes.inverted()
     height = -1.0
     for index in sorted(range(len(marks)), key=lambda index: marks[index]):
