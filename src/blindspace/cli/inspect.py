@@ -65,7 +65,7 @@ def inspect(
     picture: Annotated[
         Path | None,
         typer.Option(
-            help="Validate the score on half of the reference and draw its ROC curves to this file: .png, .svg or .pdf.",
+            help="Validate the score on half of the reference and draw ROC curves to this file: .png, .svg, .pdf.",
             callback=writable_picture,
         ),
     ] = None,

@@ -66,7 +66,7 @@ def summary(leakage: Leakage) -> list[str]:
     )
     return [
         *unchanged,
-        f"the network     {found.labels_changed} of {found.pairs} labels change; it recognises what it recognised before",
+        f"the network     {found.labels_changed} of {found.pairs} labels change; it recognises what it did before",
         f"to look at      SSIM {_ssim(leakage.best(ANYONE))} with the original",
         f"who knows it    gets the {known.method}: SSIM {_ssim(known)}, whatever was added",
         *(f"who has pairs   gets SSIM {_ssim(row)} by a {row.method}" for row in pairs),

@@ -33,7 +33,7 @@ def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        ValueRangeError: the file name is not that of a picture, the map is zero, or ``soft`` belongs to another map.
+        ValueRangeError: the file name is not that of a picture, the map is zero, or ``soft`` is of another map.
         FileError: the picture cannot be written.
     """
     check_picture(path)
@@ -77,7 +77,7 @@ def _style(axes: Axes) -> None:
 
 
 def _mark(axes: Axes, soft: EpsilonNullity, marks: list[float]) -> None:
-    """Draw a line at each threshold, its intersection with the curve, and its count beside the chart, without overlap."""
+    """Draw each threshold, its intersection with the curve, and its count beside the chart; labels never overlap."""
     to_share = axes.transAxes.inverted()
     height = -1.0
     for index in sorted(range(len(marks)), key=lambda index: marks[index]):
