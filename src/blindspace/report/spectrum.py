@@ -41,7 +41,8 @@ def draw(spectrum: Spectrum, soft: EpsilonNullity | None, path: Path) -> None:
         raise ValueRangeError("every singular value is 0; there is no spectrum to draw")
     if soft is not None and soft.ambient_dim != spectrum.ambient_dim:
         raise ValueRangeError(
-            f"the thresholds belong to a map of {soft.ambient_dim} inputs, the spectrum to one of {spectrum.ambient_dim}"
+            f"the thresholds belong to a map of {soft.ambient_dim} inputs, the spectrum to one of "
+            f"{spectrum.ambient_dim}"
         )
     from matplotlib.figure import Figure
 
