@@ -218,7 +218,7 @@ def _store(digest: str, arrays: Arrays, limit: int) -> None:
     if size > limit or len(text) > HEADER_LIMIT:
         return
     try:
-        _make_room(limit - size)
+        _free(limit - size)
         with writing(_path(digest)) as temporary, open(temporary, "wb") as stream:
             stream.write(len(text).to_bytes(8, "little") + text)
             for part in parts:
@@ -230,8 +230,8 @@ def _store(digest: str, arrays: Arrays, limit: int) -> None:
             warnings.warn(f"factorisations are not kept for the next run: {error}", BlindspaceWarning, stacklevel=4)
 
 
-def _make_room(room: int) -> None:
-    """Deletes half-written files of killed processes, then the least recently used, until the rest fits the room."""
+def _free(available: int) -> None:
+    """Deletes half-written files of killed processes, then the least recently used, until the rest fits."""
     held = []
     for path, status in _files():
         if not path.name.startswith("."):
@@ -241,7 +241,7 @@ def _make_room(room: int) -> None:
                 path.unlink()
     total = sum(size for _, size, _ in held)
     for _, size, path in sorted(held):
-        if total <= room:
+        if total <= available:
             break
         with suppress(OSError):
             path.unlink()

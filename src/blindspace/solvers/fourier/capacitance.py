@@ -23,7 +23,7 @@ from torch import Tensor
 from ...errors import UnsupportedLayerError
 from ..dense_algebra.gmres import gmres
 from ..factor_cache import kept
-from .circulant_embedding import WORST, CirculantEmbedding, multiply
+from .circulant_embedding import WORST, CirculantEmbedding, multiply, unravel
 
 VERSION = 2
 """Version of the factors on disk, increased whenever they change."""
@@ -253,7 +253,7 @@ class IterativeCapacitance(CapacitanceSystem):
     def _position(self) -> list[Tensor]:
         """Coordinates of every boundary place on the grid, one tensor per axis."""
         flat = torch.cat([self.embedding.rows.boundary, self.embedding.columns.boundary]) % prod(self.embedding.grid)
-        return list(torch.unravel_index(flat, self.embedding.grid))
+        return unravel(flat, self.embedding.grid)
 
     @cached_property
     def _channels(self) -> Tensor:
@@ -291,8 +291,8 @@ class IterativeCapacitance(CapacitanceSystem):
         """The largest window around the crossing of two strips, and its inner part, whose values are taken from it."""
         away = []
         for axis, m in enumerate(self.embedding.grid):
-            edge = torch.unique(self._position[axis][self._outside[axis]])
-            gap = (self._position[axis][:, None] - edge).abs() if len(edge) else torch.full((1, 1), m)
+            strip = torch.unique(self._position[axis][self._outside[axis]])
+            gap = (self._position[axis][:, None] - strip).abs() if len(strip) else torch.full((1, 1), m)
             away.append(torch.minimum(gap, m - gap).amin(1).expand(len(self._position[axis])))
         crossing = torch.stack(away).sort(0).values[1] if len(away) > 1 else torch.full_like(away[0], 1 << 30)
         widths = range(max(self.embedding.grid))

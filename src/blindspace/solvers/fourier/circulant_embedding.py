@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -101,7 +102,7 @@ class GridEnd:
     def outside(self, axis: int) -> Tensor:
         """Which boundary places lie outside the values along an axis, bool ``(places,)``."""
         s = self.stride[axis]
-        parts = torch.unravel_index(self.boundary, (*self.stride, *self.grid))
+        parts = unravel(self.boundary, (*self.stride, *self.grid))
         at = parts[axis] + s * parts[len(self.grid) + axis]
         return (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
 
@@ -234,17 +235,22 @@ class CirculantEmbedding:
         blocks = by_difference.reshape(high, upper, wide, lower, -1).permute(4, 1, 3, 0, 2).contiguous()
         del by_difference
         result = torch.empty(len(rows), high, len(columns), wide, dtype=blocks.dtype)
-        theirs = torch.unravel_index(columns % size, self.grid)
+        theirs = unravel(columns % size, self.grid)
         step = max((4 << 20) // max(8 * high * len(columns) * wide, 1), 1)
         for start in range(0, len(rows), step):
             some = rows[start : start + step]
             difference = torch.zeros((), dtype=torch.int64)
-            ours = torch.unravel_index(some % size, self.grid)
+            ours = unravel(some % size, self.grid)
             for here, there, m in zip(ours, theirs, self.grid, strict=True):
                 difference = difference * m + (here[:, None] - there) % m
             entries = blocks[difference, (some // size)[:, None], columns // size]
             result[start : start + step] = entries.transpose(1, 2)
         return result.reshape(len(rows) * high, len(columns) * wide)
+
+
+def unravel(index: Tensor, shape: tuple[int, ...]) -> list[Tensor]:
+    """``torch.unravel_index``, which would import a second's worth of symbolic algebra first."""
+    return [torch.from_numpy(part) for part in np.unravel_index(index.numpy(), shape)]
 
 
 def embeds(operator: LinearMap) -> bool:

@@ -1,7 +1,7 @@
 """The whole matrix at once, for any map that is small enough.
 
-Known as the nullspace method by a direct factorisation: the SVD, or Cholesky of the Gram matrix, see
-``dense_algebra/svd.py``; Golub & Van Loan, Matrix Computations, chapters 2 and 5.
+Known as the orthogonal projector by the SVD, or by Cholesky or eigenvectors of the Gram matrix, see
+``dense_algebra/svd.py``; Golub & Van Loan, Matrix Computations, sections 2.5 and 5.5.
 """
 
 from __future__ import annotations

@@ -156,17 +156,17 @@ class PatchwiseSolver(Solver):
 
     def _project_patches(self, taps: Tensor) -> Tensor:
         """The projections of taps ``(B, C, tap_1, …, out_1, …)``, in the same shape."""
-        batch, groups, sites = len(taps), self.conv.groups, prod(self.out)
+        batch, groups, count = len(taps), self.conv.groups, prod(self.out)
         size = taps.shape[1] // groups * prod(self.conv.kernel)
         # One product for all images; one per image, without a copy, if the values already lie pixel by pixel.
         merge = prod(self.conv.kernel) > 1 and batch > 1
         patches = taps.movedim(0, -len(self.out) - 1) if merge else taps
-        patches = patches.reshape(1 if merge else batch, groups, size, sites * (batch if merge else 1))
+        patches = patches.reshape(1 if merge else batch, groups, size, count * (batch if merge else 1))
         # First every patch as if it had the commonest pattern, then the few others again.
         common, *others = self.patterns
         results = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
         for positions, blocks in others:
-            columns = (torch.arange(batch)[:, None] * sites + positions).flatten() if merge else positions
+            columns = (torch.arange(batch)[:, None] * count + positions).flatten() if merge else positions
             columns = columns.to(taps.device)
             for group, block in enumerate(blocks):
                 results[group][..., columns] = block.columns(patches[:, group][..., columns])

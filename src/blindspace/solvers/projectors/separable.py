@@ -1,8 +1,8 @@
 """Axis by axis: if A = M₁ ⊗ M₂ ⊗ …, the row space of A is the product of those of the small matrices.
 
 The projector onto the row space is R = R₁ ⊗ R₂ ⊗ … with Rᵢ that of Mᵢ, and P = I − R. So a resize of a photograph is
-never formed as a matrix, and an axis along which Mᵢ is injective, Rᵢ = I, costs nothing. Known as fast algorithms for
-Kronecker products; Van Loan, The ubiquitous Kronecker product, 2000.
+never formed as a matrix, and an axis along which Mᵢ is injective, Rᵢ = I, costs nothing (Van Loan, The ubiquitous
+Kronecker product, 2000).
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def eigen_iteration(
     """``smallest_triplets`` with one preconditioner: ``inverse``, positive definite and near (AᵀA)⁻¹."""
     left_out = torch.empty(0, operator.in_dim, dtype=torch.float64) if without is None else without.flatten(1)
     start = min(k + GUARDS, operator.in_dim - len(left_out))
-    floor = ROUNDING * torch.finfo(torch.float64).eps * operator.norm() ** 2
+    resolved = ROUNDING * torch.finfo(torch.float64).eps * operator.norm() ** 2
     basis = _Basis(operator, 2 * start + ROOM, left_out)
     generator = torch.Generator().manual_seed(0)
     basis.extend(inverse(torch.randn(start, *operator.in_shape, generator=generator, dtype=torch.float64)).flatten(1))
@@ -172,7 +172,7 @@ def eigen_iteration(
     for step in range(allowed):
         theta, vectors, rest = basis.ritz(k)
         size = rest.norm(dim=1)
-        far = (size > (tolerance * theta).clamp_min(floor)).nonzero().flatten()[:AT_ONCE]
+        far = (size > (tolerance * theta).clamp_min(resolved)).nonzero().flatten()[:AT_ONCE]
         if not len(far):
             return Triplets(vectors.reshape(k, *operator.in_shape), theta.clamp_min(0).sqrt(), size, step)
         scaled = rest[far] / size[far, None]
@@ -180,7 +180,7 @@ def eigen_iteration(
             basis.extend(scaled)  # the inverse adds nothing new
     worst = far[0]
     scale = operator.norm() ** 2
-    left, wanted = float(size[worst]) / scale, max(tolerance * float(theta[worst]), floor) / scale
+    left, wanted = float(size[worst]) / scale, max(tolerance * float(theta[worst]), resolved) / scale
     raise NotConvergedError(
         f"after {allowed} steps ‖AᵀA v − σ² v‖ / ‖A‖² of σ = {float(theta[worst].clamp_min(0)) ** 0.5:.4g} of "
         f"{operator} is {left:.1e}, above {wanted:.1e}; take fewer directions or a smaller input shape"
@@ -188,12 +188,12 @@ def eigen_iteration(
 
 
 class _Basis:
-    """At most ``room`` orthonormal rows V, orthogonal to those left out, their images V AᵀA, and V AᵀA Vᵀ."""
+    """Up to ``capacity`` orthonormal rows V, orthogonal to those left out, their images V AᵀA, and V AᵀA Vᵀ."""
 
-    def __init__(self, operator: LinearMap, room: int, left_out: Tensor) -> None:
+    def __init__(self, operator: LinearMap, capacity: int, left_out: Tensor) -> None:
         self.operator, self.left_out, self.size = operator, left_out, 0
         self.rows, self.images = torch.empty(
-            2, min(room, operator.in_dim - len(left_out)), operator.in_dim, dtype=torch.float64
+            2, min(capacity, operator.in_dim - len(left_out)), operator.in_dim, dtype=torch.float64
         )
         self.gram = torch.empty(len(self.rows), len(self.rows), dtype=torch.float64)
 
