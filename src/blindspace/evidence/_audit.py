@@ -15,6 +15,7 @@ from ..maps import LinearMap, Shape
 from ..networks import LayerReport, Network, ends, front, load, measure
 from ..networks import layers as linear_layers
 from ..progress import Progress
+from ..solvers import SolverChoice
 from ..subspaces import EpsilonNullity, Spectrum, Subspace, nullspace, soft_dimension
 from ..subspaces import spectrum as spectrum_of
 
@@ -131,7 +132,7 @@ def audit(
     input_shape: Sequence[int] | None = None,
     *,
     layers: bool = True,
-    solver: str | None = None,
+    solver: SolverChoice = None,
     soft: Sequence[float] = (),
     spectrum: bool = False,
     thorough: bool = False,

@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import ShapeError
 from ..maps import LinearMap, Operator, as_linear_map, side_by_side
+from ..solvers import SolverChoice
 from ..subspaces import Subspace, nullspace
 from ._load import load
 from .affine_graph import front_values
@@ -50,7 +51,7 @@ def ends(network: Network) -> dict[str, list[str]]:
 
 
 def harmless(
-    network: Operator, *others: Operator, input_shape: Sequence[int] | None = None, solver: str | None = None
+    network: Operator, *others: Operator, input_shape: Sequence[int] | None = None, solver: SolverChoice = None
 ) -> Subspace:
     """Every change of the input that the whole network cannot notice through its front (definition 1).
 
@@ -58,7 +59,7 @@ def harmless(
         network: As in ``front``. A ``LinearMap`` stands for its nullspace, a ``Subspace`` for itself.
         others: Further networks that must not notice the change either; they read inputs of the same shape.
         input_shape: Shape of one input without the batch axis; modules need it.
-        solver: One of ``solvers.NAMES``; chosen by structure, size and memory if None.
+        solver: One of ``solvers.NAMES``, a solver class or ``KrylovSolver.with_options(…)``; chosen by structure, size and memory if None.
 
     Returns:
         The nullspace of the affine front; for several networks the intersection of theirs.

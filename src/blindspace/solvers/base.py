@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import KeysView, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -149,7 +149,7 @@ class BoundSolver:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-SolverChoice = str | type[Solver] | BoundSolver | None
+SolverChoice: TypeAlias = str | type[Solver] | BoundSolver | None
 """What ``solver=`` takes: the name of a registered solver, a solver class, a class with options bound
 (``KrylovSolver.with_options(tolerance=1e-10)``), or None to choose by structure, size and memory."""
 

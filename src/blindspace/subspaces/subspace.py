@@ -26,7 +26,7 @@ from ..errors import (
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.linear_map import DENSE_LIMIT, as_batch
-from ..solvers import Certificate, Solver, choose
+from ..solvers import Certificate, Solver, SolverChoice, choose
 from ._arguments import described, generator_or_none
 
 
@@ -310,7 +310,7 @@ class Nullspace(Subspace):
         BlindspaceWarning: The rank of A is undecided.
     """
 
-    def __init__(self, operator: LinearMap, solver: Solver | str | None = None) -> None:
+    def __init__(self, operator: LinearMap, solver: Solver | SolverChoice = None) -> None:
         self.operator = operator
         self._solver = solver if isinstance(solver, Solver) else choose(operator, solver)
         self.shape = operator.in_shape
@@ -392,7 +392,7 @@ class ProjectorMap(LinearMap):
 
 
 def nullspace(
-    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | str | None = None
+    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | SolverChoice = None
 ) -> Subspace:
     """The nullspace of a linear map: the perturbations that it maps to 0 (definition 1, theorem 1, corollaries 1, 2).
 
@@ -400,7 +400,8 @@ def nullspace(
         operator: A ``LinearMap``; an affine torch module; a ``Network``, which stands for its affine front; or a
             ``Subspace``, which is returned as it is unless a solver is named.
         input_shape: Shape of one input of a module, without the batch axis; not needed for anything else.
-        solver: One of ``solvers.NAMES``; chosen by structure, size and memory if None.
+        solver: One of ``solvers.NAMES``, a solver, its class or ``KrylovSolver.with_options(…)``; chosen by structure,
+            size and memory if None.
 
     Returns:
         The subspace, of dimension n − rank(A).
@@ -417,7 +418,7 @@ def nullspace(
 
 
 def rowspace(
-    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | str | None = None
+    operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | SolverChoice = None
 ) -> Subspace:
     """The row space C(Aᵀ) of a linear map, the orthogonal complement of its nullspace. As ``nullspace``."""
     return nullspace(operator, input_shape, solver).complement
