@@ -59,7 +59,7 @@ def harmless(
         network: As in ``front``. A ``LinearMap`` stands for its nullspace, a ``Subspace`` for itself.
         others: Further networks that must not notice the change either; they read inputs of the same shape.
         input_shape: Shape of one input without the batch axis; modules need it.
-        solver: One of ``solvers.NAMES``, a solver class or ``KrylovSolver.with_options(…)``; chosen by structure, size and memory if None.
+        solver: As in ``nullspace``; chosen by structure, size and memory if None.
 
     Returns:
         The nullspace of the affine front; for several networks the intersection of theirs.
