@@ -37,16 +37,16 @@ def test_a_map_a_module_and_an_object_with_a_map() -> None:
 
 
 REFUSED: list[tuple[Any, Any, type[BlindspaceError], str]] = [
-    (nn.Linear(4, 2), None, ShapeError, r"a Linear needs the shape of its input, such as input_shape=\("),
+    (nn.Linear(4, 2), None, ShapeError, r"Linear needs the shape of its input, such as input_shape=\("),
     (nn.Linear(4, 2), 4, ShapeError, "a shape is a sequence of integers such as .*, got 4"),
     (nn.ReLU(), (4,), UnsupportedLayerError, "ReLU is not known to be affine"),
     (Dense(torch.ones(2, 4)), (5,), ShapeError, r"reads inputs of shape \(4,\), not \(5,\)"),
     (Dense(torch.ones(2, 4)), 4, ShapeError, "a shape is a sequence of integers"),
-    (3, None, BlindspaceError, "a int is not a linear operator; give a LinearMap"),
-    (np.eye(3), (3,), BlindspaceError, "a ndarray is not a linear operator"),
-    (torch.eye(3), (3,), BlindspaceError, "a Tensor is not a linear operator"),
-    (Holder, None, BlindspaceError, "the class Holder is not a linear operator"),
-    (None, None, BlindspaceError, "a NoneType is not"),
+    (3, None, BlindspaceError, "a linear operator is a LinearMap, .* or a Subspace; got int"),
+    (np.eye(3), (3,), BlindspaceError, "got ndarray"),
+    (torch.eye(3), (3,), BlindspaceError, "got Tensor"),
+    (Holder, None, BlindspaceError, "got the class Holder"),
+    (None, None, BlindspaceError, "got NoneType"),
 ]
 
 

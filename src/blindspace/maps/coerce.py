@@ -43,15 +43,14 @@ def as_linear_map(operator: Operator, input_shape: Sequence[int] | None = None) 
     elif not isinstance(operator, type) and isinstance(operator, SupportsLinearMap):
         found = operator.linear_map()
     elif isinstance(operator, nn.Module):
-        kind = type(operator).__name__
         if input_shape is None:
-            raise ShapeError(f"a {kind} needs the shape of its input, such as input_shape=(3, 32, 32)")
+            raise ShapeError(f"{type(operator).__name__} needs the shape of its input, such as input_shape=(3, 32, 32)")
         return from_module(operator, input_shape)
     else:
-        given = f"the class {operator.__name__}" if isinstance(operator, type) else f"a {type(operator).__name__}"
+        given = f"the class {operator.__name__}" if isinstance(operator, type) else type(operator).__name__
         raise BlindspaceError(
-            f"{given} is not a linear operator; give a LinearMap, a torch module with its input_shape, a Network or a "
-            "Subspace"
+            "a linear operator is a LinearMap, a torch module with its input_shape, a Network or a Subspace; "
+            f"got {given}"
         )
     if input_shape is not None and as_shape(input_shape) != found.in_shape:
         raise ShapeError(f"{found} reads inputs of shape {found.in_shape}, not {as_shape(input_shape)}")
