@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from blindspace.experiments.experiment import Kept
-from blindspace.experiments.fig4.contours import CONTROLS, PARALLEL, deviations, directions, examined, grids
+from blindspace.experiments.fig4.measure import CONTROLS, PARALLEL, deviations, directions, examined, grids
 from blindspace.experiments.fig4.report import claims, rows
 from blindspace.experiments.fig4.settings import FIRST, LAST, WHOLE, Contour
 from blindspace.maps import Dense

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from math import log2, prod
 from typing import Any, NamedTuple
@@ -76,10 +76,6 @@ class BaselineRow:
     finished: bool = True
     iterations: int | None = None
     residual: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain values for JSON."""
-        return asdict(self)
 
 
 def null_space(operator: LinearMap) -> Project:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -80,10 +79,6 @@ class BenchRow:
     residual: float
     ratio_float32: float
     residual_float32: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain values for JSON."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -40,10 +40,6 @@ class Refused:
     name: str
     reason: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """The refusal as plain values for JSON."""
-        return asdict(self)
-
 
 def bench(
     cases: Sequence[BenchCase],
@@ -105,9 +101,9 @@ def _work(task: dict[str, Any]) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     try:
         if "rival" not in task:
-            return measure(case, *settings).to_dict()
+            return asdict(measure(case, *settings))
         limit(MEMORY)
-        return measure_baseline(case, task["rival"], *settings).to_dict()
+        return asdict(measure_baseline(case, task["rival"], *settings))
     except BlindspaceError as error:
         return {"refused": str(error)}
     except MemoryError:

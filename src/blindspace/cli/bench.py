@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -74,9 +75,9 @@ def bench(
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
     settings = {"seed": seed, "repeats": repeats, "patience": patience}
     measured = {
-        "rows": [row.to_dict() for row in rows],
-        "rivals": [row.to_dict() for row in others],
-        "refused": [no.to_dict() for no in refused],
+        "rows": [asdict(row) for row in rows],
+        "rivals": [asdict(row) for row in others],
+        "refused": [asdict(no) for no in refused],
     }
     write_json({**machine, **settings, **measured}, json)
 

@@ -127,11 +127,6 @@ class Row:
             self.reason,
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """The row as plain values for JSON."""
-        interval = None if self.interval is None else list(self.interval)
-        return {**asdict(self), "interval": interval, "difference": self.difference}
-
 
 @dataclass(frozen=True)
 class Claim:
@@ -144,10 +139,6 @@ class Claim:
 
     text: str
     holds: bool | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The claim as plain values for JSON."""
-        return asdict(self)
 
 
 S = TypeVar("S", bound=Settings)
@@ -217,8 +208,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values for JSON."""
-        rows, claims = [row.to_dict() for row in self.rows], [claim.to_dict() for claim in self.claims]
-        return {**asdict(self), "rows": rows, "claims": claims}
+        return {**asdict(self), "rows": [{**asdict(row), "difference": row.difference} for row in self.rows]}
 
     def _repr_html_(self) -> str:
         """The claims and rows, for notebooks."""

@@ -5,25 +5,19 @@ from __future__ import annotations
 from copy import deepcopy
 from functools import cache, partial
 from math import prod
-from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import BatchSampler, RandomSampler
 
 from ...data import ImageSet
-from ...networks.paper_networks import SHAPES
+from ...networks.paper_networks import SHAPES, paper_recipe
+from ...networks.training import augment
 from ...progress import Progress
 from ..common.dimensions import measured, singular_values
 from ..common.models import images
 from ..experiment import Kept, Part, Preset, seed_of
-
-if TYPE_CHECKING:
-    pass
-import torch.nn.functional as F
-from torch.utils.data import BatchSampler, RandomSampler
-
-from ...networks.paper_networks import paper_recipe
-from ...networks.training import augment
 from .settings import Fig2, Point, points
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -14,10 +13,6 @@ from ...errors import FileError
 from ...networks.paper_networks import Stem, convolutional, mlp5
 from ..common.models import NAMED, images
 from ..experiment import Preset, Settings
-
-if TYPE_CHECKING:
-    pass
-
 
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 Sweep = tuple[tuple[str, int, int, tuple[int, ...]], ...]

@@ -11,7 +11,7 @@ from torch import Tensor
 from ..common.intervals import of_mean, of_share
 from ..common.pictures import INK, MUTED, new_figure, pixels, save, signed
 from ..experiment import Claim, Parts, Row
-from .contours import CONTROLS, EDGE, MAPPED, PARALLEL, ULP
+from .measure import CONTROLS, EDGE, MAPPED, PARALLEL, ULP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ..experiment import Preset, Settings
-
-if TYPE_CHECKING:
-    pass
-
 
 LAST, FIRST, WHOLE = "last linear layer", "first layer", "whole network"
 

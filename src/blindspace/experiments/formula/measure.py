@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...maps import from_module
 from ...networks import Layer, Network, layers, load
@@ -13,11 +13,8 @@ from ..common.dimensions import at_most, singular_values
 from ..common.models import model_under_test
 from ..experiment import Kept, Part, about
 from .layers import DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
-from .survey import survey_layer
-
-if TYPE_CHECKING:
-    pass
 from .settings import BY_HAND, FILTERS, LINEAR, OTHERS, RANDOM, SMALLEST, TRAINED, USUAL, Formula
+from .survey import survey_layer
 
 CHUNK = 25
 EPSILON = 2.0**-52

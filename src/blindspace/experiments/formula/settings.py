@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...networks import BUILTIN
 from ..common.models import of_others, training, where
 from ..experiment import Preset, Settings
 from .layers import DEPLOYED
-
-if TYPE_CHECKING:
-    pass
-
 
 USUAL, ANY, LINEAR = "random convolutions, usual options", "random convolutions, any options", "random fully-connected"
 BY_HAND, TRAINED, OTHERS = "filters made by hand", "networks trained here", "networks trained by others"
