@@ -389,7 +389,7 @@ def test_modules_maps_and_subspaces_stand_for_networks() -> None:
         (nn.Linear(4, 2), "Linear needs the shape of its input"),
         ("cifar-resnet", "a linear operator is .*; got str"),
         (nn.Linear, "got the class Linear"),
-        (None, "a NoneType is not"),
+        (None, "got NoneType"),
     ],
 )
 def test_what_is_no_network_is_refused_in_one_line(ask: Callable[..., Any], given: Any, named: str) -> None:
