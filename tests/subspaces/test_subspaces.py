@@ -446,7 +446,7 @@ def test_refusals_name_what_was_given() -> None:
         (ShapeError, r"\(0, 3\)", lambda: span(torch.zeros(0, 3))),
         (ShapeError, r"floating.*\(2, 3\)", lambda: span(torch.zeros(2, 3, dtype=torch.int64))),
         (ValueRangeError, "NaN", lambda: span(torch.full((1, 3), float("nan")))),
-        (TooLargeError, "45 basis vectors of 72", lambda: space.basis(limit=8 * 45 * 72 - 1)),
+        (TooLargeError, "45 vectors of 72", lambda: space.basis(limit=8 * 45 * 72 - 1)),
         (UnknownNameError, "'l7'.*linf and l2", lambda: norms(noise(), "l7")),  # type: ignore[arg-type]
         (ValueRangeError, "contain 0", lambda: nearest(noise(), space, noise() * 0 + 0.1, noise() * 0 + 1)),
     ]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, TooLargeError, ValueRangeError, first_line, shown
+from ..errors import BlindspaceError, ShapeError, ValueRangeError, first_line, require_memory, shown
 
 Shape = tuple[int, ...]
 Array = Tensor | np.ndarray
@@ -226,12 +226,9 @@ class LinearMap(ABC):
         return sqrt(scipy.sparse.linalg.eigsh(gram, k=1, return_eigenvectors=False, **options)[0])
 
     def _refuse_above(self, limit: int | None) -> None:
-        needed = 8 * self.in_dim * self.out_dim
-        if limit is not None and needed > limit:
-            raise TooLargeError(
-                f"the dense matrix of {self} is {self.out_dim} × {self.in_dim} and takes {needed / 2**30:.1f} GiB, "
-                f"above the limit of {limit / 2**30:.1f} GiB; use forward and adjoint, or raise the limit"
-            )
+        if limit is not None:
+            what = f"the {self.out_dim} × {self.in_dim} dense matrix of {self}"
+            require_memory(what, 8 * self.in_dim * self.out_dim, limit, "use forward and adjoint, or raise the limit")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_shape} → {self.out_shape})"

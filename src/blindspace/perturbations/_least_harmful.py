@@ -12,7 +12,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError
+from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError, require_memory
 from ..maps import Dense, LinearMap, Operator, as_linear_map
 from ..solvers import Solver, choose
 from ..solvers.base import MEMORY_LIMIT
@@ -147,10 +147,7 @@ def _by_svd(operator: LinearMap, k: int) -> Tensor:
     m, n = operator.out_dim, operator.in_dim
     side = n if m < n else min(m, n)
     needed = 8 * (2 * m * n + m * min(m, n) + 2 * n * side)
-    if needed > MEMORY_LIMIT:
-        raise TooLargeError(
-            f"the SVD for the {k} least harmful directions of {operator} ({m} × {n}) takes {needed / 2**30:.1f} GiB, "
-            f"above the limit of {MEMORY_LIMIT / 2**30:.0f} GiB; take fewer of them, or a smaller input shape"
-        )
+    what = f"the SVD for the {k} least harmful directions of {operator} ({m} × {n})"
+    require_memory(what, needed, MEMORY_LIMIT, "take fewer of them, or a smaller input shape")
     _, _, vt = scipy.linalg.svd(operator.to_scipy().toarray(), full_matrices=m < n, check_finite=False)
     return torch.from_numpy(np.ascontiguousarray(vt[::-1][:k])).reshape(k, *operator.in_shape)

@@ -18,10 +18,10 @@ from ..errors import (
     BlindspaceError,
     BlindspaceWarning,
     ShapeError,
-    TooLargeError,
     ValueRangeError,
     integer,
     real,
+    require_memory,
     shown,
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
@@ -187,11 +187,8 @@ class Subspace(ABC):
             TooLargeError: The basis is larger; the message holds the figures.
         """
         n, limit = self.ambient_dim, real(limit, "the limit in bytes")
-        if 8 * n * self.dim > limit:
-            raise TooLargeError(
-                f"{self.dim} basis vectors of {n} values take {8 * n * self.dim / 2**30:.1f} GiB, above the limit of "
-                f"{limit / 2**30:.1f} GiB; use project and sample, which need no basis"
-            )
+        what = f"a basis of {self.dim} vectors of {n} values"
+        require_memory(what, 8 * n * self.dim, limit, "use project and sample, which need no basis")
         # Projections of random vectors span the subspace; a second pass removes the error of the orthonormalisation.
         vectors = self.sample(self.dim, torch.Generator().manual_seed(0))
         for _ in range(2 if self.dim else 0):
