@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._html import grid, table
+from ..errors import ValueRangeError
 from ..maps import LinearMap, Shape
 from ..networks import LayerReport, Network, ends, front, load, measure
 from ..networks import layers as linear_layers
@@ -153,10 +154,14 @@ def audit(
         progress: called before each step.
 
     Raises:
+        UnknownNameError, FileError, ShapeError: as ``load``.
         UnsupportedLayerError: the network cannot be followed.
         TooLargeError: no solver serves a front of this size.
+        ValueRangeError: a threshold is not above 0, or the seed is not an integer.
     """
-    network = network if isinstance(network, Network) else load(network, input_shape)
+    if not isinstance(seed, int):
+        raise ValueRangeError(f"the seed must be an integer, got {seed!r}")
+    network = load(network, input_shape)
     tell = progress or (lambda done, total, what: None)
     found = linear_layers(network) if layers else []
     operator = front(network)
