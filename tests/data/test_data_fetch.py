@@ -83,7 +83,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: server.break_after])
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object, **more: object) -> None:
         pass
 
 

@@ -112,3 +112,28 @@ def test_a_module_without_its_shape_is_refused() -> None:
             call()
     with pytest.raises(BlindspaceError, match="sequence of integers"):
         bs.load(module(), 3)  # type: ignore[arg-type]
+
+
+WRONG: Any = 3
+WORD: Any = "large"
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda n: identify(n, n), "list of networks"),
+        (lambda n: identify(n, [n], size=WORD), "positive number"),
+        (lambda n: identify(lambda x: WRONG, [n]), "answer with tensors"),
+        (lambda n: inspect(n, X, torch.rand(20, *SHAPE), WORD), "false-positive rate"),
+        (lambda n: inspect(n, X, WRONG), "floating-point"),
+        (lambda n: leakage(n, X, X, space=WRONG), "not a linear operator"),
+        (lambda _: bs.load(module(), SHAPE, weights=WRONG), "weights must be"),
+        (lambda _: bs.load(module(), SHAPE, preprocess=WRONG), "preprocess must be"),
+        (lambda _: bs.load(module(), WORD), "sequence of integers"),
+        (lambda _: bs.train(WRONG), "no network to be trained is called 3"),
+    ],
+)
+def test_wrong_options_get_one_line(call: Callable[[Any], object], message: str) -> None:
+    with pytest.raises(BlindspaceError, match=message) as caught:
+        call(bs.load(module(), SHAPE))
+    assert len(str(caught.value).splitlines()) == 1

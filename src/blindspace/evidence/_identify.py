@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ValueRangeError
+from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError
 from ..networks import Network, harmless
 from ..perturbations import harmless_noise
 from ..progress import Progress
@@ -105,8 +105,8 @@ def probe(
     x = as_inputs(images, network).double()
     if not len(x):
         raise ValueRangeError("a probe needs at least one image, got an empty batch")
-    if not size > 0:
-        raise ValueRangeError(f"a probe of size {size:g} carries no information; the size must be positive")
+    if not isinstance(size, int | float) or not size > 0:
+        raise ValueRangeError(f"a probe of size {size} carries no information; the size must be a positive number")
     space = harmless(network)
     noise = harmless_noise(space, len(x), size, generator=generator)
     other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
@@ -148,6 +148,8 @@ def identify(
     """
     if isinstance(network, nn.Module) or not callable(network):
         network = as_network(network, input_shape)
+    if not isinstance(among, Sequence):
+        raise UnsupportedLayerError(f"the candidates must be a list of networks or probes, got {type(among).__name__}")
     if not among:
         raise ValueRangeError("there is nothing to compare with; give at least one candidate")
     generator = torch.Generator().manual_seed(seed)
@@ -174,7 +176,10 @@ def _query(network: Outputs | Network, candidate: Probe) -> tuple[float, int, in
     if isinstance(network, Network):
         network.check(candidate.images, f"the probe of {candidate.name}")
     images = (candidate.images, candidate.harmless, candidate.control)
-    before, after, control = (query(x).double().flatten(1) for x in images)
+    answers = [query(x) for x in images]
+    if not all(isinstance(answer, Tensor) and answer.ndim > 1 for answer in answers):
+        raise ShapeError(f"the network must answer with tensors (B, …), got {type(answers[0]).__name__}")
+    before, after, control = (answer.double().flatten(1) for answer in answers)
     if not bool(torch.cat([before, after, control]).isfinite().all()):
         raise ValueRangeError(f"an output for the probe of {candidate.name} is NaN or infinite; take a smaller size")
     moved, by_control = (after - before).norm(dim=1), (control - before).norm(dim=1)

@@ -126,7 +126,7 @@ class Reference:
         Raises:
             ValueRangeError: the rate is not between 0 and 1, or the reference is too small for it.
         """
-        if not 0 < false_positives < 1:
+        if not isinstance(false_positives, float) or not 0 < false_positives < 1:
             raise ValueRangeError(f"a false-positive rate lies between 0 and 1, got {false_positives}")
         allowed = int(false_positives * (1 + len(self.scores)) + 1e-9)
         if allowed < 1:

@@ -40,9 +40,9 @@ def load(
     model: str | Path | nn.Module | Network,
     input_shape: Sequence[int] | None = None,
     *,
-    weights: Path | None = None,
+    weights: str | Path | None = None,
     name: str | None = None,
-    preprocess: str | None = None,
+    preprocess: str | Path | None = None,
     random_weights: bool = False,
 ) -> Network:
     """Load a network.
@@ -85,11 +85,15 @@ def load(
         return _unchanged(model, shape, weights, name, preprocess, random_weights)
     if not isinstance(model, str | Path | nn.Module):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
+    for option, given in (("weights", weights), ("preprocess", preprocess)):
+        if not isinstance(given, str | Path | None):
+            raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
+    weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
         return _from_onnx(path, shape, name, preprocess)
-    source = _source(model, shape, None if weights is None else Path(weights), random_weights)
+    source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
     return _network(source, shape, steps, resized=steps is not source.normalise)

@@ -156,7 +156,7 @@ def trainable(name: str) -> Builtin:
     """
     if name in BUILTIN:
         return BUILTIN[name]
-    base, at, dataset = name.partition("@")
+    base, at, dataset = str(name).partition("@")
     dataset = dataset if at else ("mnist" if base == "mlp5" else "cifar10")
     if not is_trainable(name):
         raise UnknownNameError(
@@ -168,7 +168,7 @@ def trainable(name: str) -> Builtin:
 
 def is_trainable(name: str) -> bool:
     """Whether ``trainable`` knows the name."""
-    base, at, dataset = name.partition("@")
+    base, at, dataset = str(name).partition("@")
     reads = SHAPES.get(dataset) if at else (3, 32, 32)
     return name in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
 
