@@ -731,7 +731,7 @@ def test_the_command_line_loads_as_python_does(capsys: pytest.CaptureFixture[str
     [
         (["audit", CONV, "--input-shape", "3x8x8"], "no weights for"),
         (["audit", CONV, "--random-weights"], "needs the shape of one input"),
-        (["audit", "mnist-mlp", "--input-shape", "3x8x"], "'3x8x' is no shape; give numbers with x between them"),
+        (["audit", "mnist-mlp", "--input-shape", "3x8x"], "'3x8x' is not a shape; give numbers with x between them"),
         (["audit", "mnist-mlp", "--input-shape", "0x8"], "has 0 values"),
         (["audit", "mnist-mlp", "--input-shape", "99999999x99999999"], "has 9999999800000001 values"),
         (["audit", "mnist-mlp", "--input-shape", "1x28x29"], "cannot read an input of shape (1, 28, 29)"),

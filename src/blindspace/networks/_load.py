@@ -80,15 +80,15 @@ def load(
         ValueRangeError: options cannot be read, or the network cannot be built with them.
         UnsupportedLayerError: a part of the network is not supported.
     """
+    for option, given in (("weights", weights), ("preprocess", preprocess)):
+        if not isinstance(given, str | Path | None):
+            raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
+    weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     shape = None if input_shape is None else _shape(input_shape)
     if isinstance(model, Network):
         return _unchanged(model, shape, weights, name, preprocess, random_weights)
     if not isinstance(model, str | Path | nn.Module):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
-    for option, given in (("weights", weights), ("preprocess", preprocess)):
-        if not isinstance(given, str | Path | None):
-            raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
-    weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
