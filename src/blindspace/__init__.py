@@ -5,15 +5,15 @@
 >>> space.dim, space.certificate.kind
 (512, 'exact')
 
-Every command of the command line is a function of the same name here. Names are imported on first use, so that
-``import blindspace`` takes no time.
+Every command of the command line is a function of the same name here; ``bench`` and ``data`` are sub-packages. Names
+are imported on first use, so that ``import blindspace`` takes no time.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import testing
+    from . import bench, data, testing
     from .attacks import fgsm, nes, pgd, simba
     from .collections import protect
     from .errors import BlindspaceError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load, train
     from .perturbations import decoy, family, harmless_noise, largest, least_harmful
+    from .report.demo import demo
     from .solvers import Certificate
     from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span, spectrum
 
@@ -37,8 +38,11 @@ __all__ = [
     "Split",
     "Subspace",
     "audit",
+    "bench",
     "blind_energy",
+    "data",
     "decoy",
+    "demo",
     "family",
     "fgsm",
     "from_module",
@@ -75,6 +79,7 @@ _ROOMS = {
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
     "perturbations": "decoy family harmless_noise largest least_harmful",
+    "report.demo": "demo",
     "solvers": "Certificate",
     "subspaces": "Split Subspace nullspace rowspace soft_dimension span spectrum",
 }
@@ -83,8 +88,8 @@ _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "testing":
-        return import_module(".testing", __name__)
+    if name in ("bench", "data", "testing"):
+        return import_module(f".{name}", __name__)
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f".{_HOME[name]}", __name__), name)

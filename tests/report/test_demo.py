@@ -19,7 +19,7 @@ from blindspace.errors import FileError, MissingExtraError, ShapeError, ValueRan
 from blindspace.evidence.growing_noise import ALPHAS, SHOWN
 from blindspace.networks import Network
 from blindspace.report.charts import Line, chart
-from blindspace.report.demo import DemoResult, run_demo
+from blindspace.report.demo import DemoResult
 from blindspace.report.page import inline_svg, number, percent, picture, render, signed_picture, size
 
 IMAGES = samples("cifar10").take(slice(16))
@@ -69,7 +69,7 @@ def leaves(value: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
-    return run_demo(tmp_path_factory.mktemp("demo") / "new", images=IMAGES, with_layers=False)
+    return bs.demo(tmp_path_factory.mktemp("demo") / "new", images=IMAGES, with_layers=False)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_seed_and_layers(tmp_path: Path) -> None:
     calls: list[tuple[int, int, str]] = []
     network, few = small_network(), IMAGES.take(slice(3))
     runs = [
-        run_demo(tmp_path / name, seed, lambda *call: calls.append(call), network=network, images=few)
+        bs.demo(tmp_path / name, seed, lambda *call: calls.append(call), network=network, images=few)
         for name, seed in (("a", 0), ("b", 0), ("c", 1))
     ]
     assert runs[0].noise.steps == runs[1].noise.steps
@@ -166,21 +166,21 @@ def test_seed_and_layers(tmp_path: Path) -> None:
 def test_nothing_to_show(tmp_path: Path) -> None:
     network = bs.load(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(3072, 10)), (3, 32, 32))
     with pytest.raises(ValueRangeError, match="harmless"):
-        run_demo(tmp_path, network=network, images=IMAGES, with_layers=False)
+        bs.demo(tmp_path, network=network, images=IMAGES, with_layers=False)
     assert not list(tmp_path.iterdir())
 
 
 def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):
-        run_demo(tmp_path / "file" / "demo", network=small_network(), images=IMAGES, with_layers=False)
+        bs.demo(tmp_path / "file" / "demo", network=small_network(), images=IMAGES, with_layers=False)
 
 
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_missing_extra(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingExtraError, match=r"pip install blindspace\[report\]"):
-        run_demo(tmp_path)
+        bs.demo(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

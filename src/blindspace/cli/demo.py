@@ -20,9 +20,9 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Audit cifar-resnet on real images and write one page that shows what it cannot see."""
-    from ..report.demo import run_demo  # needs the extra [report]
+    from ..report.demo import demo as write_page  # needs the extra [report]
 
     with progress("demo") as report:
-        result = run_demo(out, seed, report)
+        result = write_page(out, seed, report)
     console(json).print(f"open [bold]{escape(str(out / 'index.html'))}[/bold] in a browser")
     write_json(result.to_dict(), json)

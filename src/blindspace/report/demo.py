@@ -59,7 +59,7 @@ class DemoResult:
         }
 
 
-def run_demo(
+def demo(
     out: Path,
     seed: int = 0,
     progress: Progress | None = None,
