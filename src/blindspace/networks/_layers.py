@@ -15,7 +15,7 @@ from .affine_graph import Layer
 from .network import Network
 
 QUICK = 4096
-"""Inputs up to which any layer is measured."""
+"""Number of inputs up to which every layer is measured."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class LayerReport:
     """A layer with its dimension.
 
     Attributes:
-        layer: which.
-        certificate: of the rank; None where the layer is too large.
-        reason: which solver served, or why none did.
+        layer: The layer.
+        certificate: Certificate of its rank; None if the layer is too large.
+        reason: The solver that served, or the reason why none did.
     """
 
     layer: Layer
@@ -34,11 +34,11 @@ class LayerReport:
 
     @property
     def dim(self) -> int | None:
-        """Dimension of the nullspace; None where the layer is too large."""
+        """Dimension of the nullspace; None if the layer is too large."""
         return None if self.certificate is None else self.layer.operator.in_dim - self.certificate.rank
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The report as plain values for JSON."""
         operator = self.layer.operator
         return {
             "name": self.layer.name,
@@ -56,24 +56,25 @@ class LayerReport:
 
 
 def layers(network: Network) -> list[Layer]:
-    """The linear layers in the order they are called; one called twice stands there twice.
+    """The linear layers in the order in which they are called; a layer that is called twice occurs twice.
 
     Raises:
-        UnsupportedLayerError: the network cannot be followed.
+        UnsupportedLayerError: The network cannot be followed.
     """
     return list(network.record().layers)
 
 
-def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerReport]:
-    """The dimension of each layer's nullspace, one after the other, so that progress can be shown.
+def measure(found: Iterable[Layer], thorough: bool = False, quick: int = QUICK) -> Iterator[LayerReport]:
+    """The dimension of each layer's nullspace, one layer after the other, so that progress can be shown.
 
     Args:
-        found: the layers.
-        thorough: also of large layers with as many outputs as inputs, which may take minutes each.
+        found: The layers.
+        thorough: Whether large layers with as many outputs as inputs are measured too; each may take minutes.
+        quick: Number of inputs up to which every layer is measured.
     """
     for layer in found:
         operator = layer.operator
-        if not thorough and operator.in_dim > QUICK and operator.out_dim >= operator.in_dim and not _cheap(operator):
+        if not thorough and operator.in_dim > quick and operator.out_dim >= operator.in_dim and not _cheap(operator):
             yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
             continue
         try:
@@ -86,5 +87,5 @@ def measure(found: Iterable[Layer], thorough: bool = False) -> Iterator[LayerRep
 
 
 def _cheap(operator: LinearMap) -> bool:
-    """Whether one small matrix tells the rank of the whole."""
+    """Whether one small matrix determines the rank of the whole map."""
     return PatchwiseSolver.serves(operator)

@@ -1,7 +1,7 @@
-"""What of a network is affine in its input: its values, the maps between them, and what the rest of the network reads.
+"""The affine part of a network as a graph: values, the linear maps between them, and what other operations read.
 
-PyTorch and ONNX networks are both recorded as such a graph. A value is affine where it is known as a sum of linear maps
-of other affine values, constants aside. The values that something else than a linear map reads are the front.
+PyTorch and ONNX networks are both recorded as such a graph. A value is affine in the input if it is known as a sum of
+linear maps of other affine values, up to a constant. The affine values that other operations read are the front.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class Value:
     """One value of a network.
 
     Attributes:
-        name: of the operation that made it, such as ``layer1.0.conv1``.
-        shape: without the batch.
-        reads: affine values and the maps by which it is their sum, a constant aside. Empty for the input, and for
-            what is not affine in it.
-        affine: whether it is affine in the input.
-        order: at which it was made.
+        name: Name of the operation that made it, such as ``layer1.0.conv1``.
+        shape: Shape without the batch.
+        reads: The affine values whose sum it is, up to a constant, each with the map that it goes through. Empty for
+            the input, and for values that are not affine in it.
+        affine: Whether the value is affine in the input.
+        order: Its number in the order in which values were made.
     """
 
     name: str
@@ -49,9 +49,9 @@ class AffineGraph:
     """The affine part of a network.
 
     Attributes:
-        input: the value it begins with.
-        front: what operations that are not linear read, and the names of these operations.
-        size: values recorded so far.
+        input: The input of the network.
+        front: The affine values that operations which are not linear read, each with the names of these operations.
+        size: Number of values recorded so far.
     """
 
     input: Value
@@ -62,7 +62,7 @@ class AffineGraph:
         """A new value that is the sum of linear maps of others.
 
         Raises:
-            ShapeError: a map does not lead from the value it reads to that shape.
+            ShapeError: A map does not lead from the value that it reads to that shape.
         """
         reads = tuple(reads)
         for source, operator in reads:
@@ -72,14 +72,14 @@ class AffineGraph:
         return Value(name, shape, reads, order=self.size)
 
     def other(self, name: str, shape: Shape, read: Iterable[Value]) -> Value:
-        """A new value that is not known to be affine, worked out from others by the operation of that name."""
+        """A new value that is not known to be affine, computed from others by the operation of that name."""
         for value in read:
             self.reads(value, name)
         self.size += 1
         return Value(name, shape, affine=False, order=self.size)
 
     def reads(self, value: Value, by: str) -> None:
-        """Says that an operation which is not linear reads a value."""
+        """Record that an operation which is not linear reads a value."""
         if value.affine:
             self.front.setdefault(value, []).append(by)
 
@@ -89,11 +89,11 @@ class Layer:
     """One linear layer at its place in a network.
 
     Attributes:
-        name: of the module or node, such as ``5.conv1``.
-        kind: class name of the module, or the operation's name.
-        operator: what it does to a perturbation of its input.
-        harmless_for_network: whether nothing else reads its input; where a skip connection carries the input past the
-            layer, a perturbation it cannot see still reaches the output.
+        name: Name of the module or node, such as ``5.conv1``.
+        kind: Class name of the module, or name of the operation.
+        operator: The linear map of the layer.
+        harmless_for_network: Whether nothing else reads its input. If a skip connection carries the input past the
+            layer, a perturbation in the layer's nullspace still reaches the output.
     """
 
     name: str
@@ -107,8 +107,8 @@ class Recording:
     """A network followed from its input.
 
     Attributes:
-        graph: what is affine in the input, and what reads it.
-        layers: the linear layers in the order they are called; one called twice stands there twice.
+        graph: The values that are affine in the input, and what reads them.
+        layers: The linear layers in the order in which they are called; a layer that is called twice occurs twice.
     """
 
     graph: AffineGraph
@@ -116,10 +116,9 @@ class Recording:
 
 
 def front_values(graph: AffineGraph) -> dict[Value, list[str]]:
-    """The fewest values that stand for the whole front, in the order they were made, and what reads them.
+    """The fewest values that determine the whole front, in the order in which they were made, and what reads them.
 
-    Of several, those are left out that can be worked out from the rest, and where one only moves, pads or scales
-    others, these are taken.
+    Values that others determine are left out, and a value that only moves, pads or scales others is replaced by these.
     """
     found = _independent(graph.front)
     if len(found) > 1:
@@ -136,7 +135,7 @@ def front_values(graph: AffineGraph) -> dict[Value, list[str]]:
 
 
 def _independent(values: dict[Value, list[str]]) -> dict[Value, list[str]]:
-    """Without those that are worked out from the rest."""
+    """The values without those that the others determine."""
     left = set(values)
     for value in sorted(values, key=lambda v: -v.order):
         if _determined(value, left - {value}):
@@ -145,7 +144,7 @@ def _independent(values: dict[Value, list[str]]) -> dict[Value, list[str]]:
 
 
 def _apart(value: Value) -> bool:
-    """Whether each of the values it reads can be read off it: one that loses nothing, or several side by side."""
+    """Whether a value determines each value that it reads: one through an injective map, or several side by side."""
     maps = [operator for _, operator in value.reads]
     if len(maps) == 1:
         return bool(is_injective(maps[0]))
@@ -156,7 +155,7 @@ def _apart(value: Value) -> bool:
 
 
 def _determined(value: Value, by: set[Value]) -> bool:
-    """Whether a value is worked out from others alone."""
+    """Whether a set of values determines a value."""
     known: dict[Value, bool] = {}
     stack = [value]
     while stack:
@@ -173,10 +172,9 @@ def _determined(value: Value, by: set[Value]) -> bool:
 
 
 def front_map(graph: AffineGraph) -> LinearMap:
-    """The linear part of the front, of all its values side by side.
+    """The linear part of the front: one map from the input to all its values side by side.
 
-    Returns:
-        One map from the input: the identity where the network begins with something that is not linear.
+    It is the identity if the network begins with an operation that is not linear.
     """
     values = list(front_values(graph))
     if not values:
@@ -188,30 +186,32 @@ def front_map(graph: AffineGraph) -> LinearMap:
     if len(values) == 1:
         return paths.between(graph.input, values[0])
     before = paths.between(graph.input, start)
-    if before.out_dim >= before.in_dim:  # it goes into each branch; only what loses values is better done once
+    if (
+        before.out_dim >= before.in_dim
+    ):  # it is folded into each branch; only a map with fewer outputs is better applied once
         return vstack([paths.between(graph.input, value) for value in values])
     return compose(before, vstack([paths.between(start, value) for value in values]))
 
 
 class _Paths:
-    """Maps between values, by way of those that all paths go through.
+    """Maps between values, by way of the values that all paths go through: the dominators of the graph.
 
     Args:
-        input: where all paths begin.
+        start: The value where all paths begin.
     """
 
-    def __init__(self, input: Value) -> None:
-        self.input = input
+    def __init__(self, start: Value) -> None:
+        self.start = start
         self._through: dict[Value, Value] = {}
         self._maps: dict[tuple[Value, Value], LinearMap] = {}
 
     def through(self, value: Value) -> Value:
-        """The last value before that all paths to it go through (its immediate dominator)."""
+        """The immediate dominator of a value: the last one before it that all paths to it go through."""
         stack = [value]
         while stack:
             top = stack[-1]
             sources = [source for source, _ in top.reads]
-            missing = [s for s in sources if s is not self.input and s not in self._through]
+            missing = [s for s in sources if s is not self.start and s not in self._through]
             if missing:
                 stack += missing
                 continue
@@ -224,7 +224,7 @@ class _Paths:
         return self._through[value]
 
     def meet(self, a: Value, b: Value) -> Value:
-        """The last value that all paths to both go through."""
+        """The nearest common dominator of two values."""
         while a is not b:
             if a.order > b.order:
                 a = self.through(a)
@@ -233,7 +233,7 @@ class _Paths:
         return a
 
     def between(self, start: Value, end: Value) -> LinearMap:
-        """The map from one value to another, all of whose paths go through the first."""
+        """The map from a dominator of a value to that value."""
         factors: list[LinearMap] = []
         while end is not start:
             before = self.through(end)
@@ -242,7 +242,7 @@ class _Paths:
         return compose(*factors) if factors else Identity(start.shape)
 
     def _last(self, start: Value, end: Value) -> LinearMap:
-        """From its dominator to a value: the sum over the ways there."""
+        """The map from the immediate dominator of a value to the value: the sum over what it reads."""
         if (start, end) not in self._maps:
             ways = [(source is start, source, operator) for source, operator in end.reads]
             self._maps[start, end] = summed(

@@ -1,4 +1,4 @@
-"""A network as the rest of the package sees it: a module in eval, its input shape and what is known of it."""
+"""A network as the rest of the package sees it: a module in eval, its input shape and its metadata."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Network:
     """A trained network.
 
     Attributes:
-        name: what it is called in reports.
-        module: in eval; takes ``(B, *input_shape)`` as a user has them, normalisation inside.
-        input_shape: of one input, without the batch.
-        classes: names of the outputs, where known.
-        card: accuracy, recipe and hash of a built-in network, where known.
-        space: what the input is, such as "pixels", "samples", "token embeddings" or "features"; told from the input
-            shape if empty.
+        name: Name in reports.
+        module: The module in eval; it takes ``(B, *input_shape)`` as a user has them, with normalisation inside.
+        input_shape: Shape of one input, without the batch.
+        classes: Names of the outputs, if known.
+        card: Accuracy, recipe and hash of a built-in network, if known.
+        space: Meaning of the input, such as "pixels", "samples", "token embeddings" or "features"; derived from the
+            input shape if empty.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Network:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The model's own precision: that of its parameters."""
+        """The model's own precision, which is that of its parameters."""
         return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
 
     @property
     def runs_in_float64(self) -> bool:
-        """Whether it has a float64 copy, beside its own precision."""
+        """Whether the network can run in float64, besides its own precision."""
         return True
 
     @cached_property
@@ -89,10 +89,14 @@ class Network:
         return self.front
 
     def check(self, images: Tensor, name: str = "") -> Tensor:
-        """``images`` if they are a batch the network can read; ``name`` says which ones in the message.
+        """The images, if they are a batch that the network can read.
+
+        Args:
+            images: ``(B, *input_shape)``.
+            name: Name of the images in the message.
 
         Raises:
-            ShapeError: they are not; the message repeats both shapes.
+            ShapeError: The images have another shape; the message repeats both shapes.
         """
         if tuple(images.shape[1:]) != self.input_shape:
             raise ShapeError(
@@ -107,15 +111,15 @@ class Network:
         """The network's outputs.
 
         Args:
-            images: ``(B, *input_shape)``, any floating dtype.
-            dtype: precision to run in: float64, or the model's own if None.
-            batch_size: images at a time.
+            images: ``(B, *input_shape)``, of any floating dtype.
+            dtype: Precision of the run: float64, or the model's own if None.
+            batch_size: Number of images per batch.
 
         Returns:
             ``(B, …)`` in that precision.
 
         Raises:
-            ShapeError: the images have another shape.
+            ShapeError: The images have another shape.
         """
         dtype = dtype or self.dtype
         module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
@@ -126,5 +130,5 @@ class Network:
         return self.outputs(images).flatten(1).argmax(1)
 
     def class_name(self, label: int) -> str:
-        """A label in words where the names are known."""
+        """The name of a class; its number if the names are not known."""
         return self.classes[label] if 0 <= label < len(self.classes) else str(label)

@@ -1,4 +1,4 @@
-"""Building blocks of the built-in networks, and of the preprocessing in front of others."""
+"""Building blocks of the built-in networks, and of the preprocessing in front of other networks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ShapeError
-from ..maps import Diagonal, LinearMap, Padding, Rearrange, Shape, gather, register
-from ..maps import Resize as ResizeMap
+from ..maps import LinearMap, Shape, operations, register
 
 
 class Normalise(nn.Module):
     """(x − mean) / std per channel, so that a network takes images in [0, 1] as they are.
 
     Args:
-        mean: one value a channel, in units of the image.
-        std: one value a channel, positive.
+        mean: One value per channel, in units of the image.
+        std: One positive value per channel.
     """
 
     mean: Tensor
@@ -32,7 +31,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images ``(B, C, H, W)`` in [0, 1] to the same shape, of about zero mean and unit variance."""
+        """Images ``(B, C, H, W)`` in [0, 1] to the same shape, with about zero mean and unit variance."""
         return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
 
 
@@ -40,15 +39,15 @@ class Resize(nn.Module):
     """Images to another size, as torch or as Pillow (the preprocessing of most published networks) resizes them.
 
     Args:
-        size: (height, width), or one number for the shorter side; the aspect ratio then stays, the longer side rounded
-            down, as in torchvision, timm and transformers.
-        mode: torch's modes for images, or Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
-        antialias: torch's, of bilinear and bicubic; its other modes have none, and Pillow always does so.
+        size: (height, width), or one number for the shorter side: the aspect ratio is then kept and the longer side
+            rounded down, as in torchvision, timm and transformers.
+        mode: One of torch's modes for images, or of Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
+        antialias: Whether torch's bilinear and bicubic modes widen their filter; Pillow always does.
         convention: "torch", or "pil" for Pillow's own weights, in float arithmetic and differentiable.
 
     Raises:
-        UnknownNameError: no such mode or convention.
-        ShapeError: the mode is not for images.
+        UnknownNameError: No such mode or convention exists.
+        ShapeError: The mode is not for images.
     """
 
     def __init__(
@@ -58,18 +57,18 @@ class Resize(nn.Module):
         self.size = size if isinstance(size, int) else tuple(size)
         self.mode, self.convention = mode, convention
         self.antialias = antialias and mode in ("bilinear", "bicubic")
-        _resize((1, 1, 1), (1, 1), mode, self.antialias, convention)  # says at once what does not exist
+        _resize((1, 1, 1), (1, 1), mode, self.antialias, convention)  # refuses unknown names at once
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to ``(B, C, *size)``."""
         size = self.size_of(x.shape[-2:])
-        # Of one column torch 2.13 antialiases the wrong axis; there the map's own matrices serve.
+        # Into one column torch 2.13 antialiases along the wrong axis; the map's own matrices are used there.
         if self.convention == "torch" and not (self.antialias and size[1] == 1):
             return F.interpolate(x, size, mode=self.mode, antialias=self.antialias)
         return _resize(tuple(x.shape[1:]), size, self.mode, self.antialias, self.convention).forward(x)
 
     def size_of(self, image: Sequence[int]) -> tuple[int, int]:
-        """(height, width) after the resize of an image of that height and width."""
+        """(height, width) of an image of the given height and width after resizing."""
         if not isinstance(self.size, int):
             return self.size[0], self.size[1]
         height, width = image
@@ -77,16 +76,16 @@ class Resize(nn.Module):
         return int(self.size * height / short), int(self.size * width / short)
 
     def extra_repr(self) -> str:
-        """What it was made with."""
+        """The arguments of the module."""
         return f"{self.size}, {self.mode}, antialias={self.antialias}, convention={self.convention}"
 
 
 class CentreCrop(nn.Module):
-    """The middle of an image; of an odd margin the smaller half above or the larger, as torchvision rounds it.
+    """The middle of an image; an odd margin is halved as torchvision rounds it.
 
     Args:
         size: (height, width), or one number for both.
-        smaller_first: of an odd margin always the smaller half above and to the left, as transformers has it.
+        smaller_first: Whether the smaller half of an odd margin is always above and to the left, as in transformers.
     """
 
     def __init__(self, size: int | Sequence[int], smaller_first: bool = False) -> None:
@@ -98,25 +97,27 @@ class CentreCrop(nn.Module):
         """Images ``(B, C, H, W)`` to ``(B, C, *size)``.
 
         Raises:
-            ShapeError: the image is smaller.
+            ShapeError: The image is smaller.
         """
         (top, _), (left, _) = self.margins(x.shape[-2:])
         return x[..., top : top + self.size[0], left : left + self.size[1]]
 
     def margins(self, image: Sequence[int]) -> list[tuple[int, int]]:
-        """Pixels cut off before and after, an axis, of an image of that height and width.
+        """Pixels that are cut off (before, after) per axis of an image of the given height and width.
 
         Raises:
-            ShapeError: the image is smaller.
+            ShapeError: The image is smaller.
         """
         if any(n < wanted for n, wanted in zip(image, self.size, strict=True)):
-            raise ShapeError(f"an image of {tuple(image)} pixels has no middle of {self.size}; resize it to more first")
+            raise ShapeError(
+                f"an image of {tuple(image)} pixels has no middle of {self.size}; resize it to a larger size first"
+            )
         cut_before = math.floor if self.smaller_first else round
         before = [cut_before((n - wanted) / 2) for n, wanted in zip(image, self.size, strict=True)]
         return [(cut, n - wanted - cut) for n, wanted, cut in zip(image, self.size, before, strict=True)]
 
     def extra_repr(self) -> str:
-        """What it was made with."""
+        """The arguments of the module."""
         return f"{self.size}"
 
 
@@ -124,7 +125,7 @@ class Multiply(nn.Module):
     """Every value times one factor, such as 255 for networks that read pixels from 0 to 255.
 
     Args:
-        factor: not 0.
+        factor: The factor, not 0.
     """
 
     def __init__(self, factor: float) -> None:
@@ -136,7 +137,7 @@ class Multiply(nn.Module):
         return x * self.factor
 
     def extra_repr(self) -> str:
-        """What it was made with."""
+        """The arguments of the module."""
         return f"{self.factor:g}"
 
 
@@ -149,7 +150,7 @@ class FlipChannels(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """The channels behind the pixels, as networks of TensorFlow read them."""
+    """The channels as the last axis, as networks of TensorFlow read them."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` to ``(B, H, W, C)``."""
@@ -160,9 +161,9 @@ class ResidualBlock(nn.Module):
     """Two 3×3 convolutions with batch norm and a skip connection (He et al. 2016).
 
     Args:
-        in_channels: channels read.
-        out_channels: channels written.
-        stride: of the first convolution; the skip connection then is a strided 1×1 convolution.
+        in_channels: Number of input channels.
+        out_channels: Number of output channels.
+        stride: Stride of the first convolution; if it is not 1, the skip connection is a strided 1×1 convolution.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
@@ -186,12 +187,12 @@ class ResidualBlock(nn.Module):
 
 @register(Normalise)
 def _normalise(module: Normalise, shape: Shape) -> LinearMap:
-    return Diagonal(1 / module.std.double().view(-1, 1, 1), shape)
+    return operations.multiply(shape, 1 / module.std.double().view(-1, 1, 1))
 
 
 @lru_cache(maxsize=8)
-def _resize(shape: Shape, size: tuple[int, int], mode: str, antialias: bool, convention: str) -> ResizeMap:
-    return ResizeMap(shape, size, mode, antialias and convention == "torch", convention)
+def _resize(shape: Shape, size: tuple[int, int], mode: str, antialias: bool, convention: str) -> LinearMap:
+    return operations.resize(shape, size, mode, antialias=antialias and convention == "torch", convention=convention)
 
 
 @register(Resize)
@@ -201,19 +202,19 @@ def _resized(module: Resize, shape: Shape) -> LinearMap:
 
 @register(CentreCrop)
 def _cropped(module: CentreCrop, shape: Shape) -> LinearMap:
-    return Padding(shape, [(-before, -after) for before, after in module.margins(shape[-2:])])
+    return operations.pad(shape, [(-before, -after) for before, after in module.margins(shape[-2:])])
 
 
 @register(Multiply)
 def _multiplied(module: Multiply, shape: Shape) -> LinearMap:
-    return Diagonal(torch.tensor(module.factor, dtype=torch.float64), shape)
+    return operations.multiply(shape, module.factor)
 
 
 @register(FlipChannels)
 def _flipped(module: FlipChannels, shape: Shape) -> LinearMap:
-    return gather(shape, shape, torch.arange(math.prod(shape)).reshape(shape).flip(0))
+    return operations.move(shape, operations.numbered(shape).flip(0))
 
 
 @register(ChannelsLast)
 def _channels_last(module: ChannelsLast, shape: Shape) -> LinearMap:
-    return Rearrange(shape, (*shape[1:], shape[0]), order=(1, 2, 0))
+    return operations.permute(shape, (1, 2, 0))

@@ -1,4 +1,4 @@
-"""ONNX networks: read from a file without running anything in it but by onnxruntime, and used as any other network."""
+"""ONNX networks: read from a file, run by onnxruntime only, and used like any other network."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 LARGEST = (1 << 31) - 1
-"""Bytes of a model, unpacked; the format itself allows no more."""
+"""Bytes of an unpacked model up to which files are read; the format itself allows no more."""
 
 DTYPES = {1: torch.float32, 10: torch.float16, 11: torch.float64}
-"""Precisions a network may run in, by ONNX's number of the type of its input."""
+"""Precisions that a network may run in, by ONNX's number of the type of its input."""
 
 ALIKE = 1e-3
-"""How far the outputs of two images at once may be from those of each alone, as a share, if it is to run in batches."""
+"""Relative difference that two images in one batch may make to their outputs if a network is to run in batches."""
 
 
 class OnnxModule(nn.Module):
-    """The network as a module, for whatever calls one: ``(B, *input_shape)`` to its outputs, without gradients.
+    """An ONNX network as a torch module: ``(B, *input_shape)`` to its outputs, without gradients.
 
     Args:
-        opened: the runtime's session.
-        given: name of the input.
-        dtype: of the input.
-        batched: whether the input has a batch axis that takes any number of images; else they run one by one.
-        unit: what stands before the axes of an image, ``(1,)`` for a batch of one, ``()`` where there is no batch.
+        opened: The runtime's session.
+        given: Name of the input.
+        dtype: Precision of the input.
+        batched: Whether the input has a batch axis of any size; else the images run one by one.
+        unit: The axes before those of an image: ``(1,)`` for a batch of one, ``()`` if there is no batch axis.
     """
 
     def __init__(self, opened: Any, given: str, dtype: torch.dtype, batched: bool, unit: Shape) -> None:
@@ -52,15 +52,15 @@ class OnnxModule(nn.Module):
         self.opened, self.given, self.dtype, self.batched, self.unit = opened, given, dtype, batched, unit
 
     def forward(self, x: Tensor) -> Tensor:
-        """One tensor ``(B, …)``: the only output, or all of them flattened and side by side.
+        """The only output, ``(B, …)``, or all outputs flattened and side by side, ``(B, total)``.
 
         Raises:
-            UnsupportedLayerError: a gradient is asked for, or the runtime fails.
-            FileError: no output is a tensor of numbers.
+            UnsupportedLayerError: A gradient is required, or the runtime fails.
+            FileError: No output is a tensor of numbers.
         """
         if x.requires_grad and torch.is_grad_enabled():
             raise UnsupportedLayerError(
-                "an ONNX network has no gradients here, so no attack can follow them; use random perturbations or the "
+                "an ONNX network has no gradients here, which the attack needs; use random perturbations or the "
                 "network in PyTorch"
             )
         if not len(x):
@@ -77,7 +77,7 @@ class OnnxModule(nn.Module):
     def _run(self, images: Array) -> list[Array]:
         try:
             outputs = self.opened.run(None, {self.given: images})
-        except Exception as error:  # the runtime's errors have no base of their own
+        except Exception as error:  # the runtime's errors have no common base class
             raise UnsupportedLayerError(
                 f"onnxruntime cannot run the network on an input {images.shape}: {first_line(error)}"
             ) from error
@@ -92,31 +92,33 @@ class OnnxNetwork(Network):
     """A network that onnxruntime runs.
 
     Attributes:
-        model: what the file holds; the front and the layers are read from it (``record``).
-        module: an ``OnnxModule``, or a Sequential of preprocessing and one.
+        model: Content of the file, from which the front and the layers are read (``record``).
+        module: An ``OnnxModule``, or a Sequential of preprocessing and an ``OnnxModule``.
     """
 
     model: ModelProto = field(kw_only=True, repr=False)
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """That of its input."""
+        """The precision of the input."""
         return DTYPES[network_input(self.model).type.tensor_type.elem_type]
 
     @property
     def runs_in_float64(self) -> bool:
-        """Only where the model's own precision is that."""
+        """Whether float64 is the model's own precision, the only one that the runtime has."""
         return self.dtype == torch.float64
 
     @cached_property
     def double(self) -> nn.Module:
-        """There is none: the runtime has one precision, the model's own.
+        """A copy in float64 does not exist, as the runtime has only the model's own precision.
 
         Raises:
-            PrecisionError: always.
+            PrecisionError: Always.
         """
         own = str(self.dtype).removeprefix("torch.")
-        raise PrecisionError(f"onnxruntime runs {self.name} in its own {own} only, not in float64; ask for that")
+        raise PrecisionError(
+            f"onnxruntime runs {self.name} in its own {own} only, not in float64; choose that precision"
+        )
 
     def record(self, float_meaning: bool = False) -> Recording:
         """The network followed from its input, by way of any preprocessing that stands before it.
@@ -141,36 +143,39 @@ class OnnxNetwork(Network):
         return record_onnx(self.model, before.out_shape, float_meaning, before)
 
     def _preprocessing(self) -> list[LinearMap]:
-        """The maps of the modules before the network, first applied first."""
+        """The maps of the modules before the network, the first one applied first."""
         maps: list[LinearMap] = [Identity(self.input_shape)]
         for part in list(self.module.children())[:-1]:
             maps.append(from_module(part, maps[-1].out_shape))
         return maps
 
 
-def load_onnx(path: Path, name: str | None = None, input_shape: Sequence[int] | None = None) -> OnnxNetwork:
+def load_onnx(
+    path: Path, name: str | None = None, input_shape: Sequence[int] | None = None, *, largest: int = LARGEST
+) -> OnnxNetwork:
     """A network from an ``.onnx`` file, or a gzipped one.
 
     Args:
-        path: ending in ``.onnx`` or ``.onnx.gz``.
-        name: what it is to be called; the file's name if None.
-        input_shape: of one input, without the batch; needed where the file leaves sizes open.
+        path: Path ending in ``.onnx`` or ``.onnx.gz``.
+        name: Name of the network; the file's name if None.
+        input_shape: Shape of one input, without the batch; needed if the file leaves sizes open.
+        largest: Bytes of the unpacked model above which the file is refused.
 
     Raises:
-        FileError: the file is missing, damaged, too large, keeps weights in other files, or the runtime refuses it.
-        ShapeError: sizes are left open and not given, or the network cannot read an input of that shape.
-        UnsupportedLayerError: it reads several inputs, or no floating-point numbers.
+        FileError: The file is missing, damaged or too large, keeps weights in other files, or the runtime refuses it.
+        ShapeError: Sizes are left open and not given, or the network cannot read an input of that shape.
+        UnsupportedLayerError: The network reads several inputs, or no floating-point numbers.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
-    model = _checked(_content(path), path)
+    model = _checked(_content(path, largest), path)
     given = network_input(model)
     if given.type.tensor_type.elem_type not in DTYPES:
         raise UnsupportedLayerError(
-            f"{path.name} reads {_type_name(given)} and not floating-point numbers: of what is whole no direction is "
-            "small; give the part of it behind the conversion"
+            f"{path.name} reads {_type_name(given)} and not floating-point numbers: integers have no small "
+            "changes; give the part of the network behind the conversion"
         )
     tensor = full_shape(given, _input_shape(given, input_shape, path))
-    # A batch of one is no axis of an image, whoever spelled it out.
+    # A batch of one is not an axis of the image, even if the file or the user spells it out.
     unit: Shape = (1,) if tensor[0] == 1 and len(tensor) > 1 else ()
     shape = tensor[len(unit) :]
     opened = session(model)
@@ -187,7 +192,7 @@ def load_onnx(path: Path, name: str | None = None, input_shape: Sequence[int] | 
 
 
 def _takes_batches(alone: OnnxModule, shape: Shape) -> bool:
-    """Whether two images at once give what each gives alone."""
+    """Whether two images in one batch give the same outputs as each alone."""
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
         both = OnnxModule(alone.opened, alone.given, alone.dtype, True, alone.unit)(images)
@@ -208,30 +213,30 @@ def _stacked(parts: Sequence[Array]) -> Array:
     return np.stack([np.atleast_1d(part) for part in parts])
 
 
-def _content(path: Path) -> bytes:
-    """What is in a file, unpacked."""
+def _content(path: Path, largest: int) -> bytes:
+    """The content of a file, unpacked."""
     if not path.is_file():
         raise FileError(f"{path} does not exist; give the path of an .onnx file")
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-            content = stream.read(LARGEST + 1)
+            content = stream.read(largest + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"{path} cannot be read: {first_line(error)}") from error
-    if len(content) > LARGEST:
-        raise FileError(f"{path} holds more than {LARGEST} bytes, which no ONNX file of one piece does")
+    if len(content) > largest:
+        raise FileError(f"{path} holds more than {largest} bytes, which an ONNX file in one piece cannot")
     return content
 
 
 def _checked(content: bytes, path: Path) -> ModelProto:
-    """The model, well-formed and whole."""
+    """The model, checked to be well-formed and in one piece."""
     onnx = require("onnx")
     try:
         model: ModelProto = onnx.load_model_from_string(content)
         elsewhere = next((t.name for t in _tensors(model) if onnx.external_data_helper.uses_external_data(t)), None)
         if elsewhere is None:
             onnx.checker.check_model(model)
-    except Exception as error:  # protobuf and the checker have errors of their own
-        raise FileError(f"{path} is no valid ONNX file: {first_line(error)}") from error
+    except Exception as error:  # protobuf and the checker raise errors of their own
+        raise FileError(f"{path} is not a valid ONNX file: {first_line(error)}") from error
     if elsewhere is not None:
         raise FileError(
             f"{path} keeps weights such as {elsewhere!r} in other files, which are not read; save it as one with "
@@ -241,7 +246,7 @@ def _checked(content: bytes, path: Path) -> ModelProto:
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every tensor in a model, those in graphs within nodes and in functions included."""
+    """All tensors of a model, those in graphs inside nodes and in functions included."""
     yield from _graph_tensors(model.graph)
     for function in model.functions:
         yield from _node_tensors(function.node)
@@ -263,7 +268,7 @@ def _node_tensors(nodes: Sequence[NodeProto]) -> Iterator[TensorProto]:
 
 
 def _input_shape(given: ValueInfoProto, asked: Sequence[int] | None, path: Path) -> Shape:
-    """The shape of one input, as the file says it, with the user's word where it leaves sizes open."""
+    """The shape of one input by the file, and by the user for sizes that the file leaves open."""
     declared = given.type.tensor_type
     sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in declared.shape.dim]
     batch = bool(sizes) and sizes[0] in (None, 1)
@@ -278,7 +283,7 @@ def _input_shape(given: ValueInfoProto, asked: Sequence[int] | None, path: Path)
         return known
     shape = tuple(int(size) for size in asked)
     if not shape or prod(shape) < 1 or min(shape) < 1:
-        raise ShapeError(f"the input shape {tuple(asked)} is none: it needs sizes of at least 1")
+        raise ShapeError(f"the input shape {tuple(asked)} is not possible: all sizes must be at least 1")
     allowed = [own, sizes] if batch else [own]
     fits = any(
         len(shape) == len(form) and all(n is None or n == m for n, m in zip(form, shape, strict=True))
@@ -295,4 +300,4 @@ def _spelled(sizes: Sequence[int | None]) -> str:
 
 def _type_name(given: ValueInfoProto) -> str:
     kind = given.type.tensor_type.elem_type
-    return str(require("onnx").TensorProto.DataType.Name(kind)).lower() if kind else "something that is no tensor"
+    return str(require("onnx").TensorProto.DataType.Name(kind)).lower() if kind else "something that is not a tensor"

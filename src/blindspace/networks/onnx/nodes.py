@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph: which are needed, what they read, and how far they may be followed."""
+"""The nodes of an ONNX graph: which of them are needed, what they read, and how far they may be followed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
-"""Operations that are not constant even where all they read is."""
+"""Operations whose outputs are not constant even if all their inputs are."""
 
 SHAPES = ("Shape", "Size")
-"""Operations that read no values."""
+"""Operations that read only shapes."""
 
 
 def needed(graph: GraphProto) -> list[NodeProto]:
-    """The nodes that the outputs come from, in their order."""
+    """The nodes that the outputs depend on, in their order."""
     names = {output.name for output in graph.output}
     found = []
     for node in reversed(graph.node):
@@ -30,17 +30,17 @@ def needed(graph: GraphProto) -> list[NodeProto]:
 
 
 def captured(node: NodeProto) -> list[str]:
-    """What the graphs inside a node (of a loop or a condition) read from outside."""
+    """The names that the graphs inside a node (a loop or a condition) read from outside."""
     return list(dict.fromkeys(name for graph in graphs_in(node) for name in _free(graph)))
 
 
 def graphs_in(node: NodeProto) -> list[GraphProto]:
-    """Graphs inside a node."""
+    """The graphs inside a node."""
     return [graph for a in node.attribute for graph in ([a.g] if a.HasField("g") else a.graphs)]
 
 
 def _free(graph: GraphProto) -> Iterator[str]:
-    """The names that a graph reads and does not define."""
+    """The names that a graph reads without defining them."""
     defined = {value.name for value in (*graph.input, *graph.initializer)}
     for node in graph.node:
         yield from (name for name in (*node.input, *captured(node)) if name and name not in defined)
@@ -49,12 +49,12 @@ def _free(graph: GraphProto) -> Iterator[str]:
 
 
 def may_be_constant(node: NodeProto) -> bool:
-    """Whether a node writes the same wherever it reads the same."""
+    """Whether the outputs of a node depend on its inputs only."""
     return is_standard(node.domain) and node.op_type not in RANDOM and not graphs_in(node)
 
 
 def within_reach(model: ModelProto, nodes: list[NodeProto], given: str) -> list[str]:
-    """The names that may be constant, or affine in the input of that name, as far as the operations tell."""
+    """The names of values that may be constant, or affine in the given input, as far as the operations show it."""
     constant = {tensor.name for tensor in model.graph.initializer}
     affine = {given}
     found = []

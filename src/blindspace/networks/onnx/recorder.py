@@ -1,14 +1,14 @@
-"""What of an ONNX network is affine in its input, and its linear layers, read from the graph itself.
+"""An ONNX network followed from its input: its affine graph and its linear layers, read from the graph of the file.
 
-The runtime runs the whole network twice. So every shape is the one that the runtime works with, constants are folded
-by having been worked out already, and every map on the way to the front is checked against what its node really did
-between the two runs: one that disagrees is not used, and the front ends there.
+The runtime runs the whole network twice. So all shapes are those of the runtime, constants are already computed, and
+every map on the way to the front is checked against what its node did between the two runs: a map that disagrees is
+not used, and the front ends there.
 
-Quantised networks: weights stored as whole numbers and de-quantised in the graph are constants as any other. A
-QuantizeLinear of what depends on the input rounds it, so that a change outside the nullspace may vanish and one inside
-may be rounded the other way: there the front ends. Only where asked for is it read as the number that is meant; the
-output of such a network then moves by its own rounding. Where it clips, as those do that took in a ReLU, it ends the
-front even then.
+Quantised networks: weights that are stored as integers and de-quantised in the graph are constants like any other. A
+QuantizeLinear of a value that depends on the input rounds it: a change outside the nullspace may vanish, and a change
+inside may be rounded differently, so the front ends there. Only on request it is read as the division that it is up to
+rounding; the output of such a network then moves by its own rounding. A QuantizeLinear that clips, as it does where a
+ReLU is fused into it, always ends the front.
 """
 
 from __future__ import annotations
@@ -38,21 +38,18 @@ def record_onnx(
 ) -> Recording:
     """Follow an ONNX network from its input.
 
-    Operations of other domains, control flow, and whatever has no rule end the front: that can only make the space
-    reported too small, never too large.
+    Operations of other domains, control flow, and operations without a rule end the front; the harmless space can
+    therefore be reported too small, never too large.
 
     Args:
-        model: checked, of one input, all its weights inside.
-        input_shape: of one input, without the batch.
-        float_meaning: whether QuantizeLinear is taken for the division that it is but for rounding, where it
-            clips nothing of two random inputs in [0, 1].
-        before: what is done to the images of a user before the network reads them; nothing if None.
-
-    Returns:
-        Its affine graph and linear layers.
+        model: A checked model of one input, with all its weights inside.
+        input_shape: Shape of one input, without the batch.
+        float_meaning: Whether QuantizeLinear is read as the division that it is up to rounding, provided that it clips
+            nothing of two random inputs in [0, 1].
+        before: Map from the images of a user to what the network reads; none if None.
 
     Raises:
-        UnsupportedLayerError: the runtime cannot run it with that input, with the reason.
+        UnsupportedLayerError: The runtime cannot run the network on such an input; the message gives the reason.
         ShapeError: ``before`` writes another shape.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
@@ -70,7 +67,7 @@ def record_onnx(
 
 @dataclass(frozen=True)
 class _Found:
-    """A linear layer: its node, what it reads and its map."""
+    """A linear layer: its node, the name of what it reads, and its map."""
 
     node: NodeProto
     read: str
@@ -78,14 +75,7 @@ class _Found:
 
 
 class _Recorder:
-    """Goes through the nodes in their order.
-
-    Args:
-        model: local functions inlined.
-        input_shape: without the batch.
-        float_meaning: as of ``record_onnx``.
-        before: as of ``record_onnx``.
-    """
+    """Goes through the nodes of a model, its local functions inlined, in their order. Arguments as ``record_onnx``."""
 
     def __init__(self, model: ModelProto, input_shape: Shape, float_meaning: bool, before: LinearMap | None) -> None:
         onnx = require("onnx")
@@ -111,7 +101,7 @@ class _Recorder:
         self._kept: dict[str, str] = {}
 
     def follow(self, node: NodeProto) -> None:
-        """Records what one node writes."""
+        """Record what one node writes."""
         operands = tuple(self._operand(name) if name else None for name in node.input)
         inside = [self._operand(name) for name in captured(node)]
         read = [operand for operand in (*operands, *inside) if operand is not None]
@@ -149,7 +139,7 @@ class _Recorder:
             yield Layer(found.node.name or found.node.output[0], found.node.op_type, found.operator, alone)
 
     def _operand(self, name: str) -> Operand:
-        """What a name stands for; something unknown where it is no dense tensor of this graph."""
+        """The tensor of that name; an unknown value if it is not a dense tensor of this graph."""
         if name not in self.tensors:
             shape = self.runs.shape(name)
             self._keep(name, self.graph.other(name, value_shape(shape), ()))
@@ -159,15 +149,15 @@ class _Recorder:
         self.tensors[name] = Operand(name, self.runs.shape(name), value=value)
 
     def _is_constant(self, node: NodeProto, read: list[Operand]) -> bool:
-        """Whether a node writes the same whatever the input of the network."""
+        """Whether the outputs of a node are the same for every input of the network."""
         known = all(operand.constant is not None for operand in read)
         if node.op_type in SHAPES:
-            # Of what is affine the shape is known; of the rest it may depend on the values.
+            # The shapes of affine values are fixed; other shapes may depend on the input.
             known = known or all(operand.value is not None and operand.value.affine for operand in read)
         return known and may_be_constant(node) and all(self.runs.steady(name) for name in node.output if name)
 
     def _terms(self, call: Call) -> list[Terms] | None:
-        """What the outputs of a node are the sums of, as far as they agree with what it did; else None."""
+        """The terms whose sums the outputs of a node are; None if the maps disagree with what the node did."""
         rounds = call.op == "QuantizeLinear"
         rule = RULES.get(call.op) if self.float_meaning or not rounds else None
         try:
@@ -180,18 +170,18 @@ class _Recorder:
                 for _, operator in terms
             ) and all(self.runs.agree(call, output, terms) for output, terms in enumerate(found))
         except (BlindspaceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            return None  # an option that its rule does not serve
+            return None  # an option that the rule does not support
         if not agree and not rounds:
             warnings.warn(
                 f"{call.op} {call.node.name or call.node.output[0]} does something else than the standard says, so it "
-                "is taken as not affine",
+                "is treated as not affine",
                 BlindspaceWarning,
                 stacklevel=2,
             )
         return found if agree else None
 
     def _affine(self, node: NodeProto, operands: tuple[Operand | None, ...], terms: Terms) -> Value:
-        """The value that a node writes; the one it reads where it does nothing."""
+        """The value that a node writes; the value that it reads if the map is the identity."""
         reads = []
         for index, operator in terms:
             operand = operands[index]
@@ -203,7 +193,7 @@ class _Recorder:
         return self.graph.affine(node.name or node.output[0], reads[0][1].out_shape, reads)
 
     def _count(self, node: NodeProto, read: list[Operand]) -> None:
-        """Who reads a tensor: of nodes that only pass it on, those that read what they write."""
+        """Count a node as a reader of its inputs; for a node that only passes a value on, its readers count."""
         for index, operand in enumerate(read):
             if index == 0 and node.op_type in KEEPING and is_standard(node.domain):
                 self._kept[node.output[0]] = operand.name

@@ -1,4 +1,4 @@
-"""An ONNX network run twice: the shapes of all its values, its constants, and what to check maps against."""
+"""An ONNX network run twice: shapes of all its values, its constants, and the changes that maps are checked against."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 AGREES = {"float64": 1e-9, "float32": 1e-3, "float16": 0.05}
-"""How far a map may be from what its node does, as a share of the largest value, by the precision of the run."""
+"""How far a map may be from what its node does, relative to the largest value, by the precision of the run."""
 
 ROUNDED = 1.001
-"""How far the change of a rounded number may be from that of the number."""
+"""How far the change of a rounded number may be from the change of the number itself, in steps of the rounding."""
 
 
 @dataclass(frozen=True)
 class Runs:
-    """What a network does.
+    """The values of a network on two inputs.
 
     Attributes:
-        first: values on one random input, by name: those that may be constant or affine.
-        second: on another.
-        shapes: of all others, as far as they are tensors.
+        first: Values on one random input by name, as far as they may be constant or affine.
+        second: The same values on another random input.
+        shapes: Shapes of all other values that are tensors.
     """
 
     first: Mapping[str, Array]
@@ -40,24 +40,24 @@ class Runs:
     shapes: Mapping[str, Shape]
 
     def shape(self, name: str) -> Shape:
-        """Of a tensor; ``()`` of what is none."""
+        """Shape of a value; ``()`` if it is not a tensor."""
         return self.shapes.get(name, tuple(getattr(self.first.get(name), "shape", ())))
 
     def steady(self, name: str) -> bool:
-        """Whether it is a tensor, and the same in both runs."""
+        """Whether a value is a tensor that is the same in both runs."""
         here, there = self.first.get(name), self.second.get(name)
         if not isinstance(here, np.ndarray) or not isinstance(there, np.ndarray):
             return False
         return here.dtype == there.dtype and here.tobytes() == there.tobytes() and here.shape == there.shape
 
     def change(self, name: str) -> Array:
-        """From the first run to the second, float64."""
+        """The change of a value from the first run to the second, float64."""
         return self.second[name].astype(np.float64) - self.first[name].astype(np.float64)
 
     def agree(self, call: Call, output: int, terms: Terms) -> bool:
-        """Whether maps lead from the changes of what a node reads to that of what it writes, but for its rounding.
+        """Whether the maps take the changes of a node's inputs to the change of its output, up to rounding.
 
-        Of a layer beyond the front that is taken as said.
+        For a layer beyond the front, whose values are not kept, this is not checked.
         """
         name = call.node.output[output]
         if name not in self.first:
@@ -75,17 +75,17 @@ class Runs:
 
 
 def run_twice(model: ModelProto, nodes: list[NodeProto], given: ValueInfoProto, tensor: Shape) -> Runs:
-    """Two random inputs, and all that the nodes make of them.
+    """Run a network on two random inputs and keep what its nodes write.
 
     Args:
-        model: all its weights inside.
-        nodes: those to be looked at.
-        given: the input.
-        tensor: its shape, the batch of one included.
+        model: The model with all its weights inside.
+        nodes: The nodes of interest.
+        given: The input.
+        tensor: Shape of the input, the batch of one included.
 
     Raises:
-        UnsupportedLayerError: the runtime cannot run the network on it, with the reason.
-        FileError: the runtime cannot run the network at all.
+        UnsupportedLayerError: The runtime cannot run the network on such an input; the message gives the reason.
+        FileError: The runtime cannot run the network at all.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
     onnx = require("onnx")
@@ -93,7 +93,7 @@ def run_twice(model: ModelProto, nodes: list[NodeProto], given: ValueInfoProto, 
     rest = [name for node in nodes for name in node.output if name and name not in set(followed)]
     try:
         opened = session(_laid_open(model, followed, rest), as_written=True)
-    except FileError:  # some of the rest are lists or maps, which have no shape
+    except FileError:  # some of the others are lists or maps, which have no shape
         rest = []
         opened = session(_laid_open(model, followed, rest), as_written=True)
     dtype = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
@@ -103,7 +103,7 @@ def run_twice(model: ModelProto, nodes: list[NodeProto], given: ValueInfoProto, 
         x = random.random(tensor).astype(dtype)
         try:
             results = opened.run(None, {given.name: x})
-        except Exception as error:  # the runtime's errors have no base of their own
+        except Exception as error:  # the runtime's errors have no common base class
             raise UnsupportedLayerError(
                 f"onnxruntime cannot run the network on an input {tensor}: {first_line(error)}"
             ) from error
@@ -114,7 +114,7 @@ def run_twice(model: ModelProto, nodes: list[NodeProto], given: ValueInfoProto, 
 
 
 def _laid_open(model: ModelProto, values: Sequence[str], shapes: Sequence[str]) -> ModelProto:
-    """The model with other outputs: these values, and the shapes of those, which take no memory."""
+    """The model with other outputs: some values, and only the shapes of others, which take no memory."""
     onnx = require("onnx")
     found: ModelProto = onnx.ModelProto()
     found.CopyFrom(model)
@@ -128,24 +128,22 @@ def _laid_open(model: ModelProto, values: Sequence[str], shapes: Sequence[str]) 
 
 
 def full_shape(given: ValueInfoProto, input_shape: Shape) -> Shape:
-    """Shape of the tensor that a network reads, its batch of one included if it has any."""
+    """Shape of the tensor that a network reads, with a batch of one if the network has a batch axis."""
     declared = given.type.tensor_type
     unbatched = declared.HasField("shape") and len(declared.shape.dim) == len(input_shape)
     return input_shape if unbatched else (1, *input_shape)
 
 
 def network_input(model: ModelProto) -> ValueInfoProto:
-    """The one input of a network; weights that could be given as inputs are none.
+    """The input of a network; weights that may be given as inputs do not count.
 
     Raises:
-        UnsupportedLayerError: it has several inputs, or none.
+        UnsupportedLayerError: The network has several inputs, or none.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
     weights |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     inputs: list[ValueInfoProto] = [value for value in model.graph.input if value.name not in weights]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise UnsupportedLayerError(
-            f"the network reads {len(inputs)} inputs ({names}); one that reads one input is needed"
-        )
+        raise UnsupportedLayerError(f"the network reads {len(inputs)} inputs ({names}); it must read exactly one")
     return inputs[0]

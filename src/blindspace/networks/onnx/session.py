@@ -1,4 +1,4 @@
-"""ONNX models and single nodes run by onnxruntime. Nothing else imports it, nor onnx: both are an extra."""
+"""ONNX models and single nodes run by onnxruntime. Only this file imports onnx and onnxruntime, which are an extra."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def require(package: str) -> Any:
     """The module of an optional package.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: The package is not installed.
     """
     try:
         return import_module(package)
@@ -35,40 +35,40 @@ def session(model: ModelProto, as_written: bool = False) -> Any:
     """An ``onnxruntime.InferenceSession`` on the CPU, with as many threads as torch has.
 
     Args:
-        model: checked, all its weights inside.
-        as_written: node by node, none fused with others, so that every value on the way can be asked for.
+        model: A checked model with all its weights inside.
+        as_written: Whether the nodes run one by one, without fusion, so that every value can be an output.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        FileError: the runtime cannot run the model, with its reason.
+        FileError: The runtime cannot run the model; the message gives its reason.
     """
     runtime = require("onnxruntime")
     options = runtime.SessionOptions()
-    options.log_severity_level = 4  # what goes wrong is raised; the rest is about speed
+    options.log_severity_level = 4  # errors are raised anyway; warnings concern speed
     options.intra_op_num_threads = torch.get_num_threads()
     if as_written:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        # Shapes are taken as soon as they can be, not at the end, with every value kept until then.
+        # Shapes are then taken as soon as possible, so that the values need not be kept until the end.
         options.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
     try:
         return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors have no base of their own
+    except Exception as error:  # the runtime's errors have no common base class
         raise FileError(f"onnxruntime cannot run this network: {first_line(error)}") from error
 
 
 def run_node(
     node: NodeProto, given: Mapping[int, Array], constants: Mapping[int, Array], opsets: Iterable[OperatorSetIdProto]
 ) -> list[Array]:
-    """The outputs of a node by itself, those it leaves out aside.
+    """The outputs of a single node, without those that it leaves out.
 
     Args:
-        node: of an operation in the standard.
-        given: what it reads, by the number of the input.
-        constants: what else it reads, known to the runtime before it runs.
-        opsets: of the model that the node is from.
+        node: A node of an operation in the standard.
+        given: Its inputs by index.
+        constants: Its other inputs by index, known to the runtime in advance.
+        opsets: Operator sets of the model that the node belongs to.
 
     Raises:
-        FileError: the runtime does not serve the node for these types.
+        FileError: The runtime does not support the node for these types.
     """
     onnx = require("onnx")
     alone = onnx.NodeProto()
@@ -95,5 +95,5 @@ def run_node(
 
 
 def is_standard(domain: str) -> bool:
-    """Whether a domain of operations is that of the ONNX standard."""
+    """Whether a domain of operations belongs to the ONNX standard."""
     return domain in ("", "ai.onnx")
