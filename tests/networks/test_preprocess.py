@@ -204,7 +204,11 @@ def test_what_the_preprocessing_cannot_see_is_harmless() -> None:
     ("shape", "spec", "message"),
     [
         (None, "resize 16", "needs the shape of the images: --input-shape 3x480x640"),
-        ((3, 8, 8), "center-crop 16", r"cannot read an image of shape \(3, 8, 8\): .* resize it to a larger size first"),
+        (
+            (3, 8, 8),
+            "center-crop 16",
+            r"cannot read an image of shape \(3, 8, 8\): .* resize it to a larger size first",
+        ),
         ((3, 8, 8), "pad 8 reflect", "the preprocessing cannot read an image"),
         ((8, 8), "resize 16", r"reads images \(channels, height, width\), not the shape \(8, 8\)"),
         ((1, 8, 8), "normalise imagenet", "the preprocessing cannot read an image"),
