@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError
+from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError, first_line
 from .kronecker import Kronecker
 from .linear_map import Shape
 
@@ -105,21 +105,17 @@ def torch_matrix(
     # The axis comes last, because torch 2.13 reads the wrong column when it antialiases into a single one.
     target = {"size": (*one, out)} if scale is None else {"scale_factor": (*one, scale)}
     rows = []
-    for start in range(0, size, UNITS):
-        count = min(UNITS, size - start)
-        units = torch.zeros(count, size, dtype=torch.float64)
-        units[torch.arange(count), start + torch.arange(count)] = 1
+    for at in torch.arange(size).split(UNITS):
+        units = F.one_hot(at, size).double().reshape(1, len(at), *one, size)
         try:
             answer = F.interpolate(
-                units.reshape(1, count, *one, size),
-                **target,
-                mode=mode,
-                antialias=antialias,
-                align_corners=True if align_corners else None,
+                units, **target, mode=mode, antialias=antialias, align_corners=True if align_corners else None
             )
         except (RuntimeError, ValueError) as error:
-            raise UnsupportedLayerError(f"torch refuses to resize by {mode} from {size} to {out}: {error}") from error
-        rows.append(answer.reshape(count, -1))
+            raise UnsupportedLayerError(
+                f"torch refuses to resize by {mode} from {size} to {out}: {first_line(error)}"
+            ) from error
+        rows.append(answer.reshape(len(at), -1))
     matrix = torch.cat(rows).T.contiguous()
     if len(matrix) != out:
         raise ShapeError(f"a scale factor of {scale} makes {len(matrix)} of {size} pixels, not {out}")
