@@ -1,4 +1,4 @@
-"""The bench: the numbers it gives are of what it says it measured, and nothing stops it half-way."""
+"""The benchmark: its figures belong to what it names, and a failing case does not end it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_residual_is_the_oracles() -> None:
     assert residual(operator, p, x) == pytest.approx(max(each))
 
 
-def test_what_the_solver_counts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_counters_of_the_solver_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     class Counting:
         name = "counting"
         dim = 32
@@ -148,7 +148,7 @@ def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("in_dim", "each", "most"), [(10, 0.0, 64), (4 * MIB, 0.0, 16), (10, 1.0, 16), (10, 50.0, 1)])
 def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: float, most: int) -> None:
-    """By 512 MiB of perturbations and by twice a patience of ten seconds."""
+    """Limited by 512 MiB of perturbations and by twice a patience of ten seconds."""
     monkeypatch.setattr("blindspace.bench.measure.taken", lambda work: each * work())
     monkeypatch.setattr("blindspace.bench.measure.noise", lambda operator, batch: batch)
     operator = SimpleNamespace(in_dim=in_dim)
@@ -251,7 +251,7 @@ def test_lsmr_out_of_time_says_so() -> None:
     assert row.residual > 1e-6
 
 
-def test_what_would_take_too_much_is_not_begun() -> None:
+def test_baselines_that_take_too_much_are_not_started() -> None:
     large = stem(224).operator(0)
     assert "853.5 GiB" in (refusal("torch.linalg.svd", large, 10) or "")
     assert "853.5 GiB" in (refusal("scipy.linalg.null_space", large, 10) or "")
@@ -307,7 +307,7 @@ def answer(**values: Any) -> Callable[..., Any]:
 
 
 def test_processes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the cache, and with this very package."""
+    """Processes run without the cache, and with this package."""
     seen: list[dict[str, Any]] = []
 
     def ran(command: list[str], **given: Any) -> Any:
@@ -355,7 +355,7 @@ def test_a_process_that_fails_stops_nothing(
         (np.linalg.LinAlgError("no convergence"), "no convergence"),
     ],
 )
-def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
+def test_what_cannot_be_measured_is_reported(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
     def fails(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchRow:
         raise error
 
@@ -369,7 +369,7 @@ def test_what_cannot_be_measured_is_told(monkeypatch: pytest.MonkeyPatch, error:
 
 @pytest.fixture
 def _measured(monkeypatch: pytest.MonkeyPatch, rows: list[BenchRow], others: list[BaselineRow]) -> None:
-    """The command on rows measured already, the second size's LSMR having been stopped."""
+    """The command on rows measured before; LSMR on the second size counts as stopped."""
     given: dict[str, list[Any]] = {row.name: [row] for row in rows}
     for row in others:
         stopped = row.rival == baselines.LSMR and row.side == 12

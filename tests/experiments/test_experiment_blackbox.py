@@ -1,4 +1,4 @@
-"""The black-box experiment: its subspaces against a slow second way, and claims that can fail."""
+"""The black-box experiment: its subspaces against dense projectors, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ S = replace(for_preset("cpu", 0), networks=("cifar-resnet@96",), count=30, draws
 
 
 def faked(s: Blackbox, gain: float = 1.0, control: float = 1.0, hit: bool = False) -> dict[str, Kept]:
-    """Queries as the theory has them, but for a factor."""
+    """Queries that the theory predicts, up to a factor."""
     n, d = 27648, 2560
     base = 200 + 800 * torch.rand(s.seeds, s.count, generator=seeded(9), dtype=torch.float64)
     done = {}

@@ -1,4 +1,4 @@
-"""What every effect stands beside: controls that have its size but not its place, and intervals of 95 %."""
+"""Controls of equal size outside the subspace, and confidence intervals of 95 %."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_controls_keep_each_norm(seed: int, batch: int, shape: tuple[int, ...], 
     assert torch.equal(controls["shuffled"].flatten(1).sort(1).values, delta.flatten(1).sort(1).values)
 
 
-def test_each_image_is_shuffled_in_an_order_of_its_own() -> None:
+def test_each_image_has_its_own_random_order() -> None:
     delta = torch.arange(50.0).expand(3, 50)
     orders = shuffled(delta, drawn(0))
     assert not torch.equal(orders[0], orders[1])
@@ -53,7 +53,7 @@ def test_each_image_is_shuffled_in_an_order_of_its_own() -> None:
 
 @pytest.mark.parametrize("dim", [1, 4, 11])
 def test_the_part_in_a_random_subspace_is_distributed_as_by_projection(dim: int) -> None:
-    """Against subspaces that are really made: the cosine to the whole, its mean and its deviation."""
+    """Compared with explicitly drawn subspaces: mean and deviation of the cosine to the whole."""
     n, draws = 12, 4000
     delta = torch.randn(1, n, generator=drawn(1), dtype=torch.float64)
     ours = in_random_subspace(delta.expand(draws, -1), dim, drawn(2))

@@ -1,4 +1,4 @@
-"""Figure 1: which images are taken, what is measured of them, and claims that can fail."""
+"""Figure 1: the choice of images, what is measured, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from figures import drawn
 from torch import nn
 
 from blindspace.experiments.common.models import examples
@@ -16,10 +15,11 @@ from blindspace.experiments.fig1 import EXPERIMENT
 from blindspace.experiments.fig1.measure import measure
 from blindspace.experiments.fig1.settings import BEYOND, INSIDE, NOISE, Fig1
 from blindspace.networks import Network, harmless
+from figures import drawn
 
 
 def patches() -> Network:
-    """A small network that reads 8×8 patches through 24 filters."""
+    """A small network with 24 filters on 8×8 patches."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         first = nn.Conv2d(3, 24, 8, 8)
@@ -36,7 +36,7 @@ def made() -> tuple[Fig1, dict[str, Kept]]:
 def test_images_chosen() -> None:
     truth = torch.tensor([3, 3, 1, 3, 1, 0])
     labels = torch.tensor([0, 3, 1, 3, 0, 0])
-    # Right are 1, 2, 3 and 5; 3 is not the first of its class.
+    # Images 1, 2, 3 and 5 are classified correctly; 3 is not the first of its class.
     assert examples(truth, labels == truth, 2) == [1, 2]
     assert examples(truth, labels == truth, 3) == [1, 2, 5]
     assert examples(truth, labels == truth, 4) == [1, 2, 3, 5]

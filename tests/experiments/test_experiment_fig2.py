@@ -1,4 +1,4 @@
-"""Figure 2: the sweep, training that is seeded and leaves what it should, and claims that can fail."""
+"""Figure 2: the sweep, seeded training without side effects, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from figures import drawn
 from torch import nn
 
 import blindspace.experiments.fig2.settings as fig2
@@ -20,6 +19,7 @@ from blindspace.experiments.common.models import NAMED
 from blindspace.experiments.experiment import Kept
 from blindspace.experiments.fig2 import EXPERIMENT
 from blindspace.experiments.fig2.measure import _controls, train_steps
+from figures import drawn
 
 CHECKED = "mlp5-mnist-700"
 SETTINGS = fig2.Fig2(
@@ -63,7 +63,7 @@ def done(**changed: Kept) -> dict[str, Kept]:
 
 
 def test_the_paper_s_crossings() -> None:
-    """Appendix F.1: n − m comes to 0 at C_out = 12, 48 and 3, and at N_out = 784 and 3072; both sides are swept."""
+    """Appendix F.1: n − m reaches 0 at C_out = 12, 48 and 3, and at N_out = 784 and 3072; both sides are swept."""
     s = replace(fig2.for_preset("cpu", 0), missing={})
     crossing = {(3, 2): 12, (5, 4): 48, (3, 1): 3}
     for _, size, stride, widths in s.convolutions:
@@ -89,7 +89,7 @@ def test_the_measured_layer_is_the_one_swept(index: int) -> None:
     assert len(first.weight) == point.width
 
 
-def test_missing_sets_are_told_and_not_run() -> None:
+def test_missing_data_sets_are_reported_and_not_run() -> None:
     assert [point.part for point in fig2.points(SETTINGS)] == ["resnet18-3-2-11", "resnet18-3-2-12", CHECKED]
     row = next(row for row in EXPERIMENT.rows(SETTINGS, done()) if "SVHN" in row.case)
     assert (row.ours, row.reason) == (None, "not run: no files")

@@ -85,7 +85,7 @@ def test_rows_are_flat_for_the_parallel_component_alone() -> None:
 
 
 def fake() -> dict[str, Kept]:
-    """All as the paper says."""
+    """Values with which every claim holds."""
     arrays: dict[str, Tensor] = {}
     for level in (LAST, FIRST, WHOLE):
         arrays[f"{level}, {PARALLEL}"] = torch.full((3, 2), 2e-15, dtype=torch.float64)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from figures import drawn
 from torch import Tensor, nn
 
 from blindspace.errors import UnsupportedLayerError
@@ -21,10 +20,11 @@ from blindspace.experiments.fig5a.settings import CONTROLS, Case, Fig5a, cases, 
 from blindspace.networks import Network, harmless, layers
 from blindspace.networks.paper_networks import SKIPPED, convolutional
 from blindspace.subspaces import nullspace
+from figures import drawn
 
 
 def small() -> Network:
-    """Convolutions in a row, inside one another as a ResNet's are."""
+    """A sequence of nested blocks of convolutions, as in a ResNet."""
     torch.manual_seed(0)
     stage = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 2, 3, 2, 1), nn.ReLU()))
     return Network("small", nn.Sequential(stage, nn.Flatten(), nn.Linear(32, 3)).eval(), (4, 8, 8))
@@ -61,7 +61,7 @@ def test_what_is_not_in_a_row_is_not_cut() -> None:
 
 
 def test_without_the_skip_connection_a_layers_nullspace_is_the_networks() -> None:
-    """And with it, something of it reaches the output past the layer (appendix F.2)."""
+    """With the skip connection, part of the perturbation bypasses the layer (appendix F.2)."""
     if find_spec("timm") is None:
         pytest.skip("the extra [timm] is not installed")
     torch.manual_seed(0)
@@ -74,7 +74,9 @@ def test_without_the_skip_connection_a_layers_nullspace_is_the_networks() -> Non
         z = torch.rand(2, *tail.input_shape, dtype=torch.float64)
         clean, mixed = tail.outputs(z, torch.float64), shuffled(delta, torch.Generator().manual_seed(2))
         change = float((tail.outputs(z + delta, torch.float64) - clean).abs().max())
-        assert float((tail.outputs(z + mixed, torch.float64) - clean).abs().max()) > 1e-3  # the block is alive
+        assert (
+            float((tail.outputs(z + mixed, torch.float64) - clean).abs().max()) > 1e-3
+        )  # the block affects the output
         assert space.dim == 12288
         assert harmless(tail).dim == (0 if skip else 12288)
         assert layers(tail)[0].harmless_for_network is not skip
@@ -82,7 +84,7 @@ def test_without_the_skip_connection_a_layers_nullspace_is_the_networks() -> Non
 
 
 def test_the_attack_on_features_follows_the_gradients_sign() -> None:
-    """On a linear network the gradient's sign is known, so every step goes the same way until the ball ends it."""
+    """On a linear network the sign of the gradient is constant, so every step has the same direction up to the ball."""
     torch.manual_seed(0)
     linear = nn.Linear(6, 2, bias=False)
     network = Network("linear", linear, (6,))
@@ -132,7 +134,7 @@ SMALL = replace(for_preset("cpu", 0), architectures=("resnet18",), magnitudes=(1
 
 
 def faked(case: Case, wrong: int = 0, own: int = 0, floor: int = 0, noticed: bool = True) -> Kept:
-    """A network right on 150 of 200 images; ``wrong`` and ``own`` labels change at the largest magnitude."""
+    """A network that is correct on 150 of 200 images; ``wrong`` and ``own`` labels change at the largest magnitude."""
     clean = torch.zeros(N, dtype=torch.int16)
     targets = (torch.arange(N) >= 150).long()
 
@@ -154,7 +156,7 @@ def faked(case: Case, wrong: int = 0, own: int = 0, floor: int = 0, noticed: boo
 
 
 def everything(s: Fig5a = SMALL, **changes: Kept) -> dict[str, Kept]:
-    """All parts, some of them others."""
+    """All parts, some of them replaced."""
     return {case.part: faked(case) for case in cases(s)} | {name.replace("_", "-"): k for name, k in changes.items()}
 
 

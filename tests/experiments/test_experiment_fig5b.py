@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import torch
-from figures import drawn
 from torch import Tensor, nn
 
 from blindspace.experiments.common.magnitudes import Reading
@@ -33,6 +32,7 @@ from blindspace.experiments.fig5b.settings import (
 )
 from blindspace.maps import from_module
 from blindspace.networks import Network
+from figures import drawn
 
 N = 200
 SMALL = replace(for_preset("cpu", 0), architectures=("resnet50",), magnitudes=(1, 16, 256))
@@ -47,7 +47,7 @@ def test_the_most_harmful_direction_is_the_first_singular_vector() -> None:
     assert abs(float(direction.flatten() @ vt[0])) == pytest.approx(1, abs=1e-10)
 
 
-def test_every_kind_has_the_size_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_kind_has_the_stated_size(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     layers = (nn.Conv2d(3, 20, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(5120, 10))
     network = Network("small", nn.Sequential(*layers).eval(), (3, 32, 32))
@@ -87,7 +87,7 @@ def test_every_kind_has_the_size_it_says(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def faked(**changes: tuple[list[int], float]) -> Kept:
-    """A network right on 150 of 200 images: by kind, how many at each magnitude, and the RMSE at the first."""
+    """A network that is correct on 150 of 200 images: correct ones per kind and magnitude, and the RMSE at the first."""
     found = {LEAST: ([150, 150, 148], 0.0003), GAUSSIAN: ([149, 90, 20], 0.13), EQUAL: ([150, 120, 30], 0.02)}
     found |= {UNIT: ([150, 150, 150], 0.0001), SIGMA: ([140, 20, 20], 0.9), MOST: ([140, 30, 20], 0.2)}
     found |= {SHUFFLED: ([150, 110, 30], 0.02), RANDOM: ([150, 115, 30], 0.02)}

@@ -1,4 +1,4 @@
-"""The survey of n − m: what counts as what, against ranks worked out another way; and claims that can fail."""
+"""The survey of n − m: verdicts compared with independently computed ranks, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from figures import drawn
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import structural_rank
 from torch import nn
@@ -37,6 +36,7 @@ from blindspace.experiments.formula.survey import affordable, survey_layer
 from blindspace.maps import Dense, from_module
 from blindspace.networks import Layer, load
 from blindspace.subspaces import nullspace
+from figures import drawn
 from oracle import matrix_of
 
 
@@ -48,7 +48,7 @@ def draw(seed: int) -> torch.Generator:
 
 
 def test_known_dimensions() -> None:
-    """Of filters whose nullspace can be worked out on paper, or is known from elsewhere."""
+    """Filters whose nullspace can be computed on paper, or is known from the literature."""
     known = {
         "box blur, 32×32": 63,
         "five kernels that read luminance alone, 7×7, S 2, P 3, 3×32×32": 2048,
@@ -138,7 +138,7 @@ def test_pattern_is_what_any_weights_leave() -> None:
     assert min(dims) == least > 0
 
 
-def test_large_layers_are_not_asked() -> None:
+def test_large_layers_are_not_measured() -> None:
     conv = from_module(nn.Conv2d(8, 8, 3, 1, 1), (8, 20, 20))
     assert not affordable(conv, 1e6)
     assert affordable(conv, 1e12)
@@ -229,7 +229,7 @@ def test_claims_can_fail() -> None:
     assert EXPERIMENT.claims(SETTINGS, other)[5].holds is False
 
 
-def test_pruning_is_what_it_says() -> None:
+def test_pruning_zeroes_the_smallest() -> None:
     network = load("mnist-mlp").module
     weights, filters = pruned(network, 0.9, False), pruned(network, 0.25, True)
     linear = [module for module in weights.modules() if isinstance(module, nn.Linear)]

@@ -1,4 +1,4 @@
-"""Identification: what is asked of a network, what follows from labels alone, copies, and that each claim can fail."""
+"""Identification: queries, what follows from labels alone, modified copies, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_asking_image_by_image_is_the_packages_identification() -> None:
     probes = [probe(each, x, 1.0, noise(i)) for i, each in enumerate(crowd)]
     for network in (*crowd, patches(9)):
         assert verdict(probes, [query(network, of) for of in probes]) == identify(network, probes)
-    # A network that always answers the same tells nothing, and so is nobody.
+    # A constant network reveals nothing, and is not identified.
     constant = Network("constant", nn.Sequential(nn.Flatten(), nn.Linear(192, 5)), (3, 8, 8))
     nn.init.zeros_(constant.module[1].weight)  # type: ignore[index]
     silent = [query(constant, of) for of in probes]
@@ -94,7 +94,7 @@ def test_labels_alone_by_counting_all_choices(n: int) -> None:
 
 
 def test_nearest() -> None:
-    # Networks, probes, images: the first network is right of the first image, the second of the first.
+    # Networks, probes, images: the own probe is nearest on the first image, for both networks.
     changes = torch.tensor([[[0.1, 0.9], [0.5, 0.2]], [[0.05, 0.7], [0.02, 0.9]]])
     assert nearest(changes) == (2, 4)
 
@@ -119,7 +119,7 @@ def _last(network: Network) -> Tensor:
     return network.module.get_parameter("3.weight").detach()
 
 
-def test_copies_are_what_they_say() -> None:
+def test_copies_are_modified_as_named() -> None:
     network = patches(0)
     weight = _stem(network)
     quantised = _stem(changed(network, "", eight_bit))
@@ -154,7 +154,7 @@ SETTINGS = Identify("cpu", paper=(), count=N, impostors=3, drifts=(1e-6, 1e-2))
 
 
 def fake() -> dict[str, Kept]:
-    """All as it should be: two candidates, a copy of either kind, a stranger."""
+    """Values with which every claim holds: two candidates, one copy of each kind, a stranger."""
     asked = [
         {"name": SHIPPED, "kind": "candidate", "match": SHIPPED, "change": [1e-6, 1.0]},
         {"name": "other", "kind": "candidate", "match": "other", "change": [0.9, 1e-6]},
@@ -198,7 +198,7 @@ def test_claims_hold_and_fail() -> None:
     done["matrix"].arrays[f"way {EIGHT_BIT}"][0, 0] = 2
     assert claims(SETTINGS, done)[4].holds is False
     done = fake()
-    done["matrix"].arrays["way JPEG 75"][0, 0] = 2  # what no claim is made of
+    done["matrix"].arrays["way JPEG 75"][0, 0] = 2  # no claim is made about this
     assert all(claim.holds for claim in claims(SETTINGS, done))
 
 
@@ -212,7 +212,7 @@ def test_rows() -> None:
     assert found["tuned", f"change by the probe of {SHIPPED}, share of the control's"].ours == 1e-6
     assert found["3 networks with random stems", "false identification, one image"].ours == pytest.approx(1 / 18)
     assert found["3 networks with random stems", f"false identification, {N} images"].ours == 0
-    # One of three networks moves no label by the probe, though by the controls.
+    # The probe changes no label of one of three networks, though the controls do.
     assert found["labels alone, 5 images", "false identification"].ours == pytest.approx(1 / 3)
     assert found["labels alone, 1 images", "right identification"].ours == 1
     assert found["stem changed by 1e-06", "change by its probe"].reason == f"identified as {SHIPPED}"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from figures import drawn
 from test_experiment_fig1 import patches
 
 from blindspace.data import samples
@@ -29,6 +28,7 @@ from blindspace.experiments.leak.settings import (
     Leak,
 )
 from blindspace.networks import harmless
+from figures import drawn
 
 needs_metrics = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("torchmetrics", "stlpips_pytorch", "skimage")),
@@ -37,7 +37,7 @@ needs_metrics = pytest.mark.skipif(
 
 
 def test_principal_patches() -> None:
-    """Orthonormal, and no other directions hold more of the patches, cut out one by one."""
+    """Orthonormal, and the principal components of patches that are cut out one by one."""
     x = samples("cifar10").tensor(torch.float64)[:20]
     found = principal_patches(x).flatten(1)
     assert torch.allclose(found @ found.T, torch.eye(FILTERS, dtype=torch.float64), atol=1e-10)
@@ -49,7 +49,7 @@ def test_principal_patches() -> None:
 
 
 def test_small_networks() -> None:
-    """The same whenever they are made, without disturbing anyone else's randomness."""
+    """Reproducible, and without effect on the global random state."""
     s = Leak("smoke", 5, learned=20)
     torch.manual_seed(1)
     expected = torch.rand(3)

@@ -1,4 +1,4 @@
-"""Norm-saving: what is measured of an attack against dense linear algebra, and claims that can fail."""
+"""Norm-saving: measurements of an attack compared with dense linear algebra, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DRAW = torch.Generator().manual_seed(0)
 
 @cache
 def small() -> ModelUnderTest:
-    """A network of 12 inputs that sees 5 of them mixed."""
+    """A network with 12 inputs and 5 independent first-layer outputs."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Tanh(), nn.Linear(5, 3)).eval()
     network = bs.load(module, input_shape=(3, 2, 2))
@@ -106,7 +106,7 @@ def test_gradients_have_no_harmless_part_and_signs_have_one() -> None:
 
 
 def test_signs_of_noise_in_a_row_space() -> None:
-    """The law behind the control: of independent Gaussian values signs leave 1 − 2/π in other directions."""
+    """The law behind the control: the signs of independent Gaussian values have a share 1 − 2/π orthogonal to them."""
     space = nullspace(torch.nn.Conv2d(3, 6, 8, 4, bias=False).double(), (3, 32, 32))
     noise = space.reject(torch.randn(200, 3, 32, 32, generator=DRAW, dtype=torch.float64))
     share = float(space.energy(noise.sign()).mean())

@@ -1,4 +1,4 @@
-"""Table 1: what its rows and claims make of measured values, and what it measures on a small layer by hand."""
+"""Table 1: rows and claims for given values, and measurements on a small layer compared with formulas."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from figures import drawn
 from torch import Tensor, nn
 
 import blindspace as bs
@@ -14,6 +13,7 @@ from blindspace.experiments.experiment import Kept, Parts
 from blindspace.experiments.table1 import EXPERIMENT
 from blindspace.experiments.table1.measure import _rms, _rmse
 from blindspace.experiments.table1.settings import EPSILON, KINDS, PAPER, Table1
+from figures import drawn
 
 S = Table1("cpu")
 OTHERS = {"one ulp": 1e-15, "shuffled": 0.1, "random subspace": 0.1}

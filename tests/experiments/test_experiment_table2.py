@@ -1,4 +1,4 @@
-"""Table 2: the climb in a perceptual distance, the second distance, and claims that can fail."""
+"""Table 2: the ascent of a perceptual distance, the second distance, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from unittest.mock import MagicMock
 
 import pytest
 import torch
-from figures import drawn
 from test_experiment_fig1 import patches
 from torch import Tensor
 
@@ -36,6 +35,7 @@ from blindspace.experiments.table2.settings import (
     Table2,
 )
 from blindspace.networks import harmless
+from figures import drawn
 
 pytestmark = pytest.mark.skipif(
     find_spec("torchmetrics") is None or find_spec("stlpips_pytorch") is None, reason="the extra metrics is not here"
@@ -56,8 +56,8 @@ def test_unlikeness_is_the_perceptual_distance() -> None:
     assert distance_to(x)(x).tolist() == [0] * 4
 
 
-def test_climb() -> None:
-    """It stays harmless and inside, black and white pixels or not, and ends farther than it began, or where it did."""
+def test_ascent() -> None:
+    """The result is harmless and in [0, 1], and farther than the start, or the start itself."""
     x, space = photos(2), harmless(patches())
     far = largest_harmless(Table2("smoke", 0), space, x, silent, 5).images
     start = x + 0.05 * (far - x)
@@ -71,8 +71,8 @@ def test_climb() -> None:
     assert torch.equal(downhill, climbed)
 
 
-def test_farthest_is_each_image_s_own() -> None:
-    """The start of an image does not depend on what else is asked for."""
+def test_largest_perturbations_do_not_depend_on_the_batch() -> None:
+    """The start of an image does not depend on the other images."""
     s, x, space = Table2("smoke", 1), photos(3), harmless(patches())
     together = largest_harmless(s, space, x, silent, 20, "a").images
     alone = largest_harmless(s, space, x[:1], silent, 20, "a").images
@@ -149,7 +149,7 @@ def test_what_is_kept(made: tuple[Table2, dict[str, Kept]], tmp_path: Path) -> N
 
 
 def faked(part: Kept) -> dict[str, Tensor]:
-    """Figures that meet the target, of the preset cpu."""
+    """Figures of the preset cpu with which every claim holds."""
     steady = torch.linspace(-0.01, 0.01, 3, dtype=torch.float64)
     arrays = dict(part.arrays)
     for kind in HARMLESS:

@@ -1,4 +1,4 @@
-"""Figures 6, 7 and 8: what a sweep measures, and that each claim can fail."""
+"""Figures 6, 7 and 8: what a sweep measures, and claims that can fail."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def settings(base: Base = "natural") -> Gallery:
     return Gallery("cpu", 0, base, shown=(8, 256), beyond=(2**20, 2**30), batch=5)
 
 
-def test_sweep_measures_what_it_says() -> None:
+def test_sweep_against_one_image_at_a_time() -> None:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, K))
     network = Network("patches", module.eval(), (3, 8, 8))
@@ -29,7 +29,7 @@ def test_sweep_measures_what_it_says() -> None:
     unit = harmless_noise(harmless(network), len(base), 1 / 255, generator=draw)
     other = torch.randn(base.shape, generator=draw, dtype=torch.float64) / 100
     found = sweep(s, network, base, {"harmless": unit, "Gaussian": other}, lambda *_: None)
-    # The obvious way, image by image, without the network's own batching.
+    # Computed image by image, without the network's own batching.
     for m, change, labels in zip(
         s.magnitudes, found["Gaussian float32 change"], found["Gaussian float32 label"], strict=True
     ):
@@ -39,7 +39,7 @@ def test_sweep_measures_what_it_says() -> None:
             assert change[i] == pytest.approx(float((after - before).abs().max()), rel=1e-5)
             assert int(labels[i]) == int(after.argmax())
     assert "Gaussian float64 label" not in found
-    # Harmless in float64 at any magnitude, within what one ulp makes; in float32 no longer at the largest.
+    # Harmless in float64 at any magnitude, within the effect of one ulp; in float32 not at the largest magnitude.
     assert bool((found["harmless float64 label"] == found["base float64 label"]).all())
     times = found["harmless float64 change"].amax(1) / found["one ulp float64 change"].amax(1)
     assert float(times.max()) < 100
@@ -67,7 +67,7 @@ def test_examples_are_the_first_of_each_class() -> None:
 
 
 def fake(base: Base = "natural") -> dict[str, Tensor]:
-    """A sweep in which everything is as the paper says: an attack that always works, noise that never does."""
+    """A sweep with which every claim holds: an attack that always succeeds, noise that never does."""
     truth = torch.arange(N) % K
     wrong = (truth + 1) % K
     labels = {"natural": truth, "gaussian": truth, "adversarial": wrong}

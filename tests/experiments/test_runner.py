@@ -1,4 +1,4 @@
-"""Experiments: each runs in the preset smoke; what is kept, resumed and written, on a small one of the tests' own."""
+"""Experiments: each runs under the preset smoke; a small one shows what is kept, resumed and written."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def test_names_are_unique() -> None:
 
 @dataclass(frozen=True)
 class Dice(Settings):
-    """Of the experiment below."""
+    """Settings of the experiment below."""
 
     throws: int = 5
 
 
 class Tried:
-    """An experiment of three parts that counts which were run, and can be stopped in one."""
+    """An experiment of three parts that records which were run, and can be interrupted in one."""
 
     def __init__(self, stop: str = "", error: BaseException | None = None) -> None:
         self.ran: list[str] = []
@@ -139,7 +139,7 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
 
 
 def written(folder: Path) -> dict[str, bytes]:
-    """All but how long it took."""
+    """All files except the run time."""
     return {path.name: path.read_bytes() for path in (folder / "dice").iterdir() if path.name != "run.json"}
 
 
@@ -274,7 +274,7 @@ def test_seeds_of_two_purposes_differ() -> None:
 
 
 def test_killed_and_run_again_it_writes_the_same(tmp_path: Path) -> None:
-    """A real experiment in a process of its own, killed when its first part is there."""
+    """An experiment in its own process, killed when its first part is finished."""
 
     def start(out: str) -> subprocess.Popen[bytes]:
         arguments = ["reproduce", "table1", "--preset", "smoke", "--out", str(tmp_path / out)]
@@ -323,7 +323,7 @@ def test_the_page(tmp_path: Path) -> None:
         write_page(tmp_path, ("dice",))
 
 
-def test_a_missing_extra_is_told_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_reported_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("blindspace.experiments.runner.find_spec", lambda name: None if name == "timm" else name)
     tried = Tried()
     needs = replace(tried.experiment, extras=("plot", "timm"))
@@ -332,7 +332,7 @@ def test_a_missing_extra_is_told_before_the_work(tmp_path: Path, monkeypatch: py
     assert not tried.ran
 
 
-def test_no_number_that_is_none(tmp_path: Path) -> None:
+def test_nan_is_refused(tmp_path: Path) -> None:
     def bad(s: Dice, done: Parts) -> list[Row]:
         return [Row("bad", "sum", math.nan)]
 
@@ -387,7 +387,7 @@ def test_rows_have_differences() -> None:
     assert not replace(result, claims=[*claimed, Claim("c", False)]).holds
 
 
-# --- pictures and subjects -----------------------------------------------------------------------------------
+# --- pictures and networks -----------------------------------------------------------------------------------
 
 
 def test_pictures(tmp_path: Path) -> None:
