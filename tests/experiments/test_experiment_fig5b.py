@@ -87,7 +87,7 @@ def test_every_kind_has_the_stated_size(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def faked(**changes: tuple[list[int], float]) -> Kept:
-    """A network that is correct on 150 of 200 images: correct ones per kind and magnitude, and the RMSE at the first."""
+    """A network correct on 150 of 200 images: correct ones per kind and magnitude, and the RMSE at the first."""
     found = {LEAST: ([150, 150, 148], 0.0003), GAUSSIAN: ([149, 90, 20], 0.13), EQUAL: ([150, 120, 30], 0.02)}
     found |= {UNIT: ([150, 150, 150], 0.0001), SIGMA: ([140, 20, 20], 0.9), MOST: ([140, 30, 20], 0.2)}
     found |= {SHUFFLED: ([150, 110, 30], 0.02), RANDOM: ([150, 115, 30], 0.02)}
