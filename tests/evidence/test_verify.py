@@ -126,7 +126,7 @@ WORD: Any = "large"
         (lambda n: identify(lambda x: WRONG, [n]), "answer with tensors"),
         (lambda n: inspect(n, X, torch.rand(20, *SHAPE), WORD), "false-positive rate"),
         (lambda n: inspect(n, X, WRONG), "floating-point"),
-        (lambda n: leakage(n, X, X, space=WRONG), "not a linear operator"),
+        (lambda n: leakage(n, X, X, space=WRONG), "int"),
         (lambda _: bs.load(module(), SHAPE, weights=WRONG), "weights must be"),
         (lambda _: bs.load(module(), SHAPE, preprocess=WRONG), "preprocess must be"),
         (lambda _: bs.load(module(), WORD), "sequence of integers"),
