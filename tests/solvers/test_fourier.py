@@ -16,7 +16,7 @@ from blindspace.solvers.dense_algebra.gmres import gmres
 from blindspace.solvers.fourier.capacitance import DirectCapacitance, IterativeCapacitance
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
 from blindspace.solvers.fourier.solver import FourierSolver, Method
-from blindspace.solvers.projectors.basis_on_demand import OnDemandSolver
+from blindspace.solvers.projectors.delegating import OnDemandSolver
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.krylov import KrylovSolver
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from blindspace.errors import BlindspaceWarning, UnsupportedLayerError
 from blindspace.maps import AveragePooling, Convolution, Dense, Kronecker, LinearMap, VStack, compose, from_module
 from blindspace.solvers import Solver
+from blindspace.solvers.projectors.delegating import FactorPreconditioner
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.krylov import KrylovSolver, NotConvergedError, memory, pcg
-from blindspace.solvers.projectors.reduced import FactorPreconditioner
 from cases import all_zero, box_blur, duplicates, falling, gabors, kernels_kept, luminance, weighted
 from oracle import Reference
 

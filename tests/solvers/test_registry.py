@@ -27,7 +27,7 @@ from blindspace.solvers import (
 )
 from blindspace.solvers._choose import candidates, first_to_serve
 from blindspace.solvers.base import REGISTRY
-from blindspace.solvers.projectors.reduced import ReducedSolver
+from blindspace.solvers.projectors.delegating import ReducedSolver
 from cases import CASES, Case
 
 CHOSEN = {

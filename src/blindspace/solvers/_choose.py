@@ -13,9 +13,9 @@ from ..maps import Composed, LinearMap, compose
 from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
 from .fourier import circulant_embedding
+from .projectors.delegating import FactorPreconditioner, ReducedSolver
 from .projectors.dense import DenseSolver
 from .projectors.patchwise import PatchwiseSolver
-from .projectors.reduced import FactorPreconditioner, ReducedSolver
 from .projectors.separable import SeparableSolver
 from .rank.certificate import Certificate, Kind
 

@@ -17,8 +17,7 @@ from ...maps import Convolution, LinearMap
 from .._choose import choose
 from ..base import MEMORY_LIMIT, ON_REQUEST, Cost, Solver, register
 from ..dense_algebra.products import per_image
-from ..projectors.basis_on_demand import OnDemandSolver
-from ..projectors.reduced import InjectiveSolver, StructuredSolver
+from ..projectors.delegating import InjectiveSolver, OnDemandSolver, StructuredSolver
 from ..rank import kernel_reduction
 from ..rank.certificate import MARGIN, Certificate, Kind
 from ..rank.inverse_probe import inverts, smallest_sigma

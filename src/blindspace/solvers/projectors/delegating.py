@@ -1,16 +1,24 @@
-"""Solvers that leave the work to the solver of a simpler map, and a preconditioner from the solvers of factors."""
+"""Solvers that leave the work to another solver, and a preconditioner from the solvers of factors."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ...maps import LinearMap
 from ..base import Solver
+from ..dense_algebra.orthonormal_basis import cholesky_qr
 from ..rank.certificate import Certificate
 from ..rank.kernel_reduction import Reduced
+
+BASIS_LIMIT = 64 << 20
+"""Bytes that a basis for large batches may take."""
+
+SHARE = 16
+"""Dimensions of the nullspace per perturbation from which a batch is large."""
 
 
 class _Wrapping(Solver):
@@ -78,6 +86,45 @@ class InjectiveSolver(_Wrapping):
 
     def _project(self, x: Tensor) -> Tensor:
         return torch.zeros_like(x)
+
+
+class OnDemandSolver(_Wrapping):
+    """Another solver's projector: set up as quickly, and applied to large batches as two products with a basis.
+
+    Which of the two projects depends on the batch alone, so that results never depend on what was projected before.
+    The basis is known as a randomised range finder with Cholesky QR; Halko, Martinsson & Tropp 2011.
+
+    Args:
+        inner: The solver that makes the basis and serves small batches, in float64.
+    """
+
+    def __init__(self, inner: Solver) -> None:
+        super().__init__(inner.operator, inner, inner.certificate, "")
+        self._large = max(-(-inner.dim // SHARE), 2)
+        self.reason += f"; batches of {self._large} and more by a basis, made for the first of them"
+
+    @staticmethod
+    def pays(solver: Solver) -> bool:
+        """Whether a basis of a solver's nullspace is small."""
+        return 0 < 8 * solver.operator.in_dim * solver.dim <= BASIS_LIMIT
+
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        return self.inner.gram_inverse(b)
+
+    def _project(self, x: Tensor) -> Tensor:
+        if len(x) < self._large:
+            return self.inner._project(x)
+        flat = x.flatten(1).to("cpu", torch.float64)
+        return ((flat @ self._basis) @ self._basis.mT).reshape(x.shape).to(x)
+
+    @cached_property
+    def _basis(self) -> Tensor:
+        """An orthonormal basis ``(n, dim)``; the second round removes rounding that the first one amplified."""
+        generator = torch.Generator().manual_seed(0)
+        rows = torch.randn(self.dim, *self.operator.in_shape, generator=generator, dtype=torch.float64)
+        for _ in range(2):
+            rows = cholesky_qr(self.inner._project(rows).flatten(1)).reshape(rows.shape)
+        return cholesky_qr(rows.flatten(1)).T.contiguous()
 
 
 class FactorPreconditioner:
