@@ -234,7 +234,7 @@ def test_pickles_are_refused_unopened(tmp_path: Path, suffix: str) -> None:
     path.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     with pytest.raises(FileError, match="is a pickle, which can run code"):
         bs.load(str(path))
-    with pytest.raises(FileError, match=r"is no \.safetensors file"):
+    with pytest.raises(FileError, match=r"is not a \.safetensors file"):
         bs.load("mnist-mlp", weights=path)
 
 

@@ -1,4 +1,4 @@
-"""Floor 4: from a model to its maps."""
+"""Networks: loading them, following them from their input, their affine front and their linear layers."""
 
 from ._front import ends, front, harmless
 from ._layers import LayerReport, layers, measure

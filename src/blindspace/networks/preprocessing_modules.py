@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ShapeError
-from ..maps import LinearMap, Shape, operations, register
+from ..maps import Diagonal, LinearMap, Shape, operations, register
 
 
 class Normalise(nn.Module):
@@ -187,7 +187,7 @@ class ResidualBlock(nn.Module):
 
 @register(Normalise)
 def _normalise(module: Normalise, shape: Shape) -> LinearMap:
-    return operations.multiply(shape, 1 / module.std.double().view(-1, 1, 1))
+    return Diagonal(1 / module.std.double().view(-1, 1, 1), shape)  # other than a product, it must not broadcast
 
 
 @lru_cache(maxsize=8)
