@@ -9,22 +9,14 @@ import typer
 
 from ..errors import ValueRangeError
 from ..evidence import audit as run_audit
-from ..networks import load
 from ..report.audit import print_audit
 from ..report.spectrum import draw
 from ..solvers import NAMES
-from .options import (
-    InputShapeOption,
-    JsonOption,
-    PreprocessOption,
-    RandomWeightsOption,
-    SeedOption,
-    WeightsOption,
-    writable_picture,
-)
+from .options import JsonOption, NetworkOptions, SeedOption, with_network, writable_picture
 from .output import console, progress, write_json
 
 
+@with_network
 def audit(
     model: Annotated[
         str,
@@ -34,10 +26,7 @@ def audit(
             "package.module:function, which is run; or a file: .onnx, .onnx.gz, .pt2.",
         ),
     ],
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
+    reader: NetworkOptions,
     layers: Annotated[bool, typer.Option(help="Measure every linear layer at its own input too.")] = True,
     thorough: Annotated[
         bool, typer.Option("--thorough", help="Measure large layers with as many outputs as inputs too: minutes each.")
@@ -66,7 +55,7 @@ def audit(
 ) -> None:
     """What a network cannot see: the nullspaces of its affine front and of its linear layers, certified."""
     bounds = _numbers(soft)
-    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
+    network = reader.load()
     with progress(f"auditing {model}") as report:
         result = run_audit(
             network,

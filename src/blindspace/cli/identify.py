@@ -9,21 +9,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evidence import identify as measure
-from ..networks import load
 from .images import load_images, stack
-from .options import InputShapeOption, JsonOption, PreprocessOption, SeedOption, WeightsOption
+from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
 
 
+@with_network
 def identify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The network in question; only its outputs are used.")],
+    reader: NetworkOptions,
     among: Annotated[list[str], typer.Option("--among", metavar="MODEL", help="A candidate; give several.")],
     images: Annotated[
         list[str] | None, typer.Option("--images", help="Pictures, array files, folders; random noise if none.")
     ] = None,
-    weights: WeightsOption = None,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
     size: Annotated[float, typer.Option(help="L∞ norm of the probes, in units of the image range.", min=0)] = 1.0,
     json: JsonOption = None,
     seed: SeedOption = 0,
@@ -32,8 +30,8 @@ def identify(
 
     Networks with the same first layers are indistinguishable: their affine fronts have the same nullspace.
     """
-    asked = load(model, input_shape, weights=weights, preprocess=preprocess)
-    candidates = [load(name, input_shape, preprocess=preprocess) for name in among]
+    asked = reader.load()
+    candidates = [reader.load_other(name) for name in among]
     x = stack(load_images(images, asked)) if images else None
     with progress("identify") as report:
         answer = measure(asked, candidates, x, size=size, seed=seed, progress=report)

@@ -15,18 +15,15 @@ from ..evidence import Canonical, canonical, verify
 from ..evidence import inspect as measure
 from ..evidence._inspect import embedded_images
 from ..evidence.detection import validate
-from ..networks import Network, harmless, load
+from ..networks import Network, harmless
 from ..report.inspect import detection_table, draw, table
 from .images import load_images, stack
 from .options import (
     ImagesArgument,
-    InputShapeOption,
     JsonOption,
-    ModelOption,
-    PreprocessOption,
-    RandomWeightsOption,
+    NetworkOptions,
     SeedOption,
-    WeightsOption,
+    with_network,
     writable_folder,
     writable_picture,
 )
@@ -36,13 +33,10 @@ SHOWN = 6
 """Images before and after cleaning in the picture."""
 
 
+@with_network
 def inspect(
     images: ImagesArgument,
-    model: ModelOption = "cifar-resnet",
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
+    reader: NetworkOptions,
     usual: Annotated[
         str | None,
         typer.Option(
@@ -73,7 +67,7 @@ def inspect(
     seed: SeedOption = 0,
 ) -> None:
     """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
-    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
+    network = reader.load()
     named = load_images(images, network, pixel_range=False)
     names, x = [image.name for image in named], stack(named)
     space = harmless(network)

@@ -9,32 +9,19 @@ import typer
 from rich.markup import escape
 
 from ..evidence import leakage as measure
-from ..networks import load
 from ..report.leakage import draw, summary, table
 from .images import check_finite, load_pairs, stack
-from .options import (
-    InputShapeOption,
-    JsonOption,
-    ModelOption,
-    PreprocessOption,
-    RandomWeightsOption,
-    SeedOption,
-    WeightsOption,
-    writable_picture,
-)
+from .options import JsonOption, NetworkOptions, SeedOption, with_network, writable_picture
 from .output import console, progress, write_json
 
 
+@with_network
 def leakage(
     first: Annotated[
         str, typer.Argument(metavar="A", help="The originals: picture, array file or folder; or the word samples.")
     ],
     second: Annotated[str, typer.Argument(metavar="B", help="The same images, protected.")],
-    model: ModelOption = "cifar-resnet",
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
+    reader: NetworkOptions,
     perceptual: Annotated[
         bool, typer.Option(help="Measure the perceptual distance as well, which takes most of the time.")
     ] = True,
@@ -48,7 +35,7 @@ def leakage(
     seed: SeedOption = 0,
 ) -> None:
     """What attackers recover from protected images, with the network's weights and without."""
-    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
+    network = reader.load()
     before, after = load_pairs(first, second, network)
     with progress(f"attacking {len(before)} images") as report:
         found = measure(network, stack(before), stack(after), with_perceptual=perceptual, seed=seed, progress=report)

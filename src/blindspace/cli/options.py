@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from ..errors import FileError, ShapeError
+
+if TYPE_CHECKING:
+    from ..networks import Network
 
 LARGEST_SEED = 2**63 - 1
 
@@ -87,30 +94,6 @@ ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."),
 ]
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", help="A .safetensors file for MODEL; it replaces the weights of a built-in network."),
-]
-RandomWeightsOption = Annotated[
-    bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
-]
-InputShapeOption = Annotated[
-    Any,
-    typer.Option("--input-shape", metavar="SHAPE", help="Shape of one input, such as 3x480x640.", parser=read_shape),
-]
-PreprocessOption = Annotated[
-    str | None,
-    typer.Option(
-        "--preprocess",
-        metavar="SPEC",
-        help="Preprocessing of a photograph before MODEL reads it: timm, torchvision or hf for the one MODEL came "
-        "with, a preprocessor_config.json, or a list such as 'resize 256 bicubic, center-crop 224, normalise "
-        "imagenet'.",
-    ),
-]
 JsonOption = Annotated[
     str | None,
     typer.Option(
@@ -121,3 +104,81 @@ JsonOption = Annotated[
     ),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=LARGEST_SEED)]
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """The options that name a network; ``with_network`` gives them to a command."""
+
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
+    ] = "cifar-resnet"
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A .safetensors file for MODEL; it replaces the weights of a built-in network."),
+    ] = None
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
+    ] = False
+    input_shape: Annotated[
+        Any,
+        typer.Option(
+            "--input-shape", metavar="SHAPE", help="Shape of one input, such as 3x480x640.", parser=read_shape
+        ),
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess",
+            metavar="SPEC",
+            help="Preprocessing of a photograph before MODEL reads it: timm, torchvision or hf for the one MODEL came "
+            "with, a preprocessor_config.json, or a list such as 'resize 256 bicubic, center-crop 224, normalise "
+            "imagenet'.",
+        ),
+    ] = None
+
+    def load(self) -> Network:
+        """Load the network; raises as ``networks.load``."""
+        from ..networks import load
+
+        return load(
+            self.model,
+            self.input_shape,
+            weights=self.weights,
+            preprocess=self.preprocess,
+            random_weights=self.random_weights,
+        )
+
+    def load_other(self, model: str) -> Network:
+        """Load a network of another name, with its own weights, that reads the same inputs."""
+        from ..networks import load
+
+        return load(model, self.input_shape, preprocess=self.preprocess)
+
+
+def with_network(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace a command's parameter of type ``NetworkOptions`` by the options themselves.
+
+    A command with a parameter ``model`` of its own keeps it; it stands for the option of that name.
+    """
+    own = signature(command, eval_str=True).parameters
+    place = next(name for name, parameter in own.items() if parameter.annotation is NetworkOptions)
+    hints = get_type_hints(NetworkOptions, include_extras=True)
+    names = [field.name for field in fields(NetworkOptions)]
+    added = [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+        for field in fields(NetworkOptions)
+        if field.name not in own
+    ]
+    shown: list[Parameter] = []
+    for name, parameter in own.items():
+        shown += added if name == place else [parameter.replace(kind=Parameter.KEYWORD_ONLY)]
+
+    @wraps(command)
+    def wrapper(**given: Any) -> None:
+        options = NetworkOptions(**{name: given[name] for name in names})
+        command(**{place: options, **{name: given[name] for name in own if name != place}})
+
+    wrapper.__signature__ = signature(command).replace(parameters=shown)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in shown}
+    return wrapper

@@ -9,28 +9,16 @@ import typer
 
 from ..errors import ValueRangeError
 from ..evidence import verify as measure
-from ..networks import load
 from .images import check_finite, load_pairs, stack
-from .options import (
-    InputShapeOption,
-    JsonOption,
-    ModelOption,
-    PreprocessOption,
-    RandomWeightsOption,
-    SeedOption,
-    WeightsOption,
-)
+from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
 
 
+@with_network
 def verify(
     first: Annotated[str, typer.Argument(metavar="A", help="Picture, array file or folder; or the word samples.")],
     second: Annotated[str, typer.Argument(metavar="B", help="The same images, changed.")],
-    model: ModelOption = "cifar-resnet",
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
+    reader: NetworkOptions,
     tolerance: Annotated[
         float, typer.Option(help="Largest output change that passes, in the model's own precision.", min=0)
     ] = 1e-3,
@@ -40,7 +28,7 @@ def verify(
     """Whether a network reads two sets of images alike; exit code 1 if a label or an output changes."""
     if not math.isfinite(tolerance):
         raise ValueRangeError(f"the tolerance must be a finite number of at least 0, got {tolerance}")
-    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
+    network = reader.load()
     before, after = load_pairs(first, second, network, pixel_range=False)
     with progress(f"verifying {len(before)} pairs"):
         evidence = measure(network, stack(before), stack(after))
