@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from blindspace.cli.commands import HELP, load_command
+from blindspace.cli.commands import NAMES, help_line, load_command
 from processes import start
 
 HEAVY = ("torch", "numpy", "scipy", "PIL", "matplotlib")
 
 
-@pytest.mark.parametrize("name", HELP)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_line_of_help_is_that_of_the_command(name: str) -> None:
     told = (load_command(name).help or "").split("\n\n")[0]
-    assert " ".join(told.split()) == HELP[name]
+    assert " ".join(told.split()) == help_line(name)
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["no-such-command"]])

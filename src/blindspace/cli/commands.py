@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 from collections.abc import Callable
 from importlib import import_module
+from importlib.resources import files
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-HELP = {
-    "audit": "What a network cannot see: the nullspaces of its affine front and of its linear layers, certified.",
-    "perturb": "Add perturbations that the network cannot notice, and measure in the files written that it does not.",
-    "protect": "Protect a collection of pictures, resumable at any moment; exit code 1 if one could not be, or is "
-    "read otherwise.",
-    "verify": "Whether a network reads two sets of images alike; exit code 1 if a label or an output changes.",
-    "leakage": "What attackers recover from protected images, with the network's weights and without.",
-    "inspect": "Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious.",
-    "identify": "Which of several networks answers, by perturbations that only one cannot see; exit code 1 if none.",
-    "train": "Train a built-in network or one of the paper's; interrupted, it resumes at the last finished epoch.",
-    "reproduce": "Reproduce tables and figures of the papers; interrupted, the same command goes on where it stopped.",
-    "bench": "What a projection costs, as a ratio to one forward and one adjoint of the layer (LB), float64.",
-    "demo": "Audit cifar-resnet on real images and write one page that shows what it cannot see.",
-    "data": "Data sets.",
-}
-"""The line of help of each command, in the order of the help: the first paragraph of the command's docstring."""
+NAMES = (
+    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify"),
+    *("train", "reproduce", "bench", "demo", "data"),
+)
+"""The commands in the order of the help, each a function or a group in the module of its name."""
 
 Runnable = TyperCommand | TyperGroup
+
+
+def help_line(name: str) -> str:
+    """The first paragraph of a command's docstring, read without importing the command."""
+    source = files(__package__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    told = next(ast.get_docstring(node) for node in functions if node.name.lstrip("_") == name)
+    return " ".join((told or "").split("\n\n")[0].split())
 
 
 def load_command(name: str) -> Runnable:
@@ -57,11 +56,11 @@ class OnDemand(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands, in the order of the help."""
-        return list(HELP)
+        return list(NAMES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         """A stand-in with the command's line of help; None if there is no such command."""
-        return TyperCommand(cmd_name, help=HELP[cmd_name]) if cmd_name in HELP else None
+        return TyperCommand(cmd_name, help=help_line(cmd_name)) if cmd_name in NAMES else None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that the arguments name, imported now by the loader in ``ctx.obj``."""
