@@ -1,4 +1,4 @@
-"""The registry of tiny ONNX graphs, affine throughout, that the rules of every operation and option are tested on."""
+"""Tiny ONNX graphs, affine throughout, on which the rules of every operation and option are tested."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Case:
     opset: int = 17
 
     def model(self, dims: Sequence[Any] | None = None) -> Any:
-        """The graph as a model, the same weights on every call.
+        """The graph as a model, with the same weights on every call.
 
         Args:
-            dims: of x as the file is to declare them; its shape if None.
+            dims: Sizes of x that the file declares; its shape if None.
         """
         random = np.random.default_rng(crc32(self.id.encode()))
         weights = {
@@ -82,11 +82,11 @@ def build(
 
 
 def one(
-    id: str, op: str, tensor: Shape, opset: int = 17, weights: Mapping[str, Any] | None = None, **given: Any
+    name: str, op: str, tensor: Shape, opset: int = 17, weights: Mapping[str, Any] | None = None, **given: Any
 ) -> Case:
-    """A single operation that reads x and then its weights."""
+    """A graph of a single operation that reads x and then its weights."""
     weights = weights or {}
-    return Case(id, [(op, " ".join(["x", *weights]), "y", given)], tensor, weights, opset=opset)
+    return Case(name, [(op, " ".join(["x", *weights]), "y", given)], tensor, weights, opset=opset)
 
 
 def ints(*values: int) -> Array:

@@ -1,4 +1,4 @@
-"""PyTorch code followed as it runs: every operation against differences of the code's own outputs."""
+"""PyTorch code followed while it runs: every operation against differences of the code's own outputs."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def network(function: Function, shape: tuple[int, ...] = IMAGE) -> Network:
 
 
 def seeded(*shape: int) -> Tensor:
-    """By NumPy: what torch draws while it is watched is no constant."""
+    """Random numbers from NumPy, as those that torch draws while it is watched are not constant."""
     return torch.from_numpy(np.random.default_rng(sum(shape)).standard_normal(shape))
 
 
 def differences(net: Network) -> Tensor:
-    """The linear part of code that is affine, by a unit vector after the other, ``(m, n)``."""
+    """The matrix of affine code, one unit vector after the other, ``(m, n)``."""
     units = torch.eye(torch.Size(net.input_shape).numel(), dtype=torch.float64).reshape(-1, 1, *net.input_shape)
     start = net.double(torch.zeros(1, *net.input_shape, dtype=torch.float64)).flatten()
     return torch.stack([net.double(unit).flatten() - start for unit in units], 1).detach()
@@ -268,7 +268,7 @@ def test_a_network_is_recorded_once() -> None:
     assert net.front is net.front is bs.front(net)
 
 
-def test_values_worked_out_from_others_are_left_out() -> None:
+def test_values_that_others_determine_are_left_out() -> None:
     def function(x: Tensor) -> Tensor:
         y = kernel(x)
         return y.relu().sum() + y.mean().tanh() + (2 * y + 1).sigmoid().sum()

@@ -374,7 +374,7 @@ def test_modules_maps_and_subspaces_stand_for_networks() -> None:
     by_network = bs.harmless(bs.load(linear, (4,)))
     a = from_module(linear, (4,))
     assert torch.equal(bs.front(linear, (4,)).to_dense(), a.to_dense())
-    for space in (bs.harmless(linear, input_shape=(4,)), bs.harmless(a)):
+    for space in (bs.harmless(linear, input_shape=(4,)), bs.harmless(a), bs.harmless(bs.nullspace(a))):
         assert space.dim == by_network.dim == 2
         assert torch.allclose(space.project(torch.eye(4)), by_network.project(torch.eye(4)))
     other = nn.Sequential(nn.Linear(4, 1), nn.ReLU())

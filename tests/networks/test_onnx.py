@@ -1,4 +1,4 @@
-"""ONNX networks: the front and the layers read from the graph, against the runtime itself; loading; real networks.
+"""ONNX networks: the front and the layers read from the graph against the runtime itself; loading; real networks.
 
 The real ones are not part of the project. ``BLINDSPACE_MODELS`` names a folder that holds them; the PP-OCR ones are in
 the wheels of rapidocr-onnxruntime 1.4.4 (classifier) and 1.2.3 (detector).
@@ -54,7 +54,7 @@ def run(model: Any, x: Array) -> list[Array]:
 
 
 def oracle(model: Any, tensor: Shape) -> Array:
-    """The matrix of all outputs, one after the other: the runtime's answers to unit vectors, that to 0 taken off."""
+    """The matrix of all outputs, one after the other: the runtime's outputs for unit vectors minus those for 0."""
     opened = onnx_session.session(model, as_written=True)
 
     def answer(x: Array) -> Array:
@@ -68,7 +68,7 @@ def oracle(model: Any, tensor: Shape) -> Array:
 
 
 def matrix_of(value: Value, start: Value) -> Array:
-    """From the input to a value, by the sum over everything it reads."""
+    """The matrix from the input to a value: the sum over everything that the value reads."""
     if value is start:
         return np.eye(int(np.prod(start.shape)))
     return sum(
@@ -77,7 +77,7 @@ def matrix_of(value: Value, start: Value) -> Array:
 
 
 def read_by(recording: Recording, operation: str) -> list[Value]:
-    """The values that an operation reads, of that name or of that kind."""
+    """The values that operations of a name or kind read."""
     return [v for v, by in recording.graph.front.items() if any(operation in each.split() for each in by)]
 
 
@@ -117,7 +117,7 @@ def test_adjoint_of_every_map(case: Case) -> None:
 
 @each_case
 def test_the_front_sees_what_the_outputs_show(case: Case) -> None:
-    """Whichever values stand for the front: what they show is what all outputs together show."""
+    """The front has the row space of all outputs together, whichever values represent it."""
     model = case.model()
     seen = front_map(record_onnx(model, shape_of(case.tensor)).graph).to_dense().numpy()
     expected = oracle(model, case.tensor)
@@ -204,7 +204,7 @@ ENDS = [
     Case("Trilu", [("com.microsoft:Trilu", "x", "y", {})], (1, 3, 3)),
     Case("If", [("If", "c", "y", branching("x"))], IMAGE, {"c": np.array([True])}),
     Case("NonZero", [("NonZero", "x", "i", {}), ("Shape", "i", "y", {})], IMAGE),
-    # The shape of a slice as long as the mean says, which is the same in both runs.
+    # The length of the slice depends on the mean, but is the same in both runs.
     Case(
         "Mul",
         [
@@ -220,7 +220,7 @@ ENDS = [
         (1, 4, 30),
         {"five": floats(5), "o": ints(0), "a": ints(1)},
     ),
-    # As many values as are not 0, in the runs all of them.
+    # The shape is the number of values that are not 0, which is all of them in both runs.
     Case(
         "Reshape",
         [("NonZero", "x", "i", {}), ("Shape", "i", "s", {}), ("Gather", "s n", "k", {}), ("Reshape", "x k", "y", {})],
@@ -328,7 +328,7 @@ def test_layers_and_whether_they_are_harmless_for_the_network() -> None:
     nodes: list[Any] = [
         ("Conv", "x w1", "h", {"strides": [2, 2]}),  # read once: harmless
         ("Relu", "h", "r", {}),
-        ("Conv", "r w2", "c", {"pads": [1, 1, 1, 1]}),  # what it reads goes past it, too
+        ("Conv", "r w2", "c", {"pads": [1, 1, 1, 1]}),  # a skip connection carries its input past it
         ("Add", "c r", "a", {}),
         ("Relu", "a", "b", {}),
         ("Shape", "b", "s", {}),  # reads no values
@@ -573,7 +573,7 @@ def text_image(height: int, width: int) -> torch.Tensor:
 
 
 def cifar() -> torch.Tensor:
-    """As ibp_3_3_8 reads them; the others do so without this."""
+    """Images normalised as ibp_3_3_8 reads them; the other networks do not need it."""
     mean = torch.tensor([0.4914, 0.4822, 0.4465], dtype=torch.float64)
     return (samples("cifar10").tensor(torch.float64) - mean.view(-1, 1, 1)) / 0.2
 
