@@ -12,22 +12,22 @@ import torch
 from .errors import MissingExtraError, first_line
 
 _IMPORT_TORCHVISION = ("timm", "torchmetrics", "torchvision", "transformers")
-"""Libraries that import torchvision where it is installed."""
+"""Libraries that import torchvision if it is installed."""
 
 _held: list[torch.library.Library] = []
-"""Operators declared for torchvision; they go when the library object does."""
+"""Operators declared for torchvision; they exist as long as the library object does."""
 
 
 def library(name: str, extra: str, what: str = "this") -> Any:
-    """An optional package, imported.
+    """Import an optional package.
 
     Args:
-        name: to import it by.
-        extra: of ours, that brings it.
-        what: needs it, for the message.
+        name: Name of the package.
+        extra: Extra of blindspace that installs it.
+        what: What needs it, as the subject of the message.
 
     Raises:
-        MissingExtraError: it is not installed, or cannot be imported; the message names the extra that brings it.
+        MissingExtraError: The package is not installed or cannot be imported; the message names the extra.
     """
     if find_spec(name) is None:
         raise MissingExtraError(f"{what} needs {name}: pip install 'blindspace[{extra}]'")
@@ -44,8 +44,8 @@ def library(name: str, extra: str, what: str = "this") -> Any:
 def _mend_torchvision() -> None:
     """Make a CUDA build of torchvision importable beside a CPU build of torch.
 
-    Its own operators stay away then, and its import fails as it describes two that it expects. Declared, they satisfy
-    it: everything but ``torchvision.ops`` and ``torchvision.io`` works.
+    Its compiled operators cannot be loaded then, and its import fails at two of them. With these two declared,
+    everything but ``torchvision.ops`` and ``torchvision.io`` works.
     """
     if find_spec("torchvision") is None or "torchvision" in sys.modules:
         return

@@ -1,4 +1,4 @@
-"""Writing files so that nothing is ever half-written, and where the package keeps its own."""
+"""Atomic writing of files, their checksums, and the cache folder."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from .errors import FileError
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; it takes ``path``'s name only if the block ends well.
+    """Yield a temporary path beside ``path``, which is renamed to it if the block ends without an error.
 
     Args:
-        path: where the finished file belongs. Missing parent folders are made.
+        path: Path of the finished file; missing parent folders are made.
 
     Raises:
-        FileError: the folder cannot be made or written to.
+        FileError: The folder cannot be made or written to.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # The suffix stays last: writers such as Pillow and numpy choose the format by it.
+        # The suffix stays last, because writers such as Pillow and NumPy choose the format by it.
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=target.suffix, dir=target.parent)
         os.close(handle)
     except OSError as error:
@@ -44,20 +44,17 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def unwritable(path: Path, error: OSError) -> FileError:
-    """The error to raise where the system refuses to write ``path``."""
+    """Return the error to raise if the system refuses to write ``path``."""
     return FileError(f"cannot write {path}: {error.strerror or error}; choose a folder you may write to")
 
 
 def home() -> Path:
-    """The cache folder: ``BLINDSPACE_HOME``, else ``~/.cache/blindspace``."""
+    """Return the cache folder: ``BLINDSPACE_HOME``, or ``~/.cache/blindspace`` if that is not set."""
     given = os.environ.get("BLINDSPACE_HOME")
     return Path(given).expanduser() if given else Path.home() / ".cache" / "blindspace"
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex SHA-256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+    """Compute the SHA-256 of a file, in hexadecimal."""
     with open(path, "rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, "sha256").hexdigest()

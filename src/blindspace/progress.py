@@ -1,4 +1,4 @@
-"""How long work reports what it has done."""
+"""The type by which long computations report their progress."""
 
 from collections.abc import Callable
 

@@ -142,10 +142,6 @@ class Subspace(ABC):
         Args:
             v: Perturbations, floating point ``(B, *shape)`` or ``(*shape)``.
             tol: Relative tolerance; 10 √n ε with the machine epsilon of v's dtype if None.
-
-        Raises:
-            ShapeError: v has another shape or is not a floating-point tensor.
-            ValueRangeError: ``tol`` is not a finite number of at least 0.
         """
         batch, single = self._batch(v)
         tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps if tol is None else real(tol, "tol")
@@ -240,7 +236,6 @@ class Subspace(ABC):
         return other
 
     def _batch(self, v: Tensor) -> tuple[Tensor, bool]:
-        """Check perturbations; return them as a batch, and whether a single one was given."""
         return as_batch(v, self.shape, "perturbation")
 
     def to_dict(self) -> dict[str, Any]:
