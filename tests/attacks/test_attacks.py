@@ -56,25 +56,25 @@ def test_targets_are_reached(network: bs.Network, batch: tuple[Tensor, Tensor]) 
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_confined_to_the_harmless_space_nothing_is_found(norm, network, batch, space) -> None:  # type: ignore[no-untyped-def]
-    images = 0.25 + 0.5 * batch[0]  # away from black and white, so that there is somewhere to go
+def test_attacks_confined_to_the_harmless_space_fail(norm, network, batch, space) -> None:  # type: ignore[no-untyped-def]
+    images = 0.25 + 0.5 * batch[0]  # away from black and white, so that the pixel range leaves room
     before = network.labels(images)
     found = bs.pgd(network.double, images.double(), before, 1.0, steps=3, norm=norm, subspace=space, random_start=0.1)
     assert not found.success.any()
     assert found.residual <= 1e-9
-    assert float(found.perturbation.abs().max()) > 1e-3  # it did move
+    assert float(found.perturbation.abs().max()) > 1e-3  # the attack did move
     assert found.images.min() >= 0
     assert found.images.max() <= 1
 
 
-def test_where_the_box_leaves_no_room_nothing_leaves_the_subspace(network, batch, space) -> None:  # type: ignore[no-untyped-def]
+def test_nothing_leaves_the_subspace_if_most_pixels_are_black(network, batch, space) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch  # four pixels of five are black
     found = bs.pgd(network.double, images.double(), labels, 1.0, steps=1, subspace=space)
     assert found.residual <= 1e-6
     assert found.images.min() >= 0
 
 
-def test_confined_to_the_row_space_attacks_work_with_less_norm(network, batch, space) -> None:  # type: ignore[no-untyped-def]
+def test_attacks_confined_to_the_row_space_succeed_with_less_norm(network, batch, space) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     free = bs.pgd(network.double, images.double(), labels, 2.0, norm="l2")
     confined = bs.pgd(network.double, images.double(), labels, 2.0, norm="l2", subspace=space.complement)

@@ -1,4 +1,4 @@
-"""Attacks that see scores alone: their queries, the set they stay in, and their directions."""
+"""Attacks that see scores alone: their queries, constraints and directions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ each_attack = pytest.mark.parametrize("attack", ATTACKS, ids=["uniform", "pixels
 
 
 @each_attack
-def test_every_image_sent_is_counted_and_none_more_than_allowed(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
+def test_every_query_is_counted_and_the_budget_kept(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     found: Queried = attack(model, *batch, generator=seeded())
     assert int(found.queries.sum()) == sum(len(x) for x in model.queries)
     assert int(found.queries.max()) <= 120
@@ -77,7 +77,7 @@ def test_every_image_sent_is_counted_and_none_more_than_allowed(attack, model, b
 
 @each_attack
 @pytest.mark.parametrize(("norm", "eps"), [("l2", 0.8), ("linf", 0.12)])
-def test_what_is_asked_is_in_range_and_what_is_found_in_the_ball(attack, norm, eps, model, batch) -> None:  # type: ignore[no-untyped-def]
+def test_queries_are_in_range_and_results_in_the_ball(attack, norm, eps, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     images = images.clone()
     images[:, 0, 0] = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.5], dtype=torch.float64)
@@ -89,7 +89,7 @@ def test_what_is_asked_is_in_range_and_what_is_found_in_the_ball(attack, norm, e
     torch.testing.assert_close(found.images, images + found.perturbation, rtol=0, atol=1e-15)
 
 
-def test_simba_is_what_one_image_at_a_time_would_do(model: Counting, batch: tuple[Tensor, Tensor]) -> None:
+def test_simba_equals_the_published_loop(model: Counting, batch: tuple[Tensor, Tensor]) -> None:
     """The published loop, written out for one image."""
     images, labels = batch
     found = simba(model, images, labels, 5.0, queries=150, step_size=0.2, generator=seeded(5))
@@ -131,11 +131,11 @@ def test_nes_estimates_the_gradient(model: Counting, batch: tuple[Tensor, Tensor
 
 
 @each_attack
-def test_images_do_not_depend_on_those_beside_them(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
+def test_images_do_not_depend_on_the_rest_of_the_batch(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     whole = attack(model, images, labels, generator=seeded())
     wrong = labels.clone()
-    wrong[0] = (labels[0] + 1) % 4  # this one is through at once
+    wrong[0] = (labels[0] + 1) % 4  # this attack succeeds at once
     part = attack(model, images, wrong, generator=seeded())
     assert int(part.queries[0]) == 1
     assert float(part.perturbation[0].abs().max()) == 0
@@ -153,7 +153,7 @@ def test_targets_are_reached(attack, model, batch) -> None:  # type: ignore[no-u
 
 
 @each_attack
-def test_confined_to_the_harmless_space_nothing_succeeds(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
+def test_attacks_confined_to_the_harmless_space_fail(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     found = attack(model, images, labels, eps=5.0, queries=20, subspace=model.space, generator=seeded())
     assert not found.success.any()
@@ -162,7 +162,7 @@ def test_confined_to_the_harmless_space_nothing_succeeds(attack, model, batch) -
 
 
 @each_attack
-def test_confined_jointly_nothing_leaves_the_subspace_at_the_edge_of_the_range(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
+def test_joint_projection_stays_in_the_subspace_at_the_edge_of_the_range(attack, model, batch) -> None:  # type: ignore[no-untyped-def]
     images, labels = batch
     images = images.clone()
     images[:, :, :2] = 0
@@ -172,7 +172,9 @@ def test_confined_jointly_nothing_leaves_the_subspace_at_the_edge_of_the_range(a
     assert moved.any()
 
 
-def test_clipped_alone_the_residual_says_what_left_the_subspace(model: Counting, batch: tuple[Tensor, Tensor]) -> None:
+def test_the_residual_measures_what_clipping_puts_outside_the_subspace(
+    model: Counting, batch: tuple[Tensor, Tensor]
+) -> None:
     images, labels = batch
     images = images.clone()
     images[:, :, :2] = 0
@@ -183,8 +185,8 @@ def test_clipped_alone_the_residual_says_what_left_the_subspace(model: Counting,
     assert found.residual > 1e-3
 
 
-def test_confined_to_what_is_seen_fewer_queries_are_needed() -> None:
-    """n/d = 10: a third of the queries, less what few images leave to chance."""
+def test_the_row_space_needs_fewer_queries() -> None:
+    """With n/d = 10 about a third of the queries is needed, up to the variance of few images."""
     model = Counting(rank=4)
     images = 0.3 + 0.4 * torch.rand(64, *SHAPE, generator=seeded(1), dtype=torch.float64)
     labels = model(images).argmax(1)
@@ -210,7 +212,7 @@ def test_bases_are_orthonormal_and_drawn_without_replacement(which: int) -> None
     drawn = torch.stack([source.draw(everyone) for _ in range(count)], 1).flatten(2)  # (3, count, n)
     for vectors in drawn:
         torch.testing.assert_close(vectors @ vectors.T, torch.eye(count), rtol=0, atol=1e-5)
-    assert not torch.equal(drawn[0], drawn[1])  # each in an order of its own
+    assert not torch.equal(drawn[0], drawn[1])  # each image has an order of its own
     again = torch.stack([source.draw(everyone) for _ in range(count)], 1).flatten(2)
     span = drawn[0].T @ drawn[0]
     torch.testing.assert_close(again[0] @ span, again[0], rtol=0, atol=1e-5)

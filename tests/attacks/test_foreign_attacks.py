@@ -1,4 +1,4 @@
-"""Attacks of foolbox and AutoAttack, on a network small enough that each takes an instant."""
+"""Attacks of foolbox and AutoAttack on a small network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNT = 12
 
 @pytest.fixture(scope="module")
 def case() -> tuple[nn.Module, Tensor, Tensor]:
-    """A network of random weights and the labels it gives itself."""
+    """A network of random weights with its own labels."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 4)).eval()
     images = torch.rand(COUNT, 3, 8, 8)
@@ -43,7 +43,7 @@ def test_foolbox(name: str, eps: float | None, order: float, case: tuple[nn.Modu
         assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= eps * (1 + 1e-5)
 
 
-def test_foolbox_comes_from_images_of_other_labels(case: tuple[nn.Module, Tensor, Tensor]) -> None:
+def test_foolbox_starts_at_images_of_other_labels(case: tuple[nn.Module, Tensor, Tensor]) -> None:
     module, images, labels = case
     starts = torch.stack([images[int((labels != label).nonzero()[0])] for label in labels])
     found = foolbox("BoundaryAttack", module, images, labels, starts=starts, steps=30)
@@ -70,7 +70,7 @@ def test_autoattack(name: Member, options: dict[str, int], norm: str, case: tupl
     assert float(found.perturbation.flatten(1).norm(order, 1).max()) <= eps * (1 + 1e-5)
 
 
-def test_seeds_decide_and_torch_keeps_its_own(case: tuple[nn.Module, Tensor, Tensor]) -> None:
+def test_seeds_decide_and_the_global_generator_is_left_alone(case: tuple[nn.Module, Tensor, Tensor]) -> None:
     def both(seed: int) -> tuple[Tensor, Tensor]:
         ours = foolbox("LinfPGD", *case, 0.1, seed, steps=1)
         theirs = autoattack("square", *case, 0.1, seed=seed, n_queries=3)

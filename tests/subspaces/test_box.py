@@ -1,5 +1,4 @@
-"""The nearest point of subspace and pixel range: against Lawson and Hanson's least-distance programme, saturated images
-too, and the bound on how near it is."""
+"""The nearest point of subspace and pixel range against Lawson and Hanson's least-distance programme, and its bound."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ def seeded(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 def averaging() -> nn.Module:
-    """What it cannot see of a black image is {0}: means of nothing below 0 are 0 only where all is."""
+    """A layer without harmless change of a black image: means of values of at least 0 vanish only if all values do."""
     layer = nn.Conv2d(1, 1, 2, 2, bias=False)
     nn.init.constant_(layer.weight, 0.25)
     return layer
@@ -103,7 +102,7 @@ def length(v: Tensor) -> Tensor:
 @each_kind
 @pytest.mark.parametrize("scale", [0.3, 100])
 def test_nearest_is_the_programme_s_solution(name: str, kind: str, scale: float) -> None:
-    """…, no further from it than the bound says, in the box to the last bit and in the subspace to the last digits."""
+    """The result is as near as the bound states, in the box to the last bit and in the subspace to the last digits."""
     layer, shape = LAYERS[name]
     x, v = IMAGES[kind](shape), scale * torch.randn(2, *shape, generator=torch.Generator().manual_seed(3)).double()
     space = nullspace(layer, shape)
@@ -112,12 +111,14 @@ def test_nearest_is_the_programme_s_solution(name: str, kind: str, scale: float)
     assert found.residual <= 2e-14
     error = (length(found.value - programme(name, v, x)) / length(v)).max()
     assert float(error) <= found.optimality + 1e-9
-    assert found.optimality <= (1e-5 if scale < 1 else 0.01)  # a target far beyond the box asks for a vertex
+    assert found.optimality <= (
+        1e-5 if scale < 1 else 0.01
+    )  # the projection of a target far beyond the box is a vertex
 
 
 @each_layer
-def test_images_half_black_are_not_left_as_they_are(name: str) -> None:
-    """Plain splitting agrees too slowly here, and 0 was returned."""
+def test_images_half_black_are_changed(name: str) -> None:
+    """Plain splitting converges too slowly here, and 0 would be returned."""
     layer, shape = LAYERS[name]
     x = saturated(shape, 0.4)
     v = nullspace(layer, shape).sample(2, torch.Generator().manual_seed(4))
@@ -128,7 +129,7 @@ def test_images_half_black_are_not_left_as_they_are(name: str) -> None:
 
 
 @each_kind
-def test_where_nothing_harmless_is_in_range_zero_is_proved(kind: str) -> None:
+def test_zero_is_proved_optimal_if_no_harmless_change_is_in_range(kind: str) -> None:
     layer, shape = LAYERS["means"]
     x = IMAGES[kind](shape)
     v = 0.5 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(3)).double()
@@ -139,7 +140,7 @@ def test_where_nothing_harmless_is_in_range_zero_is_proved(kind: str) -> None:
 
 @pytest.mark.parametrize("name", ["stem", "patches"])
 @pytest.mark.parametrize("iterations", [1, 2, 5, 12])
-def test_the_bound_holds_wherever_the_iteration_is_cut_off(name: str, iterations: int) -> None:
+def test_the_bound_holds_after_any_number_of_iterations(name: str, iterations: int) -> None:
     layer, shape = LAYERS[name]
     x, v = saturated(shape, 0.2), 0.5 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(6)).double()
     expected = programme(name, v, x)
@@ -176,7 +177,7 @@ def test_another_metric(name: str, share: float) -> None:
 
 
 def test_each_of_a_batch_is_found_by_itself() -> None:
-    """However many iterations the others take, and in whatever order."""
+    """The result does not depend on the other images of the batch, nor on their order."""
     layer, shape = LAYERS["stem"]
     space = nullspace(layer, shape)
     x = torch.cat([IMAGES["grey"](shape), saturated(shape, 0.4), IMAGES["black"](shape)])
@@ -215,7 +216,7 @@ def test_ball_box_and_dtype_to_the_last_bit(dtype: torch.dtype, radius: float, n
     st.sampled_from([0.01, 1.0, 1000.0]),
     st.integers(0, 99),
 )
-def test_whatever_the_image_nothing_leaves_box_or_subspace(
+def test_any_result_is_in_box_and_subspace(
     shape: tuple[int, ...], kernels: int, share: float, scale: float, seed: int
 ) -> None:
     layer = seeded(lambda: nn.Conv2d(shape[0], kernels, 3, 2, 1))
@@ -229,7 +230,7 @@ def test_whatever_the_image_nothing_leaves_box_or_subspace(
     assert (length(found.value - v) <= length(v) * (1 + 2 * found.optimality)).all()
 
 
-def test_where_only_zero_is_harmless() -> None:
+def test_a_trivial_nullspace_gives_zero() -> None:
     layer = seeded(lambda: nn.Conv2d(1, 2, 1))
     x, v = draw((1, 4, 4), 1), 100 * draw((1, 4, 4), 2)
     found = nearest(v, nullspace(layer, (1, 4, 4)), -x, 1 - x)

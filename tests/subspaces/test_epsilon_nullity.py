@@ -23,7 +23,7 @@ CONVOLUTIONS = ["conv1d-strided", "conv2d-stem", "conv2d-dilated", "conv2d-lumin
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 
 ESTIMATE: Any = {"estimate": True, "probes": (2, 8), "steps": (16, 40)}
-"""As if every map were large; few vectors and steps, so that intervals are wide enough to be wrong."""
+"""Estimates as for large maps, with few vectors and steps, so that intervals are wide enough to fail."""
 
 
 # --- exact -----------------------------------------------------------------------------
@@ -44,13 +44,13 @@ def test_counts_are_those_of_the_whole_matrix(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.dim is not None], ids=lambda case: case.id)
-def test_the_smallest_threshold_counts_what_is_harmless(case: Case) -> None:
+def test_the_smallest_threshold_counts_the_nullspace(case: Case) -> None:
     found = soft_dimension(map_of(case), thresholds=[1e-5])
     assert (found.counts, found.kinds) == ((case.dim,), ("exact",))
 
 
 def known(name: str) -> tuple[LinearMap, list[float], list[int]]:
-    """A map, absolute thresholds and the counts that reasoning gives."""
+    """A map, absolute thresholds, and the counts that follow by hand."""
     diagonal = torch.tensor([3.0, 0.5, 0.5, 2.0, 0.0, 1.0], dtype=torch.float64)
     match name:
         case "scaling":
@@ -81,8 +81,8 @@ def test_known_counts(name: str) -> None:
     assert set(found.kinds) == {"exact"}
 
 
-def test_what_rounding_decides_is_said() -> None:
-    """σ = ε to rounding, and an ε below rounding."""
+def test_counts_that_rounding_decides_are_bounded() -> None:
+    """The cases σ = ε up to rounding, and ε below rounding."""
     rotation = torch.linalg.qr(torch.randn(9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)).Q
     found = soft_dimension(Dense(rotation), thresholds=[1.0], relative=False)
     assert (found.low, found.high, found.kinds) == ((0,), (9,), ("bounded",))
@@ -99,8 +99,8 @@ def test_what_rounding_decides_is_said() -> None:
 @pytest.mark.parametrize(
     "name", [*CONVOLUTIONS, "conv2d-groups", "resize-conv", "conv2d-box-blur", "transpose2d-up", "conv2d-reflect"]
 )
-def test_intervals_hold_the_truth(name: str) -> None:
-    """At seven thresholds and ten seeds; each is right at least 19 times out of 20."""
+def test_intervals_contain_the_true_count(name: str) -> None:
+    """At seven thresholds and ten seeds; each interval is right at least 19 times out of 20."""
     sigma = true_sigma(name)
     wrong = asked = 0
     for seed in range(10):
@@ -134,8 +134,7 @@ def test_units_do_not_matter_to_random_vectors(scale: float) -> None:
     assert soft_dimension(scaled, **ESTIMATE).counts == soft_dimension(case, **ESTIMATE).counts
 
 
-def test_any_map_will_do() -> None:
-    """One by automatic differentiation."""
+def test_a_map_by_automatic_differentiation() -> None:
     few: Any = {"probes": (2, 4), "steps": (16, 20)}
     kernel = torch.randn(4, 1, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     conv = nn.Conv2d(1, 4, 3, 1, 1, bias=False, dtype=torch.float64)
@@ -182,7 +181,7 @@ def test_relative_and_absolute_thresholds_say_the_same() -> None:
     assert shuffled.counts == relative.counts[::-1]
 
 
-def test_a_map_of_zeros_shows_nothing() -> None:
+def test_a_zero_map_has_full_nullity() -> None:
     found = soft_dimension(map_of("conv2d-all-dead"))
     assert set(found.counts) == {192}
     assert found.norm == 0
@@ -190,7 +189,7 @@ def test_a_map_of_zeros_shows_nothing() -> None:
 
 
 @pytest.mark.parametrize("thresholds", [[], [0.0], [1e-3, -1e-3], [float("nan")], [float("inf")]])
-def test_thresholds_that_are_none_are_refused(thresholds: list[float]) -> None:
+def test_wrong_thresholds_are_refused(thresholds: list[float]) -> None:
     with pytest.raises(ValueRangeError, match="finite and above 0") as error:
         soft_dimension(map_of("linear-wide"), thresholds=thresholds)
     assert f"{thresholds[-1]:g}" in str(error.value) if thresholds else "[]" in str(error.value)
@@ -246,6 +245,6 @@ def test_the_spectrum_of_a_large_convolution_is_its_symbol_s() -> None:
     assert np.abs(at - np.array(found.sigma)).max() <= 0.05 * sigma[0]
 
 
-def test_a_spectrum_of_one_point_is_none() -> None:
+def test_a_spectrum_of_one_point_is_refused() -> None:
     with pytest.raises(ValueRangeError, match="at least 2, got 1"):
         spectrum(map_of("linear-wide"), points=1)

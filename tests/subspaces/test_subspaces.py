@@ -57,8 +57,8 @@ SPACES: dict[str, tuple[Callable[[], Subspace], Callable[[], Array]]] = {
     "conv": (lambda: nullspace(CONV, SHAPE), lambda: null_projector(matrix_of(CONV, SHAPE))),
     "patches": (lambda: nullspace(PATCHES, SHAPE), lambda: null_projector(matrix_of(PATCHES, SHAPE))),
     "linear": (lambda: nullspace(FLAT, SHAPE), lambda: null_projector(matrix_of(FLAT, SHAPE))),
-    "nothing": (lambda: nullspace(FULL, SHAPE), lambda: np.zeros((SIZE, SIZE))),
-    "everything": (lambda: rowspace(FULL, SHAPE), lambda: np.eye(SIZE)),
+    "zero": (lambda: nullspace(FULL, SHAPE), lambda: np.zeros((SIZE, SIZE))),
+    "whole": (lambda: rowspace(FULL, SHAPE), lambda: np.eye(SIZE)),
     "conv-rows": (lambda: rowspace(CONV, SHAPE), lambda: rows_of(matrix_of(CONV, SHAPE))),
     "patches-rows": (lambda: rowspace(PATCHES, SHAPE), lambda: rows_of(matrix_of(PATCHES, SHAPE))),
     "span": (lambda: span(DEPENDENT), lambda: rows_of(DEPENDENT.flatten(1).numpy())),
@@ -252,8 +252,8 @@ def test_projections_are_their_own_derivative(name: str) -> None:
     )
 
 
-def test_projections_are_silent_where_gradients_are_recorded() -> None:
-    """The iterative solver compares figures; of tensors that require gradients torch would warn on each call."""
+def test_projections_are_silent_while_gradients_are_recorded() -> None:
+    """The iterative solver converts tensors to numbers, which torch warns about if they require gradients."""
     space, v = nullspace(CONV, SHAPE, "krylov"), noise().requires_grad_()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -300,7 +300,7 @@ def test_intersection_of_two_layers_is_the_nullspace_of_both_stacked() -> None:
     assert gap((nullspace(maps[1]) & nullspace(maps[0])).project(v), both.project(v)) <= 1e-13
 
 
-def test_sum_holds_both() -> None:
+def test_the_subspace_sum_contains_both() -> None:
     a, b = span(noise(4, seed=1)), rowspace(FLAT, SHAPE)
     whole = a + b
     assert whole.dim == (b + a).dim == (a | b).dim == 13
@@ -421,7 +421,7 @@ def test_nearest_without_a_subspace_clips() -> None:
     assert (clipped.residual, clipped.iterations) == (0.0, 0)
 
 
-def test_nearest_of_what_fits_is_itself() -> None:
+def test_nearest_of_an_admissible_point_is_itself() -> None:
     space = nullspace(LAYER, IMAGE)
     inside = space.sample(2, torch.Generator().manual_seed(0))
     wide = torch.full_like(inside, 100)
@@ -456,7 +456,7 @@ def test_refusals_name_what_was_given() -> None:
 
 
 @pytest.mark.parametrize(("factor", "dtype"), [(100, torch.float16), (1e-25, torch.float32)])
-def test_energy_knows_no_scale(factor: float, dtype: torch.dtype) -> None:
+def test_energy_does_not_depend_on_scale(factor: float, dtype: torch.dtype) -> None:
     v = noise()
     energy = pair("conv").space.energy((factor * v).to(dtype))
     assert gap(energy.double(), pair("conv").space.energy(v)) <= 0.01
@@ -473,8 +473,8 @@ def test_no_samples() -> None:
     assert pair("conv").space.sample(0).shape == (0, *SHAPE)
 
 
-def test_nearest_where_the_sets_hardly_meet_never_leaves_them() -> None:
-    """A third of the pixels black or white: the splitting stalls, and 0 is then the honest answer."""
+def test_nearest_stays_in_sets_that_hardly_intersect() -> None:
+    """With a third of the pixels black or white the splitting stalls, and the result is 0."""
     layer = seeded(7, lambda: nn.Conv2d(1, 2, 3, 2, 1))
     space, x = nullspace(layer, (1, 5, 5)), images((1, 5, 5), black=5, white=3)
     found = nearest(torch.randn(x.shape, dtype=torch.float64), space, -x, 1 - x)
