@@ -64,7 +64,7 @@ def test_the_control_has_the_norm_of_the_probe(crowd: list[Network]) -> None:
 
 def test_refusals(crowd: list[Network]) -> None:
     x = torch.rand(3, 3, 8, 8, dtype=torch.float64)
-    with pytest.raises(ValueRangeError, match="at least one network"):
+    with pytest.raises(ValueRangeError, match="at least one candidate"):
         identify(crowd[0], [])
     with pytest.raises(ValueRangeError, match="at least one image"):
         probe(crowd[0], x[:0])
