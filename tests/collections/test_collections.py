@@ -33,12 +33,12 @@ from blindspace.collections.protector import Protector
 from blindspace.collections.source import Picture, with_suffix
 from blindspace.errors import BlindspaceError, FileError, MissingExtraError, UnknownNameError, ValueRangeError
 from blindspace.perturbations.keyed import Key
-from blindspace.perturbations.recipe import Recipe
+from blindspace.perturbations.kinds import Recipe
 
 Array = npt.NDArray[Any]
 
 NOISE = Settings("mnist-mlp", Recipe("noise", size=0.1), per_shard=2)
-QUICK = replace(NOISE, format="npz")
+QUICK = replace(NOISE, file_format="npz")
 """Without the rounding, which has to be prepared for in each run."""
 
 NAMES = ["0.png", "a/1.png", "a/2.png", "b/c/3.png", "b/c/4.png"]
@@ -226,7 +226,7 @@ def test_other_formats_change_the_outputs_less(tmp_path: Path, format: str) -> N
     source = archive(tmp_path / "src")
     eight = protect(source, tmp_path / "eight", NOISE, workers=0)
     try:
-        summary = protect(source, tmp_path / "dst", replace(NOISE, format=format), workers=0)
+        summary = protect(source, tmp_path / "dst", replace(NOISE, file_format=format), workers=0)
     except MissingExtraError as error:
         pytest.skip(str(error))
     assert summary.max_output_change < eight.max_output_change / 20
@@ -437,7 +437,7 @@ def test_bad_settings(tmp_path: Path) -> None:
     source = folder(tmp_path / "src")
     for format in ("jpeg", "gif"):
         with pytest.raises(UnknownNameError):
-            replace(QUICK, format=format)
+            replace(QUICK, file_format=format)
     with pytest.raises(UnknownNameError, match="no network is called 'nonsense'"):
         protect(source, tmp_path / "dst", replace(QUICK, model="nonsense"), workers=0)
     with pytest.raises(UnknownNameError, match="no engine is called 'spark'"):

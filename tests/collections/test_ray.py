@@ -18,7 +18,7 @@ from PIL import Image
 from blindspace.collections import Settings, check, protect
 from blindspace.collections import cluster as cluster_module
 from blindspace.errors import BlindspaceError
-from blindspace.perturbations.recipe import Recipe
+from blindspace.perturbations.kinds import Recipe
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
     "0"  # read as Ray is imported; the engine sets it too, but would be too late here
@@ -26,7 +26,7 @@ os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
 ray: Any = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytest.importorskip("ray.data", reason="the extra [ray] is not installed")
 
-NOISE = Settings("mnist-mlp", Recipe("noise", size=0.1), per_shard=1, format="npz")
+NOISE = Settings("mnist-mlp", Recipe("noise", size=0.1), per_shard=1, file_format="npz")
 STORE = 80 << 20
 SOON = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 

@@ -94,8 +94,8 @@ def test_settings_go_to_json_and_back(name: str) -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(UnknownNameError, match="'loud'; there are noise, keyed, largest, decoy"):
-        Recipe("loud")  # type: ignore[arg-type]
+    with pytest.raises(UnknownNameError, match="'loud'; there are noise, parallel, least-harmful, largest"):
+        Recipe("loud")
     for size in (-1.0, float("nan"), float("inf")):
         with pytest.raises(ValueRangeError, match="at least 0"):
             Recipe(size=size)

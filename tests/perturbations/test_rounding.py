@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import product
-from weakref import WeakKeyDictionary
 
 import pytest
 import torch
@@ -17,8 +16,9 @@ import blindspace as bs
 from blindspace.data import samples
 from blindspace.errors import ShapeError, ValueRangeError
 from blindspace.maps import Composed, Convolution, Dense, LinearMap, Resize, from_module
-from blindspace.perturbations import blocks as cells
+from blindspace.perturbations import blocks
 from blindspace.perturbations import error_feedback as feedback
+from blindspace.perturbations.blocks import SIDE, WHOLE
 from blindspace.perturbations.rounding import _plan, round_to_levels, rounding
 from blindspace.subspaces import Subspace, nullspace
 
@@ -62,17 +62,8 @@ def space_of(name: str) -> Subspace:
     return nullspace(MAPS[name]())
 
 
-@pytest.fixture
-def tiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images of more than 50 joined values are cut into tiles of side 5."""
-    monkeypatch.setattr(cells, "WHOLE", 50)
-    monkeypatch.setattr(cells, "SIDE", 5)
-    monkeypatch.setattr("blindspace.perturbations.rounding.WHOLE", 50)
-    monkeypatch.setattr("blindspace.perturbations.rounding._plans", WeakKeyDictionary())
-
-
-def ratio(space: Subspace, images: Tensor, perturbed: Tensor, levels: int = 256) -> float:
-    found = rounding(space, images, perturbed, round_to_levels(space, images, perturbed, levels), levels)
+def ratio(space: Subspace, images: Tensor, perturbed: Tensor, whole: int = WHOLE, side: int = SIDE) -> float:
+    found = rounding(space, images, perturbed, round_to_levels(space, images, perturbed, whole=whole, side=side))
     return float((found.plain / found.change).mean())
 
 
@@ -140,14 +131,13 @@ def test_the_network_sees_far_less(name: str, least: float) -> None:
     assert ratio(space, *pair(space, 4, margin=0.03)) > least
 
 
-@pytest.mark.usefixtures("tiled")
 @pytest.mark.parametrize(("name", "least"), [("stem", 4), ("resize", 30), ("resize then stem", 15)])
 def test_tiles(name: str, least: float) -> None:
     """Images too large for one cell are cut; every value belongs to one cell, and no two of a stage meet."""
     space = space_of(name)
-    assert ratio(space, *pair(space, 3, margin=0.03)) > least
+    assert ratio(space, *pair(space, 3, margin=0.03), whole=50, side=5) > least
     a = space.annihilator()
-    plan = _plan(a)
+    plan = _plan(a, whole=50, side=5)
     assert len(plan.stages) > 2
     flat = [value for stage in plan.stages for cell in stage for value in cell]
     assert sorted([*flat, *plan.unread]) == list(range(a.in_dim))
@@ -157,15 +147,16 @@ def test_tiles(name: str, least: float) -> None:
         assert int(touched.sum(0).max()) <= 1
 
 
-@pytest.mark.usefixtures("tiled")
 def test_later_tiles_make_up_for_earlier_ones() -> None:
     """Each tile rounded as if it were alone does worse."""
     space = space_of("stem")
     images, perturbed = pair(space, 3, margin=0.05)
-    together = rounding(space, images, perturbed, round_to_levels(space, images, perturbed)).change
+    together = rounding(space, images, perturbed, round_to_levels(space, images, perturbed, whole=50, side=5)).change
     dense = space.annihilator().to_dense()
     alone = perturbed.clone()
-    for cell in (torch.from_numpy(cell) for stage in _plan(space.annihilator()).stages for cell in stage):
+    for cell in (
+        torch.from_numpy(cell) for stage in _plan(space.annihilator(), whole=50, side=5).stages for cell in stage
+    ):
         gram = dense[:, cell].T @ dense[:, cell]
         form = feedback.quadratic(gram + 1e-3 * gram.trace() / len(cell) * torch.eye(len(cell)))
         v = perturbed.flatten(1)[:, cell] * 255
@@ -230,9 +221,9 @@ def test_a_contracting_tail_is_not_left_out() -> None:
     small = Resize((1, 40, 40), (12, 12), "bilinear", antialias=True)
     torch.manual_seed(0)
     wide, narrow = (from_module(nn.Conv2d(1, n, 3, 2, 1), (1, 12, 12)) for n in (9, 2))
-    assert cells.narrowest(Composed(wide, small)).out_shape == (1, 12, 12)
-    assert cells.narrowest(Composed(narrow, small)).out_shape == narrow.out_shape
-    assert cells.narrowest(wide) is wide
+    assert blocks.narrowest(Composed(wide, small)).out_shape == (1, 12, 12)
+    assert blocks.narrowest(Composed(narrow, small)).out_shape == narrow.out_shape
+    assert blocks.narrowest(wide) is wide
 
 
 def test_progress() -> None:
@@ -263,11 +254,10 @@ def test_smallest_pivot_first(n: int) -> None:
 
 
 @pytest.mark.parametrize("n", [5, 70, 130])
-def test_feedback_against_one_value_after_another(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_feedback_against_one_value_after_another(n: int) -> None:
     """Each value is set to the whole number nearest to its best, the values still free being at theirs."""
-    monkeypatch.setattr(feedback, "SORTED", 100)  # both orders
     matrix = definite(n)
-    form = feedback.quadratic(matrix)
+    form = feedback.quadratic(matrix, sort_up_to=100)  # both orders
     generator = torch.Generator().manual_seed(1)
     values = torch.rand(2, n, generator=generator, dtype=torch.float64) * 7
     slope = torch.randn(2, n, generator=generator, dtype=torch.float64)

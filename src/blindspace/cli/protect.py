@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +13,7 @@ from rich.markup import escape
 from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
-from ..perturbations.recipe import Recipe
+from ..perturbations import Recipe, kind_named, kinds
 from .options import (
     InputShapeOption,
     JsonOption,
@@ -27,17 +27,8 @@ from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
 
-class KindName(str, Enum):
-    """What is done to each picture."""
-
-    noise = "noise"
-    keyed = "keyed"
-    largest = "largest"
-    decoy = "decoy"
-
-
-class Engine(str, Enum):
-    """What does the work."""
+class Engine(StrEnum):
+    """Where the work is done."""
 
     local = "local"
     ray = "ray"
@@ -51,7 +42,7 @@ def protect(
         ),
     ] = None,
     target: Annotated[
-        Path | None, typer.Argument(metavar="DST", help="Folder for the results; a broken-off run goes on there.")
+        Path | None, typer.Argument(metavar="DST", help="Folder for the results; an interrupted run is resumed there.")
     ] = None,
     checked: Annotated[
         Path | None,
@@ -63,33 +54,39 @@ def protect(
     input_shape: InputShapeOption = None,
     preprocess: PreprocessOption = None,
     kind: Annotated[
-        KindName, typer.Option(help="Harmless noise, noise from a key, the largest change found, or a line of text.")
-    ] = KindName.noise,
-    size: Annotated[float, typer.Option(help="Of noise, in units of the image range, before it is kept in range.")] = 1,
-    text: Annotated[str, typer.Option(help="What people shall read in a decoy.")] = Recipe.text,
+        str,
+        typer.Option(
+            metavar="KIND", help="What is added: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds() if k.protects)
+        ),
+    ] = "noise",
+    size: Annotated[float, typer.Option(help="Size of noise, in units of the image range.")] = 1,
+    text: Annotated[str, typer.Option(help="Text that people read in a decoy.")] = Recipe.text,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
-    format: Annotated[str, typer.Option(help="Of the new pictures: png, png16, tiff, npz or safetensors.")] = "png",
+    file_format: Annotated[
+        str, typer.Option("--format", help="Format of the new pictures: png, png16, tiff, npz or safetensors.")
+    ] = "png",
     pictures: Annotated[
         str,
         typer.Option(
-            metavar="NAME,…", help="Columns of tables and endings of archives' members that hold pictures; all if none."
+            metavar="NAME,…", help="Columns of tables and endings of archive members that hold pictures; all if none."
         ),
     ] = "",
-    per_shard: Annotated[int, typer.Option(help="Files of a folder done as one unit of work.", min=1)] = 64,
+    per_shard: Annotated[int, typer.Option(help="Number of files of a folder in one unit of work.", min=1)] = 64,
     workers: Annotated[
-        int | None, typer.Option(help="Processes; one a core if none. 0 works in this one.", min=0)
+        int | None, typer.Option(help="Number of processes; one per core if none. 0 works in this process.", min=0)
     ] = None,
     engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,
     address: Annotated[
-        str | None, typer.Option(help="Of the Ray cluster, whose nodes all see both folders; one is started if none.")
+        str | None,
+        typer.Option(help="Address of the Ray cluster; its nodes all see both folders. One is started if none."),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Protect a collection of pictures, resumable at any moment; exit code 1 if one could not be, or is read otherwise.
+    """Protect a collection of pictures, resumable at any moment; exit code 1 if one fails or changes its label.
 
-    DST gets manifest.jsonl, one line a picture with hashes and evidence, and manifest.json.
+    DST gets manifest.jsonl, one line per picture with hashes and evidence, and manifest.json.
     """
     screen = console(json)
     if checked is not None:
@@ -100,12 +97,12 @@ def protect(
     if source is None or target is None:
         raise ValueRangeError("protect needs SRC and DST: a collection, and a folder for the results")
     key = None
-    if kind == KindName.keyed:
+    if "key" in kind_named(kind).settings:
         key, salt = read_key(key_file, salt or salt_of(target))
     settings = Settings(
         model=model,
-        recipe=Recipe(kind.value, size=size, seed=seed, text=text),
-        format=format,
+        recipe=Recipe(kind, size=size, seed=seed, text=text),
+        file_format=file_format,
         input_shape=input_shape,
         weights=None if weights is None else str(weights),
         preprocess=preprocess,
@@ -131,7 +128,7 @@ def protect(
     if summary.done_before:
         screen.print(f"  done before            {summary.done_before} of {summary.shards} shards")
     if summary.images_per_second:
-        screen.print(f"  speed                  {summary.images_per_second:.3g} pictures a second")
+        screen.print(f"  speed                  {summary.images_per_second:.3g} pictures per second")
     screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
     screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
     for name, reason in summary.not_protected.items():

@@ -1,9 +1,9 @@
-"""Writes perturbed images and reads them back: what is claimed is claimed of the files."""
+"""Writes perturbed images and reads them back, so that every claim is about the files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +15,23 @@ from ..data import read_image, write_images
 from ..data.array_files import read_array
 from ..data.encoding import SUFFIX, check_format, save
 from ..errors import FileError, ValueRangeError
-from ..perturbations import round_to_levels
-from ..subspaces import Subspace
+from ..perturbations import Perturbed, round_to_levels
 from .options import writable_file, writable_folder
 
 ARRAY_FILES = (".npz", ".safetensors")
 
 
-def check_out(out: Path, format: str, in_range: bool) -> None:
-    """Refuse a place to write to before the work.
+def check_out(out: Path, file_format: str, in_range: bool) -> None:
+    """Refuse a bad place to write to before the work.
 
     Args:
-        out: as of ``saved``.
-        format: as of ``saved``.
-        in_range: whether the values will lie in [0, 1], as pictures need.
+        out: As ``saved``.
+        file_format: As ``saved``.
+        in_range: Whether the values will lie in [0, 1], as pictures need.
 
     Raises:
-        FileError: the format or suffix is unknown, or it cannot be written there.
-        ValueRangeError: pictures of values outside [0, 1] are asked for.
+        FileError: The format or suffix is unknown, or nothing can be written there.
+        ValueRangeError: Values outside [0, 1] are to be written as pictures.
     """
     if out.suffix in ARRAY_FILES:
         writable_file(out)
@@ -40,10 +39,10 @@ def check_out(out: Path, format: str, in_range: bool) -> None:
     if out.suffix:
         raise FileError(
             f"{out} must end in {' or '.join(ARRAY_FILES)}, or be the name of a folder, without an ending, for one "
-            "file an image"
+            "file per image"
         )
     writable_folder(out)
-    check_format(format)
+    check_format(file_format)
     if not in_range:
         raise ValueRangeError(
             f"pictures in the folder {out} hold values from 0 to 1: add --in-range, or give a name that ends in "
@@ -51,40 +50,31 @@ def check_out(out: Path, format: str, in_range: bool) -> None:
         )
 
 
-def saved(
-    out: Path,
-    format: str,
-    space: Subspace,
-    images: Tensor,
-    perturbed: Tensor,
-    names: Sequence[str],
-    settings: Mapping[str, Any],
-) -> Tensor:
-    """Write perturbed images and give them as they are read back.
+def saved(out: Path, file_format: str, made: Perturbed, settings: Mapping[str, Any]) -> Tensor:
+    """Write perturbed images and return them as they are read back.
 
     Args:
-        out: a file of arrays for all of them, or a folder for one file each.
-        format: of the files in a folder; for ``png`` values are rounded so that the network's front moves least.
-        space: of harmless perturbations.
-        images: as they were, ``(B, C, H, W)``.
-        perturbed: as images.
-        names: of the images.
-        settings: written beside them.
+        out: A file of arrays for all of them, or a folder for one file per image.
+        file_format: Format of the files in a folder; for ``png`` values are rounded so that the network's front moves
+            least.
+        made: The perturbed images.
+        settings: Settings that are written beside them in a file of arrays.
 
     Returns:
-        float64, as images.
+        float64, as the images.
 
     Raises:
-        FileError: it cannot be written.
+        FileError: A file cannot be written.
     """
     if out.suffix in ARRAY_FILES:
         given = {key: value for key, value in settings.items() if value not in (None, [])}
         words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-        write_images(out, perturbed.numpy(), metadata={**words, "names": json.dumps(list(names))})
+        write_images(out, made.images.numpy(), metadata={**words, "names": json.dumps(list(made.names))})
         return torch.from_numpy(read_array(out))
-    if format == "png":
-        perturbed = round_to_levels(space, images, perturbed)
-    files = [out / f"{name}{SUFFIX[format]}" for name in names]
+    perturbed = made.images
+    if file_format == "png":
+        perturbed = round_to_levels(made.space, made.originals, perturbed)
+    files = [out / f"{name}{SUFFIX[file_format]}" for name in made.names]
     for file, image in zip(files, perturbed, strict=True):
-        save(file, image.numpy(), format)
+        save(file, image.numpy(), file_format)
     return torch.from_numpy(np.stack([read_image(file) for file in files]))

@@ -77,7 +77,7 @@ def protect(
         if inner == outer or outer in inner.parents:
             raise FileError(f"{inner} is inside {outer}; give a destination apart from the source")
     journal = Journal(target)
-    planned = plan(source, SUFFIX[settings.format], kinds(settings.pictures, settings.per_shard))
+    planned = plan(source, SUFFIX[settings.file_format], kinds(settings.pictures, settings.per_shard))
     with journal.locked():
         written = _written(settings, key)
         journal.begin(written)

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from ..data.encoding import decode, encode
 from ..data.picture_files import decode_picture
-from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError
+from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..files import sha256
 from ..maps import Shape
 from ..networks import Network, harmless, load
 from ..perturbations.keyed import Key
-from ..perturbations.recipe import Recipe
+from ..perturbations.kinds import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace
 from .source import Picture
@@ -44,7 +44,7 @@ class Settings:
     Attributes:
         model: as of ``networks.load``, as the next four are.
         recipe: what is done to each picture.
-        format: of the new files, one of ``data.encoding.FORMATS``.
+        file_format: of the new files, one of ``data.encoding.FORMATS``.
         input_shape: of the pictures; told from each where there is a preprocessing.
         weights: file of the network's weights.
         preprocess: what is done to a picture before the network reads it.
@@ -56,11 +56,12 @@ class Settings:
     Raises:
         UnknownNameError: the format is none that can be promised.
         MissingExtraError: it needs a library that is not installed.
+        ValueRangeError: the kind of perturbation is not for collections.
     """
 
     model: str
     recipe: Recipe
-    format: str = "png"
+    file_format: str = "png"
     input_shape: tuple[int, ...] | None = None
     weights: str | None = None
     preprocess: str | None = None
@@ -70,7 +71,10 @@ class Settings:
     salt: str = ""
 
     def __post_init__(self) -> None:
-        encode(np.zeros((1, 1, 1)), self.format)  # refuses those that keep no promise or need a library
+        encode(np.zeros((1, 1, 1)), self.file_format)  # refuses those that keep no promise or need a library
+        if not kind_named(self.recipe.kind).protects:
+            offered = ", ".join(kind.name for kind in kinds() if kind.protects)
+            raise ValueRangeError(f"collections are protected by {offered}, not by {self.recipe.kind}")
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, with the hashes of the files named."""
@@ -181,12 +185,12 @@ class Protector:
 
     def _made(self, network: Network, space: Subspace, images: Tensor, names: Sequence[str]) -> Iterator[Outcome]:
         made = self.settings.recipe.make(space, images, names, self.key)
-        levels = LEVELS.get(self.settings.format)
+        levels = LEVELS.get(self.settings.file_format)
         if levels is not None:
             made = round_to_levels(space, images, made, levels)
-        contents = [encode(image.numpy(), self.settings.format) for image in made]
+        contents = [encode(image.numpy(), self.settings.file_format) for image in made]
         # What a reader of the new file gets is what the claim is about.
-        read = torch.from_numpy(np.stack([decode(content, self.settings.format) for content in contents]))
+        read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents]))
         before, after = network.outputs(images).flatten(1), network.outputs(read).flatten(1)
         change = (after - before).abs().amax(1)
         labels = before.argmax(1), after.argmax(1)

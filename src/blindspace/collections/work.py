@@ -54,7 +54,7 @@ class Worker:
         if self.journal.is_recorded(shard):
             return self.journal.done(shard)
         kind = self.kinds[shard.kind]
-        suffix = SUFFIX[self.job.settings.format]
+        suffix = SUFFIX[self.job.settings.file_format]
         with self.journal.recording(shard) as record, kind.writer(self.job.target, shard, suffix) as writer:
             for portion in kind.read(self.job.root, shard):
                 outcomes = _together(portion.pictures, self.protector.protect(portion.pictures))

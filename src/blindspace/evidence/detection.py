@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import MissingExtraError
 from ..perturbations.keyed import Key
-from ..perturbations.recipe import Recipe
+from ..perturbations.kinds import Recipe, kinds
 from ..progress import Progress
 from ..subspaces import Subspace
 from ._conditional_mean import canonical
@@ -22,15 +22,6 @@ from .roc import Roc, roc
 
 SMALL = (2, 8, 32)
 """Sizes of the small harmless noise that is tried, in units of 1/255."""
-
-RECIPES = {
-    "noise": Recipe("noise"),
-    "keyed": Recipe("keyed"),
-    "largest": Recipe("largest"),
-    "decoy": Recipe("decoy"),
-    **{f"noise {size}/255": Recipe("noise", size / 255, in_range=False) for size in SMALL},
-}
-"""Perturbations that images are marked with."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +102,10 @@ def detect(
         "noise 0.02": lambda: noisy(x, 0.02, generator),
         "noise 0.05": lambda: noisy(x, 0.05, generator),
     }
+    recipes = {kind.name: Recipe(kind.name) for kind in kinds() if kind.detected}
+    recipes |= {f"noise {size}/255": Recipe("noise", size / 255, in_range=False) for size in SMALL}
     found: list[Detection] = []
-    total = len(processed) + len(RECIPES)
+    total = len(processed) + len(recipes)
 
     def add(name: str, marked: bool, made: Tensor) -> None:
         scores = score(space, made, reference)
@@ -123,7 +116,7 @@ def detect(
         if progress is not None:
             progress(step, total, name)
         add(name, False, make())
-    for step, (name, recipe) in enumerate(RECIPES.items(), len(processed)):
+    for step, (name, recipe) in enumerate(recipes.items(), len(processed)):
         if progress is not None:
             progress(step, total, name)
         try:

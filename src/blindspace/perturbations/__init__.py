@@ -1,25 +1,32 @@
-"""Floor 5: making perturbations with a wanted effect, or none."""
+"""Perturbations with a chosen effect on a network, or none."""
 
 from ._decoy import Decoy, decoy
 from ._family import Decomposition, Relation, decompose, family, relation, smallest
 from ._largest import Largest, largest
 from ._least_harmful import LeastHarmful, least_harmful
+from ._perturb import Perturbed, perturb
+from .builtin_kinds import BUILTIN_KINDS
 from .contour import ContourGrid, contour_grid
 from .keyed import Key, key_score, keyed_noise
-from .recipe import Recipe
+from .kinds import Kind, Made, Recipe, Task, kind_named, kinds, register
 from .rounding import round_to_levels
 from .sample import harmless_noise, rescale
 from .text import text_picture
 
 __all__ = [
+    "BUILTIN_KINDS",
     "ContourGrid",
     "Decomposition",
     "Decoy",
     "Key",
+    "Kind",
     "Largest",
     "LeastHarmful",
+    "Made",
+    "Perturbed",
     "Recipe",
     "Relation",
+    "Task",
     "contour_grid",
     "decompose",
     "decoy",
@@ -27,8 +34,12 @@ __all__ = [
     "harmless_noise",
     "key_score",
     "keyed_noise",
+    "kind_named",
+    "kinds",
     "largest",
     "least_harmful",
+    "perturb",
+    "register",
     "relation",
     "rescale",
     "round_to_levels",

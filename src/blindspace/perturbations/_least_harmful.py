@@ -1,4 +1,7 @@
-"""The least harmful perturbations of a layer that has no harmless ones (lemma 2)."""
+"""The least harmful perturbations of a layer that has no harmless ones (lemma 2).
+
+Known as the right singular vectors to the smallest singular values.
+"""
 
 from __future__ import annotations
 
@@ -19,25 +22,25 @@ from ..solvers.base import MEMORY_LIMIT
 from ..solvers.spectra.smallest_triplets import smallest_triplets
 
 SVD_LIMIT = 1024
-"""Up to so many input values LAPACK's SVD of the whole matrix is used."""
+"""Number of input values up to which LAPACK's SVD of the whole matrix is used."""
 
 MANY = 8
-"""Where more than one direction in so many is wanted, it is quicker, too."""
+"""The SVD is quicker, too, where more than one direction in this many is wanted."""
 
 NEARLY_HARMLESS = 1e-6
-"""Share of ‖A‖ below which a smallest σ is reason to ask for the nullspace."""
+"""Share of ‖A‖ below which a smallest σ is a reason to compute the nullspace."""
 
 
 @dataclass(frozen=True)
 class LeastHarmful:
-    """The k directions a layer shows least; unpacks as ``directions, sigma``.
+    """The k least harmful directions; unpacks as ``directions, sigma``.
 
     Attributes:
-        directions: orthonormal right singular vectors, smallest σ first, float64 ``(k, *in_shape)``.
-        sigma: ‖A v‖ of each, float64 ``(k,)``; 0 to rounding where v is harmless.
-        residual: ‖AᵀA v − σ² v‖ / ‖A‖² of each, ``(k,)``.
-        bound: a singular value of A lies within it of σ (Weyl's theorem on the residual), ``(k,)``. It falls as the
-            residual; the error of σ falls as its square.
+        directions: Orthonormal right singular vectors, smallest σ first, float64 ``(k, *in_shape)``.
+        sigma: ‖A v‖ of each direction, float64 ``(k,)``; 0 to rounding where v is harmless.
+        residual: ‖AᵀA v − σ² v‖ / ‖A‖² of each direction, ``(k,)``.
+        bound: Distance from σ within which there is a singular value of A (Weyl's theorem on the residual), ``(k,)``.
+            It falls as the residual; the error of σ falls as its square.
     """
 
     directions: Tensor
@@ -51,39 +54,40 @@ class LeastHarmful:
 
     @property
     def relative_residual(self) -> Tensor:
-        """‖AᵀA v − σ² v‖ / σ² of each, ``(k,)``; without meaning where v is harmless."""
+        """‖AᵀA v − σ² v‖ / σ² of each direction, ``(k,)``; without meaning where v is harmless."""
         return self.bound / self.sigma
 
 
-def least_harmful(operator: Operator, input_shape: Sequence[int] | None = None, k: int = 1) -> LeastHarmful:
+def least_harmful(layer: Operator, input_shape: Sequence[int] | None = None, k: int = 1) -> LeastHarmful:
     """argmin ‖A δ‖ over ‖δ‖ = 1 and the k − 1 next: eigenvectors of AᵀA to its smallest eigenvalues (lemma 2).
 
     Where the nullspace is not {0} the first ones are harmless, σ = 0: random members of it, from a fixed seed. The
     others come from the whole matrix where it is small, else from an iteration that stops by its residual
-    (``solvers/triplets.py``).
+    (``solvers/spectra/smallest_triplets.py``).
 
     Args:
-        operator: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network or a subspace.
-        input_shape: Shape of one input without the batch axis; only a module needs it.
+        layer: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network for its affine front.
+        input_shape: Shape of one input without the batch axis; a module needs it.
         k: Number of directions.
 
     Raises:
         ValueRangeError: k is below 1 or above the input dimension.
-        TooLargeError: it would take too much memory.
-        NotConvergedError: the residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
-        UnsupportedLayerError: the module is not affine.
+        TooLargeError: The computation would take too much memory.
+        NotConvergedError: The residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
+        UnsupportedLayerError: The module is not affine.
+        BlindspaceError: The layer is of another type.
     """
-    A = as_linear_map(operator, input_shape)
-    n = A.in_dim
-    if not 1 <= k <= n:
+    operator = as_linear_map(layer, input_shape)
+    n = operator.in_dim
+    if not isinstance(k, int) or not 1 <= k <= n:
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
-    if isinstance(A, Dense):
-        vectors = _by_token(A, k)
+    if isinstance(operator, Dense):
+        vectors = _by_token(operator, k)
     elif n <= SVD_LIMIT or MANY * k > n:
-        vectors = _by_svd(A, k)
+        vectors = _by_svd(operator, k)
     else:
-        vectors = _at_any_size(A, k)
-    return _measured(A, vectors)
+        vectors = _at_any_size(operator, k)
+    return _measured(operator, vectors)
 
 
 def _measured(operator: LinearMap, directions: Tensor) -> LeastHarmful:
@@ -99,7 +103,7 @@ def _measured(operator: LinearMap, directions: Tensor) -> LeastHarmful:
 def _at_any_size(operator: LinearMap, k: int) -> Tensor:
     """Harmless directions first, ``(k, *in_shape)``.
 
-    A layer with as many outputs as inputs need have none: whether it has is asked only where the iteration finds a σ
+    A layer with as many outputs as inputs may have none: its nullspace is computed only where the iteration finds a σ
     next to 0.
     """
     solver = None
@@ -129,7 +133,7 @@ def _harmless(solver: Solver, count: int) -> Tensor:
 
 
 def _by_token(operator: Dense, k: int) -> Tensor:
-    """Those of its matrix, each at one token after the other."""
+    """The directions of its matrix, each at one token after the other."""
     tokens = prod(operator.leading)
     vectors = _by_svd(Dense(operator.matrix), -(-k // tokens))
     index = torch.arange(k)

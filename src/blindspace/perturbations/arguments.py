@@ -10,17 +10,18 @@ from torch import Tensor, nn
 from ..errors import ValueRangeError
 from ..maps import Operator
 from ..maps.linear_map import checked
-from ..subspaces import Subspace, nullspace
+from ..networks import harmless
+from ..subspaces import Subspace
 
 Space: TypeAlias = Subspace | Operator
-"""A subspace, or an operator that stands for its nullspace."""
+"""A subspace, or a network or operator that stands for its harmless perturbations."""
 
 
 def space_of(space: Space, images: Tensor | None = None, input_shape: Sequence[int] | None = None) -> Subspace:
-    """The subspace itself, or the nullspace of whatever ``as_linear_map`` accepts.
+    """The subspace itself, or whatever ``networks.harmless`` finds for a network, affine front or linear map.
 
     Args:
-        space: A subspace, linear map, network or affine module.
+        space: A subspace, linear map, network or torch module.
         images: A batch ``(B, *shape)``, which gives the input shape of a module.
         input_shape: Shape of one input; a module needs it where there are no images.
 
@@ -31,7 +32,7 @@ def space_of(space: Space, images: Tensor | None = None, input_shape: Sequence[i
         return space
     if input_shape is None and isinstance(space, nn.Module) and isinstance(images, Tensor):
         input_shape = tuple(images.shape[1:])
-    return nullspace(space, input_shape)
+    return harmless(space, input_shape=input_shape)
 
 
 def batch(images: Tensor, space: Subspace, what: str = "images") -> Tensor:

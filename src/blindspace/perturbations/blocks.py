@@ -1,4 +1,4 @@
-"""How an image is cut into cells that are rounded by themselves, and in which order."""
+"""The blocks of an image that are rounded by themselves, and their order."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..maps import Composed, Kronecker, LinearMap, Shape, compose
 Index = npt.NDArray[np.int64]
 
 WHOLE = 4096
-"""Joined values up to which they are one cell: one dense factorisation."""
+"""Default for the largest number of connected values that form one block, with one dense factorisation."""
 
 SIDE = 16
-"""Side of a tile; from 8 to 16 the ratio to plain rounding grows by 4 to 15 % (measured)."""
+"""Default for the side of a tile; from 8 to 16 the ratio to plain rounding grows by 4 to 15 % (measured)."""
 
 
 def narrowest(a: LinearMap) -> LinearMap:
-    """Of a large composition that begins with a resize its first maps, up to the fewest values.
+    """The first maps of a composition that begins with a resize, up to the smallest output; other maps unchanged.
 
-    What those cannot see the rest cannot either, and their cells are far smaller.
+    What those cannot see the rest cannot either, and their blocks are far smaller.
     """
     if not isinstance(a, Composed) or not isinstance(a.factors[0], Kronecker):
         return a
@@ -31,26 +31,34 @@ def narrowest(a: LinearMap) -> LinearMap:
     return compose(*a.factors[: sizes.index(min(sizes)) + 1])
 
 
-def cells_of(matrices: Sequence[scipy.sparse.csc_array], shape: Shape) -> tuple[Index, list[Index]]:
-    """Flat indices of the values that nothing reads, and of those of each cell.
+def blocks_of(
+    matrices: Sequence[scipy.sparse.csc_array], shape: Shape, whole: int = WHOLE, side: int = SIDE
+) -> tuple[Index, list[Index]]:
+    """Flat indices of the values that no output reads, and of the values of each block.
 
-    A cell is what outputs join, directly or through others; of what is larger than `WHOLE` it is a tile.
+    A block is a connected component of the bipartite graph of values and outputs, or a tile of one that is large.
+
+    Args:
+        matrices: Factors of the map, the first one to be applied first.
+        shape: Shape of an image.
+        whole: Largest number of values of a component that is not cut into tiles.
+        side: Side of a tile in pixels.
     """
     joined = _joined(matrices)
-    large = np.bincount(joined)[joined] > WHOLE
+    large = np.bincount(joined)[joined] > whole
     places = np.indices(shape).reshape(len(shape), -1)[-2:]
-    # Sorted by tile first, so that every tile has its neighbours before it done.
-    keys = np.stack([joined, *(np.where(large, axis // SIDE, 0) for axis in places[::-1])])
+    # Sorted by tile, so that a tile comes after its neighbours above and to the left.
+    keys = np.stack([joined, *(np.where(large, axis // side, 0) for axis in places[::-1])])
     order = np.lexsort(keys)
     read = np.diff(matrices[0].indptr) > 0
     order = order[read[order]]
     starts = np.flatnonzero(np.diff(keys[:, order], axis=1).any(0)) + 1
-    cells = [np.sort(cell) for cell in np.split(order, starts)] if len(order) else []
-    return np.flatnonzero(~read), cells
+    blocks = [np.sort(block) for block in np.split(order, starts)] if len(order) else []
+    return np.flatnonzero(~read), blocks
 
 
 def _joined(matrices: Sequence[scipy.sparse.csc_array]) -> Index:
-    """A number for each value, equal where outputs join two, directly or through others; ``(in_dim,)``."""
+    """The number of each value's connected component, ``(in_dim,)``."""
     sizes = [matrices[0].shape[1], *(matrix.shape[0] for matrix in matrices)]
     starts = np.cumsum([0, *sizes])
     edges = [(m.row + starts[i + 1], m.col + starts[i]) for i, m in enumerate(matrix.tocoo() for matrix in matrices)]
@@ -60,26 +68,26 @@ def _joined(matrices: Sequence[scipy.sparse.csc_array]) -> Index:
     return np.unique(labels[: sizes[0]], return_inverse=True)[1]
 
 
-def stages_of(patterns: Sequence[scipy.sparse.csc_array], cells: Sequence[Index]) -> list[Index]:
-    """Numbers of the cells of each stage: a cell comes after all before it that share an output with it."""
-    if not cells:
+def stages_of(patterns: Sequence[scipy.sparse.csc_array], blocks: Sequence[Index]) -> list[Index]:
+    """Numbers of the blocks of each stage: a block comes after all earlier ones that share an output with it."""
+    if not blocks:
         return []
-    belongs = np.repeat(np.arange(len(cells)), [len(cell) for cell in cells])
-    entries = (np.ones(len(belongs)), (np.concatenate(cells), belongs))
-    reads = scipy.sparse.csc_array(entries, shape=(patterns[0].shape[1], len(cells)))
+    belongs = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
+    entries = (np.ones(len(belongs)), (np.concatenate(blocks), belongs))
+    reads = scipy.sparse.csc_array(entries, shape=(patterns[0].shape[1], len(blocks)))
     for pattern in patterns:
         reads = pattern @ reads
     reads.data[:] = 1
     meets = scipy.sparse.csr_array(reads.T @ reads)
-    stage = np.zeros(len(cells), dtype=np.int64)
-    for i in range(len(cells)):
+    stage = np.zeros(len(blocks), dtype=np.int64)
+    for i in range(len(blocks)):
         others = meets.indices[meets.indptr[i] : meets.indptr[i + 1]]
         stage[i] = 1 + stage[others[others < i]].max(initial=-1)
     return [np.flatnonzero(stage == k) for k in range(int(stage.max()) + 1)]
 
 
 def through(matrices: Sequence[scipy.sparse.csc_array], v: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The matrices, one after another, times v."""
+    """The product of the matrices, the first one applied first, with v."""
     for matrix in matrices:
         v = matrix @ v
     return v

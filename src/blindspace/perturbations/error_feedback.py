@@ -1,9 +1,12 @@
-"""Rounding to whole numbers with error feedback: Babai's nearest plane, kept inside a box.
+"""Rounding to whole numbers with error feedback: Babai's nearest plane (Babai 1986), kept inside a box.
 
-Rounding one value after another, each error is made up for by the values still to come, as far as the matrix lets them
-(Babai 1986; GPTQ, arXiv 2210.17323, rounds weights so). What the last values cannot make up for stays, so those come
-last whose columns, with what came before taken out, are the smallest: a Cholesky factorisation that takes the smallest
-pivot first (sorted QR, Wübben et al. 2001).
+Values are rounded one after another, and each error is compensated by the values still to come, as far as the matrix
+allows (GPTQ, arXiv 2210.17323, rounds weights in this way). What the last values cannot compensate for remains, so the
+last ones are those whose columns, orthogonalised against the earlier ones, are the smallest: a Cholesky factorisation
+that takes the smallest pivot first (sorted QR, Wübben et al. 2001).
+
+Ties are common, as alike columns have alike pivots, and must not be decided by rounding errors: of values equal to
+within ``TIE`` the first is taken, and a value within ``TIE`` of the middle between two levels is rounded up.
 """
 
 from __future__ import annotations
@@ -14,23 +17,26 @@ import torch
 from torch import Tensor
 
 BLOCK = 64
-"""Values between two products of whole matrices; within a block every step is a product with a vector."""
+"""Number of values between two matrix products; within a block every step is a product with a vector."""
 
 SORTED = 1024
-"""Values up to which the order is sorted; above they stay as they lie, which for convolutions costs a tenth of the gain
-and saves most of the time."""
+"""Number of values up to which the order is sorted; above, they stay as they are stored, which for convolutions costs a
+tenth of the gain and saves most of the time."""
 
 MOVES = 100
-"""Single steps up or down, at most, that an image is improved by in the end."""
+"""Largest number of single steps up or down by which an image is improved in the end."""
+
+TIE = 1e-9
+"""Relative difference below which two values count as equal."""
 
 
 @dataclass(frozen=True)
 class Quadratic:
-    """½ eᵀH e + bᵀe over whole-number values, H made ready for error feedback.
+    """The quadratic form ½ eᵀH e + bᵀe over whole-number values, with H factorised for error feedback.
 
     Attributes:
         matrix: H, positive definite, float64 ``(n, n)``.
-        order: the order in which values take part in the factorisation; rounded from its end, ``(n,)``.
+        order: Order of the values in the factorisation, ``(n,)``; they are rounded from its end.
         factor: R, upper triangular, H[order, order] = RᵀR.
     """
 
@@ -39,20 +45,26 @@ class Quadratic:
     factor: Tensor
 
 
-def quadratic(matrix: Tensor, order: Tensor | None = None) -> Quadratic:
-    """Factorise H, ``(n, n)``, positive definite, float64; in a good order if none is given."""
+def quadratic(matrix: Tensor, order: Tensor | None = None, sort_up_to: int = SORTED) -> Quadratic:
+    """Factorise H, ``(n, n)``, positive definite, float64.
+
+    Args:
+        matrix: H.
+        order: Order of the values; if None the smallest pivot first.
+        sort_up_to: Number of values up to which the order is sorted.
+    """
     n = len(matrix)
-    if order is None and n <= SORTED:
+    if order is None and n <= sort_up_to:
         order, lower = smallest_pivot_first(matrix)
         return Quadratic(matrix, order, lower.T.contiguous())
     if order is None:
-        # Values of one place beside each other: as images lie, a channel's values are far apart.
+        # The values of one pixel beside each other: an image stores its channels far apart.
         order = torch.arange(n).reshape(3, -1).T.flatten() if n % 3 == 0 else torch.arange(n)
     return Quadratic(matrix, order, torch.linalg.cholesky(matrix[order][:, order], upper=True))
 
 
 def smallest_pivot_first(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The order in which the smallest pivot always comes next, and L with H[order, order] = L Lᵀ; by blocks.
+    """The order in which the smallest pivot always comes next, and L with H[order, order] = L Lᵀ, by blocks.
 
     Args:
         matrix: H, positive definite, float64 ``(n, n)``.
@@ -62,7 +74,7 @@ def smallest_pivot_first(matrix: Tensor) -> tuple[Tensor, Tensor]:
     for start in range(0, n, BLOCK):
         stop = min(start + BLOCK, n)
         for k in range(start, stop):
-            i = k + int(pivots[k:].argmin())
+            i = k + _first(pivots[k:] <= pivots[k:].min() * (1 + TIE))
             if i != k:
                 pair, swapped = [k, i], [i, k]
                 rest[pair], lower[pair] = rest[swapped], lower[swapped]
@@ -78,13 +90,13 @@ def smallest_pivot_first(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def rounded(form: Quadratic, values: Tensor, slope: Tensor, top: int) -> Tensor:
-    """Whole numbers r in [0, top] near v, with ½ eᵀH e + bᵀe for e = r − v small.
+    """Whole numbers r in [0, top] near v for which ½ eᵀH e + bᵀe with e = r − v is small.
 
     Args:
-        form: H.
+        form: The factorised H.
         values: v, float64 ``(B, n)``.
         slope: b, float64 ``(B, n)``.
-        top: the greatest whole number allowed.
+        top: The largest whole number allowed.
 
     Returns:
         r, float64 ``(B, n)``.
@@ -93,7 +105,7 @@ def rounded(form: Quadratic, values: Tensor, slope: Tensor, top: int) -> Tensor:
     target = values[:, order]
     if bool(slope.any()):
         best = target - torch.cholesky_solve(slope[:, order].T.contiguous(), factor, upper=True).T
-        # What the box does not allow cannot be made up for by others that it does not allow either.
+        # What the box does not allow cannot be compensated by other values that it does not allow either.
         target = best.clamp(0, top)
     error = torch.zeros_like(target)
     for stop in range(len(order), 0, -BLOCK):
@@ -102,23 +114,23 @@ def rounded(form: Quadratic, values: Tensor, slope: Tensor, top: int) -> Tensor:
         for i in range(stop - 1, start - 1, -1):
             owed = fed[:, i - start] + error[:, i + 1 : stop] @ factor[i, i + 1 : stop]
             aim = target[:, i] - owed / factor[i, i]
-            error[:, i] = aim.round().clamp(0, top) - target[:, i]
+            error[:, i] = nearest_whole(aim).clamp(0, top) - target[:, i]
     whole = torch.empty_like(error)
     whole[:, order] = (error + target).round()
     return whole
 
 
 def improved(matrix: Tensor, values: Tensor, slope: Tensor, whole: Tensor, top: int) -> Tensor:
-    """Steps of one up or down in single values, the best first, while ½ eᵀH e + bᵀe with e = r − v falls.
+    """Greedy coordinate descent: steps of one up or down in single values while ½ eᵀH e + bᵀe with e = r − v falls.
 
-    Mends what the walls of the box left: a value that hits one cannot make up for what the others did.
+    It corrects what the limits of the box left: a value at a limit cannot compensate for the errors of others.
 
     Args:
         matrix: H, float64 ``(n, n)``.
         values: v, float64 ``(B, n)``.
         slope: b, float64 ``(B, n)``.
-        whole: r, to begin with.
-        top: the greatest whole number allowed.
+        whole: r to begin with, float64 ``(B, n)``.
+        top: The largest whole number allowed.
 
     Returns:
         r, float64 ``(B, n)``.
@@ -130,9 +142,10 @@ def improved(matrix: Tensor, values: Tensor, slope: Tensor, whole: Tensor, top: 
         # A step against the slope changes the sum by bend − |slope|.
         gain = slope.abs() - bend
         gain[torch.where(slope > 0, whole <= 0, whole >= top)] = -torch.inf
-        best, place = gain.max(1)
+        best = gain.amax(1)
+        place = (gain >= best[:, None] - TIE * bend.max()).byte().argmax(1)
         # Better by more than rounding, or two steps could undo each other for ever.
-        going = best > 1e-9 * bend[place]
+        going = best > TIE * bend[place]
         if not bool(going.all()):
             result[left[~going]] = whole[~going]
             whole, slope, left, place = whole[going], slope[going], left[going], place[going]
@@ -144,3 +157,13 @@ def improved(matrix: Tensor, values: Tensor, slope: Tensor, whole: Tensor, top: 
         slope += step[:, None] * matrix[place]
     result[left] = whole
     return result
+
+
+def nearest_whole(v: Tensor) -> Tensor:
+    """The nearest whole numbers, the upper one for the middle between two even if rounding put it a little lower."""
+    return (v + 0.5 + TIE).floor()
+
+
+def _first(chosen: Tensor) -> int:
+    """Index of the first True."""
+    return int(chosen.nonzero()[0])

@@ -1,9 +1,10 @@
-"""Eight-bit files: rounding an image so that what the network reads moves as little as can be.
+"""Eight-bit files: rounding an image so that what the network reads moves as little as possible.
 
-PNG keeps 256 levels. Plain rounding of a protected image x̂ leaves the nullspace by half a level a value; here the
-levels are chosen together, so that A (r − x) nearly vanishes while r stays within a level or so of x̂ and inside the
-pixel range. Images are rounded cell by cell: patches that no output joins are cells by themselves, small images are one
-cell, large ones are cut into tiles, each of which makes up for the errors of those before it.
+Known as the closest vector problem with box constraints, solved approximately by Babai's nearest plane (1986; see
+``error_feedback.py``). PNG keeps 256 levels. Plain rounding of a protected image x̂ leaves the nullspace by half a level
+per value; here the levels are chosen jointly, so that A (r − x) nearly vanishes while r stays within a level or so of x̂
+and inside the pixel range. Images are rounded block by block: patches that share no output are blocks by themselves,
+small images are one block, large ones are cut into tiles, each of which compensates for the errors of those before it.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from torch import Tensor
 from ..errors import ShapeError, ValueRangeError
 from ..maps import LinearMap
 from ..maps.linear_map import checked
+from ..progress import Progress
 from ..subspaces import Subspace
-from .blocks import WHOLE, Index, cells_of, narrowest, stages_of, through
-from .error_feedback import Quadratic, improved, quadratic, rounded
-
-Progress = Callable[[int, int, str], None]
+from .arguments import Space, space_of
+from .blocks import SIDE, WHOLE, Index, blocks_of, narrowest, stages_of, through
+from .error_feedback import TIE, Quadratic, improved, nearest_whole, quadratic, rounded
 
 ORDERS = 16
-"""Kinds of cells of one size that get an order of their own; tiles of a resize can all be different."""
+"""Number of different blocks of one size that get an order of their own; tiles of a resize can all be different."""
 
 SPARSE = 0.1
-"""Share of entries that are not zero up to which a matrix is multiplied as a sparse one."""
+"""Share of nonzero entries up to which a matrix is multiplied as a sparse one."""
 
 KEPT = 1 << 30
-"""Bytes of factorisations kept with a map for the next call."""
+"""Largest size in bytes of the factorisations kept with a map for the next call."""
 
 LOOKAHEAD = 2
-"""How much less an output counts while it still reads values to be rounded later: its share read so far, to this power
+"""Power of the share of an output's inputs rounded so far by which the output is weighted
 (measured on 3×3 and 7×7 stems: 0, 1, 2 and 4 give 3.8, 4.1, 4.3 and 4.3, and 1.6, 1.8, 1.8 and 1.3 times less)."""
 
 FEEDBACK: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
@@ -47,12 +48,12 @@ FEEDBACK: tuple[float, ...] = (1e-2, 1e-3, 1e-4)
 
 @dataclass(frozen=True)
 class Rounding:
-    """What rounding did to each image, the largest and the mean of them in the figures of ``to_dict``.
+    """What rounding did to each image; ``to_dict`` holds maximum and mean.
 
     Attributes:
         change: ‖A (r − x)‖ of each image, ``(B,)``.
-        plain: the same had every value been rounded to the level nearest by, ``(B,)``.
-        drift: root mean square of r − x̂ of each image, in levels, ``(B,)``.
+        plain: The same for rounding every value to the nearest level, ``(B,)``.
+        drift: Root mean square of r − x̂ of each image, in levels, ``(B,)``.
     """
 
     change: Tensor
@@ -68,84 +69,89 @@ class Rounding:
 
 
 def round_to_levels(
-    space: Subspace,
+    space: Space,
     images: Tensor,
     perturbed: Tensor,
     levels: int = 256,
     feedback: Sequence[float] = FEEDBACK,
     progress: Progress | None = None,
+    whole: int = WHOLE,
+    side: int = SIDE,
 ) -> Tensor:
     """Round perturbed images to ``levels`` values so that A (r − x) is small; never worse than plain rounding.
 
-    Minimises ‖A (r − x)‖² + λ ‖r − x̂‖² over the levels, one value after another with error feedback (see `feedback`),
-    for each λ in turn, and keeps for each image the result with the least ‖A (r − x)‖.
+    Minimises ‖A (r − x)‖² + λ ‖r − x̂‖² over the levels, one value after another with error feedback (see
+    ``error_feedback.py``), for each λ in turn, and keeps for each image the result with the least ‖A (r − x)‖.
 
     Args:
-        space: the harmless perturbations; A is its annihilator.
+        space: Harmless perturbations: a subspace, or whatever ``nullspace`` accepts; A is its annihilator.
         images: x, ``(B, *shape)``.
         perturbed: x̂, in [0, 1], as images.
-        levels: from 2 to 65536; 256 for PNG.
-        feedback: λ, as shares of the mean squared column of A; the smaller, the less the network sees and the further
-            values drift.
-        progress: called with steps done, steps in all and what is done.
+        levels: Number of levels, from 2 to 65536; 256 for PNG.
+        feedback: Values of λ, as shares of the mean squared column of A; the smaller, the less the network sees and the
+            further values drift.
+        progress: Called with steps done, steps in all and what is done.
+        whole: Largest number of connected values that are rounded as one block.
+        side: Side in pixels of the tiles that larger images are cut into.
 
     Returns:
         float64, as images: k / (levels − 1) with whole k, inside [0, 1].
 
     Raises:
-        ShapeError: images or perturbed have another shape than the space.
-        ValueRangeError: perturbed leaves [0, 1], or levels or feedback are out of range.
+        ShapeError: The images have another shape than the space.
+        ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
+    space = space_of(space, images)
     top = _check(space, images, perturbed, levels)
     if not feedback or not all(0 < share < float("inf") for share in feedback):
         raise ValueRangeError(f"feedback must be shares above 0, such as {FEEDBACK}, got {tuple(feedback)}")
     a = space.annihilator()
     x, values = images.double() * top, perturbed.double() * top
-    best = values.round()
+    best = nearest_whole(values).clamp(0, top)
     if not len(values):
         return best / top
-    plan = _plan(a)
+    plan = _plan(a, whole, side)
     least = _change(a, best - x)
     steps = len(feedback) * len(plan.stages)
     for i, share in enumerate(feedback):
-        whole = values.clone()
-        whole.flatten(1)[:, plan.unread] = best.flatten(1)[:, plan.unread]
+        rounded_to = values.clone()
+        rounded_to.flatten(1)[:, plan.unread] = best.flatten(1)[:, plan.unread]
         for k in range(len(plan.stages)):
-            plan.round_stage(k, share, x, values, whole, top)
+            plan.round_stage(k, share, x, values, rounded_to, top)
             if progress is not None:
                 progress(i * len(plan.stages) + k + 1, steps, "rounding")
-        change = _change(a, whole - x)
-        better = change < least
-        best[better], least = whole[better], torch.minimum(change, least)
+        change = _change(a, rounded_to - x)
+        better = change < least * (1 - TIE)
+        best[better], least = rounded_to[better], torch.where(better, change, least)
     return plan.improve(min(feedback), x, values, best, top) / top
 
 
 def rounding(space: Subspace, images: Tensor, perturbed: Tensor, rounded: Tensor, levels: int = 256) -> Rounding:
-    """Measure what rounding did.
+    """Measure the effect of rounding.
 
     Args:
-        space: the harmless perturbations.
+        space: The harmless perturbations.
         images: x, ``(B, *shape)``.
         perturbed: x̂, in [0, 1], as images.
         rounded: r, as images.
-        levels: of the rounding.
+        levels: Number of levels.
 
     Raises:
-        ShapeError: a shape is another.
-        ValueRangeError: perturbed leaves [0, 1], or levels are out of range.
+        ShapeError: A shape is another.
+        ValueRangeError: A perturbed image leaves [0, 1], or levels are out of range.
     """
     top = _check(space, images, perturbed, levels)
     a, x = space.annihilator(), images.double()
     drift = (checked(rounded, space.shape, "rounded image").double() - perturbed.double()) * top
     return Rounding(
         _change(a, rounded.double() - x),
-        _change(a, (perturbed.double() * top).round() / top - x),
+        _change(a, nearest_whole(perturbed.double() * top) / top - x),
         drift.flatten(1).square().mean(1).sqrt(),
     )
 
 
 def _check(space: Subspace, images: Tensor, perturbed: Tensor, levels: int) -> int:
-    """The greatest level."""
+    """The largest level."""
     checked(images, space.shape, "image")
     checked(perturbed, space.shape, "perturbed image")
     if len(images) != len(perturbed):
@@ -163,30 +169,31 @@ def _change(a: LinearMap, error: Tensor) -> Tensor:
     return size
 
 
-_plans: WeakKeyDictionary[LinearMap, _Plan] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[LinearMap, dict[tuple[int, int], _Plan]] = WeakKeyDictionary()
 
 
-def _plan(a: LinearMap) -> _Plan:
-    if a not in _plans:
-        _plans[a] = _Plan(a)
-    return _plans[a]
+def _plan(a: LinearMap, whole: int = WHOLE, side: int = SIDE) -> _Plan:
+    known = _plans.setdefault(a, {})
+    if (whole, side) not in known:
+        known[whole, side] = _Plan(a, whole, side)
+    return known[whole, side]
 
 
 class _Plan:
-    """How images are cut into cells for a map, and the factorisations of the cells.
+    """The blocks of an image for a map, and their factorisations.
 
     Attributes:
-        unread: flat indices of values that nothing reads.
-        stages: cells, as flat indices of values, that share no output and are rounded at once; one stage after another.
+        unread: Flat indices of the values that no output reads.
+        stages: Blocks, as flat indices of values, that share no output and are rounded at once, stage after stage.
     """
 
-    def __init__(self, a: LinearMap) -> None:
-        self.operator = a if a.in_dim <= WHOLE else narrowest(a)
+    def __init__(self, a: LinearMap, whole: int, side: int) -> None:
+        self.operator = a if a.in_dim <= whole else narrowest(a)
         factors = self.operator.factors
         self._matrices = [scipy.sparse.csc_array(factor.to_scipy()) for factor in factors]
         self._patterns = [abs(matrix) for matrix in self._matrices]
-        self.unread, cells = cells_of(self._matrices, a.in_shape)
-        self.stages = [[cells[i] for i in group] for group in stages_of(self._patterns, cells)]
+        self.unread, blocks = blocks_of(self._matrices, a.in_shape, whole, side)
+        self.stages = [[blocks[i] for i in group] for group in stages_of(self._patterns, blocks)]
         self._weights = self._share_read()
         self._keys: dict[tuple[int, int], str] = {}
         self._orders: dict[int, dict[str, Tensor]] = {}
@@ -194,17 +201,17 @@ class _Plan:
         self._bytes = 0
 
     def round_stage(self, stage: int, share: float, x: Tensor, values: Tensor, whole: Tensor, top: int) -> None:
-        """Round the cells of one stage, in place in ``whole``, given those of the stages before."""
+        """Round the blocks of one stage, in place in ``whole``, given those of the stages before."""
 
         def chosen(form: Quadratic, v: Tensor, _: Tensor, slope: Tensor) -> Tensor:
             r = rounded(form, v, slope, top)
-            # Later stages cannot be improved by themselves, as the next have been fitted to them.
+            # With several stages the later ones were fitted to the earlier ones, which must not change any more.
             return r if len(self.stages) == 1 else improved(form.matrix, v, slope, r, top)
 
-        self._cell_by_cell(stage, share, x, values, whole, chosen)
+        self._block_by_block(stage, share, x, values, whole, chosen)
 
     def improve(self, share: float, x: Tensor, values: Tensor, whole: Tensor, top: int) -> Tensor:
-        """Single steps that lower ‖A (r − x)‖; r itself where there are several stages, which were improved before."""
+        """Single steps that lower ‖A (r − x)‖, if there is one stage; r itself otherwise."""
         if len(self.stages) != 1:
             return whole
         result = whole.clone()
@@ -213,10 +220,10 @@ class _Plan:
             # The slope is that at r.
             return improved(form.matrix, r, slope, r, top)
 
-        self._cell_by_cell(0, share, x, values, result, chosen)
+        self._block_by_block(0, share, x, values, result, chosen)
         return result
 
-    def _cell_by_cell(
+    def _block_by_block(
         self,
         stage: int,
         share: float,
@@ -225,36 +232,36 @@ class _Plan:
         whole: Tensor,
         chosen: Callable[[Quadratic, Tensor, Tensor, Tensor], Tensor],
     ) -> None:
-        """Replace the cells of a stage in ``whole`` by what is chosen of their form, v, r and slope at r."""
+        """Replace the blocks of a stage in ``whole`` by what ``chosen`` makes of their form, v, r and slope at r."""
         weight = self._weights[stage]
         error = self.operator.forward(whole - x)
         slope = self.operator.adjoint(error * weight.reshape(self.operator.out_shape)).flatten(1)
         flat, given = whole.flatten(1), values.flatten(1)
         alike: dict[str, list[Index]] = {}
-        for number, cell in enumerate(self.stages[stage]):
-            alike.setdefault(self._key(stage, number), []).append(cell)
-        for key, cells in alike.items():
-            form = self._form(key, share, cells[0], weight)
-            v, r, b = (torch.cat([rows[:, cell] for cell in cells]) for rows in (given, flat, slope))
-            # Where all that reads a cell has weight zero there is no form.
-            r = v.round() if form is None else chosen(form, v, r, b)
-            for cell, part in zip(cells, r.split(len(values)), strict=True):
-                flat[:, cell] = part
+        for number, block in enumerate(self.stages[stage]):
+            alike.setdefault(self._key(stage, number), []).append(block)
+        for key, blocks in alike.items():
+            form = self._form(key, share, blocks[0], weight)
+            v, r, b = (torch.cat([rows[:, block] for block in blocks]) for rows in (given, flat, slope))
+            # Where all outputs that read a block have weight 0 there is no form.
+            r = nearest_whole(v) if form is None else chosen(form, v, r, b)
+            for block, part in zip(blocks, r.split(len(values)), strict=True):
+                flat[:, block] = part
         whole.copy_(flat.reshape(whole.shape))
 
     def _share_read(self) -> list[Tensor]:
-        """For each stage and output the weight it has then; ``(out_dim,)``."""
+        """The weights ``(out_dim,)`` of the outputs in each stage."""
         read = np.zeros(self.operator.in_dim)
         total = np.maximum(through(self._patterns, np.ones(self.operator.in_dim)), np.finfo(np.float64).tiny)
         weights = []
-        for cells in self.stages:
-            read[np.concatenate(cells)] = 1
+        for blocks in self.stages:
+            read[np.concatenate(blocks)] = 1
             weights.append(torch.from_numpy((through(self._patterns, read) / total) ** LOOKAHEAD))
         return weights
 
-    def _columns(self, cell: Index) -> tuple[Index, npt.NDArray[np.float64]]:
-        """Outputs that read a cell, and their rows of A there."""
-        columns = self._matrices[0][:, cell]
+    def _columns(self, block: Index) -> tuple[Index, npt.NDArray[np.float64]]:
+        """The outputs that read a block, and their rows of A there."""
+        columns = self._matrices[0][:, block]
         for matrix in self._matrices[1:]:
             columns = matrix @ columns
         columns = scipy.sparse.csr_array(columns)
@@ -262,10 +269,10 @@ class _Plan:
         return rows, columns[rows].toarray()
 
     def _key(self, stage: int, number: int) -> str:
-        """Alike for cells that can share a factorisation."""
+        """A key that is equal for blocks that can share a factorisation."""
         if (stage, number) not in self._keys:
             rows, columns = self._columns(self.stages[stage][number])
-            # Matrices of a resize repeat but for the last bits.
+            # Blocks of a resize are equal except in the last bits.
             digits = [np.float32(columns), np.float32(self._weights[stage].numpy()[rows])]
             digest = hashlib.sha256(repr(columns.shape).encode())
             for array in digits:
@@ -273,26 +280,26 @@ class _Plan:
             self._keys[stage, number] = digest.hexdigest()
         return self._keys[stage, number]
 
-    def _form(self, key: str, share: float, cell: Index, weight: Tensor) -> Quadratic | None:
+    def _form(self, key: str, share: float, block: Index, weight: Tensor) -> Quadratic | None:
         if (key, share) in self._factored:
             return self._factored[key, share]
-        rows, columns = self._columns(cell)
+        rows, columns = self._columns(block)
         seen = columns * weight.numpy()[rows][:, None] ** 0.5
         few = scipy.sparse.csr_array(seen) if np.count_nonzero(seen) < SPARSE * seen.size else None
         gram = torch.from_numpy(seen.T @ seen if few is None else (few.T @ few).toarray())
-        mean = float(gram.trace()) / len(cell)
+        mean = float(gram.trace()) / len(block)
         if mean == 0:
             return None
-        form = quadratic(gram + share * mean * torch.eye(len(cell), dtype=torch.float64), self._order(key, len(cell)))
-        self._orders.setdefault(len(cell), {}).setdefault(key, form.order)
-        size = 16 * len(cell) ** 2
+        form = quadratic(gram + share * mean * torch.eye(len(block), dtype=torch.float64), self._order(key, len(block)))
+        self._orders.setdefault(len(block), {}).setdefault(key, form.order)
+        size = 16 * len(block) ** 2
         if self._bytes + size <= KEPT:
             self._bytes += size
             self._factored[key, share] = form
         return form
 
     def _order(self, key: str, size: int) -> Tensor | None:
-        """The order of a cell, found before; of one of many kinds of cells of a size that of another."""
+        """The order of a block if it is known; the first known one where there are many different blocks of a size."""
         known = self._orders.get(size, {})
         if key in known:
             return known[key]

@@ -132,7 +132,7 @@ class Memory:
         i = self.count % self.size
         self.changed[:, i] = change.flatten(1)
         self.both[:, i] = (taken + change).flatten(1)
-        self.gram[:, i] = self.gram[:, :, i] = (self.changed @ self.changed[:, i, :, None])[:, :, 0]
+        self.gram[:, i] = self.gram[:, :, i] = _products(self.changed, self.changed[:, i])
         self.count += 1
 
     def correction(self, move: Tensor) -> Tensor:
@@ -143,7 +143,7 @@ class Memory:
         gram = self.gram[:, :k, :k]
         trace = gram.diagonal(dim1=1, dim2=2).sum(1)[:, None, None]
         ridge = (RIDGE * trace + torch.finfo(move.dtype).tiny) * torch.eye(k, dtype=move.dtype, device=move.device)
-        share = torch.linalg.solve(gram + ridge, self.changed[:, :k] @ move.flatten(1)[:, :, None])
+        share = torch.linalg.solve(gram + ridge, _products(self.changed[:, :k], move.flatten(1))[:, :, None])
         correction: Tensor = (share.mT @ self.both[:, :k]).reshape(move.shape)
         return correction
 
@@ -152,3 +152,10 @@ def l2_norms(v: Tensor) -> Tensor:
     """Compute the L2 norm of each element of a batch, ``(B, 1, …, 1)``."""
     norms: Tensor = torch.linalg.vector_norm(v.flatten(1), dim=1)
     return norms.reshape(-1, *[1] * (v.ndim - 1))
+
+
+def _products(rows: Tensor, v: Tensor) -> Tensor:
+    """``(B, k, n)`` times ``(B, n)``; a batch of one rounds as a larger one does, which MKL would compute otherwise."""
+    alone = len(rows) == 1
+    found: Tensor = (rows.expand(2, -1, -1) if alone else rows) @ (v.expand(2, -1) if alone else v)[:, :, None]
+    return found[: len(rows), :, 0]

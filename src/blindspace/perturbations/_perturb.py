@@ -1,0 +1,123 @@
+"""One call for every kind of perturbation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from ..errors import ValueRangeError
+from ..maps import Operator
+from ..networks import Network, harmless, load
+from ..progress import Progress
+from ..subspaces import Subspace
+from ..subspaces.box import Norm
+from .arguments import Space, batch, batch_in_range
+from .keyed import Key, keyed_noise
+from .kinds import Recipe, kind_named, kinds
+
+
+@dataclass(frozen=True)
+class Perturbed:
+    """Perturbed images.
+
+    Attributes:
+        images: Perturbed images, float64 ``(B, *shape)``.
+        originals: Images that the network reads alike, ``(B, *shape)``: the given ones, and for a family attacked ones.
+        names: Names of the images.
+        recipe: The settings.
+        residual: ‖A δ‖ / (‖A‖ ‖δ‖) of δ = images − originals, the largest over the batch.
+        space: Harmless perturbations of the network.
+    """
+
+    images: Tensor
+    originals: Tensor
+    names: tuple[str, ...]
+    recipe: Recipe
+    residual: float
+    space: Subspace
+
+    @property
+    def unchanged(self) -> int:
+        """Number of images for which nothing but themselves was found."""
+        return int((self.images == self.originals).flatten(1).all(1).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but images and space as plain values for JSON."""
+        figures = {"names": list(self.names), "unchanged": self.unchanged, "residual": self.residual}
+        return {**self.recipe.to_dict(), **figures}
+
+
+def perturb(
+    images: Tensor,
+    network: Network | Space,
+    kind: str = "noise",
+    *,
+    size: float = 0.5,
+    norm: Norm = "linf",
+    in_range: bool = False,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    target: Tensor | None = None,
+    text: str | None = None,
+    key: Key | None = None,
+    members: int = 4,
+    remove: bool = False,
+    also: Sequence[Operator] = (),
+    progress: Progress | None = None,
+) -> Perturbed:
+    """Add perturbations that a network cannot notice; the command ``perturb`` as a function.
+
+    Args:
+        images: ``(B, *shape)`` or one image ``shape``, any floating dtype, in [0, 1].
+        network: A ``Network`` or torch module; for kinds that need no network also a linear map or subspace.
+        kind: Name of a kind: noise, parallel, least-harmful, largest, decoy, keyed, family, or a registered one.
+        size: Magnitude of each perturbation, in units of the image range.
+        norm: Norm of the magnitude, ``linf`` or ``l2``.
+        in_range: Whether every pixel stays in [0, 1]; ``largest`` and ``decoy`` always do.
+        seed: Seed of everything random.
+        names: Names of the images, by which random numbers are drawn; if None each is named by its content, so that
+            its result is the same in any batch.
+        target: Picture that a decoy shows, ``shape`` or ``(B, *shape)``.
+        text: Text that a decoy shows.
+        key: Key of keyed noise.
+        members: Number of perturbations per image in a family.
+        remove: Whether keyed noise is subtracted from images that it was added to.
+        also: Further networks that must not notice anything.
+        progress: Called with steps done, steps in all and what is done.
+
+    Raises:
+        ShapeError: The images have another shape than the network reads.
+        ValueRangeError: A pixel is outside [0, 1], a setting is out of range or belongs to another kind, or nothing is
+            harmless.
+        UnknownNameError: The kind or norm is not known.
+        BlindspaceError: The network is of another type, or cannot be followed.
+    """
+    known = kind_named(kind)
+    for name, given in (("text", text), ("target", target), ("key", key), ("remove", remove or None)):
+        if given is not None and name not in known.settings:
+            takers = ", ".join(other.name for other in kinds() if name in other.settings)
+            raise ValueRangeError(f"{name} is a setting of the kind {takers}, not of {kind}")
+    if remove and (in_range or names is None or key is None):
+        raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
+    in_range = in_range or known.always_in_range
+    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members)
+    if isinstance(network, nn.Module):
+        network = load(network, tuple(images.shape[1:]))
+    space = network if isinstance(network, Subspace) and not also else harmless(network, *also)
+    x = batch(images, space) if remove else batch_in_range(images, space)
+    called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
+    if remove and key is not None:
+        made, originals = x - keyed_noise(space, key, called, size, norm), x
+    else:
+        found = recipe.run(space, x, called, network if isinstance(network, Network) else None, key, target, progress)
+        made, originals = found.images, x if found.originals is None else found.originals
+        called = called if found.names is None else list(found.names)
+    a, delta = space.annihilator(), made - originals
+    size_of = a.norm() * delta.flatten(1).norm(dim=1)
+    moved = a.forward(delta).flatten(1).norm(dim=1)
+    residual = float((moved / size_of.clamp(min=1e-300)).max()) if len(delta) else 0.0
+    return Perturbed(made, originals, tuple(called), recipe, residual, space)
