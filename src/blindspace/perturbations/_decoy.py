@@ -17,7 +17,7 @@ from ..progress import Progress
 from ..subspaces import nearest
 from ..subspaces.box import Metric, norms
 from .arguments import Space, batch_in_range, space_of
-from .repeated import repeated
+from .repeated import Repeated
 
 FINE = 0.05
 """Weight of the finest detail where the distance is that of blurred pictures; it keeps the nearest point unique."""
@@ -87,7 +87,7 @@ def decoy(
         ShapeError: Images or target do not fit the space, or ``blur`` is given and the shape is not (C, H, W).
         ValueRangeError: An image is outside [0, 1], a value is not finite, or ``blur`` is negative.
     """
-    space = repeated(space_of(space, images))
+    space = Repeated(space_of(space, images))
     x = batch_in_range(images, space)
     if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(x.shape)):
         raise ShapeError(
