@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..experiments.experiment import Result
 
 
-class Preset(str, Enum):
+class Preset(StrEnum):
     """How much of the paper's settings is computed."""
 
     smoke = "smoke"
