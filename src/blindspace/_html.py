@@ -1,4 +1,4 @@
-"""Small HTML tables by which results show themselves in notebooks (``_repr_html_``)."""
+"""Small HTML tables by which results show themselves in notebooks (``_repr_html_``); all text is escaped."""
 
 from __future__ import annotations
 
@@ -7,15 +7,7 @@ from html import escape
 
 
 def table(title: str, rows: Mapping[str, object]) -> str:
-    """Format named values as a table of two columns.
-
-    Args:
-        title: Caption of the table.
-        rows: Values by their names, whose underscores become spaces; text is escaped, None is shown as a dash.
-
-    Returns:
-        One HTML ``<table>`` element.
-    """
+    """Format values by their names, whose underscores become spaces, as a ``<table>`` of two columns."""
     body = (
         f"<tr><th style='text-align:left'>{_text(name.replace('_', ' '))}</th>{_cell(value)}</tr>"
         for name, value in rows.items()
@@ -24,16 +16,7 @@ def table(title: str, rows: Mapping[str, object]) -> str:
 
 
 def grid(title: str, heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Format records as a table with a head.
-
-    Args:
-        title: Caption of the table.
-        heads: Names of the columns.
-        rows: One sequence of values per record, as long as ``heads``; text is escaped, None is shown as a dash.
-
-    Returns:
-        One HTML ``<table>`` element.
-    """
+    """Format records, each as long as ``heads``, as a ``<table>`` with a head."""
     head = "".join(f"<th style='text-align:left'>{_text(name)}</th>" for name in heads)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f"<table>{_caption(title)}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

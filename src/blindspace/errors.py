@@ -82,16 +82,7 @@ def shown(value: object) -> str:
 
 
 def integer(value: object, name: str, least: int) -> int:
-    """Check an integer argument.
-
-    Args:
-        value: The argument as the user gave it.
-        name: Its name, as the subject of the message.
-        least: Smallest value allowed.
-
-    Raises:
-        ValueRangeError: ``value`` is not an integer of at least ``least``.
-    """
+    """Return an argument that must be an integer of at least ``least``; ``name`` is the subject of the message."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -102,17 +93,7 @@ def integer(value: object, name: str, least: int) -> int:
 
 
 def real(value: object, name: str, least: float = 0.0, above: bool = False) -> float:
-    """Check a real argument.
-
-    Args:
-        value: The argument as the user gave it.
-        name: Its name, as the subject of the message.
-        least: Smallest value allowed.
-        above: Whether the value must exceed ``least``.
-
-    Raises:
-        ValueRangeError: ``value`` is not a finite number in that range.
-    """
+    """Return an argument that must be a finite number of at least ``least``, or above it. As ``integer``."""
     try:
         number = float(value) if not isinstance(value, str) else float("nan")  # type: ignore[arg-type]
     except (TypeError, ValueError, RuntimeError):

@@ -28,13 +28,10 @@ def fgsm(
         eps: Radius of the ball around each image, in units of the image range.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that gradient and perturbation are confined to, or whatever ``nullspace`` takes; None for
-            no confinement.
+        subspace: As in ``pgd``.
 
     Raises:
-        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
-        BlindspaceError: Another argument is of the wrong type.
+        BlindspaceError: As ``pgd``.
     """
     model, allowed = prepared(model, images, labels, eps, norm, subspace)
     step = eps * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)

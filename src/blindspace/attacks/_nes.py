@@ -48,15 +48,11 @@ def nes(
         sigma: Search radius of the estimate: L2 distance of the probe points from the current point.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that directions and perturbation are confined to, or whatever ``nullspace`` takes; None
-            for no confinement.
+        subspace: As in ``pgd``.
         generator: Source of all randomness; each image has a stream of its own, independent of the other images.
 
     Raises:
-        ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``queries`` or ``pairs`` is below 1, or
-            ``sigma`` is not positive.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
-        BlindspaceError: Another argument is of the wrong type.
+        BlindspaceError: As ``pgd``.
     """
     model, allowed = prepared(model, images, labels, eps, norm, subspace)
     pairs, sigma = integer(pairs, "the number of pairs", 1), real(sigma, "sigma", above=True)

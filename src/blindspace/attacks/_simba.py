@@ -47,8 +47,7 @@ def simba(
         step_size: Length of a step in L2.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
-        subspace: The subspace that the steps are confined to, or whatever ``nullspace`` takes; None for no
-            confinement.
+        subspace: As in ``pgd``.
         joint: Whether every query is the nearest point of pixel range ∩ ball ∩ subspace. If False, only pixel range
             and ball hold exactly, and ``residual`` states what clipping puts outside the subspace; a joint projection
             costs more than a query of a small model.
@@ -57,10 +56,7 @@ def simba(
         generator: Source of all randomness; each image has a stream of its own, independent of the other images.
 
     Raises:
-        ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``step_size`` is not positive, or
-            ``queries`` is below 1.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
-        BlindspaceError: Another argument is of the wrong type.
+        BlindspaceError: As ``pgd``.
     """
     model, allowed = prepared(model, images, labels, eps, norm, subspace)
     step_size, oracle = real(step_size, "step_size", above=True), Oracle(model, labels, targeted, queries)

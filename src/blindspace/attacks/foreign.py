@@ -53,7 +53,6 @@ def foolbox(
         MissingExtraError: foolbox is not installed.
         UnknownNameError: foolbox has no attack of that name.
         ValueRangeError: The images leave [0, 1], or eps is None for an attack with a fixed eps.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
     """
     _, allowed = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None)
     kinds = library("foolbox", EXTRA).attacks
@@ -96,7 +95,6 @@ def autoattack(
         MissingExtraError: pyautoattack is not installed.
         UnknownNameError: The attack, the norm or an option is not known.
         ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
     """
     _, allowed = prepared(module, images, labels, eps, norm, None)
     if name not in _MEMBERS:

@@ -14,27 +14,14 @@ def described(value: object) -> str:
 
 
 def floating(value: Tensor, name: str, axes: int = 1) -> Tensor:
-    """Return ``value`` if it is a floating-point tensor of at least so many axes.
-
-    Args:
-        value: The argument as the user gave it.
-        name: Its name, as the subject of the message.
-        axes: Smallest number of axes.
-
-    Raises:
-        ShapeError: It is anything else.
-    """
+    """Return ``value`` if it is a floating-point tensor with at least ``axes`` axes; ``name`` is for the message."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < axes:
         raise ShapeError(f"{name} must be a floating-point tensor (B, *shape), got {described(value)}")
     return value
 
 
 def generator_or_none(value: object) -> torch.Generator | None:
-    """Return ``value`` if it is a source of randomness or None.
-
-    Raises:
-        BlindspaceError: It is anything else.
-    """
+    """Return ``value`` if it is a source of randomness or None."""
     if value is None or isinstance(value, torch.Generator):
         return value
     raise BlindspaceError(f"generator must be a torch.Generator or None, got a {type(value).__name__}")

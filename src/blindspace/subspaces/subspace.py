@@ -193,11 +193,7 @@ class Subspace(ABC):
         return vectors
 
     def to(self, device: torch.device | str) -> Self:
-        """Return the same subspace with its samples and basis vectors on another device.
-
-        Raises:
-            BlindspaceError: There is no such device.
-        """
+        """Return the same subspace with its samples and basis vectors on another device."""
         moved, cause = copy.copy(self), None
         if isinstance(device, str | torch.device):
             try:
@@ -213,12 +209,7 @@ class Subspace(ABC):
         return Complement(self)
 
     def __and__(self, other: Subspace | Operator) -> Subspace:
-        """Intersect with another subspace, or with the nullspace of an operator: N(A) ∩ N(B) = N([A; B]).
-
-        Raises:
-            ShapeError: The two live in spaces of different shapes.
-            TooLargeError: The stacked map is too large.
-        """
+        """Intersect with another subspace, or with the nullspace of an operator: N(A) ∩ N(B) = N([A; B])."""
         return Nullspace(side_by_side([self.annihilator(), self._in_same_space(other).annihilator()]))
 
     def __add__(self, other: Subspace | Operator) -> Subspace:
