@@ -204,7 +204,7 @@ def test_rows_count() -> None:
     assert wrong.ours == 0.5
     assert wrong.interval is not None
     assert wrong.interval[0] < 0.5 < wrong.interval[1]
-    assert wrong.reason == "of 4 layers; 1 more too large to be asked; 1 of 2 by their pattern of zeros alone, " + (
+    assert wrong.reason == "of 4 layers; 1 more too large to be measured; 1 of 2 by their pattern of zeros alone, " + (
         "whatever the weights"
     )
     assert by_name[formula.USUAL, "rank numerical or undecided"].ours == 0.25
