@@ -45,7 +45,7 @@ def test_names_are_the_same_for_type_checkers_and_at_run_time() -> None:
         bs.nullspaces  # noqa: B018
 
 
-@pytest.mark.parametrize("command", [name for name in NAMES if name != "perturb"])
+@pytest.mark.parametrize("command", NAMES)
 def test_every_command_is_a_function_of_the_same_name(command: str) -> None:
     found = getattr(bs, command.replace("-", "_"))
     packages = {"bench": bs.bench, "data": bs.data}  # whose functions are ``bench.run.bench`` and ``data.fetch``

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .experiments.runner import reproduce
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load, train
-    from .perturbations import decoy, family, harmless_noise, largest, least_harmful
+    from .perturbations import decoy, family, harmless_noise, keyed, largest, least_harmful, perturb
     from .report.demo import demo
     from .solvers import Certificate
     from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span, spectrum
@@ -51,12 +51,14 @@ __all__ = [
     "harmless_noise",
     "identify",
     "inspect",
+    "keyed",
     "largest",
     "leakage",
     "least_harmful",
     "load",
     "nes",
     "nullspace",
+    "perturb",
     "pgd",
     "protect",
     "reproduce",
@@ -78,7 +80,7 @@ _ROOMS = {
     "experiments.runner": "reproduce",
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
-    "perturbations": "decoy family harmless_noise largest least_harmful",
+    "perturbations": "decoy family harmless_noise keyed largest least_harmful perturb",
     "report.demo": "demo",
     "solvers": "Certificate",
     "subspaces": "Split Subspace nullspace rowspace soft_dimension span spectrum",

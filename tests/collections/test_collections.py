@@ -32,7 +32,7 @@ from blindspace.collections.kinds import kinds, plan
 from blindspace.collections.protector import Protector
 from blindspace.collections.source import Picture, with_suffix
 from blindspace.errors import BlindspaceError, FileError, MissingExtraError, UnknownNameError, ValueRangeError
-from blindspace.perturbations.keyed import Key
+from blindspace.perturbations._keyed import Key
 from blindspace.perturbations.kinds import Recipe
 
 Array = npt.NDArray[Any]

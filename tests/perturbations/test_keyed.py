@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from blindspace.errors import MissingExtraError, ValueRangeError
-from blindspace.perturbations.keyed import Key, keyed_noise
+from blindspace.perturbations._keyed import Key, keyed
 from blindspace.subspaces import nullspace
 
 pytest.importorskip("cryptography", reason="the extra [keyed] is not installed")
@@ -56,23 +56,23 @@ def chacha20_block(key: bytes, counter: int) -> np.ndarray:
 
 def test_the_same_key_takes_the_noise_off_and_no_other() -> None:
     images = torch.rand(2, 3, 8, 8, dtype=torch.float64)
-    hidden = images + keyed_noise(SPACE, KEY, ["a", "b"], 5.0)
+    hidden = images + keyed(SPACE, KEY, ["a", "b"], 5.0)
     again = Key.derive("correct horse", b"12345678")
-    assert (hidden - keyed_noise(SPACE, again, ["a", "b"], 5.0) - images).abs().max() <= 1e-14
+    assert (hidden - keyed(SPACE, again, ["a", "b"], 5.0) - images).abs().max() <= 1e-14
     for other in (Key.derive("correct horsf", b"12345678"), Key.derive("correct horse", b"12345679")):
-        left = hidden - keyed_noise(SPACE, other, ["a", "b"], 5.0) - images
+        left = hidden - keyed(SPACE, other, ["a", "b"], 5.0) - images
         assert (left.flatten(1).norm(dim=1) > 10).all()
 
 
 def test_noise_is_harmless_of_the_size_wanted_and_of_each_image_alone() -> None:
-    noise = keyed_noise(SPACE, KEY, ["a", "b", "c"], 0.25)
+    noise = keyed(SPACE, KEY, ["a", "b", "c"], 0.25)
     assert SPACE.contains(noise).all()
     assert torch.allclose(noise.abs().flatten(1).amax(1), torch.tensor(0.25, dtype=torch.float64))
-    assert torch.equal(keyed_noise(SPACE, KEY, ["c", "a"], 0.25), noise[[2, 0]])
+    assert torch.equal(keyed(SPACE, KEY, ["c", "a"], 0.25), noise[[2, 0]])
     cosines = torch.corrcoef(noise.flatten(1))
     assert (cosines - torch.eye(3)).abs().max() < 0.5
-    assert keyed_noise(SPACE, KEY, [], 1.0).shape == (0, 3, 8, 8)
-    assert keyed_noise(SPACE, KEY, ["a"], 1.0, "l2", torch.float32).dtype == torch.float32
+    assert keyed(SPACE, KEY, [], 1.0).shape == (0, 3, 8, 8)
+    assert keyed(SPACE, KEY, ["a"], 1.0, "l2", torch.float32).dtype == torch.float32
 
 
 def test_the_numbers_are_gaussian() -> None:
@@ -89,7 +89,7 @@ def test_a_key_does_not_show() -> None:
 
 def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueRangeError, match="same noise"):
-        keyed_noise(SPACE, KEY, ["a", "a"], 1.0)
+        keyed(SPACE, KEY, ["a", "a"], 1.0)
     with pytest.raises(ValueRangeError, match="empty"):
         Key.derive("", b"12345678")
     with pytest.raises(ValueRangeError, match="at least 8 bytes, got 3"):
@@ -97,9 +97,9 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueRangeError, match="32 bytes, got 5"):
         Key(b"short")
     with pytest.raises(ValueRangeError, match=r"is \{0\}"):
-        keyed_noise(nullspace(nn.Linear(4, 9), (4,)), KEY, ["a"], 1.0)
+        keyed(nullspace(nn.Linear(4, 9), (4,)), KEY, ["a"], 1.0)
     with pytest.raises(ValueRangeError, match="got -1"):
-        keyed_noise(SPACE, KEY, ["a"], -1.0)
+        keyed(SPACE, KEY, ["a"], -1.0)
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
     with pytest.raises(MissingExtraError, match=r"blindspace\[keyed\]"):
         KEY.uniform("a", 3)

@@ -10,7 +10,7 @@ from torch import nn
 
 from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
 from blindspace.perturbations import Key, Recipe
-from blindspace.perturbations.keyed import key_score
+from blindspace.perturbations._keyed import key_score
 from blindspace.subspaces import nullspace
 
 SHAPE = (3, 12, 12)

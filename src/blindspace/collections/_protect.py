@@ -13,7 +13,7 @@ from typing import Any
 
 from ..data.encoding import SUFFIX
 from ..errors import FileError, UnknownNameError, ValueRangeError
-from ..perturbations.keyed import Key
+from ..perturbations._keyed import Key
 from . import local
 from .journal import Done, Journal
 from .kinds import kinds, plan

@@ -21,7 +21,7 @@ from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, Un
 from ..files import sha256
 from ..maps import Shape
 from ..networks import Network, harmless, load
-from ..perturbations.keyed import Key
+from ..perturbations._keyed import Key
 from ..perturbations.kinds import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace

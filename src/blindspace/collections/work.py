@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data.encoding import SUFFIX
-from ..perturbations.keyed import Key
+from ..perturbations._keyed import Key
 from .journal import Done, Journal
 from .kinds import kinds
 from .protector import Outcome, Protector, Settings

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MissingExtraError
-from ..perturbations.keyed import Key
+from ..perturbations._keyed import Key
 from ..perturbations.kinds import Recipe, kinds
 from ..progress import Progress
 from ..subspaces import Subspace

@@ -2,12 +2,12 @@
 
 from ._decoy import Decoy, decoy
 from ._family import Decomposition, Relation, decompose, family, relation, smallest
+from ._keyed import Key, key_score, keyed
 from ._largest import Largest, largest
 from ._least_harmful import LeastHarmful, least_harmful
 from ._perturb import Perturbed, perturb
 from .builtin_kinds import BUILTIN_KINDS
 from .contour import ContourGrid, contour_grid
-from .keyed import Key, key_score, keyed_noise
 from .kinds import Kind, Made, Recipe, Task, kind_named, kinds, register
 from .rounding import round_to_levels
 from .sample import harmless_noise, rescale
@@ -33,7 +33,7 @@ __all__ = [
     "family",
     "harmless_noise",
     "key_score",
-    "keyed_noise",
+    "keyed",
     "kind_named",
     "kinds",
     "largest",

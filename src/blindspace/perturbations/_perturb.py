@@ -15,8 +15,8 @@ from ..networks import Network, harmless, load
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
+from ._keyed import Key, keyed
 from .arguments import Space, batch, batch_in_range
-from .keyed import Key, keyed_noise
 from .kinds import Recipe, kind_named, kinds
 
 
@@ -111,7 +111,7 @@ def perturb(
     x = batch(images, space) if remove else batch_in_range(images, space)
     called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
     if remove and key is not None:
-        made, originals = x - keyed_noise(space, key, called, size, norm), x
+        made, originals = x - keyed(space, key, called, size, norm), x
     else:
         found = recipe.run(space, x, called, network if isinstance(network, Network) else None, key, target, progress)
         made, originals = found.images, x if found.originals is None else found.originals

@@ -8,10 +8,10 @@ from torch import Tensor
 from ..attacks import pgd
 from ..subspaces import Subspace, nearest, norms
 from ._decoy import decoy
+from ._keyed import keyed
 from ._largest import largest
 from ._least_harmful import least_harmful
 from .feasibility import into_box, where_saturated
-from .keyed import keyed_noise
 from .kinds import Kind, Made, Task, register
 from .repeated import Repeated, repeated, with_basis
 from .sample import rescale
@@ -31,7 +31,7 @@ def _noise(task: Task) -> Made:
 
 def _keyed(task: Task) -> Made:
     assert task.key is not None  # required by the kind
-    return _added(task, keyed_noise(task.space, task.key, task.names, task.recipe.size, task.recipe.norm))
+    return _added(task, keyed(task.space, task.key, task.names, task.recipe.size, task.recipe.norm))
 
 
 def _added(task: Task, noise: Tensor) -> Made:

@@ -17,8 +17,8 @@ from ..networks import Network
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
+from ._keyed import Key
 from .arguments import Space, batch_in_range, space_of
-from .keyed import Key
 
 GROUP = "blindspace.kinds"
 """Entry points of installed packages under this name are functions that register further kinds."""

@@ -19,10 +19,11 @@ import scipy.special
 import torch
 from torch import Tensor
 
-from ..errors import MissingExtraError, ValueRangeError
+from ..errors import BlindspaceError, MissingExtraError, ValueRangeError, shown
 from ..maps import Shape
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
+from .arguments import Space, space_of
 from .repeated import Repeated
 from .sample import refuse_zero_space, rescale
 
@@ -90,33 +91,39 @@ class Key:
         return torch.from_numpy(scipy.special.ndtri(self.uniform(context, prod(shape)))).reshape(shape)
 
 
-def keyed_noise(
-    space: Subspace,
+def keyed(
+    space: Space,
     key: Key,
     contexts: Sequence[str],
     size: float,
     norm: Norm = "linf",
     dtype: torch.dtype = torch.float64,
+    *,
+    input_shape: Sequence[int] | None = None,
 ) -> Tensor:
-    """Harmless noise that only the key gives again; subtract it, and the image is back.
+    """Compute harmless noise that only the key can compute again, so that subtracting it restores the images.
 
     Args:
-        space: where it lies.
-        key: the secret.
-        contexts: one for each image, such as its name; one used twice gives the same noise twice, and the difference
-            of two such images then shows that of their originals.
-        size: of each, in units of the image range.
-        norm: ``linf`` or ``l2``.
-        dtype: of the result.
+        space: The subspace of the noise, or a network or operator that stands for it.
+        key: The secret key.
+        contexts: One context per image, such as its name. Two images with one context would get the same noise, and
+            their difference would show that of the originals.
+        size: Size of the noise of each image, in units of the image range.
+        norm: Norm of that size, ``linf`` or ``l2``.
+        dtype: Dtype of the result.
+        input_shape: Shape of one input of a module.
 
     Returns:
         ``(len(contexts), *shape)``.
 
     Raises:
-        ValueRangeError: a context is used twice, the size is negative, or the subspace is {0} and a size above 0 is
-            wanted.
-        MissingExtraError: the library that has ChaCha20 is not installed.
+        ValueRangeError: A context is used twice, the size is negative, or it is above 0 and the subspace is {0}.
+        MissingExtraError: The library that provides ChaCha20 is not installed.
+        BlindspaceError: An argument is of another type.
     """
+    space = space_of(space, input_shape=input_shape)
+    if not isinstance(key, Key) or not isinstance(contexts, Sequence) or isinstance(contexts, str):
+        raise BlindspaceError(f"keyed needs a Key and a list of names, got {shown(key)} and {shown(contexts)}")
     if len(set(contexts)) < len(contexts):
         raise ValueRangeError("two images have one name, and would get the same noise; name each by another")
     refuse_zero_space(space, size)
