@@ -142,6 +142,8 @@ def test_structure(page: Page) -> None:
     assert len(ids) == len(set(ids))
     assert "512 of 3072" in page.words
     assert "clipped" in page.words
+    assert not any(mark in page.words for mark in ("<<<<<<<", "=======", ">>>>>>>"))
+    assert page.words.count("blindspace demo --out") == 1
     assert "Every linear layer" not in page.words
 
 
