@@ -94,30 +94,6 @@ ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."),
 ]
-ModelOption = Annotated[
-    str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option("--weights", help="A .safetensors file for MODEL; it replaces the weights of a built-in network."),
-]
-RandomWeightsOption = Annotated[
-    bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
-]
-InputShapeOption = Annotated[
-    Any,
-    typer.Option("--input-shape", metavar="SHAPE", help="Shape of one input, such as 3x480x640.", parser=read_shape),
-]
-PreprocessOption = Annotated[
-    str | None,
-    typer.Option(
-        "--preprocess",
-        metavar="SPEC",
-        help="Preprocessing of a photograph before MODEL reads it: timm, torchvision or hf for the one MODEL came "
-        "with, a preprocessor_config.json, or a list such as 'resize 256 bicubic, center-crop 224, normalise "
-        "imagenet'.",
-    ),
-]
 JsonOption = Annotated[
     str | None,
     typer.Option(
@@ -134,11 +110,32 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything rand
 class NetworkOptions:
     """The options that name a network; ``with_network`` gives them to a command."""
 
-    model: ModelOption = "cifar-resnet"
-    weights: WeightsOption = None
-    random_weights: RandomWeightsOption = False
-    input_shape: InputShapeOption = None
-    preprocess: PreprocessOption = None
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
+    ] = "cifar-resnet"
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A .safetensors file for MODEL; it replaces the weights of a built-in network."),
+    ] = None
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
+    ] = False
+    input_shape: Annotated[
+        Any,
+        typer.Option(
+            "--input-shape", metavar="SHAPE", help="Shape of one input, such as 3x480x640.", parser=read_shape
+        ),
+    ] = None
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess",
+            metavar="SPEC",
+            help="Preprocessing of a photograph before MODEL reads it: timm, torchvision or hf for the one MODEL came "
+            "with, a preprocessor_config.json, or a list such as 'resize 256 bicubic, center-crop 224, normalise "
+            "imagenet'.",
+        ),
+    ] = None
 
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""

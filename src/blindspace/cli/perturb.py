@@ -13,21 +13,10 @@ from ..data import write_png
 from ..data.encoding import FORMATS
 from ..errors import ValueRangeError
 from ..evidence import verify
-from ..networks import load
 from ..perturbations import kind_named, kinds
 from ..perturbations import perturb as make
 from .images import check_finite, load_images, stack
-from .options import (
-    ImagesArgument,
-    InputShapeOption,
-    JsonOption,
-    ModelOption,
-    PreprocessOption,
-    RandomWeightsOption,
-    SeedOption,
-    WeightsOption,
-    writable_folder,
-)
+from .options import ImagesArgument, JsonOption, NetworkOptions, SeedOption, with_network, writable_folder
 from .output import console, progress, write_json
 from .saving import check_out, saved
 from .secrets import KeyFileOption, SaltOption, read_key
@@ -40,20 +29,17 @@ class NormName(StrEnum):
     l2 = "l2"
 
 
+@with_network
 def perturb(
     images: ImagesArgument,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", help="A .npz or .safetensors file for all of them, or a folder for one file each."),
     ],
-    model: ModelOption = "cifar-resnet",
+    reader: NetworkOptions,
     also: Annotated[
         list[str] | None, typer.Option("--also", metavar="MODEL", help="A further network that must notice nothing.")
     ] = None,
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
     kind: Annotated[
         str,
         typer.Option(
@@ -96,8 +82,8 @@ def perturb(
         if given and option not in chosen.settings:
             raise ValueRangeError(f"--{option} belongs to a decoy, not to {kind}; add --kind decoy")
     key, salt_used = read_key(key_file, salt, fresh=not remove) if "key" in chosen.settings else (None, None)
-    network = load(model, input_shape, weights=weights, preprocess=preprocess, random_weights=random_weights)
-    others = [load(name, input_shape, preprocess=preprocess) for name in also or ()]
+    network = reader.load()
+    others = [reader.load_other(name) for name in also or ()]
     named = load_images(images, network, pixel_range=not remove)
     with progress("perturb") as report:
         report(0, 3, "perturbations")

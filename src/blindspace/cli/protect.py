@@ -14,15 +14,7 @@ from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
 from ..perturbations import Recipe, kind_named, kinds
-from .options import (
-    InputShapeOption,
-    JsonOption,
-    ModelOption,
-    PreprocessOption,
-    RandomWeightsOption,
-    SeedOption,
-    WeightsOption,
-)
+from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
@@ -34,7 +26,9 @@ class Engine(StrEnum):
     ray = "ray"
 
 
+@with_network
 def protect(
+    reader: NetworkOptions,
     source: Annotated[
         Path | None,
         typer.Argument(
@@ -48,11 +42,6 @@ def protect(
         Path | None,
         typer.Option("--check", metavar="DST", help="Only compare the results there with their manifest."),
     ] = None,
-    model: ModelOption = "cifar-resnet",
-    weights: WeightsOption = None,
-    random_weights: RandomWeightsOption = False,
-    input_shape: InputShapeOption = None,
-    preprocess: PreprocessOption = None,
     kind: Annotated[
         str,
         typer.Option(
@@ -100,13 +89,13 @@ def protect(
     if "key" in kind_named(kind).settings:
         key, salt = read_key(key_file, salt or salt_of(target))
     settings = Settings(
-        model=model,
+        model=reader.model,
         recipe=Recipe(kind, size=size, seed=seed, text=text),
         file_format=file_format,
-        input_shape=input_shape,
-        weights=None if weights is None else str(weights),
-        preprocess=preprocess,
-        random_weights=random_weights,
+        input_shape=reader.input_shape,
+        weights=None if reader.weights is None else str(reader.weights),
+        preprocess=reader.preprocess,
+        random_weights=reader.random_weights,
         pictures=tuple(filter(None, pictures.split(","))),
         per_shard=per_shard,
         salt=salt or "",
