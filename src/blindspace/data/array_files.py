@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load as from_safetensors
 
 from ..errors import FileError, ShapeError, first_line
-from ..files import writing
+from ..files import read_bytes, writing
 
 ARRAYS: tuple[str, ...] = (".npy", ".npz", ".safetensors")
 
@@ -38,25 +38,21 @@ def read_array(path: Path) -> npt.NDArray[np.float64]:
         float64 ``(C, H, W)`` or ``(N, C, H, W)``, as in the file.
 
     Raises:
-        FileError: the file is missing, damaged, needs unpickling, or contains other arrays.
+        FileError: The file is missing, damaged, needs unpickling, or contains other arrays.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    return decode_array(content, path.suffix.lower(), str(path))
+    return decode_array(read_bytes(path), path.suffix.lower(), str(path))
 
 
 def decode_array(content: bytes, suffix: str, name: str) -> npt.NDArray[np.float64]:
     """The images in the bytes of a file, as ``read_array`` returns them.
 
     Args:
-        content: bytes of the file.
-        suffix: one of ``ARRAYS``, which names the format.
-        name: name of the file in messages.
+        content: Bytes of the file.
+        suffix: One of ``ARRAYS``, which names the format.
+        name: Name of the file in messages.
 
     Raises:
-        FileError: the file is damaged, needs unpickling, or contains other arrays.
+        FileError: The file is damaged, needs unpickling, or contains other arrays.
     """
     try:
         array = _safetensors(content, name) if suffix == ".safetensors" else _numpy(content, name)
@@ -104,7 +100,7 @@ def read_names(path: Path) -> list[str] | None:
     """The names of images that ``write_images`` stored as ``names`` in the metadata; None if there are none.
 
     Args:
-        path: a file that ``read_array`` reads.
+        path: A file that ``read_array`` reads.
     """
     try:
         if path.suffix.lower() == ".safetensors":
@@ -137,15 +133,15 @@ def write_images(
     """Write images, labels and metadata to ``.npz`` or ``.safetensors``, completely or not at all.
 
     Args:
-        path: the file; its suffix determines the format.
+        path: The file; its suffix determines the format.
         images: ``(N, C, H, W)``, floats or uint8, written with their own dtype as ``images``.
-        labels: integers ``(N,)``, written as ``labels``.
-        metadata: strings by name; in ``.npz`` the array ``metadata`` contains them as JSON.
-        extra: further arrays by name.
+        labels: Integers ``(N,)``, written as ``labels``.
+        metadata: Strings by name; in ``.npz`` the array ``metadata`` contains them as JSON.
+        extra: Further arrays by name.
 
     Raises:
-        ShapeError: an array has another shape or dtype.
-        FileError: the suffix is another, a name is used twice, or the file cannot be written.
+        ShapeError: An array has another shape or dtype.
+        FileError: The suffix is another, a name is used twice, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".safetensors"):
@@ -157,14 +153,17 @@ def write_images(
             f"labels are {labels.dtype} of shape {labels.shape}; needed are integers of shape ({len(images)},)"
         )
     arrays = {"images": images} if labels is None else {"images": images, "labels": labels}
-    words = dict(metadata or {})
     for name, array in (extra or {}).items():
         if name in arrays or name == "metadata" or array.dtype.kind not in "biuf":
             raise FileError(f"cannot write the array {name!r} ({array.dtype}) to {path}; give numbers and a free name")
         arrays[name] = array
     with writing(path) as temporary:
         if suffix == ".npz":
-            np.savez_compressed(temporary, allow_pickle=False, metadata=np.array(json.dumps(words)), **arrays)
+            np.savez_compressed(
+                temporary, allow_pickle=False, metadata=np.array(json.dumps(dict(metadata or {}))), **arrays
+            )
         else:
             # safetensors writes the memory without regard to strides, so it must be contiguous.
-            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, words)
+            save_file(
+                {name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, dict(metadata or {})
+            )

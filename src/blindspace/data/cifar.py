@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import FileError
+from ..files import read_bytes
 from .imageset import Bytes, Labels
 from .pickle_parser import Call, read_pickled
 from .picture_files import open_picture
@@ -24,13 +25,12 @@ def read_sheets(sheets: Sequence[Path], labels: Path) -> tuple[Bytes, Labels]:
     """Read PNG sheets in which each row of 1024 RGB pixels is one 32×32 image, and a JSON list of all labels.
 
     Raises:
-        FileError: a file is missing or damaged, or the sizes do not match.
+        FileError: A file is missing or damaged, or the sizes do not match.
     """
     images = np.concatenate([_sheet(path) for path in sheets])
+    content = read_bytes(labels)
     try:
-        values = np.array(json.loads(labels.read_bytes()))
-    except OSError as error:
-        raise FileError(f"cannot read {labels}: {error.strerror or error}") from error
+        values = np.array(json.loads(content))
     except (ValueError, RecursionError) as error:
         raise FileError(f"{labels} is not a JSON list of labels ({error}); fetch it again") from error
     if values.dtype.kind != "i" or values.shape != (len(images),):
@@ -39,7 +39,7 @@ def read_sheets(sheets: Sequence[Path], labels: Path) -> tuple[Bytes, Labels]:
 
 
 def _sheet(path: Path) -> Bytes:
-    image = open_picture(path, ("PNG",))  # 1024×10000 pixels are well below Pillow's limit, which stays unchanged.
+    image = open_picture(read_bytes(path), str(path), ("PNG",))  # 1024×10000 pixels are well below Pillow's limit
     if image.mode != "RGB" or image.width != 32 * 32:
         raise FileError(f"{path} is {image.mode} of width {image.width}; a sheet is RGB of width 1024")
     pixels = np.asarray(image)
@@ -50,14 +50,11 @@ def read_binaries(paths: Sequence[Path], label_bytes: int) -> tuple[Bytes, Label
     """Read the binary layout: records of ``label_bytes`` labels, of which the last is used, and 3072 pixels.
 
     Raises:
-        FileError: a file is missing or not a whole number of records long.
+        FileError: A file is missing or not a whole number of records long.
     """
     record, parts = label_bytes + _PIXELS, []
     for path in paths:
-        try:
-            content = np.fromfile(path, np.uint8)
-        except OSError as error:
-            raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        content = np.frombuffer(read_bytes(path), np.uint8)
         if not len(content) or len(content) % record:
             raise FileError(
                 f"{path} holds {len(content)} bytes, not a multiple of {record}; it is damaged or truncated"
@@ -71,10 +68,9 @@ def read_pickles(paths: Sequence[Path], key: str) -> tuple[Bytes, Labels]:
     """Read the Python layout, without unpickling, the labels from ``key`` (``labels`` or ``fine_labels``).
 
     Raises:
-        FileError: a file is missing, damaged or not the expected pickled dict.
+        FileError: A file is missing, damaged or not the expected pickled dict.
     """
-    batches = [_batch(path, key) for path in paths]
-    images, labels = zip(*batches, strict=True)
+    images, labels = zip(*(_batch(path, key) for path in paths), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 

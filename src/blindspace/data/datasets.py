@@ -17,9 +17,8 @@ from .imageset import Bytes, ImageSet, Labels
 from .svhn import read_svhn
 
 Split = Literal["train", "test"]
-Read = Callable[[], tuple[Bytes, Labels]]
-# The files of a layout, and the function that reads images and labels from them.
-Layout = tuple[list[Path], Read]
+Layout = tuple[list[Path], Callable[[], tuple[Bytes, Labels]]]
+"""The files of a layout, and the function that reads images and labels from them."""
 
 NAMES: tuple[str, ...] = tuple(CLASSES)
 _BY_HAND = {
@@ -32,24 +31,24 @@ def load(name: str, split: Split, root: Path | None = None) -> ImageSet:
     """Load one split of a data set from its folder; nothing is downloaded and no pickle is run.
 
     Args:
-        name: one of ``NAMES``.
+        name: One of ``NAMES``.
         split: ``train`` or ``test``.
-        root: folder that contains the files, directly or in the subfolders that torchvision makes;
+        root: Folder that contains the files, directly or in the subfolders that torchvision makes;
             ``home()/"data"/name``, the folder of ``fetch``, if None.
 
     Returns:
         The images, uint8 ``(N, C, H, W)``, and labels, int64 ``(N,)``, in the order of the files.
 
     Raises:
-        UnknownNameError: there is no such data set or split.
-        FileError: the files are missing, incomplete or damaged.
+        UnknownNameError: There is no such data set or split.
+        FileError: The files are missing, incomplete or damaged.
     """
     if name not in CLASSES:
         raise UnknownNameError(f"no data set is called {name!r}; known are {', '.join(NAMES)}")
     if split not in ("train", "test"):
         raise UnknownNameError(f"no split is called {split!r}; known are train, test")
     folder = home() / "data" / name if root is None else Path(root)
-    for files, read in _LAYOUTS[name](folder, split):
+    for files, read in _layouts(name, folder, split):
         missing = [path for path in files if not path.is_file()]
         if len(missing) == len(files):
             continue
@@ -64,24 +63,27 @@ def load(name: str, split: Split, root: Path | None = None) -> ImageSet:
     raise FileError(f"no {name} {split} files in {folder} or its usual subfolders; {remedy}")
 
 
-def _cifar10(root: Path, split: str) -> list[Layout]:
-    batches = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
-    layouts: list[Layout] = []
-    sheets, labels = (
-        [root / f"{batch}.png" for batch in batches],
-        root / f"{split}_lables.json",
-    )  # the spelling of the package
-    layouts.append(([*sheets, labels], lambda: read_sheets(sheets, labels)))
-    for folder in (root, root / "cifar-10-batches-py"):
-        layouts.append(_pickles([folder / batch for batch in batches], "labels"))
-    for folder in (root, root / "cifar-10-batches-bin"):
-        layouts.append(_binaries([folder / f"{batch}.bin" for batch in batches], 1))
-    return layouts
-
-
-def _cifar100(root: Path, split: str) -> list[Layout]:
-    pickles = [_pickles([folder / split], "fine_labels") for folder in (root, root / "cifar-100-python")]
-    return pickles + [_binaries([folder / f"{split}.bin"], 2) for folder in (root, root / "cifar-100-binary")]
+def _layouts(name: str, root: Path, split: str) -> list[Layout]:
+    """The layouts of a data set, in the order in which they are looked for."""
+    match name:
+        case "cifar10":
+            batches = [f"data_batch_{i}" for i in range(1, 6)] if split == "train" else ["test_batch"]
+            sheets = [root / f"{batch}.png" for batch in batches]
+            labels = root / f"{split}_lables.json"  # the spelling of the package
+            layouts: list[Layout] = [([*sheets, labels], lambda: read_sheets(sheets, labels))]
+            for folder in (root, root / "cifar-10-batches-py"):
+                layouts.append(_pickles([folder / batch for batch in batches], "labels"))
+            for folder in (root, root / "cifar-10-batches-bin"):
+                layouts.append(_binaries([folder / f"{batch}.bin" for batch in batches], 1))
+            return layouts
+        case "cifar100":
+            pickles = [_pickles([folder / split], "fine_labels") for folder in (root, root / "cifar-100-python")]
+            return pickles + [_binaries([folder / f"{split}.bin"], 2) for folder in (root, root / "cifar-100-binary")]
+        case "svhn":
+            file = root / f"{split}_32x32.mat"
+            return [([file], lambda: read_svhn(file))]
+    parts = ("", "raw", "MNIST/raw" if name == "mnist" else "FashionMNIST/raw")
+    return [_ubytes(root / part, split, suffix) for part in parts for suffix in ("", ".gz")]
 
 
 def _pickles(files: list[Path], key: str) -> Layout:
@@ -92,30 +94,7 @@ def _binaries(files: list[Path], label_bytes: int) -> Layout:
     return files, lambda: read_binaries(files, label_bytes)
 
 
-def _mnist(root: Path, split: str) -> list[Layout]:
-    return [_ubytes(root / part, split, suffix) for part in ("", "raw", "MNIST/raw") for suffix in ("", ".gz")]
-
-
-def _fashion(root: Path, split: str) -> list[Layout]:
-    return [_ubytes(root / part, split, suffix) for part in ("", "raw", "FashionMNIST/raw") for suffix in ("", ".gz")]
-
-
 def _ubytes(folder: Path, split: str, suffix: str) -> Layout:
     stem = "train" if split == "train" else "t10k"
-    pictures = folder / f"{stem}-images-idx3-ubyte{suffix}"
-    targets = folder / f"{stem}-labels-idx1-ubyte{suffix}"
+    pictures, targets = folder / f"{stem}-images-idx3-ubyte{suffix}", folder / f"{stem}-labels-idx1-ubyte{suffix}"
     return [pictures, targets], lambda: (read_idx(pictures, 3)[:, None], read_idx(targets, 1).astype(np.int64))
-
-
-def _svhn(root: Path, split: str) -> list[Layout]:
-    file = root / f"{split}_32x32.mat"
-    return [([file], lambda: read_svhn(file))]
-
-
-_LAYOUTS: dict[str, Callable[[Path, str], list[Layout]]] = {
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
-    "mnist": _mnist,
-    "fashion-mnist": _fashion,
-    "svhn": _svhn,
-}

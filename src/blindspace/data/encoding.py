@@ -8,6 +8,7 @@ an image. JPEG discards what people do not see, so it serves for measurements on
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ..errors import FileError, ShapeError, UnknownNameError
 from ..files import writing
 from . import high_bit_depth
 from .array_files import decode_array
-from .picture_files import as_bytes, decode_picture, png
+from .picture_files import decode_picture, encode_picture
 from .pixel_range import check_pixels
 
 JPEG_QUALITY = 95
@@ -45,14 +46,14 @@ def encode(pixels: npt.NDArray[np.floating], file_format: str, measuring: bool =
 
     Args:
         pixels: ``(C, H, W)`` in [0, 1]; for picture formats C is 1 or 3.
-        file_format: one of ``FORMATS``. ``png`` and ``png16`` round each value to the nearest of 256 or 65536 levels;
+        file_format: One of ``FORMATS``. ``png`` and ``png16`` round each value to the nearest of 256 or 65536 levels;
             ``tiff`` and the array files keep float32 and float64 exactly.
-        measuring: whether ``jpeg`` (quality 95, colours in full resolution) is allowed, to measure its effect.
+        measuring: Whether ``jpeg`` (quality 95, colours in full resolution) is allowed, to measure its effect.
 
     Raises:
-        UnknownNameError: no format has that name, or it is ``jpeg``, which guarantees nothing.
-        ShapeError: the pixels have another shape or are not floats.
-        ValueRangeError: a pixel is not finite or outside [0, 1].
+        UnknownNameError: No format has that name, or it is ``jpeg``, which guarantees nothing.
+        ShapeError: The pixels have another shape or are not floats.
+        ValueRangeError: A pixel is not finite or outside [0, 1].
         MissingExtraError: ``png16`` or ``tiff`` without the extra ``formats``.
     """
     if not (measuring and file_format == "jpeg"):
@@ -69,14 +70,14 @@ def decode(content: bytes, file_format: str, name: str = "the file") -> npt.NDAr
     """The image in the content of a file, float64 ``(C, H, W)``.
 
     Args:
-        content: bytes of the file.
-        file_format: one of ``FORMATS``, or ``jpeg``.
-        name: name of the file in messages.
+        content: Bytes of the file.
+        file_format: One of ``FORMATS``, or ``jpeg``.
+        name: Name of the file in messages.
 
     Raises:
-        UnknownNameError: no format has that name.
-        FileError: the content is damaged, has another format, or contains several images.
-        MissingExtraError: the format needs the extra ``formats``.
+        UnknownNameError: No format has that name.
+        FileError: The content is damaged, has another format, or contains several images.
+        MissingExtraError: The format needs the extra ``formats``.
     """
     if file_format != "jpeg":
         check_format(file_format)
@@ -96,13 +97,13 @@ def save(path: Path, pixels: npt.NDArray[np.floating], file_format: str | None =
     """Write one image, completely or not at all.
 
     Args:
-        path: the file.
-        pixels: as for ``encode``.
-        file_format: one of ``FORMATS``; determined by the suffix if None, where ``.png`` means 8 bits.
+        path: The file.
+        pixels: As for ``encode``.
+        file_format: One of ``FORMATS``; determined by the suffix if None, where ``.png`` means 8 bits.
 
     Raises:
-        FileError: the suffix belongs to no format, or not to the given one, or the file cannot be written.
-        BlindspaceError: as for ``encode``.
+        FileError: The suffix belongs to no format, or not to the given one, or the file cannot be written.
+        BlindspaceError: As for ``encode``.
     """
     suffix = path.suffix.lower()
     if file_format is None:
@@ -123,7 +124,7 @@ def check_format(file_format: str) -> None:
     """Refuse names that are not formats of known precision.
 
     Raises:
-        UnknownNameError: it is none of ``FORMATS``.
+        UnknownNameError: It is none of ``FORMATS``.
     """
     if file_format.lower() in _JPEG:
         raise UnknownNameError(JPEG_REFUSED)
@@ -142,24 +143,17 @@ def _safetensors(pixels: npt.NDArray[np.floating]) -> bytes:
     return bytes(safetensors.numpy.save({"image": np.ascontiguousarray(pixels)}))
 
 
-def _jpeg(pixels: npt.NDArray[np.floating]) -> bytes:
-    content = BytesIO()
-    as_bytes(pixels).save(content, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return content.getvalue()
-
-
 _ENCODERS: dict[str, Callable[[npt.NDArray[Any]], bytes]] = {
-    "png": png,
+    "png": encode_picture,
     "png16": high_bit_depth.write_png,
     "tiff": high_bit_depth.write_tiff,
     "npz": _npz,
     "safetensors": _safetensors,
-    "jpeg": _jpeg,
+    "jpeg": partial(encode_picture, file_format="JPEG", quality=JPEG_QUALITY, subsampling=0),
 }
 
 _MAGIC: dict[str, Any] = {
-    "png": high_bit_depth.PNG,
-    "png16": high_bit_depth.PNG,
+    **dict.fromkeys(("png", "png16"), high_bit_depth.PNG),
     "tiff": high_bit_depth.TIFF,
     "jpeg": b"\xff\xd8",
 }

@@ -37,11 +37,11 @@ def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
     """A 16-bit PNG, ``(C, H, W)`` in [0, 1] without transparency; None, with a warning, if pypng is not installed.
 
     Args:
-        content: bytes of a file that Pillow could decode.
-        name: name of the file in messages.
+        content: Bytes of a file that Pillow could decode.
+        name: Name of the file in messages.
 
     Raises:
-        FileError: the file is damaged.
+        FileError: The file is damaged.
     """
     try:
         png = library("png", EXTRA, "16-bit colour")
@@ -79,8 +79,8 @@ def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
     """The first page of a TIFF, ``(C, H, W)`` in [0, 1], C being 1 or 3.
 
     Raises:
-        FileError: the file is damaged, too large, not a picture, or holds numbers of unknown range.
-        MissingExtraError: tifffile is not installed.
+        FileError: The file is damaged, too large, not a picture, or holds numbers of unknown range.
+        MissingExtraError: Tifffile is not installed.
     """
     tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of floats or of 16-bit colours,")
     logger = logging.getLogger("tifffile")
@@ -116,7 +116,7 @@ def check_floats(values: npt.NDArray[np.floating], name: str) -> None:
     """Refuse floats outside [0, 1].
 
     Raises:
-        FileError: a value is outside; the message repeats the minimum and maximum.
+        FileError: A value is outside; the message repeats the minimum and maximum.
     """
     least, greatest = float(values.min()), float(values.max())
     if not (least >= 0 and greatest <= 1):
@@ -129,7 +129,7 @@ def write_png(pixels: npt.NDArray[np.float64]) -> bytes:
     """A 16-bit PNG of ``(1 or 3, H, W)`` pixels in [0, 1], each rounded to the nearest of 65536 levels.
 
     Raises:
-        MissingExtraError: pypng is not installed.
+        MissingExtraError: Pypng is not installed.
     """
     png = library("png", EXTRA, "16-bit PNG")
     channels, height, width = pixels.shape
@@ -143,7 +143,7 @@ def write_tiff(pixels: npt.NDArray[np.floating]) -> bytes:
     """A TIFF of ``(1 or 3, H, W)`` floats without rounding: float32 as float32, all others as float64.
 
     Raises:
-        MissingExtraError: tifffile is not installed.
+        MissingExtraError: Tifffile is not installed.
     """
     tifffile = library("tifffile", EXTRA, "float TIFF")
     values = pixels if pixels.dtype == np.float32 else pixels.astype(np.float64)

@@ -22,14 +22,14 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
     """Read an idx file of unsigned bytes.
 
     Args:
-        path: the file; it is decompressed if it ends in ``.gz``.
-        ndim: number of dimensions it must have (3 for images, 1 for labels).
+        path: The file; it is decompressed if it ends in ``.gz``.
+        ndim: Number of dimensions it must have (3 for images, 1 for labels).
 
     Returns:
         A uint8 array with ``ndim`` dimensions.
 
     Raises:
-        FileError: the file is missing, truncated, too long, or not such an idx file.
+        FileError: The file is missing, truncated, too long, or not such an idx file.
     """
     try:
         with cast(IO[bytes], gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")) as stream:

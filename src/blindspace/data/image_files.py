@@ -23,8 +23,8 @@ class NamedImage:
     """One image and its name.
 
     Attributes:
-        name: name of the file without its suffix, unique among the images of one ``read_images``.
-        pixels: float64 ``(C, H, W)``.
+        name: Name of the file without its suffix, unique among the images of one ``read_images``.
+        pixels: Float64 ``(C, H, W)``.
     """
 
     name: str
@@ -35,13 +35,13 @@ def read_image(path: Path) -> npt.NDArray[np.float64]:
     """Read one image.
 
     Args:
-        path: a picture (PNG, JPEG, BMP, WebP, TIFF, GIF), or an array file with a single image.
+        path: A picture (PNG, JPEG, BMP, WebP, TIFF, GIF), or an array file with a single image.
 
     Returns:
         float64 ``(C, H, W)``; pictures and uint8 arrays are in [0, 1], float arrays are unchanged.
 
     Raises:
-        FileError: the file is missing, damaged, not an image, a pickle, or contains several images.
+        FileError: The file is missing, damaged, not an image, a pickle, or contains several images.
     """
     images = [pixels for _, pixels in _read(Path(path))]
     if len(images) != 1:
@@ -53,14 +53,14 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
     """Read images from files and folders, in the order given.
 
     Args:
-        paths: pictures and array files; a folder stands for the pictures directly in it, sorted by name.
+        paths: Pictures and array files; a folder stands for the pictures directly in it, sorted by name.
 
     Returns:
         The images. The N images of an array file have the names stored in it, or ``stem-0000`` and so on; a name that
         is taken already gets ``-2`` or the next free number appended.
 
     Raises:
-        FileError: as for ``read_image``, or a folder contains no picture.
+        FileError: As for ``read_image``, or a folder contains no picture.
     """
     found: list[NamedImage] = []
     taken: set[str] = set()

@@ -20,14 +20,14 @@ class ImageSet:
     """A labelled set of pictures.
 
     Attributes:
-        name: name of the set, such as ``cifar10``.
-        images: uint8 ``(N, C, H, W)``, 0 to 255.
-        labels: int64 ``(N,)``, indices into ``classes``.
-        classes: name of each label.
+        name: Name of the set, such as ``cifar10``.
+        images: Uint8 ``(N, C, H, W)``, 0 to 255.
+        labels: Int64 ``(N,)``, indices into ``classes``.
+        classes: Name of each label.
 
     Raises:
-        ShapeError: an array has another shape or dtype.
-        ValueRangeError: a label is not an index into the classes.
+        ShapeError: An array has another shape or dtype.
+        ValueRangeError: A label is not an index into the classes.
     """
 
     name: str

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FileError
+from ..files import read_bytes
 
 
 @dataclass(eq=False)
@@ -41,13 +42,11 @@ def read_pickled(path: Path) -> Any:
     Python 2 strings become str in Latin-1; the keys of dicts are always str.
 
     Raises:
-        FileError: the file is missing, truncated, not a pickle, or uses opcodes that plain data does not need.
+        FileError: The file is missing, truncated, not a pickle, or uses opcodes that plain data does not need.
     """
+    content = read_bytes(path)
     try:
-        with open(path, "rb") as stream:
-            return _Machine().run(stream)
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        return _Machine().run(content)
     except _PARSING as error:
         raise FileError(f"{path} is damaged or not the pickle that was expected ({error})") from error
 
@@ -63,8 +62,8 @@ class _Machine:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
 
-    def run(self, stream: Any) -> Any:
-        for opcode, argument, _ in pickletools.genops(stream):
+    def run(self, content: bytes) -> Any:
+        for opcode, argument, _ in pickletools.genops(content):
             if opcode.name == "STOP":
                 return self.stack.pop()
             self.step(opcode.name, argument)

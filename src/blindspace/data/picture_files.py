@@ -6,14 +6,14 @@ import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import FileError, ShapeError
-from ..files import writing
+from ..files import read_bytes, writing
 from . import high_bit_depth
 from .pixel_range import check_pixels
 
@@ -21,58 +21,52 @@ PICTURES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", "
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 
 
-def open_picture(path: Path | BinaryIO, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+def open_picture(content: bytes, name: str, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
     """Open a picture and decode it completely; of an animation the first frame.
 
     Args:
-        path: a file, or an open stream, whose ``str`` is its name in messages.
+        content: Bytes of the file.
+        name: Name of the file in messages.
         formats: Pillow's names of the formats to accept.
 
     Raises:
-        FileError: the file is missing, truncated, larger than Pillow's limit, or none of ``formats``.
+        FileError: The file is truncated, larger than Pillow's limit, or in none of ``formats``.
     """
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(BytesIO(content), formats=formats) as image:
             image.load()  # Otherwise a truncated file would be noticed only later.
             return image
     except UnidentifiedImageError as error:
-        raise FileError(f"{path} is not a {', '.join(formats)} image") from error
+        raise FileError(f"{name} is not a {', '.join(formats)} image") from error
     except Image.DecompressionBombError as error:
-        raise FileError(f"{path} has too many pixels to be opened safely ({error})") from error
+        raise FileError(f"{name} has too many pixels to be opened safely ({error})") from error
     except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        raise FileError(f"cannot read {name}: {error.strerror or error}") from error
     except (SyntaxError, ValueError, struct.error, zlib.error, IndexError, TypeError, EOFError) as error:
         # Exceptions of Pillow's decoders for damaged files.
-        raise FileError(f"{path} is damaged ({error})") from error
+        raise FileError(f"{name} is damaged ({error})") from error
 
 
-def read_picture(path: Path | BinaryIO) -> npt.NDArray[np.float64]:
+def read_picture(path: Path) -> npt.NDArray[np.float64]:
     """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is converted to RGB.
 
     Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow reads
     8 bits, with a warning), as does 16-bit greyscale TIFF. Float TIFF is read if its values lie in [0, 1]; in colour or
     float64 only with that extra. The pixels are returned as stored: a camera's orientation tag is not applied.
 
-    Args:
-        path: a file, or an open stream, whose ``str`` is its name in messages.
-
     Raises:
-        FileError: as for ``open_picture``, or the pixels are floats outside [0, 1] or 32-bit integers, whose range is
-            unknown.
+        FileError: The file is missing, ``open_picture`` refuses it, or the pixels are floats outside [0, 1] or 32-bit
+            integers, whose range is unknown.
         MissingExtraError: Pillow cannot read this TIFF, and tifffile is not installed.
     """
-    try:
-        content = path.read_bytes() if isinstance(path, Path) else path.read()
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
-    return decode_picture(content, str(path))
+    return decode_picture(read_bytes(path), str(path))
 
 
 def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
     """The picture in the bytes of a file, as ``read_picture`` returns it; messages call it ``name``."""
     if high_bit_depth.needs_tifffile(content):
         return high_bit_depth.read_tiff(content, name)
-    image = open_picture(_Named(content, name))
+    image = open_picture(content, name)
     if high_bit_depth.is_16_bit_png(content):
         whole = high_bit_depth.read_png(content, name)
         if whole is not None:
@@ -92,37 +86,28 @@ def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
     return np.asarray(image.convert("RGB"), np.float64).transpose(2, 0, 1) / 255
 
 
-class _Named(BytesIO):
-    """Bytes with a name for messages."""
+def encode_picture(pixels: npt.NDArray[np.floating], file_format: str = "PNG", **options: Any) -> bytes:
+    """A picture of ``(1 or 3, H, W)`` pixels in [0, 1], each rounded to the nearest of 256 levels.
 
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self._name = name
-
-    def __str__(self) -> str:
-        return self._name
-
-
-def png(pixels: npt.NDArray[np.floating]) -> bytes:
-    """An 8-bit PNG of ``(1 or 3, H, W)`` pixels in [0, 1], each rounded to the nearest of 256 levels."""
-    content = BytesIO()
-    as_bytes(pixels).save(content, format="PNG")
-    return content.getvalue()
-
-
-def as_bytes(pixels: npt.NDArray[np.floating]) -> Image.Image:
-    """A picture of eight bits per value, from ``(1 or 3, H, W)`` pixels in [0, 1]."""
+    Args:
+        pixels: The pixels.
+        file_format: Pillow's name of the format.
+        options: Pillow's options of that format.
+    """
     whole = np.rint(pixels.astype(np.float64) * 255).astype(np.uint8)
-    return Image.fromarray(whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0)))
+    content = BytesIO()
+    image = Image.fromarray(whole[0] if len(whole) == 1 else np.ascontiguousarray(whole.transpose(1, 2, 0)))
+    image.save(content, format=file_format, **options)
+    return content.getvalue()
 
 
 def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
     """Write ``(1 or 3, H, W)`` pixels in [0, 1] as an 8-bit PNG, which rounds them: a preview.
 
     Raises:
-        ShapeError: the pixels have another shape.
-        ValueRangeError: a pixel is not finite or outside [0, 1].
-        FileError: the file cannot be written, or ``path`` does not end in ``.png``.
+        ShapeError: The pixels have another shape.
+        ValueRangeError: A pixel is not finite or outside [0, 1].
+        FileError: The file cannot be written, or ``path`` does not end in ``.png``.
     """
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
         raise ShapeError(f"cannot write an image of shape {pixels.shape} to {path}; needed is (1 or 3, H, W)")
@@ -130,4 +115,4 @@ def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
         raise FileError(f"cannot write {path} as PNG; give a name that ends in .png")
     check_pixels(pixels, f"the image for {path}")
     with writing(path) as temporary:
-        temporary.write_bytes(png(pixels))
+        temporary.write_bytes(encode_picture(pixels))

@@ -12,13 +12,13 @@ def check_pixels(pixels: npt.NDArray[np.floating], what: str, low: float = 0.0, 
     """Refuse pixels that are not finite or lie outside ``[low, high]``.
 
     Args:
-        pixels: an array of any shape.
-        what: name of the pixels in the message, such as ``cat.png``.
-        low: smallest value allowed.
-        high: largest value allowed.
+        pixels: An array of any shape.
+        what: Name of the pixels in the message, such as ``cat.png``.
+        low: Smallest value allowed.
+        high: Largest value allowed.
 
     Raises:
-        ValueRangeError: a pixel is not finite or outside; the message repeats the smallest and largest value.
+        ValueRangeError: A pixel is not finite or outside; the message repeats the smallest and largest value.
     """
     if not pixels.size:
         raise ValueRangeError(f"{what} holds no pixels; its shape is {pixels.shape}")

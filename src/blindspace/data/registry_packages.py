@@ -11,11 +11,11 @@ class RegistryPackage:
     """One package of a public registry that holds a data set.
 
     Attributes:
-        client: the program that downloads it.
-        name: name of the package in the registry.
-        size: bytes of the archive, which show the progress and bound what a mirror may send.
+        client: The program that downloads it.
+        name: Name of the package in the registry.
+        size: Bytes of the archive, which show the progress and bound what a mirror may send.
         archive: SHA-256 of the archive; None if the registry may serve a later build of the same files.
-        folder: folder inside the archive that contains the files.
+        folder: Folder inside the archive that contains the files.
         files: SHA-256 of each file taken from it.
     """
 

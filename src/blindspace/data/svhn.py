@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import FileError
+from ..files import read_bytes
 from .imageset import Bytes, Labels
 
 
@@ -17,14 +19,13 @@ def read_svhn(path: Path) -> tuple[Bytes, Labels]:
         images uint8 ``(N, 3, 32, 32)`` and labels int64 ``(N,)`` in 0..9.
 
     Raises:
-        FileError: the file is missing, damaged or contains other arrays.
+        FileError: The file is missing, damaged or contains other arrays.
     """
     from scipy.io import loadmat  # imported here because no other data set needs it
 
+    stored = read_bytes(path)
     try:
-        content = loadmat(path, variable_names=["X", "y"])
-    except OSError as error:
-        raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        content = loadmat(BytesIO(stored), variable_names=["X", "y"])
     except Exception as error:  # For damaged files loadmat raises nearly anything.
         raise FileError(f"{path} is damaged or no MATLAB file ({error}); copy it again") from error
     images, labels = content.get("X"), content.get("y")
