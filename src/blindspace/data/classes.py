@@ -12,21 +12,12 @@ _CIFAR100 = """
     tulip turtle wardrobe whale willow_tree wolf woman worm
 """
 
+_FASHION = "t-shirt/top, trouser, pullover, dress, coat, sandal, shirt, sneaker, bag, ankle boot"
+
 CLASSES: dict[str, tuple[str, ...]] = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "cifar100": tuple(_CIFAR100.split()),
     "mnist": tuple("0123456789"),
-    "fashion-mnist": (
-        "t-shirt/top",
-        "trouser",
-        "pullover",
-        "dress",
-        "coat",
-        "sandal",
-        "shirt",
-        "sneaker",
-        "bag",
-        "ankle boot",
-    ),  # fmt: skip
+    "fashion-mnist": tuple(_FASHION.split(", ")),
     "svhn": tuple("0123456789"),
 }
