@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from blindspace.cli.commands import NAMES as COMMANDS
 from blindspace.experiments.registry import NAMES as EXPERIMENTS
-from blindspace.perturbations.kinds import kinds
+from blindspace.perturbations.registry import kinds
 from blindspace.solvers import NAMES as SOLVERS
 
 ROOT = Path(__file__).parents[1]

@@ -33,7 +33,7 @@ from blindspace.collections.protector import Protector
 from blindspace.collections.source import Picture, with_suffix
 from blindspace.errors import BlindspaceError, FileError, MissingExtraError, UnknownNameError, ValueRangeError
 from blindspace.perturbations._keyed import Key
-from blindspace.perturbations.kinds import Recipe
+from blindspace.perturbations.registry import Recipe
 
 Array = npt.NDArray[Any]
 

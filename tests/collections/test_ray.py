@@ -18,7 +18,7 @@ from PIL import Image
 from blindspace.collections import Settings, check, protect
 from blindspace.collections import cluster as cluster_module
 from blindspace.errors import BlindspaceError
-from blindspace.perturbations.kinds import Recipe
+from blindspace.perturbations.registry import Recipe
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
     "0"  # read as Ray is imported; the engine sets it too, but would be too late here

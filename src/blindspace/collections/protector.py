@@ -22,7 +22,7 @@ from ..files import sha256
 from ..maps import Shape
 from ..networks import Network, harmless, load
 from ..perturbations._keyed import Key
-from ..perturbations.kinds import Recipe, kind_named, kinds
+from ..perturbations.registry import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace
 from .source import Picture

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import MissingExtraError
 from ..perturbations._keyed import Key
-from ..perturbations.kinds import Recipe, kinds
+from ..perturbations.registry import Recipe, kinds
 from ..progress import Progress
 from ..subspaces import Subspace
 from ._conditional_mean import canonical

@@ -8,7 +8,7 @@ from ._least_harmful import LeastHarmful, least_harmful
 from ._perturb import Perturbed, perturb
 from .builtin_kinds import BUILTIN_KINDS
 from .contour import ContourGrid, contour_grid
-from .kinds import Kind, Made, Recipe, Task, kind_named, kinds, register
+from .registry import Kind, Made, Recipe, Task, kind_named, kinds, register
 from .rounding import round_to_levels
 from .sample import harmless_noise, rescale
 from .text import text_picture

@@ -17,7 +17,7 @@ from ..subspaces import Subspace
 from ..subspaces.box import Norm
 from ._keyed import Key, keyed
 from .arguments import Space, batch, batch_in_range
-from .kinds import Recipe, kind_named, kinds
+from .registry import Recipe, kind_named, kinds
 
 
 @dataclass(frozen=True)

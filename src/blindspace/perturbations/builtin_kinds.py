@@ -12,7 +12,7 @@ from ._keyed import keyed
 from ._largest import largest
 from ._least_harmful import least_harmful
 from .feasibility import into_box, where_saturated
-from .kinds import Kind, Made, Task, register
+from .registry import Kind, Made, Task, register
 from .repeated import Repeated, repeated, with_basis
 from .sample import rescale
 from .text import text_picture
