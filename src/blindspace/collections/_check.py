@@ -14,8 +14,8 @@ from typing import Any
 from ..errors import FileError
 from ..files import sha256
 from .journal import OWN, inside
-from .manifest import LISTED, MANIFEST, SUMMARY
 from .kinds import kind_of
+from .manifest import LISTED, MANIFEST, SUMMARY
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from ..errors import FileError, UnknownNameError, ValueRangeError
 from ..perturbations._keyed import Key
 from . import local
 from .journal import Done, Journal
+from .kinds import kinds, plan
 from .manifest import MANIFEST, SUMMARY, Summary, close
 from .protector import Settings
-from .kinds import kinds, plan
 from .source import Shard
 from .work import Job
 

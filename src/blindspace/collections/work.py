@@ -8,8 +8,8 @@ from pathlib import Path
 from ..data.encoding import SUFFIX
 from ..perturbations._keyed import Key
 from .journal import Done, Journal
-from .protector import Outcome, Protector, Settings
 from .kinds import kinds
+from .protector import Outcome, Protector, Settings
 from .source import Picture, Shard
 
 
