@@ -545,7 +545,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     # models
     "unknown model": (nothing, ("audit", "resnet"), "'resnet'"),
     "pickled model": (written("net.pt"), ("audit", "net.pt"), "net.pt is a pickle, which can run code"),
-    "pickled weights": (written("net.pt"), ("audit", "mnist-mlp", "--weights", "net.pt"), "no .safetensors file"),
+    "pickled weights": (written("net.pt"), ("audit", "mnist-mlp", "--weights", "net.pt"), "not a .safetensors file"),
     "soft bound no number": (nothing, ("audit", "mnist-mlp", "--soft", "few"), "'few'"),
     "soft bound not above 0": (nothing, ("audit", "mnist-mlp", "--soft", "0"), "above 0"),
     "spectrum no picture": (
@@ -589,7 +589,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     "no size": (nothing, (*PERTURB, "--size", "nan"), "--size"),
     "infinite size": (nothing, (*PERTURB, "--size", "inf"), "inf"),
     "too large a size": (nothing, (*PERTURB, "--size", "1e300"), "overflows in float32"),
-    "unknown kind": (nothing, (*PERTURB, "--kind", "loud"), "--kind"),
+    "unknown kind": (nothing, (*PERTURB, "--kind", "loud"), "no kind of perturbation is called 'loud'"),
     "unknown norm": (nothing, (*PERTURB, "--norm", "l1"), "--norm"),
     "negative seed": (nothing, (*PERTURB, "--seed", -1), "--seed"),
     "too large a seed": (nothing, (*PERTURB, "--seed", 2**64), "--seed"),
