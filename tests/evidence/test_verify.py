@@ -12,7 +12,7 @@ from torch import nn
 import blindspace as bs
 from blindspace.errors import BlindspaceError
 from blindspace.evidence import blind_energy, canonical, fingerprint, identify, inspect, leakage, probe, verify
-from blindspace.evidence._arguments import as_network, as_space
+from blindspace.networks.arguments import as_network, as_space
 
 
 def module(seed: int = 0) -> nn.Module:

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from ..errors import ValueRangeError
 from ..maps import Operator
+from ..networks.arguments import as_images, as_space
 from ..solvers.projectors.krylov import pcg
 from ..subspaces import Subspace, norms
 from ..subspaces.davis_yin import splitting
-from ._arguments import as_images, as_space
 from .prior import Prior
 
 CHUNK_BYTES = 32 << 20

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
 from ..maps import Operator
-from ._arguments import as_images, as_space
+from ..networks.arguments import as_images, as_space
 
 PARTS = 8
 """Number of parts of a fingerprint."""

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError
 from ..networks import Network, harmless
+from ..networks.arguments import NetworkLike, as_inputs, as_network
 from ..perturbations import harmless_noise
 from ..progress import Progress
-from ._arguments import NetworkLike, as_inputs, as_network
 
 Outputs = Callable[[Tensor], Tensor]
 """A network known by its answers only: from images ``(B, *shape)``, float64 in any range, to outputs ``(B, …)``."""

@@ -21,9 +21,9 @@ from torch import Tensor
 from ..data import SAMPLES, samples
 from ..errors import FileError, ValueRangeError
 from ..maps import Operator
+from ..networks.arguments import as_images, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
-from ._arguments import as_images, as_space
 from ._conditional_mean import conditional_mean
 from ._fingerprint import fingerprint
 from .energy import Energies, blind_energy
@@ -80,15 +80,13 @@ class Reference:
             ValueRangeError: they are too few or outside [0, 1], or the subspace is {0} or the whole space.
         """
         space = as_space(space)
-        x = as_images(images, space.shape).double()
+        x = as_pixels(images, space.shape)
         if not 0 < space.dim < space.ambient_dim:
             raise ValueRangeError(
                 f"the invisible space has {space.dim} of {space.ambient_dim} dimensions; there is nothing to compare"
             )
         if len(x) < FEWEST:
             raise ValueRangeError(f"statistics need at least {FEWEST} reference images, got {len(x)}")
-        if not bool(((x >= 0) & (x <= 1)).all()):
-            raise ValueRangeError("a reference image is NaN or outside [0, 1]; scale the images first")
         prior = Prior.fit(x)
         variants = processed(seed)
         found = [_features(space, x, prior)]

@@ -19,9 +19,9 @@ from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError
 from ..maps import Operator
 from ..networks import harmless
+from ..networks.arguments import NetworkLike, as_inputs, as_network, as_space
 from ..progress import Progress
 from ..subspaces import Subspace, norms
-from ._arguments import NetworkLike, as_inputs, as_network, as_space
 from ._conditional_mean import conditional_mean
 from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify

@@ -12,7 +12,7 @@ from torch import Tensor
 from .._html import table
 from ..errors import ShapeError, ValueRangeError
 from ..networks import front
-from ._arguments import NetworkLike, as_inputs, as_network
+from ..networks.arguments import NetworkLike, as_inputs, as_network
 
 
 @dataclass(frozen=True)

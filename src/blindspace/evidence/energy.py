@@ -19,8 +19,8 @@ from torch import Tensor
 
 from ..errors import ValueRangeError
 from ..maps import Operator
+from ..networks.arguments import as_images, as_space
 from ..subspaces import Subspace
-from ._arguments import as_images, as_space
 
 CHUNK_BYTES = 64 << 20
 """Bytes of images projected at a time."""

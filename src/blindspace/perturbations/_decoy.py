@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
+from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import nearest
 from ..subspaces.box import Metric, norms
-from .arguments import Space, batch_in_range, space_of
 from .repeated import Repeated
 
 FINE = 0.05
@@ -87,8 +87,8 @@ def decoy(
         ShapeError: Images or target do not fit the space, or ``blur`` is given and the shape is not (C, H, W).
         ValueRangeError: An image is outside [0, 1], a value is not finite, or ``blur`` is negative.
     """
-    space = Repeated(space_of(space, images))
-    x = batch_in_range(images, space)
+    space = Repeated(as_space(space, images=images))
+    x = as_pixels(images, space.shape)
     if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(x.shape)):
         raise ShapeError(
             f"the target must have the shape {space.shape}, or be one per image, got {tuple(target.shape)}"

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from ..errors import BlindspaceError, MissingExtraError, ValueRangeError, shown
 from ..maps import Shape
+from ..networks.arguments import Space, as_space
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
-from .arguments import Space, space_of
 from .repeated import Repeated
 from .sample import refuse_zero_space, rescale
 
@@ -121,7 +121,7 @@ def keyed(
         MissingExtraError: The library that provides ChaCha20 is not installed.
         BlindspaceError: An argument is of another type.
     """
-    space = space_of(space, input_shape=input_shape)
+    space = as_space(space, input_shape)
     if not isinstance(key, Key) or not isinstance(contexts, Sequence) or isinstance(contexts, str):
         raise BlindspaceError(f"keyed needs a Key and a list of names, got {shown(key)} and {shown(contexts)}")
     if len(set(contexts)) < len(contexts):

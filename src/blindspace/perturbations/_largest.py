@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
+from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
-from .arguments import Space, batch_in_range, space_of
 from .douglas_rachford import ascend, largest_bound
 from .feasibility import into_box, where_saturated
 from .repeated import Repeated, repeated
@@ -110,8 +110,8 @@ def largest(
         ValueRangeError: A pixel is NaN or outside [0, 1], the subspace is {0}, or a count is too small.
         TooLargeError: A linear programme would have more than ``largest_part`` values.
     """
-    space = space_of(space, images)
-    x = batch_in_range(images, space)
+    space = as_space(space, images=images)
+    x = as_pixels(images, space.shape)
     if generators is not None and len(generators) != len(x):
         raise ShapeError(f"{len(x)} images need as many generators, got {len(generators)}")
     steps = min(max(VALUES_STEPS // space.ambient_dim, FEWEST), MOST) if iterations is None else iterations

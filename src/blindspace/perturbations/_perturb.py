@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ..errors import ValueRangeError
 from ..maps import Operator
 from ..networks import Network, harmless, load
+from ..networks.arguments import Space, as_images, as_pixels
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
 from ._keyed import Key, keyed
-from .arguments import Space, batch, batch_in_range
 from .registry import Recipe, kind_named, kinds
 
 
@@ -108,7 +108,7 @@ def perturb(
     if isinstance(network, nn.Module):
         network = load(network, tuple(images.shape[1:]))
     space = network if isinstance(network, Subspace) and not also else harmless(network, *also)
-    x = batch(images, space) if remove else batch_in_range(images, space)
+    x = as_images(images, space.shape).double() if remove else as_pixels(images, space.shape)
     called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
     if remove and key is not None:
         made, originals = x - keyed(space, key, called, size, norm), x

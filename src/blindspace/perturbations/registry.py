@@ -14,11 +14,11 @@ from torch import Tensor
 
 from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError
 from ..networks import Network
+from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
 from ._keyed import Key
-from .arguments import Space, batch_in_range, space_of
 
 GROUP = "blindspace.kinds"
 """Entry points of installed packages under this name are functions that register further kinds."""
@@ -170,8 +170,8 @@ class Recipe:
             ShapeError: Images or names do not fit.
             ValueRangeError: A pixel is outside [0, 1], the space is {0}, or a key or network is missing.
         """
-        space = space_of(space, images)
-        return self.run(space, batch_in_range(images, space), names, None, key, target, progress).images
+        space = as_space(space, images=images)
+        return self.run(space, as_pixels(images, space.shape), names, None, key, target, progress).images
 
     def run(
         self,

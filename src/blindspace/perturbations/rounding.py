@@ -24,9 +24,9 @@ from torch import Tensor
 from ..errors import ShapeError, ValueRangeError
 from ..maps import LinearMap
 from ..maps.linear_map import checked
+from ..networks.arguments import Space, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
-from .arguments import Space, space_of
 from .blocks import SIDE, WHOLE, Index, blocks_of, narrowest, stages_of, through
 from .error_feedback import TIE, Quadratic, improved, nearest_whole, quadratic, rounded
 
@@ -101,7 +101,7 @@ def round_to_levels(
         ShapeError: The images have another shape than the space.
         ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
-    space = space_of(space, images)
+    space = as_space(space, images=images)
     top = _check(space, images, perturbed, levels)
     if not feedback or not all(0 < share < float("inf") for share in feedback):
         raise ValueRangeError(f"feedback must be shares above 0, such as {FEEDBACK}, got {tuple(feedback)}")

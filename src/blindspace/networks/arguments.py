@@ -1,0 +1,78 @@
+"""Networks, subspaces and batches of images from whatever a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from torch import Tensor, nn
+
+from ..errors import UnsupportedLayerError, ValueRangeError
+from ..maps import Operator
+from ..maps.linear_map import as_batch
+from ..subspaces import Subspace
+from ._front import harmless
+from ._load import load
+from .network import Network
+
+NetworkLike: TypeAlias = Network | nn.Module
+"""A network, or a torch module together with its input shape."""
+
+Space: TypeAlias = Subspace | Operator
+"""A subspace, or a network or operator that stands for its harmless perturbations."""
+
+
+def as_network(given: object, input_shape: Sequence[int] | None = None) -> Network:
+    """A network itself, or a torch module with its input shape made into one.
+
+    Raises:
+        UnsupportedLayerError: The object is neither of them.
+        ShapeError: The module comes without an input shape, or cannot read it.
+    """
+    if not isinstance(given, Network | nn.Module):
+        hint = f"; load it first: bs.load({given!r})" if isinstance(given, str) else ""
+        raise UnsupportedLayerError(f"expected a Network or a torch module, got {type(given).__name__}{hint}")
+    return load(given, input_shape)
+
+
+def as_space(given: Space, input_shape: Sequence[int] | None = None, images: Tensor | None = None) -> Subspace:
+    """A subspace itself, or what ``harmless`` finds for a network, linear map or torch module.
+
+    Args:
+        given: A subspace, network, linear map or torch module.
+        input_shape: Shape of one input, which a module needs unless there are images.
+        images: A batch ``(B, *shape)``, which gives the input shape of a module.
+    """
+    if isinstance(given, Subspace):
+        return given
+    if input_shape is None and isinstance(given, nn.Module) and isinstance(images, Tensor):
+        input_shape = images.shape[1:]
+    return harmless(given, input_shape=input_shape)
+
+
+def as_images(images: Tensor, shape: Sequence[int], name: str = "images") -> Tensor:
+    """Images as a floating-point batch ``(B, *shape)``; a single image becomes a batch of one.
+
+    Raises:
+        ShapeError: The images are no floating-point tensor, or have another shape.
+    """
+    return as_batch(images, tuple(shape), name)[0]
+
+
+def as_pixels(images: Tensor, shape: Sequence[int]) -> Tensor:
+    """Images in [0, 1] as a float64 batch. As ``as_images``.
+
+    Raises:
+        ValueRangeError: A pixel is NaN or outside [0, 1].
+    """
+    x = as_images(images, shape).double()
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        raise ValueRangeError("a pixel is NaN or outside [0, 1]; divide bytes by 255")
+    return x
+
+
+def as_inputs(images: Tensor, network: Network) -> Tensor:
+    """Images as a batch that the network reads, as ``as_images``; a message about another shape names the network."""
+    if isinstance(images, Tensor) and images.is_floating_point():
+        return network.check(images[None] if images.ndim == len(network.input_shape) else images)
+    return as_images(images, network.input_shape)
