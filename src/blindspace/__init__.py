@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from .experiments.runner import reproduce
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load, train
-    from .perturbations import decoy, family, harmless_noise, keyed, largest, least_harmful, perturb
+    from .perturbations import (
+        Key,
+        Perturbed,
+        decoy,
+        family,
+        harmless_noise,
+        keyed,
+        largest,
+        least_harmful,
+        perturb,
+    )
     from .report.demo import demo
     from .solvers import Certificate
     from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span, spectrum
@@ -33,8 +43,10 @@ __all__ = [
     "BlindspaceError",
     "Certificate",
     "Evidence",
+    "Key",
     "LinearMap",
     "Network",
+    "Perturbed",
     "Split",
     "Subspace",
     "audit",
@@ -80,7 +92,7 @@ _ROOMS = {
     "experiments.runner": "reproduce",
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
-    "perturbations": "decoy family harmless_noise keyed largest least_harmful perturb",
+    "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
     "report.demo": "demo",
     "solvers": "Certificate",
     "subspaces": "Split Subspace nullspace rowspace soft_dimension span spectrum",

@@ -43,7 +43,8 @@ def perturb(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="KIND", help="What is added: " + "; ".join(f"{kind.name}, {kind.summary}" for kind in kinds()) + "."
+            metavar="KIND",
+            help="What is added: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds()) + ".",
         ),
     ] = "noise",
     size: Annotated[float, typer.Option(help="Size of each perturbation, in units of the image range.", min=0)] = 0.5,

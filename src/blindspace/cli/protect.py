@@ -45,7 +45,8 @@ def protect(
     kind: Annotated[
         str,
         typer.Option(
-            metavar="KIND", help="What is added: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds() if k.protects)
+            metavar="KIND",
+            help="; ".join(f"{k.name}: {k.summary}" for k in kinds() if k.protects),
         ),
     ] = "noise",
     size: Annotated[float, typer.Option(help="Size of noise, in units of the image range.")] = 1,

@@ -1,4 +1,4 @@
-"""Perturbations with one effect: the arbitrary decomposition, families, and how two perturbations are related."""
+"""Perturbations with one effect: arbitrary decompositions, families, and the relation of two perturbations."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
+from ..networks.arguments import Space, as_space
 from ..subspaces import Subspace, nearest
 from ..subspaces.box import Norm
 from .sample import harmless_noise
@@ -30,12 +31,12 @@ def decompose(space: Subspace, delta: Tensor, harmless: Tensor) -> Decomposition
     """Take any harmless perturbation out of δ; the rest has the same effect (theorem 2).
 
     Args:
-        space: of harmless perturbations.
+        space: Harmless perturbations.
         delta: ``(B, *shape)``.
-        harmless: δ_a, as δ.
+        harmless: δ_a, in the space, as delta.
 
     Raises:
-        ShapeError: the two differ in shape.
+        ShapeError: The two differ in shape.
         ValueRangeError: ``harmless`` does not lie in the space.
     """
     if delta.shape != harmless.shape:
@@ -46,7 +47,7 @@ def decompose(space: Subspace, delta: Tensor, harmless: Tensor) -> Decomposition
 
 
 def family(
-    space: Subspace,
+    space: Space,
     delta: Tensor,
     n: int,
     size: float,
@@ -56,32 +57,34 @@ def family(
     """Perturbations with the effect of one, but as large as wanted (theorem 4): δ⊥ plus harmless noise.
 
     Args:
-        space: of harmless perturbations.
-        delta: one perturbation, ``(1, *shape)``.
-        n: how many members.
-        size: of the harmless noise added to each.
-        norm: of that size.
-        generator: of the randomness.
+        space: Harmless perturbations.
+        delta: One perturbation, ``(1, *shape)`` or ``shape``.
+        n: Number of members.
+        size: Norm of the harmless noise added to each.
+        norm: ``linf`` or ``l2``.
+        generator: Random generator; torch's own if None.
 
     Returns:
         ``(n, *shape)``, of δ's dtype.
 
     Raises:
-        ShapeError: more or fewer than one perturbation is given.
+        ShapeError: There is not exactly one perturbation.
     """
+    space = as_space(space, images=delta)
+    delta = delta[None] if tuple(delta.shape) == space.shape else delta
     if len(delta) != 1:
-        raise ShapeError(f"a family is that of one perturbation (1, *shape), got {tuple(delta.shape)}")
+        raise ShapeError(f"a family has the effect of one perturbation (1, *shape), got {tuple(delta.shape)}")
     return space.reject(delta) + harmless_noise(space, n, size, norm, generator, delta.dtype).to(delta.device)
 
 
 def smallest(space: Subspace, delta: Tensor, images: Tensor | None = None, tolerance: float = 1e-8) -> Tensor:
-    """Of all perturbations with δ's effect the one smallest in L2: δ⊥, and no other (appendix D).
+    """The perturbation with δ's effect that is smallest in L2: δ⊥, and no other (appendix D).
 
     Args:
-        space: of harmless perturbations.
+        space: Harmless perturbations.
         delta: ``(B, *shape)``.
         images: x in [0, 1], ``(B, *shape)``, where the images x + δ' must stay in [0, 1] as x + δ do; δ⊥ need not.
-        tolerance: of ``subspaces.nearest``, which then finds what is to be added to δ.
+        tolerance: Tolerance of ``subspaces.nearest``, which then finds the harmless part to add to δ.
 
     Raises:
         ValueRangeError: x + δ leaves [0, 1].
@@ -96,13 +99,13 @@ def smallest(space: Subspace, delta: Tensor, images: Tensor | None = None, toler
 
 @dataclass(frozen=True)
 class Relation:
-    """How the effects of two perturbations are related.
+    """The relation of the effects of two perturbations.
 
     Attributes:
-        same: their orthogonal components are equal, so their effects are (theorem 4).
-        proportional: their orthogonal components have one direction, so the effects are proportional (lemma 5);
+        same: Whether their orthogonal components are equal, so their effects are (theorem 4).
+        proportional: Whether their orthogonal components have one direction, so the effects are proportional (lemma 5);
             otherwise they differ (lemma 6).
-        factor: α with δ⊥ = α·δ̂⊥ and so effect(δ) = α·effect(δ̂); None where they are not proportional.
+        factor: α with δ⊥ = α·δ̂⊥ and so effect(δ) = α·effect(δ̂); None if they are not proportional.
     """
 
     same: bool
@@ -114,10 +117,10 @@ def relation(space: Subspace, delta: Tensor, other: Tensor, tol: float = 1e-9) -
     """Compare the effects of two perturbations by their orthogonal components alone (theorem 4, lemmas 5 and 6).
 
     Args:
-        space: of harmless perturbations.
-        delta: one perturbation, ``(1, *shape)``.
-        other: another.
-        tol: relative to the larger orthogonal component.
+        space: Harmless perturbations.
+        delta: One perturbation, ``(1, *shape)``.
+        other: Another one.
+        tol: Tolerance relative to the larger orthogonal component.
     """
     a, b = (space.reject(v.double()).flatten() for v in (delta, other))
     scale = tol * max(float(a.norm()), float(b.norm()))

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ..errors import ValueRangeError
+from ..networks.arguments import Space, as_space
 from ..subspaces import Subspace, norms
 from ..subspaces.box import Norm
 
 
 def rescale(v: Tensor, size: float, norm: Norm = "linf") -> Tensor:
-    """Each perturbation stretched to a size; zero ones stay zero.
+    """Scale each perturbation to a size; zero ones stay zero.
 
     Args:
-        v: ``(B, *shape)``.
-        size: wanted, at least 0, in units of the image range.
+        v: Perturbations ``(B, *shape)``.
+        size: Norm of the result, at least 0, in units of the image range.
         norm: ``linf`` or ``l2``.
 
     Raises:
-        ValueRangeError: the size is negative or not finite.
-        UnknownNameError: the norm is neither.
+        ValueRangeError: The size is negative or not finite.
+        UnknownNameError: The norm is neither.
     """
     if not 0 <= size < float("inf"):
         raise ValueRangeError(f"the size of a perturbation must be a number of at least 0, got {size}")
@@ -29,10 +32,10 @@ def rescale(v: Tensor, size: float, norm: Norm = "linf") -> Tensor:
 
 
 def refuse_zero_space(space: Subspace, size: float) -> None:
-    """Say so where a harmless perturbation is wanted and there is none.
+    """Refuse to look for harmless perturbations where there are none.
 
     Raises:
-        ValueRangeError: the subspace is {0} and a size above 0 is wanted.
+        ValueRangeError: The subspace is {0} and a size above 0 is wanted.
     """
     if space.dim == 0 and size > 0:
         raise ValueRangeError(
@@ -42,28 +45,31 @@ def refuse_zero_space(space: Subspace, size: float) -> None:
 
 
 def harmless_noise(
-    space: Subspace,
+    space: Space,
     n: int,
     size: float,
     norm: Norm = "linf",
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
+    input_shape: Sequence[int] | None = None,
 ) -> Tensor:
     """Random harmless perturbations (section 3.1): Gaussian directions of the subspace at a given size.
 
     Args:
-        space: where they lie.
-        n: how many.
-        size: of each, in units of the image range; there is no largest.
+        space: Harmless perturbations: a subspace, network, linear map or module.
+        n: Number of perturbations.
+        size: Norm of each, in units of the image range; any size is harmless.
         norm: ``linf`` or ``l2``.
-        generator: of the randomness.
-        dtype: of the result.
+        generator: Random generator; torch's own if None.
+        dtype: Dtype of the result.
+        input_shape: Shape of one input; only a module needs it.
 
     Returns:
         ``(n, *shape)``.
 
     Raises:
-        ValueRangeError: the size is negative, or the subspace is {0} and a size above 0 is wanted.
+        ValueRangeError: The size is negative, or the subspace is {0} and a size above 0 is wanted.
     """
+    space = as_space(space, input_shape)
     refuse_zero_space(space, size)
     return rescale(space.sample(n, generator), size, norm).to(dtype)
