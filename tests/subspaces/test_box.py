@@ -247,7 +247,7 @@ def test_acceleration_accelerates() -> None:
 
 
 def test_acceleration_solves_a_least_squares_problem_per_image() -> None:
-    memory = Memory(3, 20, torch.float64, torch.device("cpu"))
+    memory = Memory(torch.zeros(3, 20, dtype=torch.float64))
     steps, changes = draw((3, 20), 1, 11), draw((3, 20), 2, 11)
     for taken, change in zip(steps, changes, strict=True):
         memory.add(taken, change)

@@ -21,17 +21,7 @@ def fgsm(
 ) -> Attacked:
     """Attack images by a single step of size eps along the gradient of the loss.
 
-    Args:
-        model: A ``Network``, or a function of images in [0, 1] to logits; normalisation happens inside.
-        images: Images in [0, 1], floating point ``(B, *shape)``.
-        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
-        eps: Radius of the ball around each image, in units of the image range.
-        norm: Norm of the ball, ``linf`` or ``l2``.
-        targeted: Whether the labels are targets to be reached.
-        subspace: As in ``pgd``.
-
-    Raises:
-        BlindspaceError: As ``pgd``.
+    Arguments and errors are those of ``pgd``.
     """
     model, allowed = prepared(model, images, labels, eps, norm, subspace)
     step = eps * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)

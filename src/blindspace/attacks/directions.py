@@ -7,7 +7,7 @@ frequencies of the cosine transform are the directions of SimBA-DCT (Guo et al. 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 
 import numpy as np
@@ -67,20 +67,11 @@ class Orthonormal(Directions):
 
     def __init__(self, generators: Sequence[torch.Generator], count: int) -> None:
         super().__init__(generators)
-        self.count = count
-        self.orders = [torch.randperm(count, generator=each) for each in generators]
-        self.drawn = [0] * len(generators)
+        self.numbers = [_permutations(count, each) for each in generators]
 
     def draw(self, images: Tensor) -> Tensor:
         """Draw as ``Directions.draw`` does."""
-        return self.vectors(torch.tensor([self._next(i) for i in images.tolist()]))
-
-    def _next(self, image: int) -> int:
-        if self.drawn[image] == self.count:
-            self.orders[image] = torch.randperm(self.count, generator=self.generators[image])
-            self.drawn[image] = 0
-        self.drawn[image] += 1
-        return int(self.orders[image][self.drawn[image] - 1])
+        return self.vectors(torch.tensor([next(self.numbers[i]) for i in images.tolist()]))
 
     @abstractmethod
     def vectors(self, numbers: Tensor) -> Tensor:
@@ -120,8 +111,8 @@ class Pixels(Orthonormal):
     """Single values of the image.
 
     Args:
-        generators: one an image.
-        shape: of one image.
+        generators: Sources of randomness, one per image.
+        shape: Shape of one image.
     """
 
     def __init__(self, generators: Sequence[torch.Generator], shape: Sequence[int]) -> None:
@@ -151,11 +142,15 @@ class Cosines(Orthonormal):
         return waves(one_hot(self.lowest[numbers], self.shape))
 
 
+def _permutations(count: int, generator: torch.Generator) -> Iterator[int]:
+    """Yield the elements of one random permutation of ``range(count)`` after the other."""
+    while True:
+        yield from torch.randperm(count, generator=generator).tolist()
+
+
 def one_hot(numbers: Tensor, shape: Sequence[int]) -> Tensor:
     """Return the standard basis vectors at given flat indices ``(b,)``, float32 ``(b, *shape)``."""
-    found = torch.zeros(len(numbers), prod(shape))
-    found[torch.arange(len(numbers)), numbers] = 1
-    return found.view(-1, *shape)
+    return torch.zeros(len(numbers), prod(shape)).scatter_(1, numbers[:, None], 1).view(-1, *shape)
 
 
 def by_frequency(shape: Sequence[int]) -> Tensor:

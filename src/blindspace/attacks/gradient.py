@@ -14,6 +14,7 @@ from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace, nearest, norms, nullspace
 from ..subspaces._arguments import described, floating
+from ..subspaces.box import share_outside
 
 Model = Callable[[Tensor], Tensor]
 """A function of images ``(B, *shape)`` in [0, 1] that returns logits ``(B, K)``; normalisation happens inside."""
@@ -53,15 +54,6 @@ class Constraint:
     norm: Norm
     subspace: Subspace | None
 
-    def __post_init__(self) -> None:
-        real(self.eps, "eps")
-        norms(floating(self.images, "images", 2)[:0], self.norm)  # raises for an unknown norm
-        if not bool(((self.images >= 0) & (self.images <= 1)).all()):
-            raise ValueRangeError(
-                f"attacks need images in [0, 1], got values from {float(self.images.min()):.4g} to "
-                f"{float(self.images.max()):.4g}"
-            )
-
     def nearest(self, perturbation: Tensor, tolerance: float) -> Tensor:
         """Project a perturbation on the allowed set."""
         low, high = -self.images, 1 - self.images
@@ -88,8 +80,7 @@ class Constraint:
         perturbation = attacked - self.images
         if self.subspace is None or not len(perturbation):
             return attacked, perturbation, 0.0
-        size = norms(perturbation, "l2").clamp(min=torch.finfo(perturbation.dtype).tiny)
-        return attacked, perturbation, float((norms(self.subspace.reject(perturbation), "l2") / size).max())
+        return attacked, perturbation, float(share_outside(self.subspace, perturbation).max())
 
 
 def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
@@ -139,8 +130,13 @@ def prepared(
         ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
         UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
-    shape = floating(images, "images", 2).shape[1:]
-    allowed = Constraint(images, eps, norm, None if subspace is None else nullspace(subspace, shape))
+    norms(floating(images, "images", 2)[:0], norm)  # raises for an unknown norm
+    space = None if subspace is None else nullspace(subspace, images.shape[1:])
+    allowed = Constraint(images, real(eps, "eps"), norm, space)
+    if not bool(((images >= 0) & (images <= 1)).all()):
+        raise ValueRangeError(
+            f"attacks need images in [0, 1], got values from {float(images.min()):.4g} to {float(images.max()):.4g}"
+        )
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ShapeError(f"attacks need one label per image, int64 ({len(images)},), got {described(labels)}")
     if isinstance(model, Network):

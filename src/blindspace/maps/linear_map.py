@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, ValueRangeError, first_line, require_memory, shown
+from ..errors import BlindspaceError, ShapeError, ValueRangeError, require_memory, shown
 
 Shape = tuple[int, ...]
 Array = Tensor | np.ndarray
@@ -142,10 +142,7 @@ class LinearMap(ABC):
         Raises:
             BlindspaceError: torch knows no such device or cannot use it.
         """
-        try:
-            wanted = torch.empty(0, device=device).device
-        except (RuntimeError, TypeError, AssertionError) as error:
-            raise BlindspaceError(f"cannot move a map to {device!r}, such as 'cuda': {first_line(error)}") from error
+        wanted = as_device(device)
         if wanted == self.device:
             return self
         moved = copy.copy(self)
@@ -316,6 +313,18 @@ def as_shape(given: Sequence[int]) -> Shape:
     if min(shape, default=1) < 1:
         raise ShapeError(f"a linear map needs sizes of at least 1, got the shape {shape}")
     return shape
+
+
+def as_device(given: torch.device | str) -> torch.device:
+    """A device that torch can use here, with its index.
+
+    Raises:
+        BlindspaceError: There is no such device.
+    """
+    try:
+        return torch.empty(0, device=torch.device(given)).device
+    except (TypeError, RuntimeError, AssertionError) as error:  # the last from a torch without CUDA
+        raise BlindspaceError(f"there is no device {shown(given)} here; give one such as 'cpu' or 'cuda'") from error
 
 
 def as_parameter(given: Array, name: str) -> Tensor:

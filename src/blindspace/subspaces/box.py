@@ -190,7 +190,7 @@ def nearest(
     close = max(tolerance**2, DIGITS) * l2_norms(first.inside)
     last = splitting(first.inside, subspace, confine, None, close, iterations, memory)
     # An image of black and white pixels only may admit no harmless change but 0.
-    inside = torch.where(_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
+    inside = torch.where(share_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
     # The L2 paraboloid that touches that of the metric from below has another centre.
     centre = v
     if metric:
@@ -199,7 +199,7 @@ def nearest(
     optimality = float(((2 if metric else 1) * bound / l2_norms(v).clamp(min=TINY)).max())
     if dtype != inside.dtype:
         inside = into_box_and_ball(inside.to(dtype), *bounds, radius, norm)
-    return Nearest(inside, float(_outside(subspace, inside).max()), first.iterations + last.iterations, optimality)
+    return Nearest(inside, float(share_outside(subspace, inside).max()), first.iterations + last.iterations, optimality)
 
 
 def _bound(centre: Tensor, found: Tensor, multiplier: Tensor, subspace: Subspace, relaxed: Tensor) -> Tensor:
@@ -221,6 +221,6 @@ def _bound(centre: Tensor, found: Tensor, multiplier: Tensor, subspace: Subspace
     return (2 * (product.clamp(min=0) + l2_norms(multiplier) * l2_norms(subspace.reject(found)))).sqrt()
 
 
-def _outside(subspace: Subspace, v: Tensor) -> Tensor:
+def share_outside(subspace: Subspace, v: Tensor) -> Tensor:
     """Compute ‖(I − P) v‖ / ‖v‖ of each perturbation, shaped ``(B, 1, …, 1)``."""
     return l2_norms(subspace.reject(v)) / l2_norms(v).clamp(min=torch.finfo(v.dtype).tiny)

@@ -78,7 +78,7 @@ def splitting(
     state = start
     inside, move = step(state, images)
     smallest = l2_norms(move)
-    history = Memory(len(start), start[0].numel(), start.dtype, start.device, memory)
+    history = Memory(start, memory)
     count = 1
     while True:
         done = ((l2_norms(move) <= tolerance[images]) | (count >= iterations)).flatten()
@@ -107,19 +107,15 @@ class Memory:
     The residual is the move that the plain iteration would make next.
 
     Args:
-        batch: Number of images.
-        n: Number of values per image.
-        dtype: Dtype of the steps.
-        device: Device of the steps.
+        start: Initial state, ``(B, *shape)``.
         size: Number of steps that are kept.
     """
 
-    def __init__(self, batch: int, n: int, dtype: torch.dtype, device: torch.device, size: int = MEMORY) -> None:
-        self.changed = torch.zeros(batch, size, n, dtype=dtype, device=device)
+    def __init__(self, start: Tensor, size: int = MEMORY) -> None:
+        self.changed = start.new_zeros(len(start), size, start[0].numel())
         self.both = torch.zeros_like(self.changed)  # sum of step and change
-        self.gram = torch.zeros(batch, size, size, dtype=dtype, device=device)
-        self.size = size
-        self.count = 0
+        self.gram = start.new_zeros(len(start), size, size)
+        self.size, self.count = size, 0
 
     def keep(self, chosen: Tensor) -> None:
         """Drop all images but the chosen ones, bool ``(b,)``."""

@@ -183,18 +183,19 @@ def spectrum(
         runs = np.stack([ends - values.counts + 1, ends], 1).ravel()
         positions = np.unique(runs if len(ends) <= points else _even(1, int(ends[-1]), points))
         sigma = values.sigma[np.searchsorted(ends, positions)]
-        return Spectrum(operator.in_dim, _whole(positions), _real(sigma), values.tolerance, "exact", values.method)
+        at, sigma_at = positions.tolist(), sigma.tolist()
+        return Spectrum(operator.in_dim, tuple(at), tuple(sigma_at), values.tolerance, "exact", values.method)
     free = isometry_free(operator)
-    inner, gain = free.operator, free.gain
-    nodes, weights, method = _estimated(inner, seed, boundary)
-    size = min(inner.in_dim, inner.out_dim)
+    nodes, weights, method = _estimated(free.operator, seed, boundary)
+    size = min(free.operator.in_dim, free.operator.out_dim)
     positions = _even(1, size, points)
-    sigma = gain * np.interp(positions, np.cumsum(weights) - weights / 2, nodes)
+    sigma = free.gain * np.interp(positions, np.cumsum(weights) - weights / 2, nodes)
     if size < operator.in_dim:
         positions, sigma = np.append(positions, [size + 1, operator.in_dim]), np.append(sigma, [0.0, 0.0])
     positions, first = np.unique(positions, return_index=True)
     tolerance = float(max(operator.in_dim, operator.out_dim) * np.finfo(np.float64).eps * sigma[0])
-    return Spectrum(operator.in_dim, _whole(positions), _real(sigma[first]), tolerance, "estimated", method)
+    at, sigma_at = positions.tolist(), sigma[first].tolist()
+    return Spectrum(operator.in_dim, tuple(at), tuple(sigma_at), tolerance, "estimated", method)
 
 
 def _estimated(operator: LinearMap, seed: int, boundary: float) -> tuple[np.ndarray, np.ndarray, str]:
@@ -222,11 +223,3 @@ def _thresholds(given: Sequence[float]) -> tuple[float, ...]:
 def _even(first: int, last: int, points: int) -> np.ndarray:
     """Round evenly spaced positions from the first to the last."""
     return np.unique(np.linspace(first, last, points).round().astype(np.int64))
-
-
-def _whole(values: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
-
-
-def _real(values: np.ndarray) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

@@ -25,7 +25,7 @@ from ..errors import (
     shown,
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
-from ..maps.linear_map import DENSE_LIMIT, as_batch
+from ..maps.linear_map import DENSE_LIMIT, as_batch, as_device
 from ..solvers import Certificate, Solver, SolverChoice, choose
 from ._arguments import described, generator_or_none
 
@@ -194,14 +194,9 @@ class Subspace(ABC):
 
     def to(self, device: torch.device | str) -> Self:
         """Return the same subspace with its samples and basis vectors on another device."""
-        moved, cause = copy.copy(self), None
-        if isinstance(device, str | torch.device):
-            try:
-                moved.device = torch.empty(0, device=device).device
-                return moved
-            except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-                cause = error
-        raise BlindspaceError(f"there is no device {shown(device)} here; give one such as 'cpu' or 'cuda'") from cause
+        moved = copy.copy(self)
+        moved.device = as_device(device)
+        return moved
 
     @property
     def complement(self) -> Subspace:
