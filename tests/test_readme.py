@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-import tomllib
 
 from blindspace.cli.commands import NAMES as COMMANDS
 from blindspace.experiments.registry import NAMES as EXPERIMENTS

@@ -58,9 +58,9 @@ def test_pictures_in_a_folder_are_measured_as_they_are_read_back(capsys: Capture
     assert found["max_perturbation"] > 0.05
 
 
-@pytest.mark.parametrize("format", ["npz", "safetensors"])
-def test_formats_that_keep_every_digit(capsys: Capture, format: str) -> None:
-    found = result_of(capsys, *PERTURB, "new", "--kind", "noise", "--in-range", "--format", format)
+@pytest.mark.parametrize("file_format", ["npz", "safetensors"])
+def test_formats_that_keep_every_digit(capsys: Capture, file_format: str) -> None:
+    found = result_of(capsys, *PERTURB, "new", "--kind", "noise", "--in-range", "--format", file_format)
     assert len(list(Path("new").iterdir())) == 3
     assert found["max_output_change_float64"] < 1e-12
 

@@ -46,10 +46,10 @@ PIXELS = np.random.default_rng(0).integers(60, 190, (len(NAMES), 28, 28)).astype
 HF = b'{"info": {"features": {"image": {"_type": "Image"}}}}'
 
 
-def coded(pixels: Array, format: str = "PNG", mode: str | None = None) -> bytes:
+def coded(pixels: Array, file_format: str = "PNG", mode: str | None = None) -> bytes:
     stream = io.BytesIO()
     image = Image.fromarray(pixels)
-    (image if mode is None else image.convert(mode)).save(stream, format)
+    (image if mode is None else image.convert(mode)).save(stream, file_format)
     return stream.getvalue()
 
 
@@ -221,12 +221,12 @@ def test_a_single_file_is_a_collection(tmp_path: Path, kind: str) -> None:
     assert protect(one, tmp_path / "dst", NOISE, workers=0).protected == (3 if kind == "archive" else 5)
 
 
-@pytest.mark.parametrize("format", ["npz", "png16", "tiff", "safetensors"])
-def test_other_formats_change_the_outputs_less(tmp_path: Path, format: str) -> None:
+@pytest.mark.parametrize("file_format", ["npz", "png16", "tiff", "safetensors"])
+def test_other_formats_change_the_outputs_less(tmp_path: Path, file_format: str) -> None:
     source = archive(tmp_path / "src")
     eight = protect(source, tmp_path / "eight", NOISE, workers=0)
     try:
-        summary = protect(source, tmp_path / "dst", replace(NOISE, file_format=format), workers=0)
+        summary = protect(source, tmp_path / "dst", replace(NOISE, file_format=file_format), workers=0)
     except MissingExtraError as error:
         pytest.skip(str(error))
     assert summary.max_output_change < eight.max_output_change / 20
@@ -365,11 +365,11 @@ def test_cells_that_cannot_be_protected_become_empty(tmp_path: Path) -> None:
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "src").mkdir()
     good = coded(PIXELS[0])
-    type = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     cells = [{"bytes": good, "path": None}, None, {"bytes": b"none", "path": "x"}, {"bytes": None, "path": "y.png"}]
-    parquet.write_table(pa.table({"image": pa.array(cells, type), "n": [0, 1, 2, 3]}), tmp_path / "src/t.parquet")
+    parquet.write_table(pa.table({"image": pa.array(cells, struct), "n": [0, 1, 2, 3]}), tmp_path / "src/t.parquet")
     parquet.write_table(
-        pa.table({"image": pa.array([], type), "n": pa.array([], pa.int64())}), tmp_path / "src/0.parquet"
+        pa.table({"image": pa.array([], struct), "n": pa.array([], pa.int64())}), tmp_path / "src/0.parquet"
     )
     summary = protect(tmp_path / "src", tmp_path / "dst", QUICK, workers=0)
     assert (summary.images, summary.protected) == (3, 1)
@@ -435,9 +435,9 @@ def test_bad_places(tmp_path: Path) -> None:
 
 def test_bad_settings(tmp_path: Path) -> None:
     source = folder(tmp_path / "src")
-    for format in ("jpeg", "gif"):
+    for file_format in ("jpeg", "gif"):
         with pytest.raises(UnknownNameError):
-            replace(QUICK, file_format=format)
+            replace(QUICK, file_format=file_format)
     with pytest.raises(UnknownNameError, match="no network is called 'nonsense'"):
         protect(source, tmp_path / "dst", replace(QUICK, model="nonsense"), workers=0)
     with pytest.raises(UnknownNameError, match="no engine is called 'spark'"):

@@ -220,21 +220,21 @@ def _bytes_of(cell: Any) -> bytes | None:
     return content if isinstance(content, bytes) else None
 
 
-def _is_bytes(type: Any) -> bool:
+def _is_bytes(kind: Any) -> bool:
     types = _pyarrow().types
-    return bool(types.is_binary(type) or types.is_large_binary(type) or types.is_binary_view(type))
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
 
 
-def _holds_bytes(type: Any) -> bool:
-    """Whether a column is of bytes, or of structs with a field of that name."""
-    if _pyarrow().types.is_struct(type):
-        return any(type.field(i).name == "bytes" and _is_bytes(type.field(i).type) for i in range(type.num_fields))
-    return _is_bytes(type)
+def _holds_bytes(kind: Any) -> bool:
+    """Whether a column holds bytes, or structs with a field named ``bytes``."""
+    if _pyarrow().types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" and _is_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return _is_bytes(kind)
 
 
-def _hides_bytes(type: Any) -> bool:
-    """Whether there are bytes somewhere inside."""
-    return _is_bytes(type) or any(_hides_bytes(type.field(i).type) for i in range(type.num_fields))
+def _hides_bytes(kind: Any) -> bool:
+    """Whether the type contains bytes at any depth."""
+    return _is_bytes(kind) or any(_hides_bytes(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _is_picture(content: bytes | None) -> bool:
