@@ -22,8 +22,9 @@ from torch import Tensor, nn
 
 from blindspace.errors import BlindspaceWarning, TooLargeError, UnsupportedLayerError, ValueRangeError
 from blindspace.maps import Composed, Convolution, Dense, Diagonal, Kronecker, LinearMap, Padding, VStack, from_module
+from blindspace.maps.content_key import map_key
 from blindspace.solvers import factor_cache as cache
-from blindspace.solvers.factor_cache import Arrays, kept, map_key
+from blindspace.solvers.factor_cache import Arrays, kept
 from blindspace.solvers.projectors import dense
 from blindspace.solvers.projectors.dense import DenseSolver
 from cases import falling

@@ -84,8 +84,8 @@ def test_the_last_resort_says_why_the_others_refused() -> None:
 
 def test_names_and_table() -> None:
     assert list(NAMES) == ["dense", "diagonal", "patchwise", "separable", "grouped", "fourier", "krylov"]
-    assert [name for name, _, _ in table()] == list(NAMES)
-    assert all(serves and how for _, serves, how in table())
+    assert [solver.name for solver in table()] == list(NAMES)
+    assert all(solver.serves and solver.how for solver in table())
 
 
 @pytest.mark.parametrize("solver", ["krylov", KrylovSolver, KrylovSolver.with_options(tolerance=1e-6, limit=500)])

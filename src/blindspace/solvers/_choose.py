@@ -19,8 +19,7 @@ from .projectors.patchwise import PatchwiseSolver
 from .projectors.separable import SeparableSolver
 from .rank.certificate import Certificate, Kind
 
-PROOF_LIMIT = 2 << 30
-"""Bytes that proving an outer factor injective may take."""
+PROOF_LIMIT = 2 << 30  # Bytes that proving an outer factor injective may take
 
 WHOLE_LIMIT = 1 << 30
 """Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
@@ -72,17 +71,10 @@ def first_to_serve(operator: LinearMap, solvers: Iterable[type[Solver]]) -> Solv
 
 def _asked(operator: LinearMap, wanted: BoundSolver) -> Solver:
     """The solver asked for."""
-    _check_serves(operator, wanted.solver)
-    return wanted.solver.build(operator, **wanted.options)
-
-
-def _check_serves(operator: LinearMap, solver: type[Solver]) -> None:
-    if not solver.serves(operator):
+    if not wanted.solver.serves(operator):
         others = ", ".join(name for name, other in REGISTRY.items() if other.serves(operator))
-        raise UnsupportedLayerError(f"the {solver.name} solver does not serve {operator}; these do: {others}")
-
-
-# --- composed maps ---------------------------------------------------------------------------------------
+        raise UnsupportedLayerError(f"the {wanted.solver.name} solver does not serve {operator}; these do: {others}")
+    return wanted.solver.build(operator, **wanted.options)
 
 
 def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:

@@ -20,11 +20,8 @@ from ..errors import UnknownNameError, UnsupportedLayerError
 from ..maps import LinearMap
 from .rank.certificate import Certificate
 
-ON_REQUEST = math.inf
-"""Preference of a solver that is only used when it is asked for."""
-
-MEMORY_LIMIT = 8 << 30
-"""Bytes that a solver may take at its peak, unless it is given another limit."""
+ON_REQUEST = math.inf  # Preference of a solver that is only used when it is asked for
+MEMORY_LIMIT = 8 << 30  # Bytes that a solver may take at its peak, unless it is given another limit
 
 
 class Cost(NamedTuple):
@@ -154,13 +151,8 @@ SolverChoice: TypeAlias = str | type[Solver] | BoundSolver | None
 (``KrylovSolver.with_options(tolerance=1e-10)``), or None to choose by structure, size and memory."""
 
 
-# --- the registry ----------------------------------------------------------------------------------------
-
-REGISTRY: dict[str, type[Solver]] = {}
-"""All registered solver classes by their names."""
-
-NAMES: KeysView[str] = REGISTRY.keys()
-"""Names of all registered solvers, those registered later included."""
+REGISTRY: dict[str, type[Solver]] = {}  # All registered solver classes by their names
+NAMES: KeysView[str] = REGISTRY.keys()  # Names of all registered solvers, those registered later included
 
 S = TypeVar("S", bound=type[Solver])
 
@@ -183,9 +175,17 @@ def register(solver: S) -> S:
     return solver
 
 
-def table() -> list[tuple[str, str, str]]:
-    """All registered solvers: the name, which maps it serves and how it works, in words."""
-    return [(name, solver.scope, solver.how) for name, solver in REGISTRY.items()]
+class Described(NamedTuple):
+    """A registered solver in words: its name, which maps it serves and how it works."""
+
+    name: str
+    serves: str
+    how: str
+
+
+def table() -> list[Described]:
+    """All registered solvers in words, in the order in which they were registered."""
+    return [Described(name, solver.scope, solver.how) for name, solver in REGISTRY.items()]
 
 
 def resolve(choice: SolverChoice) -> BoundSolver | None:

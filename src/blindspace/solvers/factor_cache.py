@@ -15,7 +15,7 @@ import json
 import os
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib.metadata import version
 from math import prod
@@ -26,16 +26,13 @@ import numpy as np
 
 from ..errors import BlindspaceWarning, FileError, ValueRangeError
 from ..files import home, writing
-from ..maps.content_key import content_key, map_key
-
-__all__ = ["Arrays", "Usage", "clear", "folder", "kept", "map_key", "packed", "unpacked", "usage"]
+from ..maps.content_key import content_key
 
 Arrays = dict[str, np.ndarray]
 
 VERSION = version("blindspace")
 
-FORMAT = "1"
-"""Version of the file format; files of another one are computed anew."""
+FORMAT = "1"  # Version of the file format; files of another one are computed anew
 
 SLOW = 0.5
 """Seconds that a factorisation must have taken to be kept, unless ``BLINDSPACE_CACHE_SECONDS`` says otherwise."""
@@ -43,14 +40,9 @@ SLOW = 0.5
 LIMIT = 8 << 30
 """Bytes that all files together may take, unless ``BLINDSPACE_CACHE_LIMIT`` says otherwise; 0 turns the cache off."""
 
-PIECE = 4 << 20
-"""Bytes read, hashed and checked at a time, few enough for the processor's cache."""
-
-HEADER_LIMIT = 1 << 20
-"""Largest size of a header in bytes; a header that claims more is damaged."""
-
-LEFTOVER = 3600.0
-"""Seconds after which a half-written file is that of a killed process."""
+PIECE = 4 << 20  # Bytes read, hashed and checked at a time, few enough for the processor's cache
+HEADER_LIMIT = 1 << 20  # Largest size of a header in bytes; a header that claims more is damaged
+LEFTOVER = 3600.0  # Seconds after which a half-written file is that of a killed process
 
 DTYPES = {"F64": np.float64, "F32": np.float32, "I64": np.int64, "I32": np.int32, "U8": np.uint8, "BOOL": np.bool_}
 """Dtypes that are kept, by their names in the files; complex numbers are kept as pairs of real ones."""
@@ -285,22 +277,16 @@ def _parsed(stream: BinaryIO, digest: str) -> Arrays:
         begin, position = position, position + prod(shape) * dtype.itemsize
         # The size of the file bounds that of the arrays before any is made.
         _demand(header[name]["data_offsets"] == [begin, position] and begin <= position <= size - 8 - length)
-        part = _filled(stream, shape, dtype, check)
+        part = np.empty(shape, dtype)
+        for piece in _pieces(part):
+            data = piece.view(np.uint8).data
+            _demand(stream.readinto(data) == len(data) and _finite(piece))  # type: ignore[attr-defined]
+            check.update(data)
         if paired:
             part = part.view(np.result_type(dtype, np.complex64))[..., 0]
         arrays[name] = part.T if turned else part
     _demand(8 + length + position == size and check.hexdigest() == stated)
     return arrays
-
-
-def _filled(stream: BinaryIO, shape: Sequence[int], dtype: np.dtype[Any], check: Any) -> np.ndarray:
-    array = np.empty(shape, dtype)
-    for piece in _pieces(array):
-        data = piece.view(np.uint8).data
-        _demand(stream.readinto(data) == len(data))  # type: ignore[attr-defined]
-        check.update(data)
-        _demand(_finite(piece))
-    return array
 
 
 def _demand(right: bool) -> None:

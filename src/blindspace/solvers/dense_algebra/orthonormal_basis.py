@@ -26,8 +26,7 @@ from .svd import SVD_LIMIT, Spectrum, spectrum
 CANCELLED = 0.1
 """Share of a vector below which what is left of it shows the rounding of the removed part, which is removed again."""
 
-PASSES = 4
-"""Largest number of refinement steps; each removes the residual A N from the basis N with the matrix itself."""
+PASSES = 4  # Largest number of refinement steps; each removes the residual A N from the basis N with the matrix itself
 
 Factors = Callable[[], Sequence[scipy.sparse.csr_array]]
 

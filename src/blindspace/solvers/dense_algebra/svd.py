@@ -19,14 +19,9 @@ import scipy.sparse.linalg
 from ..rank.certificate import Certificate, judge
 from .products import gram
 
-SVD_LIMIT = 640
-"""Size of the smaller side up to which a matrix is decomposed by LAPACK's SVD."""
-
-RESOLVED = 1e-9
-"""Share of the largest eigenvalue of a Gram matrix below which eigenvalues are not trusted."""
-
-PROOF = 6.0
-"""Shift of the Gram matrix, in units of its rounding error, before Cholesky is to prove its full rank."""
+SVD_LIMIT = 640  # Size of the smaller side up to which a matrix is decomposed by LAPACK's SVD
+RESOLVED = 1e-9  # Share of the largest eigenvalue of a Gram matrix below which eigenvalues are not trusted
+PROOF = 6.0  # Shift of the Gram matrix, in units of its rounding error, before Cholesky is to prove its full rank
 Array = np.ndarray
 Apply = Callable[[Array], Array]
 

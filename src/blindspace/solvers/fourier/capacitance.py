@@ -25,26 +25,13 @@ from ..dense_algebra.gmres import gmres
 from ..factor_cache import kept
 from .circulant_embedding import WORST, CirculantEmbedding, multiply, unravel
 
-VERSION = 2
-"""Version of the factors on disk, increased whenever they change."""
-
-ROUNDING = 100.0
-"""Factor by which each pivot of the capacitance matrix must exceed ε cond(K)."""
-
-PROOF = "Cholesky of the capacitance matrix in Fourier space"
-"""What proves full row rank."""
-
-COLUMNS = 1024
-"""Columns of a symmetric product computed at a time."""
-
-WINDOW = 3000
-"""Largest number of unknowns in the window around a corner."""
-
-CORE = 0.6
-"""Share of the window's reach up to which the window's own solution is better than that of the strips."""
-
-ITERATIONS = 60
-"""Largest number of iterations for the boundary unknowns; refinement continues from there."""
+VERSION = 2  # Version of the factors on disk, increased whenever they change
+ROUNDING = 100.0  # Factor by which each pivot of the capacitance matrix must exceed ε cond(K)
+PROOF = "Cholesky of the capacitance matrix in Fourier space"  # What proves full row rank
+COLUMNS = 1024  # Columns of a symmetric product computed at a time
+WINDOW = 3000  # Largest number of unknowns in the window around a corner
+CORE = 0.6  # Share of the window's reach up to which the window's own solution is better than that of the strips
+ITERATIONS = 60  # Largest number of iterations for the boundary unknowns; refinement continues from there
 
 
 class CapacitanceSystem:

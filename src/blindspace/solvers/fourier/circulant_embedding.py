@@ -15,6 +15,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,11 +26,8 @@ from ...errors import UnsupportedLayerError
 from ...maps import Convolution, LinearMap, Shape
 from ...maps.linear_map import Adjoint
 
-WORST = 1e-11
-"""Least share of the largest that each eigenvalue of K = C Cᵀ must have."""
-
-FLOOR = 1e-6
-"""Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions."""
+WORST = 1e-11  # Least share of the largest that each eigenvalue of K = C Cᵀ must have
+FLOOR = 1e-6  # Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions
 
 
 @dataclass(frozen=True)
@@ -74,18 +72,19 @@ class GridEnd:
         places = zip(self.stride, self.grid, self.offset, self.shape[1:], strict=True)
         around = [(before, s * m - before - n) for s, m, before, n in places]
         x = F.pad(x, [n for pair in around[::-1] for n in pair])
-        return self._polyphase(x).reshape(len(x), self.channels, *self.grid)
+        axes = range(len(self.grid))
+        split = x.reshape(*x.shape[:2], *(n for pair in zip(self.grid, self.stride, strict=True) for n in pair))
+        components = split.permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
+        return components.reshape(len(x), self.channels, *self.grid)
 
     def extract(self, field: Tensor) -> Tensor:
         """The values ``(B, *shape)`` in a field ``(B, channels, *grid)``."""
         axes = len(self.grid)
         split = field.reshape(len(field), self.shape[0], *self.stride, *self.grid)
         order = (0, 1, *(2 + at + axes * part for at in range(axes) for part in (1, 0)))
-        periodic = split.permute(order).reshape(
-            len(field), self.shape[0], *(s * m for s, m in zip(self.stride, self.grid, strict=True))
-        )
-        inside = tuple(slice(b, b + n) for b, n in zip(self.offset, self.shape[1:], strict=True))
-        return periodic[(slice(None), slice(None), *inside)]
+        places = (s * m for s, m in zip(self.stride, self.grid, strict=True))
+        inside: Any = (..., *(slice(b, b + n) for b, n in zip(self.offset, self.shape[1:], strict=True)))
+        return split.permute(order).reshape(len(field), self.shape[0], *places)[inside]
 
     def read_boundary(self, field: Tensor) -> Tensor:
         """The boundary unknowns of a field, ``(places · C, B)``, channels fastest."""
@@ -105,14 +104,6 @@ class GridEnd:
         parts = unravel(self.boundary, (*self.stride, *self.grid))
         at = parts[axis] + s * parts[len(self.grid) + axis]
         return (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
-
-    def _polyphase(self, periodic: Tensor) -> Tensor:
-        """The polyphase components ``(B, C, *stride, *grid)`` of a periodic image ``(B, C, *stride · grid)``."""
-        axes = range(len(self.grid))
-        pairs = [n for pair in zip(self.grid, self.stride, strict=True) for n in pair]
-        return periodic.reshape(*periodic.shape[:2], *pairs).permute(
-            0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes)
-        )
 
 
 class CirculantEmbedding:
@@ -162,8 +153,7 @@ class CirculantEmbedding:
         taps = torch.zeros(c_out, c_in, prod(conv.stride), prod(self.grid), dtype=torch.float64)
         offsets = torch.cartesian_prod(*(d * torch.arange(k) for d, k in zip(conv.dilation, conv.kernel, strict=True)))
         offsets = offsets.reshape(-1, len(self.grid))
-        component = torch.zeros(len(offsets), dtype=torch.int64)
-        place = torch.zeros(len(offsets), dtype=torch.int64)
+        component, place = torch.zeros(2, len(offsets), dtype=torch.int64)
         for axis, (s, m) in enumerate(zip(conv.stride, self.grid, strict=True)):
             component = component * s + offsets[:, axis] % s
             place = place * m + (offsets[:, axis] // s) % m
@@ -201,10 +191,8 @@ class CirculantEmbedding:
         other.symbol, other.symbol_adjoint = (x.to(dtype.to_complex()) for x in (self.symbol, self.symbol_adjoint))
         return other
 
-    # --- fields in Fourier space are (B, channels, frequencies) ------------------------------------------
-
     def transform(self, field: Tensor) -> Tensor:
-        """The transform of a field ``(B, channels, *grid)``."""
+        """The transform of a field ``(B, channels, *grid)``, ``(B, channels, frequencies)``."""
         spectrum: Tensor = torch.fft.rfftn(field, dim=tuple(range(2, field.ndim)))
         return spectrum.flatten(2)
 

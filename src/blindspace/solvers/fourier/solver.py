@@ -31,17 +31,13 @@ whole matrix is as quick to factor and cheaper to apply."""
 AUTOMATIC_LIMIT = 4 << 30
 """Bytes that the solver may take without being asked for; above, conjugate gradients need next to none."""
 
-DIRECT_LIMIT = 1 << 30
-"""Bytes up to which the capacitance matrix is factored as a whole."""
+DIRECT_LIMIT = 1 << 30  # Bytes up to which the capacitance matrix is factored as a whole
 
 LANCZOS = "Lanczos on the inverse of A Aᵀ, in Fourier space"
 """Method by which the smallest σ is found if nothing proves the rank."""
 
-PASSES = 6
-"""Largest number of refinement steps."""
-
-ENOUGH = float(np.finfo(np.float64).eps)
-"""‖A p‖ / (‖A‖ ‖x‖) at which refinement stops."""
+PASSES = 6  # Largest number of refinement steps
+ENOUGH = float(np.finfo(np.float64).eps)  # ‖A p‖ / (‖A‖ ‖x‖) at which refinement stops
 
 AMPLIFIED = 1e3
 """Factor by which a residual of the capacitance system may grow in the whole; the system is solved that much closer."""
@@ -49,23 +45,15 @@ AMPLIFIED = 1e3
 RESOLVED = 1e-6
 """Least share of ‖C‖ that the smallest σ must have: rounding in A Aᵀ makes smaller ones indistinguishable from 0."""
 
-FEW_DIGITS = 1e-3
-"""Share of the residual to be left after a pass, from which the pass is computed in single precision."""
-
-SINGLE = 1e-4
-"""Share of the residual that such a pass leaves at least."""
-
-ROUGHLY = 1e-3
-"""1 / cond(K) from which single precision inverts to a few digits."""
-
-SINGLE_PASSES = 2
-"""Refinement steps by which an inverse in single precision becomes one in double."""
+FEW_DIGITS = 1e-3  # Share of the residual to be left after a pass, from which the pass is computed in single precision
+SINGLE = 1e-4  # Share of the residual that such a pass leaves at least
+ROUGHLY = 1e-3  # 1 / cond(K) from which single precision inverts to a few digits
+SINGLE_PASSES = 2  # Refinement steps by which an inverse in single precision becomes one in double
 
 CHUNK = 20 << 20
 """Bytes of perturbations processed at a time: enough for the capacitance systems, few enough for the caches."""
 
-TRIES = 3
-"""Sizes of the grid that are tried if the rows are not independent at some frequency of the first one."""
+TRIES = 3  # Sizes of the grid that are tried if the rows are not independent at some frequency of the first one
 
 Method = Literal["direct", "iterative"]
 

@@ -14,11 +14,8 @@ from ..dense_algebra.orthonormal_basis import cholesky_qr
 from ..rank.certificate import Certificate
 from ..rank.kernel_reduction import Reduced
 
-BASIS_LIMIT = 64 << 20
-"""Bytes that a basis for large batches may take."""
-
-SHARE = 16
-"""Dimensions of the nullspace per perturbation from which a batch is large."""
+BASIS_LIMIT = 64 << 20  # Bytes that a basis for large batches may take
+SHARE = 16  # Dimensions of the nullspace per perturbation from which a batch is large
 
 
 class _Wrapping(Solver):

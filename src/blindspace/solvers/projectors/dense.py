@@ -23,8 +23,7 @@ from ..factor_cache import Arrays, kept, packed, unpacked
 from ..rank.certificate import Certificate
 from ..rank.modular_elimination import rational_factors
 
-VERSION = 2
-"""Version of what is kept on disk; a change of ``dense_algebra`` that changes its results increases it."""
+VERSION = 2  # Version of what is kept on disk; a change of ``dense_algebra`` that changes its results increases it
 
 
 @register

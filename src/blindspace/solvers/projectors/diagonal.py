@@ -13,11 +13,7 @@ from ..rank.certificate import Certificate
 
 @register
 class DiagonalSolver(Solver):
-    """The solver of maps whose AᵀA is diagonal: scaling, padding, cropping, rearranging, selecting.
-
-    Args:
-        operator: A ``Diagonal``, ``Padding``, ``Rearrange`` or ``Gather``.
-    """
+    """The solver of maps whose AᵀA is diagonal: ``Diagonal``, ``Padding``, ``Rearrange`` and ``Gather``."""
 
     name = "diagonal"
     scope = "scaling, cropping, padding, rearranging"

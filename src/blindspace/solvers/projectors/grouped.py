@@ -20,7 +20,7 @@ class GroupedSolver(Solver):
     """One solver per group; groups of equal weights share one and are processed as one batch.
 
     Args:
-        operator: A convolution in more than one group.
+        operator: The convolution.
         solve: The function that makes the solver of one group's convolution.
 
     Raises:

@@ -39,8 +39,7 @@ from ..rank.inverse_probe import inverts
 Apply = Callable[[Tensor], Tensor]
 Measure = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
-TOLERANCE = 4.0
-"""‖A p‖ / (‖A‖ ‖x‖) at which refinement stops, in units of the rounding error of x's dtype."""
+TOLERANCE = 4.0  # ‖A p‖ / (‖A‖ ‖x‖) at which refinement stops, in units of the rounding error of x's dtype
 
 DIGITS = 0.75
 """Share of its digits that a dtype is to gain in one pass. In a singular A Aᵀ rounding errors leave the range, where
@@ -50,8 +49,7 @@ GROWN = 0.5
 """A residual may grow above its lowest by the condition of A, but not by 1/√ε, ε^−GROWN, beyond which A Aᵀ is not
 resolved in the dtype: then rounding has blown it up."""
 
-LIMIT = 20_000
-"""Iterations after which a projection is given up; nothing else ever stops at a count."""
+LIMIT = 20_000  # Iterations after which a projection is given up; nothing else ever stops at a count
 
 CHUNK = 64 << 20
 """Bytes of perturbations processed at a time: torch's float64 convolution unfolds a whole batch at once."""
@@ -103,11 +101,8 @@ class KrylovSolver(Solver):
         reason: str = "",
     ) -> None:
         super().__init__(operator)
-        self.preconditioner = preconditioner
-        self.tolerance = tolerance
-        self.inner = inner
-        self.limit = limit
-        self.chunk = chunk
+        self.preconditioner, self.tolerance, self.inner = preconditioner, tolerance, inner
+        self.limit, self.chunk = limit, chunk
         self.norm = operator.norm() or 1.0
         self.reason = reason or "conjugate gradients need no structure"
         self.certificate = certificate or self._count()
@@ -217,18 +212,15 @@ class KrylovSolver(Solver):
                 state[fallen], residual[fallen], size[fallen] = better[kept], rest[kept], after[kept]
         self.iterations = max(self.iterations, spent)
         if bool((size > enough).any()):
-            worst = float((size / enough)[size > enough].max()) * self._reachable(state.dtype)
-            self._report(worst, self._reachable(state.dtype), spent)
+            wanted = self._reachable(state.dtype)
+            reached = float((size / enough)[size > enough].max()) * wanted
+            figures = (
+                f"the residual of {self.operator} stays at {reached:.1e}, above {wanted:.1e}, after {spent} iterations"
+            )
+            if spent >= self.limit:
+                raise NotConvergedError(f"{figures}; give a preconditioner, a larger limit or a larger tolerance")
+            warnings.warn(f"{figures}; no more of them would help", BlindspaceWarning, stacklevel=2)
         return state
-
-    def _report(self, reached: float, wanted: float, spent: int) -> None:
-        """Reports a residual that is not met: an error if iterations ran out, a warning if more would not help."""
-        figures = (
-            f"the residual of {self.operator} stays at {reached:.1e}, above {wanted:.1e}, after {spent} iterations"
-        )
-        if spent >= self.limit:
-            raise NotConvergedError(f"{figures}; give a preconditioner, a larger limit or a larger tolerance")
-        warnings.warn(f"{figures}; no more of them would help", BlindspaceWarning, stacklevel=2)
 
     # --- rank -------------------------------------------------------------------------------------------
 

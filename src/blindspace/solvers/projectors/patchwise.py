@@ -26,11 +26,7 @@ from ..rank.certificate import merge
 
 
 class TokenSolver(Solver):
-    """A matrix over the last axis, the same for every token.
-
-    Args:
-        operator: A ``Dense`` map.
-    """
+    """A ``Dense`` map: a matrix over the last axis, the same for every token."""
 
     name = "patchwise"
 
@@ -56,9 +52,6 @@ class TokenSolver(Solver):
 @register
 class PatchwiseSolver(Solver):
     """A convolution whose kernel reaches no further than its stride.
-
-    Args:
-        operator: A convolution that ``serves`` accepts.
 
     Raises:
         UnsupportedLayerError: The patches overlap.

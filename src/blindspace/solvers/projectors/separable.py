@@ -43,11 +43,7 @@ class Axis:
 
 @register
 class SeparableSolver(Solver):
-    """One small factorisation per axis.
-
-    Args:
-        operator: A ``Kronecker`` map.
-    """
+    """One small factorisation per axis of a ``Kronecker`` map."""
 
     name = "separable"
     scope = "resizes, crops and pools along the axes"
@@ -119,9 +115,8 @@ def _axis(matrix: Tensor) -> Axis:
         matrix = matrix / power_of_two(float(matrix.abs().max()))  # so that tiny weights do not vanish in float32
         inverse = _gram_inverse(matrix)
         inverse[inverse.abs() < NEGLIGIBLE * inverse.abs().max()] = 0
-        if bool(
-            (inverse == inverse.diagonal().diag()).all()
-        ):  # orthogonal rows, such as those of pooling without overlap
+        # The rows are orthogonal, such as those of pooling without overlap.
+        if bool((inverse == inverse.diagonal().diag()).all()):
             return Axis(certificate, matrix * inverse.diagonal().sqrt()[:, None], _eye(out))
         return Axis(certificate, matrix, inverse)
     if found.row is not None:

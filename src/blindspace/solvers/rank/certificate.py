@@ -16,11 +16,8 @@ from .modular_elimination import ModularRank
 
 Kind = Literal["exact", "numerical", "undecided"]
 
-GAP = 1e3
-"""Factor by which σ must fall across the tolerance for a rank below full to be ``numerical``."""
-
-MARGIN = 10.0
-"""Factor by which the smallest σ counted must exceed the tolerance."""
+GAP = 1e3  # Factor by which σ must fall across the tolerance for a rank below full to be ``numerical``
+MARGIN = 10.0  # Factor by which the smallest σ counted must exceed the tolerance
 
 
 @dataclass(frozen=True)

@@ -32,24 +32,16 @@ from ..dense_algebra.products import power_of_two
 from .certificate import GAP, Certificate, Kind, confirmed
 from .modular_elimination import ModularRank, exact_rank, nonzero, ordered, rational_factors
 
-WORK_LIMIT = 2e12
-"""Floating-point operations that one count may take, about a minute on one core."""
-
-MEMORY_LIMIT = 4 << 30
-"""Bytes above which a count is refused."""
-
-ROOM = 8.0
-"""Multiple of the bound on rounding errors in A Aᵀ that the square of a σ must reach to be counted."""
+WORK_LIMIT = 2e12  # Floating-point operations that one count may take, about a minute on one core
+MEMORY_LIMIT = 4 << 30  # Bytes above which a count is refused
+ROOM = 8.0  # Multiple of the bound on rounding errors in A Aᵀ that the square of a σ must reach to be counted
 
 GROWTH = 100.0
 """Factor by which intermediate sums may exceed ‖A‖² at the resolution. Rounding errors add up as the root of their
 number, far below the bound that ``ROOM`` multiplies; this uses the difference."""
 
-LEAST_BLOCK = 256
-"""Least number of rows of a block, if the matrix has as many: smaller products only cost calls."""
-
-TRIES = 4
-"""Number of bounds tried, 10 % apart, if one hits a singular value of a part of the map."""
+LEAST_BLOCK = 256  # Least number of rows of a block, if the matrix has as many: smaller products only cost calls
+TRIES = 4  # Number of bounds tried, 10 % apart, if one hits a singular value of a part of the map
 
 Array = np.ndarray
 

@@ -13,14 +13,9 @@ from torch import Tensor
 
 from ...maps import LinearMap
 
-INVERTED = 1e-5
-"""Largest relative error of A Aᵀ (A Aᵀ)⁻¹ b. One dependent row among a million would leave a thousandth."""
-
-STEPS = 40
-"""Largest number of steps to find the smallest singular value."""
-
-SETTLED = 0.002
-"""Share by which the estimate may still grow at the last step."""
+INVERTED = 1e-5  # Largest relative error of A Aᵀ (A Aᵀ)⁻¹ b. One dependent row among a million would leave a thousandth
+STEPS = 40  # Largest number of steps to find the smallest singular value
+SETTLED = 0.002  # Share by which the estimate may still grow at the last step
 
 EXHAUSTED = 1e-10
 """Share of the largest eigenvalue below which a new direction is rounding: the Krylov space is exhausted."""

@@ -26,21 +26,18 @@ from ...errors import TooLargeError, require_memory
 from ...maps import Composed, Kronecker, LinearMap, VStack
 from ...maps.linear_map import Adjoint
 
-PANEL = 128
-"""Columns eliminated at a time."""
+PANEL = 128  # Columns eliminated at a time
 
 LOWEST, HIGHEST = 1 << 22, 1 << 23
 """Primes are drawn from between these. Residues lie within ±p/2, so a sum of PANEL products stays below 2⁵¹ and float64
 holds it exactly, with room for the residue it is subtracted from and for residues one or two beyond p/2."""
 
-PRIMES_BETWEEN = 268_216
-"""Number of primes between them: π(2²³) − π(2²²) = 564163 − 295947."""
+PRIMES_BETWEEN = 268_216  # Number of primes between them: π(2²³) − π(2²²) = 564163 − 295947
 
 WORK_LIMIT = 6e10
 """Floating-point operations that one prime may take: a dense 4000 × 4000 matrix takes 4.3e10, seconds on one core."""
 
-MEMORY_LIMIT = 2 << 30
-"""Bytes that the rows held at a time may take."""
+MEMORY_LIMIT = 2 << 30  # Bytes that the rows held at a time may take
 
 Array = np.ndarray
 

@@ -30,17 +30,13 @@ Kind = Literal["exact", "bounded", "estimated"]
 INERTIA_WORK = 4e11
 """Floating-point operations that all inertia counts together may take, a minute on one core if all are needed."""
 
-FEWEST = 6
-"""Smallest number of counts among which the operations are divided."""
+FEWEST = 6  # Smallest number of counts among which the operations are divided
 
 ASIDE = (1e-6, 1e-3, 0.1)
 """Distances from a bound at which inertia fails, as shares of it, at which inertia is tried on either side."""
 
-SYMBOL_LIMIT = 512 << 20
-"""Bytes that the symbol of a circulant embedding may take."""
-
-ROUNDING = 1e-10
-"""Bound on the error of a singular value of a symbol, as a share of ε."""
+SYMBOL_LIMIT = 512 << 20  # Bytes that the symbol of a circulant embedding may take
+ROUNDING = 1e-10  # Bound on the error of a singular value of a symbol, as a share of ε
 
 
 class Count(NamedTuple):
@@ -50,10 +46,6 @@ class Count(NamedTuple):
     best: int
     high: int
     kind: Kind
-
-    def raised(self, by: int) -> Count:
-        """The count with a number of further directions."""
-        return Count(self.low + by, self.best + by, self.high + by, self.kind)
 
 
 def count_up_to(
@@ -87,7 +79,8 @@ def count_up_to(
     counted = _by_inertia(inner, scaled) if matrix_bytes(inner) <= matrix_limit else None
     found, method = counted or _by_quadrature(inner, scaled, seed, probes, steps)
     # Only min(m, n) of the n directions have been counted; the others have singular value 0.
-    return [count.raised(operator.in_dim - min(inner.in_dim, inner.out_dim)) for count in found], method
+    more = operator.in_dim - min(inner.in_dim, inner.out_dim)
+    return [Count(low + more, best + more, high + more, kind) for low, best, high, kind in found], method
 
 
 def _certain(low: int, best: int, high: int) -> Count:

@@ -26,17 +26,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...maps import LinearMap
 from ..dense_algebra.products import norms, per_image
 
-TAIL = 0.025
-"""Probability on either side of the interval."""
-
-PRECISE = 3e5
-"""Number of probes times dimension: at half of all directions the interval is then some ± 0.25 % of them."""
-
-PROBES = (2, 64)
-"""Smallest and largest number of random vectors."""
-
-STEPS = (16, 256)
-"""Smallest and largest number of steps; values some 3 ‖A‖ / steps apart can be distinguished."""
+TAIL = 0.025  # Probability on either side of the interval
+PRECISE = 3e5  # Number of probes times dimension: at half of all directions the interval is then some ± 0.25 % of them
+PROBES = (2, 64)  # Smallest and largest number of random vectors
+STEPS = (16, 256)  # Smallest and largest number of steps; values some 3 ‖A‖ / steps apart can be distinguished
 
 WORK = 2e11
 """Floating-point operations that a run may take, half a minute on one core, …"""
@@ -44,11 +37,8 @@ WORK = 2e11
 TRAFFIC = 50.0
 """… of which moving one value in memory counts as this many."""
 
-SAME = 1e-12
-"""Distance from ε, as a share of ‖T‖, up to which nodes count as being at ε."""
-
-ROUNDING = 1e-10
-"""Share of energy that may be due to rounding alone."""
+SAME = 1e-12  # Distance from ε, as a share of ‖T‖, up to which nodes count as being at ε
+ROUNDING = 1e-10  # Share of energy that may be due to rounding alone
 
 Array = np.ndarray
 

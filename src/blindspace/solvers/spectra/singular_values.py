@@ -28,11 +28,8 @@ from ..dense_algebra.svd import SVD_LIMIT
 WORK_LIMIT = 2e11
 """Operations up to which a matrix p × q, p ≤ q, is decomposed, counted as p²(q + 3p): some 20 seconds on one core."""
 
-MATRIX_LIMIT = 1 << 30
-"""Bytes that making the matrix of a map may take."""
-
-ROUNDING = 8.0
-"""Bound on the errors of the eigenvalues of a Gram matrix, in units of ε·p·‖·‖."""
+MATRIX_LIMIT = 1 << 30  # Bytes that making the matrix of a map may take
+ROUNDING = 8.0  # Bound on the errors of the eigenvalues of a Gram matrix, in units of ε·p·‖·‖
 
 EPS = float(np.finfo(np.float64).eps)
 

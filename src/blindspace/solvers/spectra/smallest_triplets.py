@@ -33,30 +33,18 @@ TOLERANCE = 1e-11
 ROUNDING = 32.0
 """… or, if that is below what AᵀA resolves, ‖AᵀA v − σ² v‖ / ‖A‖² in units of ε."""
 
-GUARDS = 3
-"""Number of vectors at the start beyond the k wanted, so that none of a cluster is left out."""
-
-ROOM = 20
-"""Size of the basis beyond twice the number of vectors at the start; half are kept when it is full."""
-
-AT_ONCE = 8
-"""Largest number of residuals that a step processes."""
-
-NEW = 1e-10
-"""Share of a vector that must lie outside the basis for the vector to join."""
+GUARDS = 3  # Number of vectors at the start beyond the k wanted, so that none of a cluster is left out
+ROOM = 20  # Size of the basis beyond twice the number of vectors at the start; half are kept when it is full
+AT_ONCE = 8  # Largest number of residuals that a step processes
+NEW = 1e-10  # Share of a vector that must lie outside the basis for the vector to join
 
 LIMIT = 400
 """Number of steps per AT_ONCE singular values wanted after which the next inverse is tried; after the last one, the
 iteration fails."""
 
-CHOLESKY_LIMIT = 1 << 30
-"""Bytes up to which AᵀA is factored as a whole."""
-
-SHIFT = 1e-13
-"""Shift of AᵀA before Cholesky, as a share of its trace."""
-
-ROUGHLY = 1e-4
-"""Share of its residual that the capacitance system of the Fourier solver's inverse may leave."""
+CHOLESKY_LIMIT = 1 << 30  # Bytes up to which AᵀA is factored as a whole
+SHIFT = 1e-13  # Shift of AᵀA before Cholesky, as a share of its trace
+ROUGHLY = 1e-4  # Share of its residual that the capacitance system of the Fourier solver's inverse may leave
 
 INNER = 100
 """Largest number of conjugate gradient steps for an inverse if no structure offers one, …"""
