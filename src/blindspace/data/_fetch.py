@@ -112,7 +112,7 @@ def unpack(archive: Path, package: RegistryPackage, folder: Path) -> None:
 
     Raises:
         WrongArchiveError: The archive is damaged, lacks a file, or a file does not have the SHA-256 of ``package``.
-        FileError: Dpkg-deb is needed and not installed.
+        FileError: dpkg-deb is needed and not installed.
         OSError: A file cannot be written.
     """
     try:

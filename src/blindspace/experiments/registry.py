@@ -54,5 +54,10 @@ def chosen(names: Sequence[str]) -> list[Experiment[Any]]:
     Raises:
         UnknownNameError: No experiment has one of the names.
     """
+    given: object = names
+    if not isinstance(given, list | tuple) or not all(isinstance(name, str) for name in given):
+        raise UnknownNameError(
+            f"experiments are given by their names, all or some of {', '.join(NAMES)}, not as {given!r}"
+        )
     wanted = [each for name in names for each in (NAMES if name == "all" else (name,))]
     return [experiment(name) for name in dict.fromkeys(wanted)]

@@ -154,8 +154,8 @@ def trainable(name: str) -> Builtin:
     Raises:
         UnknownNameError: there is no such network; the message lists the names.
     """
-    if name in BUILTIN:
-        return BUILTIN[name]
+    if str(name) in BUILTIN:
+        return BUILTIN[str(name)]
     base, at, dataset = str(name).partition("@")
     dataset = dataset if at else ("mnist" if base == "mlp5" else "cifar10")
     if not is_trainable(name):
@@ -170,7 +170,7 @@ def is_trainable(name: str) -> bool:
     """Whether ``trainable`` knows the name."""
     base, at, dataset = str(name).partition("@")
     reads = SHAPES.get(dataset) if at else (3, 32, 32)
-    return name in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
+    return str(name) in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
 
 
 def feature_shape(architecture: str) -> Shape:

@@ -137,7 +137,7 @@ def train(
     train_set = train_set or load_dataset(recipe.dataset, "train")
     test_set = test_set or load_dataset(recipe.dataset, "test")
     images, labels = train_set.tensor(), train_set.targets()
-    out = out or home() / "networks"
+    out = Path(out or home() / "networks")
     try:
         out.mkdir(parents=True, exist_ok=True)  # Fails before the work, not after it.
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -134,7 +135,7 @@ def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: Bound
         method=f"every factor has full row rank: {' and '.join(each.method for each in certificates)}",
         tolerance=max(whole.in_dim, whole.out_dim) * torch.finfo(torch.float64).eps * whole.norm(),
         sigma_max=whole.norm(),
-        sigma_above=float(torch.tensor([each.sigma_above or 0.0 for each in certificates]).prod()),
+        sigma_above=math.prod(each.sigma_above or 0.0 for each in certificates),
         sigma_below=None,
     )
     names = " and ".join(solver.name for solver in solvers)
