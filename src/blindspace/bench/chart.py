@@ -35,13 +35,13 @@ class _Line:
     dashed: bool = False
 
 
-def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) -> None:
+def draw(path: Path, rows: Sequence[BenchRow], baselines: Sequence[BaselineRow]) -> None:
     """Draw set-up time, time per image and memory against the side of the image, all logarithmic.
 
     Args:
         path: Path of the picture, .png, .svg or .pdf.
         rows: Rows of ours; those without a side are left out.
-        rivals: Rows of the baselines; those without a side and those skipped are left out.
+        baselines: Rows of the baselines; those without a side and those skipped are left out.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -56,18 +56,18 @@ def draw(path: Path, rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) ->
 
     figure = Figure(figsize=(15, 5.4))
     sides = sorted({row.side for row in rows if row.side})
-    for index, (title, lines) in enumerate(_panels(rows, rivals).items()):
+    for index, (title, lines) in enumerate(_panels(rows, baselines).items()):
         axes = figure.add_axes((0.045 + index * 0.325, 0.13, 0.2, 0.74))
         _panel(axes, title, lines, sides)
     name = "7×7 convolution of stride 2, 3→10 channels, float64"
     figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
-    if any(not finished for lines in _panels(rows, rivals).values() for line in lines for *_, finished in line.points):
+    if any(not finished for lines in _panels(rows, baselines).values() for line in lines for *_, finished in line.points):
         note = "hollow: stopped before convergence, so a lower bound"
         figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
     save_figure(figure, path)
 
 
-def _panels(rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) -> dict[str, list[_Line]]:
+def _panels(rows: Sequence[BenchRow], baselines: Sequence[BaselineRow]) -> dict[str, list[_Line]]:
     """The lines of each chart, by its title."""
 
     def ours(label: str, value: Callable[[BenchRow], float], colour: str = _OURS, dashed: bool = False) -> _Line:
@@ -76,7 +76,7 @@ def _panels(rows: Sequence[BenchRow], rivals: Sequence[BaselineRow]) -> dict[str
     def theirs(value: Callable[[BaselineRow], float | None]) -> list[_Line]:
         lines = []
         for rival, (label, colour) in _BASELINES.items():
-            measured = [(row.side, value(row), row.finished) for row in rivals if row.rival == rival and row.side]
+            measured = [(row.side, value(row), row.finished) for row in baselines if row.rival == rival and row.side]
             points = sorted((side, number, finished) for side, number, finished in measured if side and number)
             lines += [_Line(label, colour, points)] if points else []
         return lines

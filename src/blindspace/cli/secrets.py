@@ -33,7 +33,7 @@ def read_key(key_file: Path | None, salt: str | None, fresh: bool = True) -> tup
 
     Raises:
         FileError: the file cannot be read.
-        ValueRangeError: there is no passphrase, or the salt is none.
+        ValueRangeError: The passphrase is missing, or the salt is not valid.
     """
     if salt is None:
         if not fresh:

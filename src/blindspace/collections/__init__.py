@@ -1,4 +1,4 @@
-"""Floor 7: whole collections of pictures, in folders, archives and tables."""
+"""Whole collections of pictures, in folders, archives and tables, and their protection."""
 
 from ._check import Checked, check
 from ._protect import ENGINES, protect, salt_of

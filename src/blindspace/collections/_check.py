@@ -1,4 +1,4 @@
-"""Whether a protected collection is what its manifest says: every result there, once, with the hash it had."""
+"""Compare a protected collection with its manifest: every result must be there once, with the recorded hash."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .manifest import LISTED, MANIFEST, SUMMARY
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found.
+    """The outcome of a check.
 
     Attributes:
-        pictures: results the manifest names.
-        files: they are in.
-        wrong: results and files that are missing, changed, there twice or not in the manifest, with what is wrong; the
+        pictures: Number of results that the manifest names.
+        files: Number of files that hold them.
+        wrong: Results and files that are missing, changed, duplicate or not in the manifest, each with the fault; the
             first ``LISTED``.
-        wrong_in_all: how many there are.
+        wrong_in_all: Number of all faults.
     """
 
     pictures: int
@@ -37,11 +37,11 @@ class Checked:
 
     @property
     def good(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether no fault was found."""
         return not self.wrong_in_all
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The outcome as plain values for JSON."""
         return {**asdict(self), "good": self.good}
 
 
@@ -49,10 +49,10 @@ def check(target: Path) -> Checked:
     """Compare a protected collection with its manifest.
 
     Args:
-        target: the destination of ``protect``.
+        target: Destination folder of ``protect``.
 
     Raises:
-        FileError: it has no complete manifest, or one that is damaged.
+        FileError: The manifest is missing, incomplete or damaged.
     """
     try:
         summary = json.loads((target / SUMMARY).read_text(encoding="utf-8"))
@@ -80,7 +80,7 @@ def check(target: Path) -> Checked:
         name = path.relative_to(target).as_posix()
         if not path.is_file() or name in (MANIFEST, SUMMARY) or name.startswith(f"{OWN}/") or name in seen:
             continue
-        # An archive of which no picture could be protected is named among the files alone.
+        # An archive without any protected picture is named among the files only.
         if files.get(name) != sha256(path):
             count += 1
             problems[name] = "not in the manifest"
@@ -97,7 +97,7 @@ def _rows(target: Path) -> Iterator[dict[str, Any]]:
 
 
 def _wrong(target: Path, output: str, expected: dict[str, str], digest: str | None) -> dict[str, str]:
-    """What is wrong with one file, by the names of the pictures in it."""
+    """The faults of one file, by the names of the pictures in it."""
     if not inside(output):
         return {"": "outside the destination"}
     path = target / output

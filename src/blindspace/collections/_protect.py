@@ -25,7 +25,7 @@ from .work import Job
 ENGINES = ("local", "ray")
 
 Report = Callable[[int, int, str], None]
-"""Called with shards done, shards in all, and what else there is to say."""
+"""Called with the number of shards done, the number of all shards, and a remark."""
 
 
 def protect(
@@ -39,32 +39,32 @@ def protect(
     address: str | None = None,
     report: Report | None = None,
 ) -> Summary:
-    """Protect every picture of a collection; what an earlier run has done is not done again.
+    """Protect every picture of a collection; finished work of an earlier run is kept.
 
     A picture's result depends on its name, its content, the settings and the key. Which pictures share a batch depends
     on the collection alone, so it is the same with any number of workers, on any engine and after any interruption.
-    ``target`` gets ``manifest.jsonl``, one line a picture, and ``manifest.json``.
+    ``manifest.jsonl``, one line per picture, and ``manifest.json`` are written into ``target``.
 
     Args:
-        source: a folder with pictures, ``.tar`` shards or ``.parquet`` tables anywhere below, or one such file.
-        target: folder for the results, new or of an earlier run with the same settings.
-        settings: what to do.
-        key: of keyed noise; it is not written down.
-        workers: processes, one a core if None; 0 works in this process.
-        engine: ``local`` or ``ray``. On Ray, all nodes must see both folders under the same paths.
-        address: of a Ray cluster; one is started on this machine if None.
-        report: told how far it is.
+        source: A folder with pictures, ``.tar`` shards or ``.parquet`` tables anywhere below, or one such file.
+        target: Folder of the results: a new one, or that of an earlier run with the same settings.
+        settings: The settings of the protection.
+        key: Key of keyed noise; it is never stored.
+        workers: Number of processes, one per core if None; with 0, this process does the work.
+        engine: Either ``local`` or ``ray``. On Ray, all nodes must see both folders under the same paths.
+        address: Address of a Ray cluster; if None, one is started on this machine.
+        report: Called after each shard.
 
     Returns:
-        What became of the pictures.
+        The summary of all pictures.
 
     Raises:
-        FileError: there is nothing to protect; a folder holds the other, is in use, holds something else or cannot be
+        FileError: There is nothing to protect; one folder contains the other, is in use, has other content or cannot be
             written to; the settings are not those of the earlier run.
-        ValueRangeError: a key is missing or not wanted; a number of workers below 0.
-        UnknownNameError: no engine of that name.
-        MissingExtraError: a library is not installed.
-        BlindspaceError: the network cannot be had.
+        ValueRangeError: A key is missing or superfluous, or the number of workers is negative.
+        UnknownNameError: No engine has that name.
+        MissingExtraError: A library is not installed.
+        BlindspaceError: The network cannot be loaded.
     """
     source, target = source.resolve(), target.resolve()
     if engine not in ENGINES:
@@ -127,12 +127,12 @@ def salt_of(target: Path) -> str | None:
     """The salt that an earlier run used for its key, if there was one.
 
     Raises:
-        FileError: what is there is damaged.
+        FileError: The stored settings are damaged.
     """
     return (Journal(target).settings() or {}).get("salt") or None
 
 
 def _written(settings: Settings, key: Key | None) -> dict[str, Any]:
-    """The settings as they are written down; of the key only what tells another one."""
+    """The settings as they are stored; of the key only a hash that distinguishes it from others."""
     sign = None if key is None else hmac.digest(key.secret, b"blindspace key check", "sha256").hex()
     return {**settings.to_dict(), "key_check": sign, "blindspace": version("blindspace")}

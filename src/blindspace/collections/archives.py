@@ -1,7 +1,7 @@
 """WebDataset shards: tar archives in which neighbouring members of one key make a sample.
 
-Members that are no pictures are carried over untouched, in their places. A sample of which a picture cannot be
-protected is left out whole, since what reads shards expects samples to be complete.
+Members that are not pictures are copied unchanged, in their places. A sample with a picture that cannot be protected is
+left out as a whole, since readers of shards expect complete samples.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class _Member(NamedTuple):
 
 
 class Archives:
-    """Pictures in tar archives, one archive a shard; compressed ones come out plain.
+    """Pictures in tar archives, one archive per shard; compressed archives are written uncompressed.
 
     Args:
-        endings: of the members that are pictures, behind the key's dot, such as ``jpg`` or ``left.png``; those with a
+        endings: Endings of members that are pictures, after the key's dot, such as ``jpg``, ``left.png``; those with a
             picture's suffix if empty.
     """
 
@@ -45,14 +45,14 @@ class Archives:
         self.endings = tuple(endings)
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
-        """One archive a shard."""
+        """One archive per shard."""
         plain = [with_suffix(name.removesuffix(".gz"), ".tar") for name in names]
         found = Counter(plain)
         for name, new in zip(names, plain, strict=True):
             yield Shard.of(root, "archive", [name], [new if found[new] == 1 else name + ".tar"])
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
-        """Sample by sample, as they come; of a damaged archive those in front of the damage."""
+        """The samples in their order; those before the damage if the archive is damaged."""
         name = shard.inputs[0]
         taken: set[str] = set()
         held: list[list[_Member]] = []
@@ -106,7 +106,7 @@ class Archives:
         """Every member.
 
         Raises:
-            FileError: the archive is damaged.
+            FileError: The archive is damaged.
         """
         try:
             for sample in self._samples(path):
@@ -133,7 +133,7 @@ class _Archive:
             places += [
                 Place(self.output, name) for member, name in zip(sample, names, strict=True) if member.is_picture
             ]
-        # The archive itself stands behind its pictures where it is damaged.
+        # A damaged archive is itself listed, after its pictures.
         return places + [Place(self.output, "")] * (len(contents) - len(places))
 
     def _add(self, info: tarfile.TarInfo, name: str, content: bytes) -> None:
@@ -145,9 +145,9 @@ class _Archive:
 
 
 def _ends_well(archive: tarfile.TarFile) -> bool:
-    """Whether behind the last member stands the block of zeros that ends an archive, and nothing else.
+    """Whether only the block of zeros that ends an archive follows the last member.
 
-    Python takes a header that is cut short or damaged for the end.
+    Python mistakes a truncated or damaged header for the end.
     """
     stream: Any = archive.fileobj
     if stream.tell() < archive.offset + tarfile.BLOCKSIZE:
@@ -166,7 +166,7 @@ def _key(name: str) -> tuple[str, str]:
 
 
 def _renamed(sample: Sequence[_Member], suffix: str) -> list[str]:
-    """Names of a sample's new members; where two would be alike, the old ending stays."""
+    """Names of a sample's new members; the old ending stays where two names would be equal."""
     new = [with_suffix(member.info.name, suffix) if member.is_picture else member.info.name for member in sample]
     found = Counter(new)
     return [

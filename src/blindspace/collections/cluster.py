@@ -1,7 +1,7 @@
 """The same work on a Ray cluster, by Ray Data: shards as rows, workers as a pool of actors.
 
-A shard leaves its results and its record in the destination, which all nodes must see under the same path; nothing else
-is sent back. So a node that is lost costs the shards it was at, which others do again.
+The results and the record of a shard are written to the destination, which all nodes must see under the same path;
+nothing else is sent back. If a node is lost, other nodes repeat the shards that it was working on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .source import Shard
 from .work import Job, Worker
 
 ROUNDS = 3
-"""Times that shards which are not done are handed to the cluster."""
+"""Number of times that unfinished shards are handed to the cluster."""
 
 
 def run_on_ray(
@@ -32,19 +32,19 @@ def run_on_ray(
     """All shards by actors of a Ray cluster, each on one core.
 
     Args:
-        job: what to do; sent to every node, the key in it.
-        shards: to be done.
-        workers: actors; as many as the cluster has cores if None.
-        address: of the cluster; that in use if there is one, else one is started on this machine.
-        report: called as each shard is done.
+        job: The job, with the key in it; it is sent to every node.
+        shards: The shards to protect.
+        workers: Number of actors; the number of the cluster's cores if None.
+        address: Address of the cluster; if None, the one in use, else a new one on this machine.
+        report: Called after each shard.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        BlindspaceError: as of ``Worker``; there is no cluster at the address, or it leaves shards undone.
+        BlindspaceError: As ``Worker``; no cluster answers at the address, or it leaves shards unfinished.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Else a thread of Ray Data that outlives the shutdown below would connect to the cluster once more.
+    # A thread of Ray Data that outlives the shutdown below would otherwise connect to the cluster again.
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     try:
         import ray
@@ -82,7 +82,7 @@ def run_on_ray(
 
 
 def _settle() -> None:
-    """Wait for the threads of Ray Data: one that asks a Ray which is shut down for anything ends the process."""
+    """Wait for the threads of Ray Data, since a call from one of them after the shutdown ends the process."""
     for thread in threading.enumerate():
         if thread.name.startswith("StreamingExecutor"):
             thread.join(timeout=60)
@@ -93,11 +93,11 @@ def _cores(ray: Any) -> int:
 
 
 def _reach(address: str | None) -> None:
-    """Find out whether anything listens there: Ray itself would wait for it without end.
+    """Check that something listens at the address: Ray itself would wait without end.
 
     Raises:
-        OSError: nothing does.
-        ValueError: the port is no number.
+        OSError: Nothing listens there.
+        ValueError: The port is not a number.
     """
     host, colon, port = (address or "").rpartition("://")[2].rpartition(":")
     if colon:
@@ -105,14 +105,14 @@ def _reach(address: str | None) -> None:
 
 
 def _rows(job: Job, shards: Sequence[Shard], workers: int) -> Any:
-    """What the actors say of each shard, as they are done."""
+    """The reports of the actors, one per finished shard."""
     import ray
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     rows = [{"shard": json.dumps(asdict(shard))} for shard in shards]
-    # One block a shard: what is lost with a node is done again by blocks.
+    # One block per shard, since Ray repeats lost work by blocks.
     data = ray.data.from_items(rows, override_num_blocks=len(rows))
     pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)))
     return data.map_batches(_Actor, fn_constructor_args=(job,), batch_size=1, compute=pool, num_cpus=1).iter_rows()
@@ -134,6 +134,6 @@ class _Actor:
             for shard in shards:
                 self.worker.do(shard)
         except BlindspaceError as raised:
-            # As a value: what is raised comes back as pages of what Ray was doing.
+            # Returned as a value, since Ray wraps a raised exception in pages of its own traces.
             error = str(raised)
         return {"id": [shard.id for shard in shards], "error": [error] * len(shards)}

@@ -1,4 +1,4 @@
-"""Folders of pictures, one a file; the folders inside them are kept."""
+"""Folders of pictures, one picture per file; subfolders are kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Folders:
     """Pictures in folders.
 
     Args:
-        per_shard: pictures of one shard.
+        per_shard: Number of pictures per shard.
     """
 
     suffixes: tuple[str, ...] = PICTURES
@@ -25,7 +25,7 @@ class Folders:
         self.per_shard = per_shard
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
-        """Neighbours in the order of their names; where two differ by their suffix alone, it stays in both."""
+        """Shards of neighbours in the order of names; if two names differ in the suffix only, both keep it."""
         stems = Counter(with_suffix(name, suffix) for name in names)
         for first in range(0, len(names), self.per_shard):
             inputs = names[first : first + self.per_shard]
@@ -54,7 +54,7 @@ class Folders:
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Files]:
-        """One file a picture."""
+        """One file per picture."""
         yield _Files(target)
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:

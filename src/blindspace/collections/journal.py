@@ -1,8 +1,8 @@
-"""What is done of a collection, written down so that it is true after a kill at any moment.
+"""The journal of a collection's finished work, which stays correct after a kill at any moment.
 
-Beside the results, in ``.blindspace``: a lock that a process loses when it ends, however it ends; the settings; and one
-record a finished shard, which takes its name when everything it tells of is in place. A record counts only while the
-results it names have the hashes it names.
+The folder ``.blindspace`` beside the results holds a lock that is released when its process ends in any way, the
+settings, and one record per finished shard, which is renamed into place after all results that it lists. A record is
+valid only while these results have the hashes that it lists.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Done:
     """A finished shard.
 
     Attributes:
-        shard: its id.
-        images: pictures read or tried.
-        protected: of them.
-        labels_changed: protected ones that the network labels otherwise.
-        outputs: hash of each file written, by its name below the destination.
+        shard: Id of the shard.
+        images: Number of pictures that were read or tried.
+        protected: Number of protected pictures.
+        labels_changed: Number of protected pictures whose label changed.
+        outputs: Hash of each written file, by its name below the destination.
     """
 
     shard: str
@@ -46,15 +46,15 @@ class Done:
 
 
 def inside(name: str) -> bool:
-    """Whether a name that was read from a file stays below the folder it is to be in."""
+    """Whether a name that was read from a file stays below its folder."""
     return not PurePosixPath(name).is_absolute() and ".." not in name.split("/")
 
 
 class Journal:
-    """What is done in one destination.
+    """The journal of one destination.
 
     Args:
-        target: the destination.
+        target: The destination folder.
     """
 
     def __init__(self, target: Path) -> None:
@@ -63,10 +63,10 @@ class Journal:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone in the destination; makes it where it does not exist.
+        """Hold the lock of the destination, which is created if it does not exist.
 
         Raises:
-            FileError: another process is at work there, it holds something else, or may not be written to.
+            FileError: Another process holds it, it contains something else, or it cannot be written.
         """
         try:
             if self.target.exists() and not self.own.is_dir() and any(self.target.iterdir()):
@@ -83,10 +83,10 @@ class Journal:
             yield
 
     def settings(self) -> dict[str, Any] | None:
-        """Those the destination was begun with, if it was.
+        """The settings that the destination was begun with; None for a new one.
 
         Raises:
-            FileError: what is there cannot be read.
+            FileError: The stored settings cannot be read.
         """
         path = self.own / "settings.json"
         if not path.exists():
@@ -100,10 +100,10 @@ class Journal:
         return found
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Write down the settings, or check that they are those the destination was begun with.
+        """Store the settings, or check that they equal those that the destination was begun with.
 
         Raises:
-            FileError: they are others; the message says which.
+            FileError: They differ; the message names the settings that do.
         """
         found = self.settings()
         if found is None:
@@ -117,15 +117,15 @@ class Journal:
             raise FileError(f"{self.target} was begun with {told}; give the same, or another folder")
 
     def sweep(self) -> None:
-        """Delete what processes that were killed left half-written."""
+        """Delete half-written files of killed processes."""
         for path in self.target.rglob(PARTIAL):
             path.unlink(missing_ok=True)
 
     def finished(self, shards: Iterable[Shard]) -> set[str]:
-        """The ids of shards that are done; what was written of others is deleted.
+        """The ids of finished shards; files of unfinished ones are deleted.
 
         Raises:
-            FileError: something may not be deleted.
+            FileError: A file cannot be deleted.
         """
         planned = {shard.id: shard for shard in shards}
         done: set[str] = set()
@@ -148,7 +148,7 @@ class Journal:
 
     @contextmanager
     def recording(self, shard: Shard) -> Iterator[Record]:
-        """Write the record of a shard; it counts when the block ends well."""
+        """Write the record of a shard; it becomes valid when the block ends without an exception."""
         with writing(self._record(shard.id)) as temporary, temporary.open("w", encoding="utf-8") as stream:
             record = Record(stream)
             yield record
@@ -157,14 +157,14 @@ class Journal:
             stream.write(json.dumps({"done": asdict(done)}) + "\n")
 
     def is_recorded(self, shard: Shard) -> bool:
-        """Whether a shard has a record, not looking at the results."""
+        """Whether a shard has a record; its results are not examined."""
         return self._read(self._record(shard.id)) is not None
 
     def done(self, shard: Shard) -> Done:
         """The record of a finished shard.
 
         Raises:
-            FileError: there is none, or it is damaged.
+            FileError: The record is missing or damaged.
         """
         found = self._read(self._record(shard.id))
         if found is None:
@@ -172,7 +172,7 @@ class Journal:
         return found
 
     def rows(self, shard: Shard) -> Iterator[str]:
-        """The lines of a finished shard's record, one a picture."""
+        """The lines of a finished shard's record, one per picture."""
         with self._record(shard.id).open(encoding="utf-8") as stream:
             yield from (line for line in stream if not line.startswith('{"done"'))
 
@@ -183,7 +183,7 @@ class Journal:
         return self.own / "records" / f"{shard}.jsonl"
 
     def _read(self, path: Path) -> Done | None:
-        """A record, unless there is none or it is damaged or names files outside the destination."""
+        """A record; None if it is missing or damaged, or names files outside the destination."""
         try:
             last = path.read_bytes().rstrip().rsplit(b"\n", 1)[-1]
             done = Done(**json.loads(last)["done"])
@@ -198,7 +198,7 @@ class Journal:
         return False
 
     def _forget(self, record: Path) -> None:
-        """Delete a record and the results it names."""
+        """Delete a record and the results that it lists."""
         done = self._read(record)
         record.unlink(missing_ok=True)
         for name in done.outputs if done is not None else ():
@@ -213,7 +213,7 @@ class Record:
         self.images = self.protected = self.labels_changed = 0
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write down what became of one picture."""
+        """Append the outcome of one picture."""
         self.images += 1
         self.protected += "output" in row
         self.labels_changed += row.get("label") != row.get("label_after")

@@ -1,4 +1,4 @@
-"""The kinds of collections there are, and what they make of a source folder or file."""
+"""The kinds of collections, and the division of a source folder or file into shards."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from .source import Kind, Shard
 from .tables import Tables
 
 PER_SHARD = 64
-"""Files of a folder that make a shard."""
+"""Number of files of a folder per shard."""
 
 
 def kinds(pictures: Sequence[str] = (), per_shard: int = PER_SHARD) -> dict[str, Kind]:
     """Every kind by its name.
 
     Args:
-        pictures: columns of tables and endings of archives' members that hold pictures; told from what is there if
+        pictures: Columns of tables and endings of archives' members that hold pictures; determined from the data if
             empty.
-        per_shard: files of a folder that make a shard.
+        per_shard: Number of files of a folder per shard.
     """
     return {"folder": Folders(per_shard), "archive": Archives(pictures), "table": Tables(pictures)}
 
 
 def kind_of(output: str) -> Kind:
-    """The kind that a result is of, by its name."""
+    """The kind of a result, by its file name."""
     all_kinds = kinds()
     return next((kind for kind in all_kinds.values() if output.endswith(kind.suffixes)), all_kinds["folder"])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done.
+    """The work to be done.
 
     Attributes:
-        root: folder that the shards' inputs are in.
-        shards: in order.
-        others: files of no kind, and links to folders, which are left where they are.
+        root: Folder of the shards' inputs.
+        shards: The shards in their order.
+        others: Files of no kind, and links to folders; they are not copied.
     """
 
     root: Path
@@ -56,13 +56,13 @@ def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
     Hidden files are left out, links to folders are not followed.
 
     Args:
-        source: the collection.
-        suffix: of the pictures' new files.
-        kinds: as ``kinds`` makes them.
+        source: Folder or file of the collection.
+        suffix: Suffix of the pictures' new files.
+        kinds: The kinds by name, from ``kinds``.
 
     Raises:
-        FileError: there is none, nothing in it is of any kind, or two results would be one file.
-        MissingExtraError: a library that a kind needs is not installed.
+        FileError: The source is missing or contains nothing of any kind, or two results would have one name.
+        MissingExtraError: A library that a kind needs is not installed.
     """
     if not source.exists():
         raise FileError(f"{source} does not exist; give a folder of pictures, .tar shards or .parquet tables")

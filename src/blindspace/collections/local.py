@@ -1,4 +1,4 @@
-"""Worker processes on this machine: the parent hands out shards, nothing else is shared.
+"""Worker processes on this machine: the parent hands out shards; nothing else is shared.
 
 A worker that is killed is replaced and its shard done again; when the parent is killed the workers end too.
 """
@@ -26,7 +26,7 @@ from .source import Shard
 from .work import Job, Worker
 
 ATTEMPTS = 3
-"""Workers that may be killed over one shard before it is given up."""
+"""Number of workers that may be killed during one shard before it is given up."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -42,13 +42,13 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
     """All shards by worker processes of one thread each.
 
     Args:
-        job: what to do.
-        shards: to be done.
-        workers: at most this many.
-        report: called as each shard is done.
+        job: The job.
+        shards: The shards to protect.
+        workers: Largest number of processes.
+        report: Called after each shard.
 
     Raises:
-        BlindspaceError: as of ``Worker``; or workers were killed over one shard again and again.
+        BlindspaceError: As ``Worker``; or workers were killed during one shard repeatedly.
     """
     todo = deque(shards)
     killed: Counter[str] = Counter()
@@ -88,7 +88,7 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
 
 
 class _Crew:
-    """The worker processes, and what each is doing."""
+    """The worker processes and the shard that each is working on."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -107,13 +107,13 @@ class _Crew:
         self.give(ours, shard)
 
     def give(self, connection: Connection, shard: Shard) -> None:
-        """The next shard; one who is dead shows it when asked for the answer."""
+        """Hand out the next shard; a dead worker is noticed when its answer is read."""
         self.busy[connection] = shard
         with suppress(OSError):
             connection.send(shard)
 
     def dismiss(self, connection: Connection) -> int:
-        """Let a worker go; its exit code, negative if it was killed."""
+        """Release a worker and return its exit code, negative if it was killed."""
         del self.busy[connection]
         connection.close()
         process = self.processes.pop(connection)
@@ -121,7 +121,7 @@ class _Crew:
         return process.exitcode or 0
 
     def stop(self) -> None:
-        """Kill those still there; nothing they had begun will count."""
+        """Kill the remaining workers; their unfinished shards are not recorded."""
         for process in self.processes.values():
             process.kill()
         for process in self.processes.values():
@@ -155,7 +155,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _work(job: Job, connection: Connection) -> None:
-    """What a worker process does until its parent has nothing more for it, or is gone."""
+    """The loop of a worker process, until its parent has no more shards or has ended."""
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     said: set[str] = set()

@@ -1,4 +1,4 @@
-"""What became of a collection: one line a picture, and the totals. The manifests are made from the shards' records."""
+"""The manifests of a collection, made from the shards' records: one line per picture, and the totals."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ MANIFEST = "manifest.jsonl"
 SUMMARY = "manifest.json"
 
 LISTED = 20
-"""Pictures named in a summary; all are in the manifest."""
+"""Number of pictures named in a summary; the manifest names all."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a collection.
+    """The totals of a collection.
 
     Attributes:
-        images: pictures found.
-        protected: of them.
-        labels_changed: protected ones that the network labels otherwise.
-        not_protected: names and reasons of the first ``LISTED`` of the others.
-        relabelled: names of the first ``LISTED`` of those labelled otherwise.
-        max_output_change: largest of any protected picture, after its file was written and read.
-        others: files of the source that are no pictures and were left there.
-        shards: units of work.
-        done_before: of them, done by an earlier run.
-        images_per_second: of this run; 0 where nothing was left to do.
+        images: Number of pictures found.
+        protected: Number of protected pictures.
+        labels_changed: Number of protected pictures whose label changed.
+        not_protected: Names and reasons of the first ``LISTED`` pictures that are not protected.
+        relabelled: Names of the first ``LISTED`` pictures whose label changed.
+        max_output_change: Largest change of an output over the protected pictures, measured on the files read back.
+        others: Files of the source that are not pictures and were not copied.
+        shards: Number of shards.
+        done_before: Number of shards finished by an earlier run.
+        images_per_second: Speed of this run; 0 if nothing was left to do.
     """
 
     images: int
@@ -49,25 +49,25 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Whether every picture is protected and read as before."""
+        """Whether every picture is protected and keeps its label."""
         return self.protected == self.images and not self.labels_changed
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
+        """The totals as plain values for JSON."""
         return {**asdict(self), "good": self.good}
 
 
 def close(
     journal: Journal, planned: Plan, settings: dict[str, Any], done_before: int, images_per_second: float
 ) -> Summary:
-    """Write the manifests of a collection of which every shard is done.
+    """Write the manifests of a collection whose shards are all finished.
 
     Args:
-        journal: of the destination.
-        planned: all that was to be done.
-        settings: as they were written down.
-        done_before: shards done by an earlier run.
-        images_per_second: of this run.
+        journal: Journal of the destination.
+        planned: The plan of the whole work.
+        settings: The stored settings.
+        done_before: Number of shards finished by an earlier run.
+        images_per_second: Speed of this run.
     """
     count: Counter[str] = Counter()
     lost: dict[str, str] = {}

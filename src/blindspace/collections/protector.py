@@ -1,4 +1,4 @@
-"""From a stored picture to a protected one, with the evidence measured on what a reader of the new file gets."""
+"""From a stored picture to a protected one, with evidence that is measured on the new file as it is read back."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ from ..subspaces import Subspace
 from .source import Picture
 
 LEVELS = {"png": 256, "png16": 65536}
-"""Of the formats that round."""
+"""Names of the formats that round pixels."""
 
 BATCH_BYTES = 16 << 20
-"""Of the pixels, as float64, that are worked on at once; a single larger picture by itself."""
+"""Bytes of float64 pixels that are processed together; a single larger picture is processed alone."""
 
 SPACES = 4
-"""Shapes of pictures whose networks and spaces are kept; the one used longest ago goes first."""
+"""Number of picture shapes whose networks and subspaces are kept; the least recently used is dropped first."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that the result of a picture depends on, beside its name, its content and the key.
+    """Everything that the result of a picture depends on, apart from its name, its content and the key.
 
     Attributes:
-        model: as of ``networks.load``, as the next four are.
-        recipe: what is done to each picture.
-        file_format: of the new files, one of ``data.encoding.FORMATS``.
-        input_shape: of the pictures; told from each where there is a preprocessing.
-        weights: file of the network's weights.
-        preprocess: what is done to a picture before the network reads it.
-        random_weights: whether the network is an architecture alone.
-        pictures: columns and members that hold pictures, as of ``kinds``.
-        per_shard: files of a folder that make a shard.
-        salt: that the key was derived with, in hexadecimal; no secret.
+        model: Model name, as for ``networks.load``.
+        recipe: Settings of the perturbation.
+        file_format: Format of the new files, one of ``data.encoding.FORMATS``.
+        input_shape: Shape of the pictures; with a preprocessing, that of each picture.
+        weights: File of the network's weights.
+        preprocess: Preprocessing in front of the network.
+        random_weights: Whether the network is an architecture with random weights.
+        pictures: Columns and endings of members that hold pictures, as for ``kinds``.
+        per_shard: Number of files of a folder per shard.
+        salt: Salt of the key's derivation, in hexadecimal; it is not secret.
 
     Raises:
-        UnknownNameError: the format is none that can be promised.
-        MissingExtraError: it needs a library that is not installed.
-        ValueRangeError: the kind of perturbation is not for collections.
+        UnknownNameError: The format is unknown or loses too much.
+        MissingExtraError: The format needs a library that is not installed.
+        ValueRangeError: The kind of perturbation does not serve collections.
     """
 
     model: str
@@ -77,7 +77,7 @@ class Settings:
             raise ValueRangeError(f"collections are protected by {offered}, not by {self.recipe.kind}")
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON, with the hashes of the files named."""
+        """The settings as plain values for JSON, with the hashes of the files that they name."""
         files = [name for name in (self.weights, self.model) if name is not None and Path(name).is_file()]
         return {**asdict(self), "recipe": self.recipe.to_dict(), "files": {name: sha256(name) for name in files}}
 
@@ -88,12 +88,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one picture.
+    """The outcome of one picture.
 
     Attributes:
-        content: of the new file; None where the picture could not be protected.
-        reason: why not.
-        evidence: as plain values for JSON: hashes of both files, and what the network makes of the two pictures.
+        content: Content of the new file; None if the picture could not be protected.
+        reason: Reason why it could not be protected.
+        evidence: Plain values for JSON: hashes of both files, and the network's outputs for both pictures compared.
     """
 
     content: bytes | None
@@ -105,10 +105,10 @@ class Protector:
     """Protects pictures of any sizes that a network can read.
 
     Args:
-        settings: what to do.
-        key: of keyed noise.
-        batch_bytes: of pixels, as float64, worked on at once.
-        spaces: shapes of pictures to keep the networks of.
+        settings: The settings of the protection.
+        key: Key of keyed noise.
+        batch_bytes: Bytes of float64 pixels that are processed together.
+        spaces: Number of picture shapes whose networks are kept.
     """
 
     def __init__(
@@ -129,13 +129,13 @@ class Protector:
         """Protect some pictures.
 
         Args:
-            pictures: of any shapes.
+            pictures: Pictures of any shapes.
 
         Returns:
-            One outcome for each, in their order; of those that cannot be read or protected, with the reason.
+            One outcome per picture, in their order, with the reason if it cannot be read or protected.
 
         Raises:
-            BlindspaceError: the network itself cannot be had.
+            BlindspaceError: The network itself cannot be loaded.
         """
         outcomes: dict[int, Outcome] = {}
         for window in self._windows(pictures, outcomes):
@@ -151,7 +151,7 @@ class Protector:
     def _windows(
         self, pictures: Sequence[Picture], outcomes: dict[int, Outcome]
     ) -> Iterator[dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]]]:
-        """As many decoded pictures as may be held at once, by shape."""
+        """Decoded pictures by shape, as far as memory allows at once."""
         window: dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]] = {}
         size = 0
         for number, picture in enumerate(pictures):
@@ -170,7 +170,7 @@ class Protector:
     def _protect_alike(
         self, shape: Shape, members: dict[int, tuple[str, npt.NDArray[np.float64]]]
     ) -> dict[int, Outcome]:
-        """Protect pictures of one shape; where that fails, one by one, so that none depends on its neighbours."""
+        """Protect pictures of one shape; if that fails, one by one, so that no result depends on its neighbours."""
         try:
             network, space = self._reader(shape)
             names = [name for name, _ in members.values()]
@@ -189,7 +189,7 @@ class Protector:
         if levels is not None:
             made = round_to_levels(space, images, made, levels)
         contents = [encode(image.numpy(), self.settings.file_format) for image in made]
-        # What a reader of the new file gets is what the claim is about.
+        # The claim is about the new file as it is read back.
         read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents]))
         before, after = network.outputs(images).flatten(1), network.outputs(read).flatten(1)
         change = (after - before).abs().amax(1)
@@ -210,7 +210,7 @@ class Protector:
             yield Outcome(content, "", evidence)
 
     def _reader(self, shape: Shape) -> tuple[Network, Subspace]:
-        """What reads pictures of a shape (greyscale as colours if it needs those), and what it cannot see."""
+        """The network for pictures of a shape (greyscale as colours if it needs those), and its harmless subspace."""
         if shape in self._refused:
             raise ShapeError(self._refused[shape])
         if shape not in self._kept:
@@ -254,15 +254,15 @@ class Protector:
 
 
 _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)
-"""What is wrong with some pictures, while others may well be protected."""
+"""A fault of some pictures that does not concern others."""
 
 
 def _pixels(picture: Picture) -> npt.NDArray[np.float64]:
     """A picture's pixels, float64 ``(C, H, W)`` in [0, 1].
 
     Raises:
-        FileError: it cannot be read.
-        MissingExtraError: not without a library.
+        FileError: The picture cannot be read.
+        MissingExtraError: Its format needs a library that is not installed.
     """
     if picture.content is None:
         raise FileError(picture.reason)

@@ -1,4 +1,4 @@
-"""What all kinds of collections have in common: shards of work, the pictures in them, and where their results go."""
+"""The contract of all kinds of collections: shards of work, the pictures in them, and the writing of results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 PORTION = 8 << 20
-"""Bytes of files that are read before they are worked on; a single larger one is read whole."""
+"""Bytes of files that are read at once; a single larger file is read whole."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Shard:
     """A unit of work: done whole or not at all, by any worker.
 
     Attributes:
-        kind: of collection, a name of ``kinds.KINDS``.
-        inputs: files below the source folder, with / between folders.
-        outputs: files below the destination: one an input of a folder, else a single one.
-        part: row group of a table, else None.
-        id: hash of the above and of the inputs' sizes and times, so that a changed input makes another shard.
+        kind: Name of the kind of collection.
+        inputs: Files below the source folder, with / between folders.
+        outputs: Files below the destination: one per input of a folder, else a single one.
+        part: Row group of a table; None for other kinds.
+        id: Hash of the above and of the inputs' sizes and times, so that a changed input makes another shard.
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Shard:
         """The shard of these files as they are on disk now.
 
         Raises:
-            OSError: one is missing.
+            OSError: A file is missing.
         """
         stats = [(root / name).stat() for name in inputs]
         state = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in zip(inputs, stats, strict=True)]
@@ -50,10 +50,10 @@ class Picture:
     """One picture as it is stored.
 
     Attributes:
-        name: no two of a collection are alike.
-        content: the file's bytes; None where they cannot be read.
-        reason: why they cannot.
-        group: pictures of one group are kept together or left out together; alone if empty.
+        name: Name, unique in the collection.
+        content: Bytes of the file; None if they cannot be read.
+        reason: Reason why they cannot be read.
+        group: Pictures of one group are kept or left out together; a picture with an empty group stands alone.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class Portion:
-    """As many pictures of a shard as are held at a time.
+    """The pictures of a shard that are held in memory together.
 
     Attributes:
-        pictures: in their order.
-        rest: what the kind's writer needs to put their results in place.
+        pictures: The pictures in their order.
+        rest: Data that the kind's writer needs to put the results in place.
     """
 
     pictures: tuple[Picture, ...]
@@ -76,7 +76,7 @@ class Portion:
 
 
 class Place(NamedTuple):
-    """Where the result of one picture is: a file below the destination and, in files of many, its name inside."""
+    """The place of one result: a file below the destination and, in files of several results, its name inside."""
 
     output: str
     member: str
@@ -89,11 +89,11 @@ class Writer(Protocol):
         """Put the results of one portion in place.
 
         Args:
-            portion: as it was read.
-            contents: of the pictures' new files, in their order; None for those left out.
+            portion: The portion as it was read.
+            contents: Contents of the new files, in their order; None for pictures that are left out.
 
         Returns:
-            Where each is; meaningless for those left out.
+            The place of each result; meaningless for pictures that are left out.
         """
 
 
@@ -103,10 +103,10 @@ class Kind(Protocol):
     suffixes: tuple[str, ...]
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
-        """The shards of those files below ``root`` that are of this kind, in order; results get ``suffix``."""
+        """The shards of the files below ``root`` that are of this kind, in order; results get ``suffix``."""
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
-        """The pictures of a shard; what cannot be read is among them, with the reason."""
+        """The pictures of a shard; unreadable ones are among them, with the reason."""
 
     def writer(self, target: Path, shard: Shard, suffix: str) -> AbstractContextManager[Writer]:
         """Write the results of a shard below ``target``."""

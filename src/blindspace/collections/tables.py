@@ -1,6 +1,6 @@
 """Parquet tables with pictures in their columns: raw bytes, or the struct of bytes and path of Hugging Face datasets.
 
-All else in a table, its order and its metadata are carried over. A picture that cannot be protected leaves an empty
+The other columns of a table, its order and its metadata are kept. A picture that cannot be protected leaves an empty
 cell.
 """
 
@@ -20,10 +20,10 @@ from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
 ROW_GROUP = 64 << 20
-"""Bytes after which a row group is written."""
+"""Number of bytes after which a row group is written."""
 
 TRIED = 64
-"""Rows that are looked at to tell which columns hold pictures."""
+"""Number of rows that are examined to determine which columns hold pictures."""
 
 
 def _pyarrow() -> Any:
@@ -36,10 +36,10 @@ def _pyarrow() -> Any:
 
 
 class Tables:
-    """Pictures in Parquet files, one row group a shard.
+    """Pictures in Parquet files, one row group per shard.
 
     Args:
-        columns: that hold pictures; told from the first rows if empty.
+        columns: Columns that hold pictures; determined from the first rows if empty.
     """
 
     suffixes: tuple[str, ...] = (".parquet",)
@@ -51,7 +51,7 @@ class Tables:
         """One row group a shard; a file of several becomes as many files.
 
         Raises:
-            FileError: a column is missing, or may hold pictures in a form that is not protected here.
+            FileError: A column is missing, or may hold pictures in a form that is not supported.
         """
         pa = _pyarrow()
         groups = {}
@@ -96,7 +96,7 @@ class Tables:
         return [name for name in columns if any(_is_picture(_bytes_of(cell)) for cell in first[name].to_pylist())]
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
-        """A row group in batches; of a damaged one what comes in front of the damage."""
+        """A row group in batches; the rows before the damage if it is damaged."""
         pa = _pyarrow()
         name, part = shard.inputs[0], shard.part or 0
         try:
@@ -117,7 +117,7 @@ class Tables:
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Table]:
-        """A table with the same columns, in row groups of bounded size; none if not a row could be read."""
+        """A table with the same columns, in row groups of bounded size; no file if no row could be read."""
         path = target / shard.outputs[0]
         with writing(path) as temporary:
             table = _Table(temporary, shard.outputs[0], suffix)
@@ -130,7 +130,7 @@ class Tables:
         """Every cell that may hold a picture.
 
         Raises:
-            FileError: the table is damaged.
+            FileError: The table is damaged.
         """
         pa = _pyarrow()
         try:
@@ -170,7 +170,7 @@ class _Table:
                 cells.append(None if cell is None else self._cell(cell, next(rest)))
                 if cell is not None:
                     places.append(Place(self.output, _member(self.rows + number, column)))
-            # What is left out leaves an empty cell.
+            # A picture that is left out leaves an empty cell.
             batch = batch.set_column(index, field.with_nullable(True), pa.array(cells, field.type))
         self.rows += len(batch)
         self.held.append(batch)
@@ -194,7 +194,7 @@ class _Table:
         self.held = []
 
     def close(self) -> None:
-        """Write what is held."""
+        """Write the rows that are held."""
         self._flush()
         if self.file is not None:
             self.file.close()

@@ -1,4 +1,4 @@
-"""One shard, from its inputs to its record. Any process on any machine that sees both folders can do it."""
+"""One shard, from its inputs to its record, by any process on any machine that sees both folders."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .source import Picture, Shard
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker is told.
+    """The job that every worker receives.
 
     Attributes:
-        root: folder of the inputs.
-        target: folder of the results.
-        settings: what to do.
-        digest: hash of the settings.
-        key: of keyed noise; not shown when printed.
+        root: Folder of the inputs.
+        target: Folder of the results.
+        settings: The settings of the protection.
+        digest: Hash of the settings.
+        key: Key of keyed noise; it is not printed.
     """
 
     root: Path
@@ -33,10 +33,10 @@ class Job:
 
 
 class Worker:
-    """Does shards, one after the other.
+    """Protects shards, one after the other.
 
     Raises:
-        BlindspaceError: the network cannot be had.
+        BlindspaceError: The network cannot be loaded.
     """
 
     def __init__(self, job: Job) -> None:
@@ -46,10 +46,10 @@ class Worker:
         self.protector = Protector(job.settings, job.key)
 
     def do(self, shard: Shard) -> Done:
-        """Do one shard, unless it is done.
+        """Protect one shard, unless it is finished.
 
         Raises:
-            FileError: a result cannot be written.
+            FileError: A result cannot be written.
         """
         if self.journal.is_recorded(shard):
             return self.journal.done(shard)
@@ -69,7 +69,7 @@ class Worker:
 
 
 def _together(pictures: tuple[Picture, ...], outcomes: list[Outcome]) -> list[Outcome]:
-    """The same outcomes, with all of a group left out where one is."""
+    """The same outcomes, where a group is left out as a whole if one of its pictures is."""
     pairs = list(zip(pictures, outcomes, strict=True))
     lost = {picture.group for picture, outcome in pairs if picture.group and outcome.content is None}
     return [

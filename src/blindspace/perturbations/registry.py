@@ -99,7 +99,7 @@ def kind_named(name: str) -> Kind:
     """The kind of that name.
 
     Raises:
-        UnknownNameError: There is none.
+        UnknownNameError: No kind has that name.
     """
     known = {kind.name: kind for kind in kinds()}
     if name not in known:
