@@ -61,7 +61,9 @@ def draw(path: Path, rows: Sequence[BenchRow], baselines: Sequence[BaselineRow])
         _panel(axes, title, lines, sides)
     name = "7×7 convolution of stride 2, 3→10 channels, float64"
     figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
-    if any(not finished for lines in _panels(rows, baselines).values() for line in lines for *_, finished in line.points):
+    if any(
+        not finished for lines in _panels(rows, baselines).values() for line in lines for *_, finished in line.points
+    ):
         note = "hollow: stopped before convergence, so a lower bound"
         figure.text(0.985, 0.955, note, size=11, color=MUTED, ha="right")
     save_figure(figure, path)
