@@ -23,7 +23,7 @@ from blindspace.experiments.common.confinement import (
 )
 from blindspace.experiments.common.victims import ROBUST
 from blindspace.experiments.experiment import Kept
-from blindspace.maps import Resize
+from blindspace.maps.operations import resize
 from blindspace.subspaces import Subspace, nullspace
 
 SHAPE = (2, 6, 6)
@@ -52,7 +52,7 @@ def made() -> dict[str, Subspace]:
         "low": low_frequency(SHAPE, 31),
         "random": random_subspace(SHAPE, 31, seeded(1)),
         "permuted": permuted(low_frequency(SHAPE, 31), seeded(2)),
-        "kept": kept_by(Resize((2, 9, 9), (6, 6), "bilinear", True)),
+        "kept": kept_by(resize((2, 9, 9), (6, 6), antialias=True)),
     }
 
 
@@ -70,11 +70,11 @@ def test_they_are_orthogonal_projectors_of_their_dimension(name: str) -> None:
 
 
 def test_behind_a_resize_it_is_the_row_space_of_both() -> None:
-    resize, layer = Resize((2, 9, 9), (6, 6), "bilinear", True), kernel()
+    shrink, layer = resize((2, 9, 9), (6, 6), antialias=True), kernel()
     unseen = nullspace(layer, SHAPE)
-    space = behind(resize, unseen.basis())
+    space = behind(shrink, unseen.basis())
     n = 2 * 81
-    a = layer(resize.forward(torch.eye(n, dtype=torch.float64).view(n, 2, 9, 9))).flatten(1).T.detach()
+    a = layer(shrink.forward(torch.eye(n, dtype=torch.float64).view(n, 2, 9, 9))).flatten(1).T.detach()
     _, sigma, right = torch.linalg.svd(a, full_matrices=False)
     right = right[sigma > 1e-9 * sigma[0]]
     assert space.dim == len(right) == 36

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from blindspace.maps import Resize
 from blindspace.maps.banded import Banded
+from blindspace.maps.operations import resize
 from blindspace.maps.resize import torch_matrix
 
 
@@ -52,7 +52,7 @@ def test_a_resize_is_split_into_blocks_and_a_mean_is_not() -> None:
 
 
 def test_the_gradient_is_the_adjoint() -> None:
-    operator = Resize((2, 70, 60), (40, 64), "bicubic", antialias=True)
+    operator = resize((2, 70, 60), (40, 64), "bicubic", antialias=True)
     x, y = noise(2, 2, 70, 60).requires_grad_(), noise(2, 2, 40, 64)
     (gradient,) = torch.autograd.grad((operator.forward(x) * y).sum(), x)
     torch.testing.assert_close(gradient, operator.adjoint(y), rtol=0, atol=1e-14)

@@ -26,13 +26,13 @@ from blindspace.maps import (
     LinearMap,
     Padding,
     Rearrange,
-    Resize,
     Summed,
     VStack,
     compose,
     from_module,
 )
 from blindspace.maps.content_key import map_key
+from blindspace.maps.operations import resize
 from blindspace.maps.properties import (
     MOVES,
     is_coisometric,
@@ -61,19 +61,19 @@ def stem() -> LinearMap:
 def every_kind() -> dict[str, LinearMap]:
     shape = (3, 8, 6)
     conv, padding = stem(), Padding(shape, [(1, -1), (0, 2)], "replicate")
-    resize = Resize(shape, (4, 4), antialias=True)
+    shrunk = resize(shape, (4, 4), antialias=True)
     return {
         "conv": conv,
         "adjoint": conv.T,
         "dense": Dense(random(5, 6), (3, 8)),
         "diagonal": Diagonal(random(3, 1, 1), shape),
         "padding": padding,
-        "resize": resize,
+        "resize": shrunk,
         "gather": Gather((4,), (3,), torch.tensor([-1, 2, 0])),
         "rearrange": Rearrange(shape, (6, 24), (24, 6), (1, 0)),
-        "composed": Composed(resize, Diagonal(random(3, 1, 1), shape)),
+        "composed": Composed(shrunk, Diagonal(random(3, 1, 1), shape)),
         "summed": Summed([Identity(shape), Diagonal(random(8, 6), shape)]),
-        "stack": VStack([conv, padding, Composed(resize, Diagonal(random(6), shape))]),
+        "stack": VStack([conv, padding, Composed(shrunk, Diagonal(random(6), shape))]),
     }
 
 

@@ -127,7 +127,7 @@ BUILDERS = [
     ),
     built(OPS.reduce_sum, IMAGE, lambda x: x.sum((0, 2)), (0, -1)),
     built(OPS.reduce_sum, IMAGE, lambda x: x.sum().reshape(1), (0, 1, 2)),
-    built(OPS.reduce_mean, IMAGE, lambda x: x.mean((0, 2), keepdim=True), (0, 2), keepdim=True),
+    built(OPS.reduce_sum, IMAGE, lambda x: x.mean((0, 2)), (0, 2), average=True),
     built(
         OPS.convolution,
         IMAGE,
@@ -186,7 +186,7 @@ BUILDERS = [
     built(OPS.adaptive_average_pool, IMAGE, lambda x: F.adaptive_avg_pool2d(x, (4, 3)), (4, 3)),
     built(OPS.adaptive_average_pool, IMAGE, lambda x: F.adaptive_avg_pool2d(x, (None, 3)), (None, 3)),
     built(OPS.resize, IMAGE, batched(lambda x: F.interpolate(x, (5, 9), mode="bilinear")), (5, 9), "bilinear"),
-    built(OPS.resize, IMAGE, batched(lambda x: F.interpolate(x, scale_factor=1.7)), None, scale=(1.7, 1.7)),
+    built(OPS.resize, IMAGE, batched(lambda x: F.interpolate(x, scale_factor=1.7)), None, "nearest", scale=(1.7, 1.7)),
     built(OPS.resample, IMAGE, lambda x: (x.mT @ weights(4, 6).T).mT, [torch.eye(3), weights(4, 6), torch.eye(8)]),
 ]
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from blindspace import networks
 from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError
-from blindspace.maps import Resize, from_module
+from blindspace.maps import from_module
+from blindspace.maps.operations import resize
 from blindspace.maps.resize import PIL_FILTERS, pil_matrix, torch_matrix
 
 side = st.integers(1, 24)
@@ -64,7 +65,7 @@ def test_as_torch_interpolates_all_axes_at_once(
     assume(not antialias or size[-1] > 1)  # torch antialiases the wrong axis of a single column
     x = noise(3, 2, *shape)
     expected = F.interpolate(x, size, mode=mode, antialias=antialias, align_corners=True if corners else None)
-    operator = Resize((2, *shape), size, mode, antialias, align_corners=corners)
+    operator = resize((2, *shape), size, mode, antialias=antialias, align_corners=corners)
     assert gap(operator.forward(x), expected) <= 1e-14
 
 
@@ -107,7 +108,7 @@ def pillow(image: Tensor, size: Sequence[int], mode: str) -> Tensor:
 @given(shape=st.tuples(side, side), size=st.tuples(side, side))
 def test_as_pillow_resizes(mode: str, shape: tuple[int, int], size: tuple[int, int]) -> None:
     x = noise(*shape).float().double()
-    ours = Resize((1, *shape), size, mode, convention="pil").forward(x[None, None])[0, 0]
+    ours = resize((1, *shape), size, mode, convention="pil").forward(x[None, None])[0, 0]
     # Pillow rounds to float32 between its two passes.
     assert float((ours - pillow(x, size, mode)).abs().max()) <= 4e-7 * float(x.abs().max())
 
@@ -115,7 +116,7 @@ def test_as_pillow_resizes(mode: str, shape: tuple[int, int], size: tuple[int, i
 @pil_mode
 def test_as_pillow_shrinks_a_photograph(mode: str) -> None:
     x = noise(480, 641).float().double()
-    ours = Resize((1, 480, 641), (224, 199), mode, convention="pil").forward(x[None, None])[0, 0]
+    ours = resize((1, 480, 641), (224, 199), mode, convention="pil").forward(x[None, None])[0, 0]
     assert float((ours - pillow(x, (224, 199), mode)).abs().max()) <= 4e-7 * float(x.abs().max())
 
 
@@ -191,17 +192,17 @@ def test_centre_crop(size: Any, image: tuple[int, int], top_left: tuple[int, int
 
 
 REFUSED: list[tuple[Any, type[BlindspaceError], str]] = [
-    (lambda: Resize((3, 8, 8), (4, 4), "cubic"), UnknownNameError, "cubic.*bicubic"),
-    (lambda: Resize((3, 8, 8), (4, 4), "area", convention="pil"), UnknownNameError, "area.*lanczos"),
-    (lambda: Resize((3, 8, 8), (4, 4), convention="opencv"), UnknownNameError, "opencv"),
-    (lambda: Resize((3, 8, 8), (4,), "bilinear"), ShapeError, "bilinear resizes 2 axes"),
-    (lambda: Resize((3, 8, 8), (4, 0)), ShapeError, r"\(4, 0\)"),
-    (lambda: Resize((8,), (4, 4)), ShapeError, r"\(8,\)"),
-    (lambda: Resize((3, 8, 8), (4, 4), "nearest", antialias=True), UnsupportedLayerError, "torch refuses.*nearest"),
-    (lambda: Resize((3, 8, 8), (4, 4), "area", align_corners=True), UnsupportedLayerError, "torch refuses.*area"),
-    (lambda: Resize((3, 8, 8), (4, 4), scale=(0.5, 0.4)), ShapeError, "0.4 makes 3 of 8"),
+    (lambda: resize((3, 8, 8), (4, 4), "cubic"), UnknownNameError, "cubic.*bicubic"),
+    (lambda: resize((3, 8, 8), (4, 4), "area", convention="pil"), UnknownNameError, "area.*lanczos"),
+    (lambda: resize((3, 8, 8), (4, 4), convention="opencv"), UnknownNameError, "opencv"),
+    (lambda: resize((3, 8, 8), (4,), "bilinear"), ShapeError, "bilinear resizes 2 axes"),
+    (lambda: resize((3, 8, 8), (4, 0)), ShapeError, r"\(4, 0\)"),
+    (lambda: resize((8,), (4, 4)), ShapeError, r"\(8,\)"),
+    (lambda: resize((3, 8, 8), (4, 4), "nearest", antialias=True), UnsupportedLayerError, "torch refuses.*nearest"),
+    (lambda: resize((3, 8, 8), (4, 4), "area", align_corners=True), UnsupportedLayerError, "torch refuses.*area"),
+    (lambda: resize((3, 8, 8), (4, 4), scale=(0.5, 0.4)), ShapeError, "0.4 makes 3 of 8"),
     (
-        lambda: Resize((3, 8, 8), (4, 4), convention="pil", align_corners=True),
+        lambda: resize((3, 8, 8), (4, 4), convention="pil", align_corners=True),
         UnsupportedLayerError,
         "align_corners",
     ),

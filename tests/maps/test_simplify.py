@@ -23,13 +23,13 @@ from blindspace.maps import (
     LinearMap,
     Padding,
     Rearrange,
-    Resize,
     Summed,
     VStack,
     compose,
     summed,
     vstack,
 )
+from blindspace.maps.operations import resize
 from blindspace.solvers import choose
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.testing import check_map
@@ -222,7 +222,7 @@ def chains(draw: st.DrawFn) -> list[LinearMap]:
     for _ in range(draw(st.integers(2, 6))):
         match draw(st.sampled_from(["resize", "rows", "crop", "pad", "scale", "pixels", "conv"])):
             case "resize":
-                part: LinearMap = Resize(shape, (draw(st.integers(2, 9)), draw(st.integers(2, 9))), antialias=True)
+                part: LinearMap = resize(shape, (draw(st.integers(2, 9)), draw(st.integers(2, 9))), antialias=True)
             case "rows":
                 part = Kronecker([random(draw(st.integers(1, 6)), shape[2], seed=1)], shape)
             case "crop":
@@ -269,7 +269,7 @@ def preprocessing(*order: str) -> list[LinearMap]:
     chain: list[LinearMap] = []
     for name in order:
         if name == "resize":
-            part: LinearMap = Resize(shape, (14, 15), "bicubic", convention="pil")
+            part: LinearMap = resize(shape, (14, 15), "bicubic", convention="pil")
         elif name == "crop":
             part = Padding(shape, [(-2, -2), (-1, -2)])
         else:
@@ -298,24 +298,24 @@ def test_preprocessing_and_stem_are_one_resize_and_one_convolution(order: tuple[
 
 
 def test_resizes_multiply_unless_the_product_would_hide_the_rank() -> None:
-    down, further = Resize((1, 20, 20), (12, 12)), Resize((1, 12, 12), (7, 7))
+    down, further = resize((1, 20, 20), (12, 12)), resize((1, 12, 12), (7, 7))
     assert isinstance(compose(down, further), Kronecker)
-    assert isinstance(compose(Resize((1, 12, 12), (20, 20)), down), Kronecker)
-    up = Resize((1, 12, 12), (20, 20))
-    assert [type(part) for part in compose(down, up).factors] == [Resize, Resize]
+    assert isinstance(compose(resize((1, 12, 12), (20, 20)), down), Kronecker)
+    up = resize((1, 12, 12), (20, 20))
+    assert [type(part) for part in compose(down, up).factors] == [Kronecker, Kronecker]
 
 
 def test_padding_after_a_resize_is_not_folded_into_it() -> None:
-    chain = [Resize((2, 8, 8), (4, 4)), Padding((2, 4, 4), [(1, 1), (0, -1)])]
-    assert [type(part) for part in compose(*chain).factors] == [Resize, Padding]
-    assert isinstance(compose(Padding((2, 8, 8), [(1, 1), (2, -1)], "reflect"), Resize((2, 10, 9), (4, 4))), Kronecker)
+    chain = [resize((2, 8, 8), (4, 4)), Padding((2, 4, 4), [(1, 1), (0, -1)])]
+    assert [type(part) for part in compose(*chain).factors] == [Kronecker, Padding]
+    assert isinstance(compose(Padding((2, 8, 8), [(1, 1), (2, -1)], "reflect"), resize((2, 10, 9), (4, 4))), Kronecker)
 
 
 def test_a_scaling_that_varies_along_a_resized_axis_does_not_move() -> None:
-    chain = [Diagonal(random(8, 1), (2, 8, 8)), Resize((2, 8, 8), (4, 4))]
-    assert [type(part) for part in compose(*chain).factors] == [Diagonal, Resize]
+    chain = [Diagonal(random(8, 1), (2, 8, 8)), resize((2, 8, 8), (4, 4))]
+    assert [type(part) for part in compose(*chain).factors] == [Diagonal, Kronecker]
 
 
 def test_neighbours_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"\(2, 8, 8\).*shapes differ"):
-        compose(Diagonal(random(2, 1, 1), (2, 8, 8)), Resize((2, 9, 8), (4, 4)))
+        compose(Diagonal(random(2, 1, 1), (2, 8, 8)), resize((2, 9, 8), (4, 4)))

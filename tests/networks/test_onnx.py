@@ -10,7 +10,7 @@ import gzip
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import nn
 
+from blindspace import extras
 from blindspace.data import samples
 from blindspace.errors import (
     BlindspaceError,
@@ -550,14 +551,9 @@ def test_files_that_are_not_onnx(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    def without(name: str) -> Any:
-        if name == package:
-            raise ImportError(name)
-        return import_module(name)
-
     path = saved(tmp_path, plain())
-    monkeypatch.setattr(onnx_session, "import_module", without)
-    with pytest.raises(MissingExtraError, match=rf"{package}, .*pip install 'blindspace\[onnx\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == package else find_spec(name))
+    with pytest.raises(MissingExtraError, match=rf"an ONNX network needs {package}: pip install 'blindspace\[onnx\]'"):
         load_onnx(path)
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 import blindspace as bs
 from blindspace.errors import TooLargeError, ValueRangeError
-from blindspace.maps import LinearMap, Resize, compose, from_module
+from blindspace.maps import LinearMap, compose, from_module
+from blindspace.maps.operations import resize
 from blindspace.solvers.projectors.krylov import NotConvergedError
 from blindspace.solvers.spectra.smallest_triplets import eigen_iteration, inverses, smallest_triplets
 
@@ -24,8 +25,8 @@ CASES: dict[str, Callable[[], LinearMap]] = {
     "tokens": lambda: from_module(nn.Linear(64, 96), (20, 64)),
     "wide linear": lambda: from_module(nn.Linear(1100, 1300), (1100,)),
     "adjoint": lambda: from_module(nn.Conv2d(12, 2, 3, 1, 1), (12, 24, 24)).T,
-    "enlarging resize": lambda: Resize((3, 19, 19), (25, 23)),
-    "composed": lambda: compose(Resize((3, 20, 20), (24, 24)), from_module(nn.Conv2d(3, 8, 3, 1, 1), (3, 24, 24))),
+    "enlarging resize": lambda: resize((3, 19, 19), (25, 23)),
+    "composed": lambda: compose(resize((3, 20, 20), (24, 24)), from_module(nn.Conv2d(3, 8, 3, 1, 1), (3, 24, 24))),
 }
 
 

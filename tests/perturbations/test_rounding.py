@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.data import samples
 from blindspace.errors import ShapeError, ValueRangeError
-from blindspace.maps import Composed, Convolution, Dense, LinearMap, Resize, from_module
+from blindspace.maps import Composed, Convolution, Dense, LinearMap, from_module
+from blindspace.maps.operations import resize
 from blindspace.perturbations import blocks
 from blindspace.perturbations import error_feedback as feedback
 from blindspace.perturbations.blocks import SIDE, WHOLE
@@ -51,8 +52,8 @@ def patches(side: int = 32) -> LinearMap:
 MAPS: dict[str, Callable[[], LinearMap]] = {
     "stem": lambda: stem(16),
     "patches": lambda: patches(16),
-    "resize": lambda: Resize((3, 24, 20), (9, 8), "bicubic", antialias=True),
-    "resize then stem": lambda: Composed(stem(12), Resize((3, 21, 18), (12, 12), "bilinear", antialias=True)),
+    "resize": lambda: resize((3, 24, 20), (9, 8), "bicubic", antialias=True),
+    "resize then stem": lambda: Composed(stem(12), resize((3, 21, 18), (12, 12), "bilinear", antialias=True)),
     "dense": lambda: Dense(torch.randn(5, 12, generator=torch.Generator().manual_seed(0)), (3,)),
 }
 
@@ -218,7 +219,7 @@ def test_unread_values_are_rounded_to_the_nearest() -> None:
 
 
 def test_a_contracting_tail_is_not_left_out() -> None:
-    small = Resize((1, 40, 40), (12, 12), "bilinear", antialias=True)
+    small = resize((1, 40, 40), (12, 12), "bilinear", antialias=True)
     torch.manual_seed(0)
     wide, narrow = (from_module(nn.Conv2d(1, n, 3, 2, 1), (1, 12, 12)) for n in (9, 2))
     assert blocks.narrowest(Composed(wide, small)).out_shape == (1, 12, 12)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from blindspace.errors import UnsupportedLayerError
-from blindspace.maps import Convolution, Kronecker, LinearMap, Resize, compose, from_module
+from blindspace.maps import Convolution, Kronecker, LinearMap, compose, from_module
+from blindspace.maps.operations import resize
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.separable import TAME, SeparableSolver
 from cases import POOLS, RESIZES, Case, falling
@@ -237,7 +238,7 @@ def test_gram_inverse(case: Case) -> None:
 @DTYPES
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
 def test_a_photograph(mode: str, dtype: torch.dtype, bound: float) -> None:
-    operator = Resize((3, 270, 480), (64, 64), mode, antialias=True)
+    operator = resize((3, 270, 480), (64, 64), mode, antialias=True)
     solver = SeparableSolver(operator)
     assert (solver.dim, solver.certificate.kind) == (3 * (270 * 480 - 64 * 64), "exact")
     x = torch.cat([noise(1, 3, 270, 480), torch.ones(1, 3, 270, 480), operator.adjoint(noise(1, 3, 64, 64))]).to(dtype)
@@ -264,19 +265,19 @@ def test_a_small_remainder_lies_in_the_nullspace(case: Case) -> None:
 
 @pytest.mark.parametrize("factor", [1e-60, 1e60])
 def test_weights_of_any_size_in_float32(factor: float) -> None:
-    resize = Resize((2, 15, 16), (7, 9), antialias=True)
-    scaled = Kronecker([factor * matrix for matrix in resize.matrices[:1]] + resize.matrices[1:], resize.in_shape)
-    x = noise(2, *resize.in_shape).float()
-    assert torch.allclose(SeparableSolver(scaled).project(x), SeparableSolver(resize).project(x), rtol=0, atol=1e-6)
+    operator = resize((2, 15, 16), (7, 9), antialias=True)
+    scaled = Kronecker([factor * matrix for matrix in operator.matrices[:1]] + operator.matrices[1:], operator.in_shape)
+    x = noise(2, *operator.in_shape).float()
+    assert torch.allclose(SeparableSolver(scaled).project(x), SeparableSolver(operator).project(x), rtol=0, atol=1e-6)
 
 
 def test_a_resize_to_more_pixels_is_injective() -> None:
     x = noise(2, 3, 5, 6)
-    assert not SeparableSolver(Resize((3, 5, 6), (11, 9))).project(x).any()
+    assert not SeparableSolver(resize((3, 5, 6), (11, 9))).project(x).any()
 
 
 def test_folded_preprocessing() -> None:
-    first, second = Resize((1, 40, 30), (25, 20), antialias=True), Resize((1, 25, 20), (9, 11), "bicubic")
+    first, second = resize((1, 40, 30), (25, 20), antialias=True), resize((1, 25, 20), (9, 11), "bicubic")
     operator = compose(first, second)
     assert isinstance(operator, Kronecker)
     check(SeparableSolver(operator), Reference((second.to_scipy() @ first.to_scipy()).toarray()))
@@ -284,7 +285,7 @@ def test_folded_preprocessing() -> None:
 
 # --- layouts, autograd, batches ----------------------------------------------------------------------------
 
-MAP = Resize((3, 40, 36), (18, 20), "bicubic", antialias=True)
+MAP = resize((3, 40, 36), (18, 20), "bicubic", antialias=True)
 
 
 def test_memory_layout_and_batch_do_not_matter() -> None:
@@ -299,7 +300,7 @@ def test_memory_layout_and_batch_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    "operator", [MAP, Resize((3, 20, 22), (18, 20), antialias=True), Kronecker([noise(2, 9)], (9,))]
+    "operator", [MAP, resize((3, 20, 22), (18, 20), antialias=True), Kronecker([noise(2, 9)], (9,))]
 )
 def test_gradients_pass_through_and_inputs_stay(operator: Kronecker) -> None:
     solver = SeparableSolver(operator)

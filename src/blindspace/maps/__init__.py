@@ -12,14 +12,10 @@ from .linear_map import Adjoint, Composed, LinearMap, Shape
 from .modules import from_module, is_affine, register
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
-from .pooling import AdaptiveAveragePooling, AveragePooling
-from .resize import Resize
 from .simplify import IsometryFree, compose, isometry_free, side_by_side, summed, vstack
 
 __all__ = [
-    "AdaptiveAveragePooling",
     "Adjoint",
-    "AveragePooling",
     "Composed",
     "Convolution",
     "Dense",
@@ -33,7 +29,6 @@ __all__ = [
     "Operator",
     "Padding",
     "Rearrange",
-    "Resize",
     "Shape",
     "Summed",
     "SupportsLinearMap",

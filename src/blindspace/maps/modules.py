@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -15,19 +15,29 @@ from .linear_map import LinearMap, Shape, as_shape
 from .moves import Identity
 from .simplify import compose
 
+K = TypeVar("K")
+R = TypeVar("R")
+
+
+class Rules(dict[K, R]):
+    """Functions by the classes or names of what they serve."""
+
+    def rule(self, *keys: K) -> Callable[[R], R]:
+        """Decorator that adds a function under these keys."""
+
+        def add(function: R) -> R:
+            self.update(dict.fromkeys(keys, function))
+            return function
+
+        return add
+
+
 Rule = Callable[[Any, Shape], LinearMap]
-RULES: dict[type[nn.Module], Rule] = {}
-"""How each class of modules becomes a map: a function of the module and its input shape. ``register`` adds to it."""
+RULES: Rules[type[nn.Module], Rule] = Rules()
+"""The function that makes the map of a module from the module and its input shape, by the class of the module."""
 
-
-def register(*kinds: type[nn.Module]) -> Callable[[Rule], Rule]:
-    """Decorator: the function makes the map of modules of these classes, from a module and its input shape."""
-
-    def add(rule: Rule) -> Rule:
-        RULES.update(dict.fromkeys(kinds, rule))
-        return rule
-
-    return add
+register = RULES.rule
+"""Decorator that adds a function of a module and its input shape to ``RULES`` for some classes of modules."""
 
 
 def is_affine(module: nn.Module) -> bool:
@@ -115,7 +125,7 @@ def _rule(module: nn.Module) -> Rule | None:
     """The rule for the class of a module; None if the class is unknown, or its own forward or a hook may do more."""
     if module._forward_hooks or module._forward_pre_hooks:
         return None
-    kinds = (kind for kind in type(module).__mro__ if kind in RULES)
+    kinds = (kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind in RULES)
     return next((RULES[kind] for kind in kinds if type(module).forward is kind.forward), None)
 
 
@@ -221,10 +231,8 @@ def _padding(mode: str) -> Rule:
     return rule
 
 
-# A constant border is a bias: its linear part pads with zeros.
-register(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)(
-    _padding("zeros")
-)
+register(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)(_padding("zeros"))
+register(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)(_padding("zeros"))
 register(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d)(_padding("reflect"))
 register(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d)(_padding("replicate"))
 register(nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)(_padding("circular"))

@@ -1,12 +1,13 @@
 """The affine operations of neural networks: one builder of the linear map per operation, biases dropped.
 
-Three front ends read networks and build their maps here: torch modules (``modules.py``), PyTorch code followed while it
-runs (``networks/following``) and ONNX nodes (``networks/onnx``). Each front end only translates its arguments, so an
-operation that is right here is right in all three.
+Three front ends build their maps here: torch modules (``modules.py``), PyTorch code followed while it runs
+(``networks/following``) and ONNX nodes (``networks/onnx``). Each only translates its arguments.
 
-Arrays are meant as NumPy means them: a builder knows no batch axis, so ``in_shape`` is the shape of whatever array the
-operation reads, and axes count from its first one. Axes before those that an operation acts on are left alone. A front
-end whose tensors have a first axis of one, the batch, leaves that axis out.
+A builder knows no batch axis: ``in_shape`` is the shape of the array that the operation reads, and axes count from the
+first one. Axes before those that an operation acts on stay unchanged. A front end whose tensors have a first axis of
+one, the batch, leaves that axis out.
+
+Every builder raises a ``ShapeError`` where shapes, axes or sizes do not fit; other errors are named where they occur.
 
 To add an operation: write its builder, add a row to ``tests/maps/test_operations.py``, and translate the arguments in
 the front ends that have the operation.
@@ -18,10 +19,11 @@ from collections.abc import Sequence
 from math import floor, prod
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError
+from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError
 from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
@@ -30,9 +32,9 @@ from .kronecker import Kronecker
 from .linear_map import LinearMap, Shape
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
-from .pooling import AdaptiveAveragePooling, AveragePooling
+from .pooling import adaptive_matrix, window_matrix
 from .properties import positions
-from .resize import Resize
+from .resize import PIL_FILTERS, TORCH_AXES, pil_matrix, torch_matrix
 from .simplify import compose
 
 Sizes = int | Sequence[int]
@@ -46,37 +48,28 @@ Amounts = int | str | Sequence[int] | Sequence[tuple[int, int]]
 
 
 def reshape(in_shape: Shape, out_shape: Shape) -> LinearMap:
-    """The same values in the same order, in another shape.
-
-    Raises:
-        ShapeError: The numbers of values differ.
-    """
+    """The same values in the same order, in another shape."""
     return Rearrange(in_shape, out_shape)
 
 
 def permute(in_shape: Shape, order: Sequence[int]) -> LinearMap:
-    """The axes in another order: axis i of the output is axis ``order[i]`` of the input.
-
-    Raises:
-        ShapeError: ``order`` is not a permutation of the axes.
-    """
+    """A permutation of the axes: axis i of the output is axis ``order[i]`` of the input."""
     order = [axis % len(in_shape) for axis in order]
     return Rearrange(in_shape, tuple(in_shape[axis] for axis in order), order=order)
 
 
 def numbered(in_shape: Shape) -> Tensor:
-    """The numbers of the values of an array, from 1, float64 ``in_shape``: what ``move`` wants to see moved."""
+    """The numbers of the values of an array, from 1, float64 ``in_shape``: the operand for ``move``."""
     return torch.arange(1, prod(in_shape) + 1, dtype=torch.float64).reshape(in_shape)
 
 
 def move(in_shape: Shape, moved: Tensor, candidates: Sequence[LinearMap | None] = ()) -> LinearMap:
-    """Slices, flips, rolls, gathers, concatenations: every value of the output is one of the input, or a constant.
+    """The map of an operation each of whose outputs is an input value or a constant, such as a slice, flip or roll.
 
     Args:
         in_shape: Shape of the array that is read.
-        moved: What the operation makes of ``numbered(in_shape)``, of the shape of the output; 0 where it writes
-            constants.
-        candidates: Maps that may be meant; the first one that moves the values to the same places is returned.
+        moved: Result of the operation on ``numbered(in_shape)``; 0 where it writes constants.
+        candidates: Maps of known structure; the first one that moves the values to the same places is returned.
 
     Returns:
         The simplest map: a reshape, a candidate, zero padding or cropping, or a ``Gather``.
@@ -94,21 +87,21 @@ def move(in_shape: Shape, moved: Tensor, candidates: Sequence[LinearMap | None] 
 
 
 def _crop_or_pad(in_shape: Shape, out_shape: Shape, read: Tensor) -> LinearMap | None:
-    """The zero padding and cropping that agrees with the first value that is read, the only one that can be meant."""
+    """The only zero padding and cropping that can read these positions; it follows from the first one."""
     inside = (read >= 0).nonzero().flatten()
     if len(in_shape) != len(out_shape) or not len(inside):
         return None
-    there = torch.unravel_index(inside[0], out_shape)
-    here = torch.unravel_index(read[inside[0]], in_shape)
+    there = np.unravel_index(int(inside[0]), out_shape)
+    here = np.unravel_index(int(read[inside[0]]), in_shape)
     before = [int(t - h) for t, h in zip(there, here, strict=True)]
     return axis_padding(in_shape, [(b, o - i - b) for b, i, o in zip(before, in_shape, out_shape, strict=True)])
 
 
 def axis_padding(in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros") -> Padding | None:
-    """The map ``Padding`` for (before, after) of each of the last axes, of as few axes as it needs.
+    """The map ``Padding`` by (before, after) along each of the last axes, restricted to the axes that change.
 
     Returns:
-        None if the first axis is padded, none is, or the amounts are not possible.
+        None if the first axis is padded, no axis is padded, or the amounts are not possible.
     """
     changed = [index for index, pair in enumerate(amounts) if tuple(pair) != (0, 0)]
     if not changed or len(amounts) - changed[0] >= len(in_shape):
@@ -128,7 +121,6 @@ def pad(in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros"
         mode: One of ``padding.PADDING_MODES``.
 
     Raises:
-        ShapeError: Nothing would be left of an axis, or it is too short for the mode.
         UnknownNameError: No such mode exists.
     """
     if len(amounts) < len(in_shape):
@@ -140,11 +132,7 @@ def pad(in_shape: Shape, amounts: Sequence[tuple[int, int]], mode: str = "zeros"
 
 
 def expand(in_shape: Shape, out_shape: Shape) -> LinearMap:
-    """Broadcasting to a larger shape.
-
-    Raises:
-        ShapeError: The array does not broadcast to that shape.
-    """
+    """Broadcasting to a larger shape."""
     if tuple(in_shape) == tuple(out_shape):
         return Identity(in_shape)
     try:
@@ -161,9 +149,6 @@ def pixel_shuffle(in_shape: Shape, factor: int, blocks_first: bool = False) -> L
         in_shape: Shape of the array, three axes or more.
         factor: The side r of a block.
         blocks_first: Whether the channels are ordered as (r, r, C), ONNX's "DCR"; else as (C, r, r), torch's order.
-
-    Raises:
-        ShapeError: The channels are not a multiple of r².
     """
     *lead, channels, height, width = _at_least(in_shape, 3, "a pixel shuffle")
     r, inner = factor, channels // factor**2
@@ -173,11 +158,7 @@ def pixel_shuffle(in_shape: Shape, factor: int, blocks_first: bool = False) -> L
 
 
 def pixel_unshuffle(in_shape: Shape, factor: int, blocks_first: bool = False) -> LinearMap:
-    """``(…, C, H·r, W·r)`` to ``(…, C·r², H, W)``: the pixels of r × r blocks become channels. As ``pixel_shuffle``.
-
-    Raises:
-        ShapeError: Height or width is not a multiple of r.
-    """
+    """``(…, C, H·r, W·r)`` to ``(…, C·r², H, W)``: the pixels of r × r blocks become channels. As ``pixel_shuffle``."""
     *lead, channels, height, width = _at_least(in_shape, 3, "a pixel unshuffle")
     r = factor
     order = (2, 4, 0, 1, 3) if blocks_first else (0, 2, 4, 1, 3)
@@ -189,11 +170,7 @@ def pixel_unshuffle(in_shape: Shape, factor: int, blocks_first: bool = False) ->
 
 
 def multiply(in_shape: Shape, factor: Tensor | float) -> LinearMap:
-    """Element-wise product with a constant, each broadcast to the shape of both.
-
-    Raises:
-        ShapeError: The two shapes do not broadcast.
-    """
+    """Element-wise product with a constant, with broadcasting."""
     weight = factor.detach().double() if isinstance(factor, Tensor) else torch.tensor(factor, dtype=torch.float64)
     try:
         whole = tuple(torch.broadcast_shapes(in_shape, weight.shape))
@@ -203,11 +180,7 @@ def multiply(in_shape: Shape, factor: Tensor | float) -> LinearMap:
 
 
 def summand(in_shape: Shape, out_shape: Shape, factor: float = 1.0) -> LinearMap:
-    """One term of a sum with broadcasting: an array times a number, broadcast to the shape of the sum.
-
-    Raises:
-        ShapeError: The array does not broadcast to that shape.
-    """
+    """One term of a sum with broadcasting: an array times a number, broadcast to the shape of the sum."""
     term = expand(in_shape, out_shape)
     return term if factor == 1 else compose(term, multiply(term.out_shape, factor))
 
@@ -221,9 +194,6 @@ def batch_norm(in_shape: Shape, variance: Tensor, eps: float, weight: Tensor | N
         eps: Number that is added to the variance.
         weight: Learnt scaling per channel, ``(C,)``; 1 if None.
         axis: The axis of the channels.
-
-    Raises:
-        ShapeError: The axis has another number of channels.
     """
     axis %= len(in_shape)
     if in_shape[axis] != len(variance):
@@ -243,9 +213,6 @@ def linear(in_shape: Shape, weight: Tensor) -> LinearMap:
     Args:
         in_shape: Shape of the array, ``(…, in_features)``.
         weight: W, ``(out_features, in_features)``.
-
-    Raises:
-        ShapeError: The last axis has another number of features.
     """
     if not in_shape or in_shape[-1] != weight.shape[-1]:
         raise ShapeError(f"a linear layer reads {weight.shape[-1]} features on the last axis, the input is {in_shape}")
@@ -253,15 +220,12 @@ def linear(in_shape: Shape, weight: Tensor) -> LinearMap:
 
 
 def matmul(in_shape: Shape, matrix: Tensor, left: bool = False) -> LinearMap:
-    """The product of an array x with a constant M, x M, or M x if ``left``, as ``numpy.matmul`` means it.
+    """The product x M of an array x with a constant M, or M x if ``left``, as ``numpy.matmul`` defines it.
 
     Args:
         in_shape: Shape of x: a vector, a matrix, or matrices in the last two axes.
         matrix: M: a vector, a matrix, or matrices in the last two axes, their other axes broadcast with those of x.
         left: Whether the constant is the left factor.
-
-    Raises:
-        ShapeError: The shapes do not fit.
     """
     matrix = matrix.detach().double()
     if not in_shape or not matrix.ndim:
@@ -283,10 +247,8 @@ def matmul(in_shape: Shape, matrix: Tensor, left: bool = False) -> LinearMap:
         product = compose(turned, applied, permute(applied.out_shape, swap))
     else:
         product = linear(in_shape, matrix if left else matrix.T)
-    missing = len(batch) - max(len(in_shape) - 2, 0)
-    return (
-        compose(product, reshape(product.out_shape, (*(1,) * missing, *product.out_shape))) if missing > 0 else product
-    )
+    missing = (1,) * (len(batch) - max(len(in_shape) - 2, 0))
+    return compose(product, reshape(product.out_shape, (*missing, *product.out_shape))) if missing else product
 
 
 def _batched_matmul(in_shape: Shape, matrix: Tensor, left: bool) -> LinearMap:
@@ -331,31 +293,21 @@ def einsum(in_shape: Shape, equation: str, operands: Sequence[Tensor | None]) ->
     return Jacobian(function, in_shape, name="einsum")
 
 
-def reduce_sum(in_shape: Shape, axes: Sequence[int], keepdim: bool = False) -> LinearMap:
-    """The sum over axes. As ``reduce_mean``."""
-    return _reduced(in_shape, axes, keepdim, average=False)
-
-
-def reduce_mean(in_shape: Shape, axes: Sequence[int], keepdim: bool = False) -> LinearMap:
-    """The mean over axes: they come last, as one row of a matrix.
+def reduce_sum(in_shape: Shape, axes: Sequence[int], average: bool = False) -> LinearMap:
+    """The sum over axes, which are left out, or the mean: a product with a matrix of one row.
 
     Args:
         in_shape: Shape of the array.
         axes: The axes that are summed over.
-        keepdim: Whether each of these axes stays, with one value.
+        average: Whether the sum is divided by the number of its terms.
     """
-    return _reduced(in_shape, axes, keepdim, average=True)
-
-
-def _reduced(in_shape: Shape, axes: Sequence[int], keepdim: bool, average: bool) -> LinearMap:
     reduced = sorted({axis % len(in_shape) for axis in axes})
     kept = [axis for axis in range(len(in_shape)) if axis not in reduced]
     count = prod(in_shape[axis] for axis in reduced)
     leading = tuple(in_shape[axis] for axis in kept)
     row = torch.full((1, count), 1 / count if average else 1.0, dtype=torch.float64)
     turned = Rearrange(in_shape, (*leading, count), in_shape, [*kept, *reduced])
-    ones = tuple(1 if axis in reduced else n for axis, n in enumerate(in_shape))
-    return compose(turned, Dense(row, leading), Rearrange((*leading, 1), ones if keepdim else leading or (1,)))
+    return compose(turned, Dense(row, leading), Rearrange((*leading, 1), leading or (1,)))
 
 
 # --- convolutions and windows ------------------------------------------------------------------------------
@@ -380,9 +332,6 @@ def convolution(
         dilation: Dilation per axis.
         groups: Number of groups of channels that are read separately.
         mode: What stands outside the image, one of ``padding.PADDING_MODES``.
-
-    Raises:
-        ShapeError: Channels, groups or axes do not fit, or the kernel is larger than the padded image.
     """
     axes = weight.ndim - 2
     images, shape = _as_groups(in_shape, axes)
@@ -408,13 +357,10 @@ def transposed_convolution(
         in_shape: ``(C_in, *spatial)``, or ``(N, C_in, *spatial)`` for several images.
         weight: Kernels ``(C_in, C_out / groups, *kernel)``.
         stride: Stride per axis of that convolution.
-        padding: Padding per axis of that convolution; so much is left out of the output.
+        padding: Padding per axis of that convolution; these pixels are left out of the output.
         dilation: Dilation per axis.
         groups: Number of groups of channels that are read separately.
-        output_padding: Pixels per axis that the output has more at its far end.
-
-    Raises:
-        ShapeError: Channels, groups or axes do not fit, or nothing would be written.
+        output_padding: Number of pixels per axis that are added at the far end of the output.
     """
     axes = weight.ndim - 2
     images, shape = _as_groups(in_shape, axes)
@@ -460,15 +406,18 @@ def average_pool(
         ceil_mode: Whether a last window may reach over the end.
         count_include_pad: Whether padded zeros count in the mean.
         divisor: Number that divides the sum instead of the number of pixels.
-
-    Raises:
-        ShapeError: A window is larger than the padded image.
     """
     axes = len(kernel)
     steps = _per_axis(dilation, axes)
     pairs = _padding(padding, tuple(kernel), steps)
     strides = tuple(kernel) if stride is None else _per_axis(stride, axes)
-    return AveragePooling(in_shape, kernel, strides, pairs, ceil_mode, count_include_pad, divisor, steps)
+    matrices = [
+        window_matrix(*each, ceil_mode, count_include_pad, as_sum=divisor is not None)
+        for each in zip(in_shape[-axes:], kernel, strides, pairs, steps, strict=True)
+    ]
+    if divisor is not None:
+        matrices[0] = matrices[0] / divisor
+    return Kronecker(matrices, in_shape)
 
 
 def adaptive_average_pool(in_shape: Shape, size: Sequence[int | None]) -> LinearMap:
@@ -478,40 +427,60 @@ def adaptive_average_pool(in_shape: Shape, size: Sequence[int | None]) -> Linear
         in_shape: Shape of the array, ``(…, *spatial)``.
         size: Number of windows of each of the last axes; None leaves an axis as it is.
     """
-    return AdaptiveAveragePooling(in_shape, size)
+    axes = zip(in_shape[-len(size) :], size, strict=True)
+    return Kronecker([adaptive_matrix(n, n if wanted is None else wanted) for n, wanted in axes], in_shape)
 
 
 def resize(
     in_shape: Shape,
     size: Sequence[int] | None,
-    mode: str = "nearest",
+    mode: str = "bilinear",
     *,
     scale: Sequence[float] | None = None,
     align_corners: bool = False,
     antialias: bool = False,
     convention: str = "torch",
-) -> Resize:
+) -> Kronecker:
     """Interpolation of the last axes to other sizes, as torch or Pillow do it.
 
     Args:
         in_shape: Shape of the array, ``(…, *spatial)``.
-        size: Sizes of the last axes that are wanted; the sizes by ``scale``, rounded down, if None.
-        mode: The interpolation, one of ``resize.TORCH_AXES``, or of ``resize.PIL_FILTERS``.
-        scale: Factor per axis from which positions are computed; computed from the sizes if None.
-        align_corners: Whether the outermost pixels of both images coincide (torch).
-        antialias: Whether the filter is widened where the image shrinks (torch; Pillow always does so).
+        size: Sizes of the last axes of the output, in pixels; the sizes by ``scale``, rounded down, if None.
+        mode: The interpolation, one of ``resize.TORCH_AXES`` or of ``resize.PIL_FILTERS``, by the convention.
+        scale: Factor per axis from which torch computes positions; if None, it computes them from the sizes.
+        align_corners: Whether torch aligns the centres of the corner pixels of both images.
+        antialias: Whether torch widens the filter where the image shrinks; Pillow always does.
         convention: "torch" or "pil".
 
     Raises:
         UnknownNameError: No such mode or convention exists.
-        ShapeError: The mode is for another number of axes, or sizes and factors do not agree.
         UnsupportedLayerError: torch does not have this mode with these options.
     """
     if size is None:
         if scale is None:
             raise ShapeError("a resize needs a size or a scale")
         size = [floor(n * factor) for n, factor in zip(in_shape[-len(scale) :], scale, strict=True)]
-    return Resize(in_shape, size, mode, antialias, convention, align_corners, scale)
+    if convention not in ("torch", "pil"):
+        raise UnknownNameError(f"no resize convention is called {convention!r}; there are torch and pil")
+    known = TORCH_AXES if convention == "torch" else PIL_FILTERS
+    if mode not in known:
+        raise UnknownNameError(f"{convention} has no resize mode {mode!r}; it has {', '.join(known)}")
+    axes = len(size)
+    if not 1 <= axes <= len(in_shape) or min(size) < 1:
+        raise ShapeError(f"an input {tuple(in_shape)} cannot be resized to {tuple(size)}")
+    sides = list(zip(in_shape[-axes:], size, strict=True))
+    if convention == "pil":
+        if align_corners or scale is not None:
+            raise UnsupportedLayerError("Pillow's resize knows neither align_corners nor scale factors; leave them out")
+        return Kronecker([pil_matrix(n, wanted, mode) for n, wanted in sides], in_shape)
+    if TORCH_AXES[mode] not in (None, axes):
+        raise ShapeError(f"{mode} resizes {TORCH_AXES[mode]} axes, not the {axes} of {tuple(size)}")
+    factors = [None] * axes if scale is None else scale
+    matrices = [
+        torch_matrix(n, wanted, mode, axes, antialias, align_corners, factor)
+        for (n, wanted), factor in zip(sides, factors, strict=True)
+    ]
+    return Kronecker(matrices, in_shape)
 
 
 def resample(in_shape: Shape, matrices: Sequence[Tensor]) -> LinearMap:
@@ -521,9 +490,6 @@ def resample(in_shape: Shape, matrices: Sequence[Tensor]) -> LinearMap:
         in_shape: Shape of the array.
         matrices: ``(out, in)`` for each of the last axes, first axis first; the first ones that are the identity are
             left out.
-
-    Raises:
-        ShapeError: A matrix does not fit its axis.
     """
     kept = list(matrices)
     while len(kept) > 1 and torch.equal(kept[0], torch.eye(in_shape[-len(kept)], dtype=torch.float64)):
@@ -535,11 +501,7 @@ def resample(in_shape: Shape, matrices: Sequence[Tensor]) -> LinearMap:
 
 
 def reshaped(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMap:
-    """A map with its inputs and outputs in other shapes, such as without a first axis of one.
-
-    Raises:
-        ShapeError: The numbers of values differ.
-    """
+    """A map with its inputs and outputs in other shapes, such as without a first axis of one."""
     if (operator.in_shape, operator.out_shape) == (tuple(in_shape), tuple(out_shape)):
         return operator
     if isinstance(operator, Rearrange):
@@ -560,7 +522,7 @@ def _at_least(in_shape: Shape, axes: int, what: str) -> Shape:
 
 
 def _behind(lead: Sequence[int], order: Sequence[int]) -> list[int]:
-    """An order of axes behind leading axes that stay."""
+    """A permutation of the axes that keeps the leading ones."""
     return [*range(len(lead)), *(len(lead) + axis for axis in order)]
 
 
@@ -571,11 +533,7 @@ def _per_axis(sizes: Sizes, axes: int) -> tuple[int, ...]:
 
 
 def _padding(padding: Amounts, kernel: Shape, dilation: Sequence[int]) -> list[tuple[int, int]]:
-    """(before, after) per axis.
-
-    Raises:
-        ShapeError: The word is neither "same" nor "valid".
-    """
+    """(before, after) per axis."""
     if padding == "valid":
         return [(0, 0)] * len(kernel)
     if padding == "same":
@@ -589,7 +547,7 @@ def _padding(padding: Amounts, kernel: Shape, dilation: Sequence[int]) -> list[t
 
 
 def _as_groups(in_shape: Shape, axes: int) -> tuple[int, Shape]:
-    """The number of images, and the shape of one whose channels are those of all."""
+    """The number of images, and the shape of one image with the channels of all of them."""
     if len(in_shape) != axes + 2:
         return 1, in_shape
     images, channels, *spatial = in_shape
@@ -597,7 +555,7 @@ def _as_groups(in_shape: Shape, axes: int) -> tuple[int, Shape]:
 
 
 def _of_images(operator: LinearMap, in_shape: Shape, images: int, axes: int) -> LinearMap:
-    """A map of images whose channels are joined, for the images apart."""
+    """The map of separate images, from the map of one image with the channels of all of them."""
     if len(in_shape) != axes + 2:
         return operator
     channels, *spatial = operator.out_shape

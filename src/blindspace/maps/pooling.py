@@ -1,85 +1,38 @@
-"""Average pooling, as a Kronecker product: its weights are products over the axes."""
+"""Matrices of average pooling along one axis; the windows of several axes are products over the axes."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import ShapeError
-from .kronecker import Kronecker
-from .linear_map import Shape
 
 
-class AveragePooling(Kronecker):
-    """Means over windows, as torch's ``AvgPool1d``, ``AvgPool2d`` and ``AvgPool3d`` and ONNX's AveragePool take them.
-
-    Args:
-        in_shape: Shape of one input, ``(C, *spatial)``.
-        kernel: Size of a window per axis.
-        stride: Stride per axis.
-        padding: Zeros (before, after) per axis.
-        ceil_mode: Whether a last window may reach over the end.
-        count_include_pad: Whether padded zeros count in the mean.
-        divisor: Number that divides the sum instead of the number of pixels.
-        dilation: Distance of the pixels of a window per axis; 1 if None.
-
-    Raises:
-        ShapeError: A window is larger than the padded image.
-    """
-
-    def __init__(
-        self,
-        in_shape: Shape,
-        kernel: Sequence[int],
-        stride: Sequence[int],
-        padding: Sequence[tuple[int, int]],
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor: int | None = None,
-        dilation: Sequence[int] | None = None,
-    ) -> None:
-        matrices = [
-            _windows(size, k, s, p, d, ceil_mode, count_include_pad, divisor is not None)
-            for size, k, s, p, d in zip(
-                in_shape[-len(kernel) :], kernel, stride, padding, dilation or [1] * len(kernel), strict=True
-            )
-        ]
-        if divisor is not None:
-            matrices[0] = matrices[0] / divisor
-        super().__init__(matrices, in_shape)
-
-
-class AdaptiveAveragePooling(Kronecker):
-    """Average pooling to a given size as torch's ``AdaptiveAvgPool1d``, ``…2d`` and ``…3d`` do it.
-
-    Args:
-        in_shape: Shape of one input, ``(C, *spatial)``.
-        out: Sizes of the output, one per axis; None leaves an axis as it is.
-    """
-
-    def __init__(self, in_shape: Shape, out: Sequence[int | None]) -> None:
-        super().__init__(
-            [
-                _adaptive(size, size if wanted is None else wanted)
-                for size, wanted in zip(in_shape[-len(out) :], out, strict=True)
-            ],
-            in_shape,
-        )
-
-
-def _windows(
+def window_matrix(
     size: int,
     kernel: int,
     stride: int,
     padding: tuple[int, int],
-    dilation: int,
-    ceil_mode: bool,
-    include_pad: bool,
-    as_sum: bool,
+    dilation: int = 1,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    as_sum: bool = False,
 ) -> Tensor:
-    """The matrix of pooling along one axis, ``(out, size)``."""
+    """The matrix ``(out, size)`` of pooling along one axis, float64.
+
+    Args:
+        size: Size of the axis in pixels.
+        kernel: Size of a window.
+        stride: Stride.
+        padding: Zeros (before, after) the axis.
+        dilation: Distance of the pixels of a window.
+        ceil_mode: Whether a last window may reach over the end.
+        count_include_pad: Whether padded zeros count in the mean.
+        as_sum: Whether a window is summed instead of averaged.
+
+    Raises:
+        ShapeError: The window is larger than the padded axis.
+    """
     before, after = padding
     rest = size + before + after - dilation * (kernel - 1) - 1
     if rest < 0:
@@ -87,19 +40,18 @@ def _windows(
     out = (-(-rest // stride) if ceil_mode else rest // stride) + 1
     if ceil_mode and (out - 1) * stride >= size + before:
         out -= 1  # torch and ONNX: the last window must start inside the image or its left padding
+    taps = stride * torch.arange(out)[:, None] - before + dilation * torch.arange(kernel)
+    inside = (taps >= 0) & (taps < size)
+    counted = taps < size + after if count_include_pad else inside
+    weight = 1 / (torch.ones(out, dtype=torch.int64) if as_sum else counted.sum(1).clamp(min=1)).double()
+    row, tap = inside.nonzero(as_tuple=True)
     matrix = torch.zeros(out, size, dtype=torch.float64)
-    for row in range(out):
-        taps = row * stride - before + dilation * torch.arange(kernel)
-        inside = taps[(taps >= 0) & (taps < size)]
-        counted = int((taps < size + after).sum()) if include_pad else len(inside)
-        matrix[row, inside] = 1 if as_sum else 1 / max(counted, 1)
+    matrix[row, taps[row, tap]] = weight[row]
     return matrix
 
 
-def _adaptive(size: int, out: int) -> Tensor:
-    """The matrix of adaptive pooling along one axis, ``(out, size)``."""
-    matrix = torch.zeros(out, size, dtype=torch.float64)
-    for i in range(out):
-        low, high = i * size // out, -(-(i + 1) * size // out)
-        matrix[i, low:high] = 1 / (high - low)
-    return matrix
+def adaptive_matrix(size: int, out: int) -> Tensor:
+    """The matrix ``(out, size)`` of means over ``out`` windows that divide an axis evenly, float64."""
+    row, pixel = torch.arange(out)[:, None], torch.arange(size)
+    inside = (pixel >= row * size // out) & (pixel < -(-(row + 1) * size // out))
+    return inside / inside.sum(1, keepdim=True, dtype=torch.float64)

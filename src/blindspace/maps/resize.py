@@ -1,8 +1,8 @@
-"""Resizing of images as torch, Pillow and the ONNX standard do it, as a Kronecker product with one matrix per axis."""
+"""Matrices of resizing along one axis, as torch, Pillow and the ONNX standard do it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import floor, pi
 
 import numpy as np
@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError, first_line
-from .kronecker import Kronecker
-from .linear_map import Shape
 
 TORCH_AXES = {
     "nearest": None,
@@ -32,61 +30,6 @@ Array = np.ndarray
 Kernel = Callable[[Array], Array]
 
 
-class Resize(Kronecker):
-    """The resize of ``torch.nn.functional.interpolate`` or of Pillow's ``Image.resize``.
-
-    The matrices of the torch convention are torch's images of unit vectors in float64; for float32 images torch rounds
-    the positions, hence the weights, to float32. Those of Pillow follow its algorithm in float64, as it runs on images
-    of mode F; for eight-bit images Pillow also rounds the result.
-
-    Args:
-        in_shape: Shape of one input, ``(C, *spatial)`` or any other with at least as many axes as ``size``.
-        size: Sizes of the last axes of the output, in pixels.
-        mode: One of ``TORCH_AXES`` or of ``PIL_FILTERS``, by the convention.
-        antialias: Whether torch widens the filter where the image shrinks; Pillow always does.
-        convention: "torch" or "pil".
-        align_corners: Whether torch aligns the centres of the corner pixels of both images.
-        scale: Scale factors, one per axis, from which torch computes positions (``nn.Upsample(scale_factor=…)``); if
-            None, it computes them from the sizes.
-
-    Raises:
-        UnknownNameError: There is no such mode or convention.
-        ShapeError: The mode resizes another number of axes, or the sizes do not follow from the scale factors.
-        UnsupportedLayerError: torch does not offer this mode with these options.
-    """
-
-    def __init__(
-        self,
-        in_shape: Shape,
-        size: Sequence[int],
-        mode: str = "bilinear",
-        antialias: bool = False,
-        convention: str = "torch",
-        align_corners: bool = False,
-        scale: Sequence[float] | None = None,
-    ) -> None:
-        if convention not in ("torch", "pil"):
-            raise UnknownNameError(f"no resize convention is called {convention!r}; there are torch and pil")
-        known = TORCH_AXES if convention == "torch" else PIL_FILTERS
-        if mode not in known:
-            raise UnknownNameError(f"{convention} has no resize mode {mode!r}; it has {', '.join(known)}")
-        if not 1 <= len(size) <= len(in_shape) or min(size) < 1:
-            raise ShapeError(f"an input {tuple(in_shape)} cannot be resized to {tuple(size)}")
-        if convention == "torch" and TORCH_AXES[mode] not in (None, len(size)):
-            raise ShapeError(f"{mode} resizes {TORCH_AXES[mode]} axes, not the {len(size)} of {tuple(size)}")
-        if convention == "pil" and (align_corners or scale is not None):
-            raise UnsupportedLayerError("Pillow's resize knows neither align_corners nor scale factors; leave them out")
-        matrices: list[Tensor] = []
-        for axis, wanted in enumerate(size):
-            n = in_shape[len(in_shape) - len(size) + axis]
-            factor = None if scale is None else scale[axis]
-            if convention == "pil":
-                matrices.append(pil_matrix(n, wanted, mode))
-            else:
-                matrices.append(torch_matrix(n, wanted, mode, len(size), antialias, align_corners, factor))
-        super().__init__(matrices, in_shape)
-
-
 def torch_matrix(
     size: int,
     out: int,
@@ -98,7 +41,8 @@ def torch_matrix(
 ) -> Tensor:
     """The matrix ``(out, size)`` of torch's resize along one of several axes, from torch's images of unit vectors.
 
-    Options and errors are those of ``Resize``.
+    The weights are those for float64 images; for float32 ones torch rounds the positions to float32. Options and errors
+    are those of ``operations.resize``.
     """
     # The nearest pixel that torch takes depends on the number of axes, so the other axes are kept, with one pixel each.
     one = (1,) * (axes - 1)
@@ -123,7 +67,9 @@ def torch_matrix(
 
 
 def pil_matrix(size: int, out: int, mode: str) -> Tensor:
-    """The matrix ``(out, size)`` of Pillow's resize along one axis.
+    """The matrix ``(out, size)`` of Pillow's resize along one axis, as it runs in float64 on images of mode F.
+
+    For eight-bit images Pillow also rounds the result.
 
     Source: Pillow's Resample.c (``precompute_coeffs``) and, for nearest, Geometry.c (``ImagingScaleAffine``).
     """

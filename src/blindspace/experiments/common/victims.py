@@ -9,7 +9,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from ...maps import Resize as ResizeMap
+from ...maps.operations import resize as resize_map
 from ...networks import BUILTIN, Network, Resize, harmless, load
 from ...subspaces import Subspace
 from ..experiment import Settings
@@ -68,7 +68,7 @@ def victim(name: str, s: Settings, count: int) -> Victim:
     """
     base, at, side = name.partition("@")
     network = _network(base, s)
-    resize = ResizeMap((3, int(side), int(side)), (32, 32), "bilinear", True) if at else None
+    resize = resize_map((3, int(side), int(side)), (32, 32), antialias=True) if at else None
     guess: Subspace | None = None
     if resize is not None:
         space = behind(resize, harmless(network).basis())

@@ -1,7 +1,7 @@
-"""Which of torch's operations are affine in what they read, and the linear maps that they are.
+"""The linear maps of torch's operations (ATen) that are affine in the values they read.
 
 An operation with a builder in ``maps/operations.py`` gets that map; one that only moves values is run on their numbers;
-for other operations that may be linear the derivative serves. Each map is checked against the operation itself.
+for other operations that may be linear the map is the derivative. Each map is checked against the operation itself.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...errors import BlindspaceError
 from ...maps import Identity, Jacobian, LinearMap, Shape, operations
+from ...maps.modules import Rules
 from ..affine_graph import Value, value_shape
 from .aten_call import Call, shape_of
 
@@ -46,7 +47,7 @@ LINEAR = (
 """Operations that may be affine in one of the tensors they read, the others being constant; the check decides."""
 
 CHECKED = 1e-9
-"""How far a map may be from the operation it stands for, relative to the largest values."""
+"""Largest difference between a map and its operation, relative to the largest values."""
 
 
 def linear_part(call: Call) -> list[Reads | None] | None:
@@ -68,7 +69,7 @@ def linear_part(call: Call) -> list[Reads | None] | None:
 
 def _outputs(call: Call) -> list[Reads | None] | None:
     name = call.name
-    if name == "copy":  # copy_(self, src): what was there is gone
+    if name == "copy":  # copy_(self, src) overwrites self
         source = call.given["src"]
         return [_sum(call, [(source, 1.0)], shape_of(call.given["self"]))] if id(source) in call.values else None
     if name in ("add", "sub", "rsub"):
@@ -108,11 +109,10 @@ def _checked(call: Call, found: list[Reads | None]) -> list[Reads | None] | None
         for reads, output in zip(found, before, strict=False)
     ]
     if any(isinstance(part, Jacobian) for reads in found for _, operator in reads or [] for part in operator.factors):
-        # While torch is watched no derivative can be taken, but that it is the same everywhere can be seen.
+        # While a dispatch mode is active no derivative can be taken; that the function is affine can be checked.
         between = call.run({key: (here[key] + there[key]) / 2 for key in here}, _double)
-        return (
-            found if all(_near(2 * c - a - b, a, b) for a, b, c in zip(before, after, between, strict=True)) else None
-        )
+        affine = all(_near(2 * c - a - b, a, b) for a, b, c in zip(before, after, between, strict=True))
+        return found if affine else None
     tensor_of = {call.values[key]: key for key in here}
     for reads, a, b in zip(found, before, after, strict=False):
         change = (b - a).flatten()
@@ -181,9 +181,8 @@ def _derivative(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap:
     """The derivative of the operation in one tensor. The check then decides whether the operation is affine in it."""
 
     def function(x: Tensor) -> Tensor:
-        out = call.run(
-            {id(tensor): x.reshape(tensor.shape)}, lambda t: _double(t).to(x.dtype) if t.is_floating_point() else t
-        )[0]
+        replaced = {id(tensor): x.reshape(tensor.shape)}
+        out = call.run(replaced, lambda t: t.detach().to(x.dtype) if t.is_floating_point() else t)[0]
         return out.reshape(shape_of(out))
 
     return Jacobian(function, in_shape, torch.rand(in_shape, dtype=torch.float64), call.name)
@@ -194,18 +193,10 @@ def _derivative(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap:
 Rule = Callable[[Call, Tensor, Shape], LinearMap | None]
 """From a call, the one tensor that depends on the input, and the shape of its value to the map; None if unsupported."""
 
-RULES: dict[str, Rule] = {}
+RULES: Rules[str, Rule] = Rules()
 """The rules by the names of operations."""
 
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Decorator: the function makes the map of operations of these names."""
-
-    def add(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return add
+rule = RULES.rule
 
 
 @rule(*VIEWS, "_to_copy", "_conj")
@@ -246,15 +237,9 @@ def _permuted(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap:
 
 
 FACTORS = {
-    "mm": ("self", "mat2"),
-    "addmm": ("mat1", "mat2"),
-    "bmm": ("self", "mat2"),
-    "baddbmm": ("batch1", "batch2"),
-    "matmul": ("self", "other"),
-    "mv": ("self", "vec"),
-    "addmv": ("mat", "vec"),
-    "dot": ("self", "tensor"),
-}
+    "mm": ("self", "mat2"), "addmm": ("mat1", "mat2"), "bmm": ("self", "mat2"), "baddbmm": ("batch1", "batch2"),
+    "matmul": ("self", "other"), "mv": ("self", "vec"), "addmv": ("mat", "vec"), "dot": ("self", "tensor"),
+}  # fmt: skip
 """Names of the two factors, by the name of the operation."""
 
 
@@ -301,7 +286,7 @@ def _batch_norm(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap | None
 @rule("mean", "sum")
 def _reduced(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap:
     axes = call.axes(tensor, call.given.get("dim") or range(tensor.ndim))
-    return (operations.reduce_mean if call.name == "mean" else operations.reduce_sum)(in_shape, axes)
+    return operations.reduce_sum(in_shape, axes, average=call.name == "mean")
 
 
 @rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
@@ -323,30 +308,18 @@ def _adaptive_average_pool(call: Call, tensor: Tensor, in_shape: Shape) -> Linea
     return operations.adaptive_average_pool(in_shape, call.given["output_size"])
 
 
-UPSAMPLING = {
-    "upsample_nearest1d": "nearest",
-    "upsample_nearest2d": "nearest",
-    "upsample_nearest3d": "nearest",
-    "_upsample_nearest_exact1d": "nearest-exact",
-    "_upsample_nearest_exact2d": "nearest-exact",
-    "_upsample_nearest_exact3d": "nearest-exact",
-    "upsample_linear1d": "linear",
-    "upsample_bilinear2d": "bilinear",
-    "upsample_trilinear3d": "trilinear",
-    "upsample_bicubic2d": "bicubic",
-    "_upsample_bilinear2d_aa": "bilinear",
-    "_upsample_bicubic2d_aa": "bicubic",
-}
-"""Torch's modes, by the names of operations."""
-
-
-@rule(*UPSAMPLING)
+@rule(
+    *(f"{name}{axes}d" for name in ("upsample_nearest", "_upsample_nearest_exact") for axes in (1, 2, 3)),
+    "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d", "upsample_bicubic2d",
+    "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa",
+)  # fmt: skip
 def _upsampled(call: Call, tensor: Tensor, in_shape: Shape) -> LinearMap:
+    mode = call.name.split("upsample_")[1].removesuffix("_aa")[:-2].replace("_", "-")  # without the number of axes
     factors = [call.given.get(name) for name in ("scales", "scales_d", "scales_h", "scales_w")]
     return operations.resize(
         in_shape,
         call.given["output_size"],
-        UPSAMPLING[call.name],
+        mode,
         scale=[factor for factor in factors if factor is not None] or None,
         align_corners=bool(call.given.get("align_corners")),
         antialias=call.name.endswith("_aa"),

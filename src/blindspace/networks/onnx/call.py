@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import ShapeError, ValueRangeError
 from ...maps import LinearMap, Shape, operations
+from ...maps.modules import Rules
 from ..affine_graph import Value, value_shape
 from .session import Array, is_standard, require
 
@@ -126,19 +127,10 @@ Terms = list[tuple[int, LinearMap]]
 Rule = Callable[[Call], list[Terms] | None]
 """What each output is the sum of; None if the operation is not known to be affine."""
 
-RULES: dict[str, Rule] = {}
+RULES: Rules[str, Rule] = Rules()
 """The rules by the names of operations."""
 
-
-def rule(*ops: str) -> Callable[[Rule], Rule]:
-    """Decorator: the function serves these operations."""
-
-    def add(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(ops, function))
-        return function
-
-    return add
-
+rule = RULES.rule
 
 LinearRule = Callable[[Call], LinearMap | None]
 

@@ -220,8 +220,8 @@ def _reduced(call: Call) -> LinearMap:
     if not axes and call.attributes.get("noop_with_empty_axes"):
         return Identity(shape)
     offset = len(tensor) - len(shape)
-    reduce = operations.reduce_mean if call.op == "ReduceMean" else operations.reduce_sum
-    return reduce(shape, [axis - offset for axis in axes or range(len(tensor)) if axis >= offset])
+    kept = [axis - offset for axis in axes or range(len(tensor)) if axis >= offset]
+    return operations.reduce_sum(shape, kept, average=call.op == "ReduceMean")
 
 
 # --- convolutions and windows ------------------------------------------------------------------------------

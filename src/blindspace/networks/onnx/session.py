@@ -1,15 +1,15 @@
-"""ONNX models and single nodes run by onnxruntime. Only this file imports onnx and onnxruntime, which are an extra."""
+"""ONNX models and single nodes run by onnxruntime. Only this file imports onnx and onnxruntime."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 from numpy.typing import NDArray
 
-from ...errors import FileError, MissingExtraError, first_line
+from ...errors import FileError, first_line
+from ...extras import library
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, OperatorSetIdProto
@@ -23,12 +23,7 @@ def require(package: str) -> Any:
     Raises:
         MissingExtraError: The package is not installed.
     """
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"ONNX networks need {package}, which is not installed: pip install 'blindspace[onnx]'"
-        ) from error
+    return library(package, "onnx", "an ONNX network")
 
 
 def session(model: ModelProto, as_written: bool = False) -> Any:
