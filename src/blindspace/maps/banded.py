@@ -26,7 +26,7 @@ class Banded:
     under autograd.
 
     Args:
-        matrix: the matrix M, ``(out, in)``, float64.
+        matrix: The matrix M, ``(out, in)``, float64.
     """
 
     def __init__(self, matrix: Tensor) -> None:

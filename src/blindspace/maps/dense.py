@@ -15,7 +15,7 @@ class Dense(LinearMap):
     """The product y = W x along the last axis.
 
     Args:
-        matrix: the matrix W, ``(out_features, in_features)``; kept in float64.
+        matrix: The matrix W, ``(out_features, in_features)``; kept in float64.
         leading: Shape of the axes before the last one, ``()`` for plain vectors.
 
     Raises:

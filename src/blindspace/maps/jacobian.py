@@ -16,7 +16,7 @@ class Jacobian(LinearMap):
     Args:
         function: Function of one input, without a batch axis, made of torch's differentiable operations.
         in_shape: Shape of the input of the function.
-        at: the point x, of that shape; zero if None.
+        at: The point x, of that shape; zero if None.
         name: Name of the function, for messages.
     """
 

@@ -35,7 +35,7 @@ class LinearMap(ABC):
     Attributes:
         in_shape: Shape of one input without the batch axis.
         out_shape: Shape of one output without the batch axis.
-        dtype: dtype of the stored parameters, always float64. Inputs may have any floating-point dtype.
+        dtype: Dtype of the stored parameters, always float64. Inputs may have any floating-point dtype.
         device: Device of the stored parameters, the CPU unless ``to`` has moved them.
     """
 
@@ -97,7 +97,7 @@ class LinearMap(ABC):
             Batch ``(B, *out_shape)`` or single output ``out_shape``, with the dtype and device of x.
 
         Raises:
-            ShapeError: x has another shape or is not a floating-point tensor.
+            ShapeError: X has another shape or is not a floating-point tensor.
         """
         return _on_batch(self._forward, x, self.in_shape, "input")
 
@@ -137,10 +137,10 @@ class LinearMap(ABC):
         Inputs may lie on any device, before and after. The function of a ``Jacobian`` is not moved.
 
         Args:
-            device: the device, such as "cuda" or "cpu".
+            device: The device, such as "cuda" or "cpu".
 
         Raises:
-            BlindspaceError: torch knows no such device or cannot use it.
+            BlindspaceError: Torch knows no such device or cannot use it.
         """
         wanted = as_device(device)
         if wanted == self.device:
@@ -235,7 +235,7 @@ class Adjoint(LinearMap):
     """Aᵀ as a map: forward and adjoint change places.
 
     Args:
-        of: the map A.
+        of: The map A.
     """
 
     def __init__(self, of: LinearMap) -> None:
@@ -262,8 +262,8 @@ class Composed(LinearMap):
     """The composition ``(outer ∘ inner)(x) = outer(inner(x))``; ``simplify.compose`` folds it where structure allows.
 
     Args:
-        outer: the map that is applied last.
-        inner: the map that is applied first.
+        outer: The map that is applied last.
+        inner: The map that is applied first.
 
     Raises:
         ShapeError: The outputs of ``inner`` do not have the shape of the inputs of ``outer``.
@@ -291,7 +291,7 @@ class Composed(LinearMap):
 
 
 def check_fit(outer: LinearMap, inner: LinearMap) -> None:
-    """Check that one map can be applied to the output of another.
+    """Check that ``outer`` can be applied to the output of ``inner``.
 
     Raises:
         ShapeError: The shapes differ.
@@ -311,7 +311,7 @@ def as_shape(given: Sequence[int]) -> Shape:
     except TypeError as error:
         raise ShapeError(f"a shape is a sequence of integers such as (3, 32, 32), got {shown(given)}") from error
     if min(shape, default=1) < 1:
-        raise ShapeError(f"a linear map needs sizes of at least 1, got the shape {shape}")
+        raise ShapeError(f"sizes must be at least 1, got the shape {shape}")
     return shape
 
 
@@ -348,13 +348,13 @@ def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[T
     """A floating-point batch ``(B, *shape)``, and whether it was made of a single element with as many axes as shape.
 
     Args:
-        x: the batch, or a single element if ``single`` is True.
+        x: The batch, or a single element if ``single`` is True.
         shape: Shape of one element.
         what: What x is called in the message.
         single: Whether a single element is accepted.
 
     Raises:
-        ShapeError: x is neither; the message repeats both shapes.
+        ShapeError: X is neither; the message repeats both shapes.
     """
     wanted = f"(B, {', '.join(map(str, shape))})"
     if not isinstance(x, Tensor) or not x.is_floating_point():

@@ -33,7 +33,7 @@ def monomial(operator: LinearMap) -> tuple[Tensor, Tensor] | None:
     """Positions and weights of a map that has at most one nonzero entry per row, as far as its structure shows it.
 
     Args:
-        operator: the map, composed or not.
+        operator: The map, composed or not.
 
     Returns:
         The input position that each output reads, −1 for none, int64 ``(out_dim,)``, and the factor that it is

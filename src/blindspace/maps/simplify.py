@@ -46,7 +46,7 @@ def compose(*factors: LinearMap) -> LinearMap:
     crop, normalisation and convolution become one resize and one convolution. The product is the same up to rounding.
 
     Args:
-        factors: the maps, the first one applied first; at least one.
+        factors: The maps, the first one applied first; at least one.
 
     Raises:
         ShapeError: There are no maps, or the shapes of two neighbours differ.
@@ -398,7 +398,7 @@ class IsometryFree:
     """A map without its isometric factors.
 
     Attributes:
-        operator: the smaller map L. The map it came from has the singular values of L times ``gain``, and zeros.
+        operator: The smaller map L. The map it came from has the singular values of L times ``gain``, and zeros.
         gain: Factor of the singular values.
     """
 
@@ -414,7 +414,7 @@ def isometry_free(operator: LinearMap) -> IsometryFree:
     factorisation (Golub & Van Loan 2013, section 5.2).
 
     Args:
-        operator: the map, or the adjoint of one.
+        operator: The map, or the adjoint of one.
     """
     if isinstance(operator, Adjoint):
         free = isometry_free(operator.of)

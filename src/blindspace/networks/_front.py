@@ -23,12 +23,12 @@ def front(network: Operator, input_shape: Sequence[int] | None = None) -> Linear
     """The linear part of the affine front.
 
     Args:
-        network: A ``Network`` of any code that runs, or a torch module, which is put in eval. A ``LinearMap`` is its
-            own front, and a ``Subspace`` stands for its annihilator.
+        network: A ``Network``, or a torch module, which is put in eval. The front of a ``LinearMap`` is the map itself,
+            that of a ``Subspace`` its annihilator.
         input_shape: Shape of one input without the batch axis; a module needs it.
 
     Returns:
-        One map from the input; the identity if the network begins with something that is not affine.
+        One map from the input; the identity if the network begins with an operation that is not affine.
 
     Raises:
         UnsupportedLayerError: The network cannot be followed.
@@ -41,7 +41,7 @@ def front(network: Operator, input_shape: Sequence[int] | None = None) -> Linear
 
 
 def ends(network: Network) -> dict[str, list[str]]:
-    """Where the front ends: the names of its values, and the operations that read each and are not affine.
+    """Where the front ends: the names of its values, each with the operations that read it and are not affine.
 
     Raises:
         UnsupportedLayerError: The network cannot be followed.
@@ -53,16 +53,16 @@ def ends(network: Network) -> dict[str, list[str]]:
 def harmless(
     network: Operator, *others: Operator, input_shape: Sequence[int] | None = None, solver: SolverChoice = None
 ) -> Subspace:
-    """Every change of the input that the whole network cannot notice through its front (definition 1).
+    """The harmless space of a network: the nullspace of its affine front (definition 1).
 
     Args:
-        network: As in ``front``. A ``LinearMap`` stands for its nullspace, a ``Subspace`` for itself.
-        others: Further networks that must not notice the change either; they read inputs of the same shape.
+        network: As in ``front``. The result for a ``LinearMap`` is its nullspace, for a ``Subspace`` itself.
+        others: Further networks for which the space is harmless too; they read inputs of the same shape.
         input_shape: Shape of one input without the batch axis; modules need it.
         solver: As in ``nullspace``; chosen by structure, size and memory if None.
 
     Returns:
-        The nullspace of the affine front; for several networks the intersection of theirs.
+        The harmless space; for several networks, the intersection of their harmless spaces.
 
     Raises:
         UnsupportedLayerError: A network cannot be followed.

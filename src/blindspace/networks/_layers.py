@@ -1,4 +1,4 @@
-"""Every linear layer of a network: the nullspace at its own input, and whether that is harmless for the network."""
+"""The linear layers of a network: the nullspace of each, and whether it is harmless for the whole network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import BlindspaceWarning, TooLargeError
-from ..maps import LinearMap
 from ..solvers import Certificate, PatchwiseSolver
 from ..subspaces import nullspace
 from .affine_graph import Layer
@@ -20,12 +19,12 @@ QUICK = 4096
 
 @dataclass(frozen=True)
 class LayerReport:
-    """A layer with its dimension.
+    """A layer with the dimension of its nullspace.
 
     Attributes:
         layer: The layer.
         certificate: Certificate of its rank; None if the layer is too large.
-        reason: The solver that served, or the reason why none did.
+        reason: Name of the solver, or the reason why the layer was not measured.
     """
 
     layer: Layer
@@ -74,7 +73,8 @@ def measure(found: Iterable[Layer], thorough: bool = False, quick: int = QUICK) 
     """
     for layer in found:
         operator = layer.operator
-        if not thorough and operator.in_dim > quick and operator.out_dim >= operator.in_dim and not _cheap(operator):
+        large = operator.out_dim >= operator.in_dim > quick and not PatchwiseSolver.serves(operator)
+        if large and not thorough:
             yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
             continue
         try:
@@ -84,8 +84,3 @@ def measure(found: Iterable[Layer], thorough: bool = False, quick: int = QUICK) 
             yield LayerReport(layer, space.certificate, space.reason)
         except TooLargeError as error:
             yield LayerReport(layer, None, str(error))
-
-
-def _cheap(operator: LinearMap) -> bool:
-    """Whether one small matrix determines the rank of the whole map."""
-    return PatchwiseSolver.serves(operator)

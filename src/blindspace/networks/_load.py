@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
-from operator import index
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from ..data import CLASSES
 from ..errors import FileError, ShapeError, UnknownNameError, first_line
 from ..files import home, sha256
 from ..maps import Shape
+from ..maps.linear_map import as_shape
 from .builtin import BUILTIN
 from .network import Network
 from .paper_networks import PAPER, is_trainable, trainable
@@ -48,12 +49,12 @@ def load(
     """Load a network.
 
     A network of timm, torchvision or transformers reads images in [0, 1]: the mean and standard deviation of its config
-    are applied by a layer in front of it. With ``preprocess`` the whole preprocessing stands there instead, and the
+    are applied by a layer in front of it. With ``preprocess`` the whole preprocessing is applied instead, and the
     input is a photograph ``(3, H, W)`` in [0, 1] of the given shape. The preprocessing computes in real numbers;
     programs that resize with Pillow also round to eight bits and clip (see ``sources/preprocessing.py``).
 
     Args:
-        model: the network to load.
+        model: The network to load.
 
             - a built-in name, one of the paper's networks that ``train`` has trained, a module, which is put in eval,
               or a ``Network``, which is returned unchanged;
@@ -64,27 +65,27 @@ def load(
             - a path to a ``.onnx``, ``.onnx.gz`` or ``.pt2`` file.
 
             Options of architectures are given in brackets: ``hf:dinov2[hidden_size=384,num_attention_heads=6]``.
-        input_shape: shape of one input, without the batch; needed for a module, and for photographs to be resized.
-        weights: a ``.safetensors`` file; for a built-in network instead of the shipped one, such as ``train`` writes.
-        name: name of the network in reports.
+        input_shape: Shape of one input, without the batch; needed for a module, and for photographs to be resized.
+        weights: A ``.safetensors`` file; for a built-in network instead of the shipped one, such as ``train`` writes.
+        name: Name of the network in reports.
         preprocess: "timm", "torchvision" or "hf" for the published preprocessing, a ``preprocessor_config.json``, or
             spelled out, such as "resize 256 bicubic, center-crop 224, normalise imagenet" (see
             ``sources.preprocessing.parse``).
-        random_weights: whether to take an architecture alone, with random weights of a fixed seed.
+        random_weights: Whether to take an architecture alone, with random weights of a fixed seed.
 
     Raises:
-        UnknownNameError: nothing has that name.
-        MissingExtraError: the library of the network is not installed.
-        ShapeError: the shape is missing, or the network cannot read it.
-        FileError: a file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
-        ValueRangeError: options cannot be read, or the network cannot be built with them.
-        UnsupportedLayerError: a part of the network is not supported.
+        UnknownNameError: Nothing has that name.
+        MissingExtraError: The library of the network is not installed.
+        ShapeError: The shape is missing, or the network cannot read it.
+        FileError: A file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
+        ValueRangeError: Options cannot be read, or the network cannot be built with them.
+        UnsupportedLayerError: A part of the network is not supported.
     """
     for option, given in (("weights", weights), ("preprocess", preprocess)):
         if not isinstance(given, str | Path | None):
             raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
     weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
-    shape = None if input_shape is None else _shape(input_shape)
+    shape = None if input_shape is None else as_shape(input_shape)
     if isinstance(model, Network):
         return _unchanged(model, shape, weights, name, preprocess, random_weights)
     if not isinstance(model, str | Path | nn.Module):
@@ -97,13 +98,6 @@ def load(
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
     return _network(source, shape, steps, resized=steps is not source.normalise)
-
-
-def _shape(given: Sequence[int]) -> Shape:
-    try:
-        return tuple(index(n) for n in given)
-    except TypeError as error:
-        raise ShapeError(f"an input shape is a sequence of integers such as (3, 224, 224), got {given!r}") from error
 
 
 def _unchanged(
@@ -155,9 +149,8 @@ def _source(
         _refuse(weights, random_weights, name)
         return from_torch_export(Path(name))
     raise UnknownNameError(
-        f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; to be trained first "
-        f"{', '.join(PAPER)}; others are {FORMS}; "
-        "in Python a torch module will do too"
+        f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; to be trained first {', '.join(PAPER)}; "
+        f"others are {FORMS}; Python also accepts a torch module"
     )
 
 
@@ -168,12 +161,12 @@ def _refuse(weights: Path | None, random_weights: bool, name: str) -> None:
 
 
 def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized: bool) -> Network:
-    """The network with its preprocessing in front, tested on one input."""
+    """The network behind its preprocessing, tested on one input."""
     shape = _of_images(source.name, input_shape) if resized else input_shape or source.input_shape
     if shape is None:
         raise ShapeError(f"a {source.name} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
     read = output_shape(steps, shape)
-    module = _in_front(steps, source.module.eval())
+    module = _behind(steps, source.module)
     network = Network(source.name, module, shape, source.classes, source.card, source.space)
     try:
         network.outputs(torch.zeros(1, *shape))
@@ -196,10 +189,13 @@ def _of_images(name: str, input_shape: Shape | None) -> Shape:
     return input_shape
 
 
-def _in_front(steps: Steps, module: nn.Module) -> nn.Module:
-    if not steps:
-        return module
-    return nn.Sequential(OrderedDict(preprocessing=nn.Sequential(*steps), network=module)).eval()
+def _behind(steps: Steps, module: nn.Module) -> nn.Module:
+    """The module in eval, behind its preprocessing if it has one."""
+    if steps:
+        module = nn.Sequential(OrderedDict(preprocessing=nn.Sequential(*steps), network=module))
+    with suppress(NotImplementedError):  # a module of torch.export refuses eval(); its mode is that of the export
+        module.eval()
+    return module
 
 
 def _from_onnx(path: Path, input_shape: Shape | None, name: str | None, preprocess: str | None) -> Network:
@@ -210,7 +206,7 @@ def _from_onnx(path: Path, input_shape: Shape | None, name: str | None, preproce
     steps = preprocessing(preprocess, RawModel(path.name, nn.Identity()))
     shape = _of_images(path.name, input_shape)
     network = load_onnx(path, name, output_shape(steps, shape))
-    return replace(network, module=_in_front(steps, network.module), input_shape=shape, space="")
+    return replace(network, module=_behind(steps, network.module), input_shape=shape, space="")
 
 
 def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:
@@ -236,10 +232,10 @@ def _read_weights(module: nn.Module, path: Path, name: str) -> dict[str, object]
         return {}
     try:
         card = json.loads(card_path.read_text())
-    except (ValueError, OSError) as error:
+        if not isinstance(card, dict):
+            raise TypeError(f"holds a {type(card).__name__}")
+    except (ValueError, TypeError, OSError) as error:
         raise FileError(f"the card {card_path} is damaged; delete it to go without") from error
-    if not isinstance(card, dict):
-        raise FileError(f"the card {card_path} is damaged; delete it to go without")
     if card.get("sha256") != sha256(path):
         raise FileError(f"{path} is not the file its card {card_path.name} describes: the hashes differ")
     return card

@@ -107,7 +107,7 @@ class Recording:
     """A network followed from its input.
 
     Attributes:
-        graph: The values that are affine in the input, and what reads them.
+        graph: The values that are affine in the input, and the operations that read them.
         layers: The linear layers in the order in which they are called; a layer that is called twice occurs twice.
     """
 
@@ -116,7 +116,7 @@ class Recording:
 
 
 def front_values(graph: AffineGraph) -> dict[Value, list[str]]:
-    """The fewest values that determine the whole front, in the order in which they were made, and what reads them.
+    """The fewest values that determine the whole front, in the order of their making, each with its readers.
 
     Values that others determine are left out, and a value that only moves, pads or scales others is replaced by these.
     """
@@ -186,15 +186,16 @@ def front_map(graph: AffineGraph) -> LinearMap:
     if len(values) == 1:
         return paths.between(graph.input, values[0])
     before = paths.between(graph.input, start)
-    if (
-        before.out_dim >= before.in_dim
-    ):  # it is folded into each branch; only a map with fewer outputs is better applied once
+    # A map with fewer outputs than inputs is applied once; any other is folded into each branch.
+    if before.out_dim >= before.in_dim:
         return vstack([paths.between(graph.input, value) for value in values])
     return compose(before, vstack([paths.between(start, value) for value in values]))
 
 
 class _Paths:
-    """Maps between values, by way of the values that all paths go through: the dominators of the graph.
+    """Maps between values by way of the dominators of the graph, the values that all paths go through.
+
+    Known as immediate dominators by intersection (Cooper, Harvey & Kennedy 2001).
 
     Args:
         start: The value where all paths begin.
@@ -242,13 +243,8 @@ class _Paths:
         return compose(*factors) if factors else Identity(start.shape)
 
     def _last(self, start: Value, end: Value) -> LinearMap:
-        """The map from the immediate dominator of a value to the value: the sum over what it reads."""
+        """The map from the immediate dominator of a value to the value: the sum over the values that it reads."""
         if (start, end) not in self._maps:
-            ways = [(source is start, source, operator) for source, operator in end.reads]
-            self._maps[start, end] = summed(
-                [
-                    operator if direct else compose(self.between(start, source), operator)
-                    for direct, source, operator in ways
-                ]
-            )
+            ways = [compose(self.between(start, source), operator) for source, operator in end.reads]
+            self._maps[start, end] = summed(ways)
         return self._maps[start, end]

@@ -19,16 +19,16 @@ class Recipe:
     """Training settings: SGD with Nesterov momentum and the one-cycle learning rate (Smith and Topin 2019).
 
     Attributes:
-        dataset: name of the data set.
-        epochs: passes over the training set.
-        batch_size: samples per step.
-        learning_rate: peak of the cycle.
-        momentum: momentum of SGD.
+        dataset: Name of the data set.
+        epochs: Passes over the training set.
+        batch_size: Samples per step.
+        learning_rate: Peak of the cycle.
+        momentum: Momentum of SGD.
         weight_decay: L2 penalty on every parameter.
-        label_smoothing: label smoothing of the cross-entropy loss.
-        crop_padding: maximum random translation in pixels; 0 for none.
-        flip: whether images are mirrored at random.
-        seed: seed of initial weights, order of samples and augmentation.
+        label_smoothing: Label smoothing of the cross-entropy loss.
+        crop_padding: Maximum random translation in pixels; 0 for none.
+        flip: Whether images are mirrored at random.
+        seed: Seed of initial weights, order of samples and augmentation.
     """
 
     dataset: str
@@ -52,10 +52,10 @@ class Builtin:
     """A built-in network.
 
     Attributes:
-        name: name for ``load``.
-        input_shape: shape ``(C, H, W)`` of one image, values in [0, 1].
-        build: function that returns the untrained module.
-        recipe: training settings.
+        name: Name for ``load``.
+        input_shape: Shape ``(C, H, W)`` of one image, values in [0, 1].
+        build: Function that returns the untrained module.
+        recipe: Training settings.
     """
 
     name: str

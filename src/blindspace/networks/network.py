@@ -77,7 +77,7 @@ class Network:
     def front(self) -> LinearMap:
         """The linear part of the affine front: one map from the input, computed once.
 
-        It is the identity if the network begins with something that is not affine.
+        It is the identity if the network begins with an operation that is not affine.
 
         Raises:
             UnsupportedLayerError: The network cannot be followed.
@@ -85,7 +85,7 @@ class Network:
         return front_map(self.record().graph)
 
     def linear_map(self) -> LinearMap:
-        """The affine front, so that a network may stand wherever a linear map is meant. As ``front``."""
+        """The affine front, so that a network is accepted wherever a linear map is. As ``front``."""
         return self.front
 
     def check(self, images: Tensor, name: str = "") -> Tensor:
@@ -96,14 +96,13 @@ class Network:
             name: Name of the images in the message.
 
         Raises:
-            ShapeError: The images have another shape; the message repeats both shapes.
+            ShapeError: The images are no tensor or have another shape; the message repeats both shapes.
         """
-        if tuple(images.shape[1:]) != self.input_shape:
-            raise ShapeError(
-                f"{self.name} reads images of shape {self.input_shape}, got {tuple(images.shape[1:])}"
-                f"{f' in {name}' if name else ''}; "
-                "resize or convert them first"
-            )
+        given = tuple(images.shape[1:]) if isinstance(images, Tensor) else type(images).__name__
+        if given != self.input_shape:
+            place = f" in {name}" if name else ""
+            needed = f"{self.name} reads images of shape {self.input_shape}"
+            raise ShapeError(f"{needed}, got {given}{place}; resize or convert them first")
         return images
 
     @torch.no_grad()

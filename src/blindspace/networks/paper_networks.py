@@ -49,10 +49,10 @@ class Stem:
     """Replacement of the first layer: a convolution with few kernels, then a 3×3 one to the usual channels.
 
     Attributes:
-        kernels: number of kernels of the first convolution, ``C_out`` of figure 2.
-        size: side of its kernels in pixels.
-        stride: stride of it.
-        padding: zero padding of it.
+        kernels: Number of kernels of the first convolution, ``C_out`` of figure 2.
+        size: Side of these kernels in pixels.
+        stride: Stride of the first convolution.
+        padding: Zero padding of the first convolution, in pixels.
     """
 
     kernels: int
@@ -72,13 +72,13 @@ def convolutional(
 
     Args:
         architecture: ``resnet18``, ``resnet50``, ``vgg16`` or ``efficientnet``.
-        dataset: data set that determines the numbers of channels and of classes.
-        stem: replacement of the first layer (appendix F.1 to F.3).
-        skip: whether the block of ``SKIPPED`` keeps its skip connection (appendix F.2 removes it).
+        dataset: Data set that determines the numbers of channels and of classes.
+        stem: Replacement of the first layer (appendix F.1 to F.3).
+        skip: Whether the block of ``SKIPPED`` keeps its skip connection (appendix F.2 removes it).
 
     Raises:
-        UnknownNameError: there is no such architecture, or the paper does not remove its skip connection.
-        MissingExtraError: timm is not installed.
+        UnknownNameError: There is no such architecture, or the paper does not remove its skip connection.
+        MissingExtraError: Timm is not installed.
     """
     if architecture not in _TIMM or not (skip or architecture in SKIPPED):
         known = _TIMM if skip else SKIPPED
@@ -149,10 +149,10 @@ def trainable(name: str) -> Builtin:
     """A built-in network, or one of the paper's.
 
     Args:
-        name: a name of ``BUILTIN`` or ``PAPER``, the latter also with a data set, such as ``resnet18-ten@cifar100``.
+        name: A name of ``BUILTIN`` or ``PAPER``, the latter also with a data set, such as ``resnet18-ten@cifar100``.
 
     Raises:
-        UnknownNameError: there is no such network; the message lists the names.
+        UnknownNameError: There is no such network; the message lists the names.
     """
     if str(name) in BUILTIN:
         return BUILTIN[str(name)]

@@ -32,16 +32,16 @@ class Card:
     """Facts about a trained network; stored beside its weights.
 
     Attributes:
-        name: name of the network.
-        dataset: data set of the training.
-        test_accuracy: share of the test split classified correctly, in [0, 1].
-        test_images: number of images of the test split.
-        parameters: number of trained values.
-        recipe: settings, as in ``Recipe.to_dict``.
-        sha256: hash of the weights file.
-        torch: version of torch.
-        machine: processor architecture.
-        minutes: wall-clock time of the last uninterrupted stretch of training.
+        name: Name of the network.
+        dataset: Data set of the training.
+        test_accuracy: Share of the test split classified correctly, in [0, 1].
+        test_images: Number of images of the test split.
+        parameters: Number of trained values.
+        recipe: Settings, as in ``Recipe.to_dict``.
+        sha256: Hash of the weights file.
+        torch: Version of torch.
+        machine: Processor architecture.
+        minutes: Wall-clock time of the last uninterrupted stretch of training.
     """
 
     name: str
@@ -65,8 +65,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 
     Args:
         images: ``(B, C, H, W)``.
-        recipe: settings of the augmentation.
-        generator: source of the randomness.
+        recipe: Settings of the augmentation.
+        generator: Source of the randomness.
     """
     batch, channels, height, width = images.shape
     if recipe.crop_padding:
@@ -85,10 +85,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
 @torch.no_grad()
 def accuracy(module: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 500) -> float:
     """Share of ``images`` ``(N, C, H, W)`` whose largest output is at ``labels`` ``(N,)``, in [0, 1]."""
-    right = 0
-    for x, y in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        right += int((module(x).argmax(1) == y).sum())
-    return right / len(labels)
+    batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    return sum(int((module(x).argmax(1) == y).sum()) for x, y in batches) / len(labels)
 
 
 def train(
@@ -108,24 +106,24 @@ def train(
     A checkpoint is written after every epoch; a second call with the same recipe resumes there.
 
     Args:
-        name: a name that ``trainable`` knows.
-        out: folder; ``networks`` in the cache folder if None.
-        recipe: settings; those of the network if None.
-        epochs: number of epochs; that of the recipe if None.
-        seed: seed; that of the recipe if None.
-        device: device of the training, such as cpu or cuda. On the CPU the weights are the same to the last bit
+        name: A name that ``trainable`` knows.
+        out: Folder; ``networks`` in the cache folder if None.
+        recipe: Settings; those of the network if None.
+        epochs: Number of epochs; that of the recipe if None.
+        seed: Seed; that of the recipe if None.
+        device: Device of the training, such as cpu or cuda. On the CPU the weights are the same to the last bit
             however often a run is interrupted.
-        train_set: training images; the training split of the recipe's data set if None.
-        test_set: test images; the test split of it if None.
-        progress: called after every step with steps done, steps in all, and the epoch and loss.
+        train_set: Training images; the training split of the recipe's data set if None.
+        test_set: Test images; the test split of the recipe's data set if None.
+        progress: Function that is called after every step.
 
     Returns:
         The card of the trained network.
 
     Raises:
-        UnknownNameError: there is no such network.
-        ValueRangeError: there is less than one epoch, or no such device.
-        FileError: the data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
+        UnknownNameError: There is no such network.
+        ValueRangeError: There is less than one epoch, or no such device.
+        FileError: The data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
     """
     network = trainable(name)
     recipe = recipe or network.recipe

@@ -1,1 +1,1 @@
-"""PyTorch networks followed as they run: what of them is affine in their input."""
+"""PyTorch networks followed while they run, to find the part that is affine in their input."""

@@ -41,17 +41,13 @@ class Call:
     @cached_property
     def given(self) -> dict[str, Any]:
         """Arguments by name, defaults included."""
-        found = {}
-        for index, argument in enumerate(self.func._schema.arguments):
-            if index < len(self.args):
-                found[argument.name] = self.args[index]
-            else:
-                found[argument.name] = self.kwargs.get(argument.name, argument.default_value)
-        return found
+        arguments = self.func._schema.arguments
+        found = {a.name: given for a, given in zip(arguments, self.args, strict=False)}
+        return found | {a.name: self.kwargs.get(a.name, a.default_value) for a in arguments[len(self.args) :]}
 
     @cached_property
     def functional(self) -> Any:
-        """The variant of the operation that does not write in place; None if there is none."""
+        """The variant of the operation that does not write in place; None if torch has no such variant."""
         if not self.func._schema.is_mutable:
             return self.func
         packet = getattr(torch.ops.aten, self.name, None)
@@ -90,8 +86,8 @@ class Call:
         """The outputs of the operation on other tensors.
 
         Args:
-            replaced: What stands for tensors that depend on the input, by their ids.
-            constants: Gives what stands for each of the other tensors.
+            replaced: Substitutes for tensors that depend on the input, by their ids.
+            constants: Function that gives the substitute for each of the other tensors.
         """
 
         def other(leaf: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A PyTorch network followed while it runs: what each operation makes of values that depend on the input.
+"""A PyTorch network followed while it runs: the map of each operation on values that depend on the input.
 
 The module runs once, eagerly, on one input, under a ``TorchDispatchMode`` that sees every operation of ATen, whatever
 Python code calls it. Modules with a linear map of their own are taken as a whole, everything else operation by
@@ -26,14 +26,8 @@ from .aten_operations import PASSED_ON, linear_part
 from .tensor_values import TensorValues
 
 KINDS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
+    nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
 """Modules that count as linear layers."""
 
 WEIGHED = ("convolution", "addmm", "mm")
@@ -63,7 +57,7 @@ def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, nam
     """
     graph = AffineGraph(Value("input", input_shape))
     start = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    # A tensor that requires gradients cannot leave torch unseen, as NumPy refuses it; a leaf refuses in-place work.
+    # NumPy refuses a tensor that requires gradients, so it cannot leave torch unnoticed; a leaf refuses in-place work.
     x = start.requires_grad_() * 1
     recorder = Recorder(graph, module)
     recorder.held.keep(x, graph.input)
@@ -115,7 +109,7 @@ class _Readers:
         self._passed_on[value] = earlier
 
     def all_within(self, called: _Called, value: Value) -> bool:
-        """Whether everything that reads a value, or another value of the same numbers, does so within a call."""
+        """Whether all readers of a value, and of other values of the same numbers, are within a call."""
         return all(called in scope for each in self._of_the_same(value) for scope in self._scopes.get(each, []))
 
     def _of_the_same(self, value: Value) -> list[Value]:
@@ -162,7 +156,7 @@ class Recorder(TorchDispatchMode):
         for tensor in tensors_in(outputs):
             if (value := self.held.at(tensor)) is not None:
                 self.graph.reads(value, "output")
-                self._count(value)
+                self._readers.add(value, self._calls)
 
     def layers(self) -> Iterator[Layer]:
         """The linear layers, in the order they were called."""
@@ -172,9 +166,6 @@ class Recorder(TorchDispatchMode):
             operator = called.operator or from_module(called.module, called.layer)
             alone = self._readers.all_within(called, called.value)
             yield Layer(called.name, type(called.module).__name__, operator, alone)
-
-    def _count(self, value: Value) -> None:
-        self._readers.add(value, self._calls)
 
     # --- modules -----------------------------------------------------------------------------------------
 
@@ -208,7 +199,7 @@ class Recorder(TorchDispatchMode):
         self._layers.append(called)
 
     def _given_by_keyword(self, call: Call) -> None:
-        """Recognise a layer whose input no hook sees by its operation."""
+        """Recognise by its operation a layer whose input was given by keyword, so that hooks do not receive it."""
         called = self._calls[-1] if self._calls else None
         tensor = next((call.given[name] for name in ("input", "mat1", "self") if call.only(name)), None)
         if called is None or called.layer is not None or tensor is None or call.name not in WEIGHED:
@@ -261,11 +252,10 @@ class Recorder(TorchDispatchMode):
         self._given_by_keyword(call)
         outputs = tensors_in(result)
         written = call.written()
-        if call.name in PASSED_ON and len(values) == 1:
-            pass  # what reads the result reads the value; this operation does not
-        else:
+        passed_on = call.name in PASSED_ON and len(values) == 1
+        if not passed_on:  # the readers of a result that is passed on count as readers of the value
             for value in values:
-                self._count(value)
+                self._readers.add(value, self._calls)
         for index, output in enumerate(outputs or written):
             reads = made[index] if made is not None and index < len(made) else None
             shape = shape_of(output)
@@ -275,7 +265,7 @@ class Recorder(TorchDispatchMode):
                 value = self.graph.affine(name, shape, reads)
             else:
                 value = self.graph.other(name, shape, values)
-            if call.name in PASSED_ON and len(values) == 1:
+            if passed_on:
                 self._readers.same(value, values[0])
             self.held.keep(output, value)
         if not outputs and not written and call.name not in HARMLESS:

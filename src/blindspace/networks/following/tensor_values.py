@@ -40,9 +40,9 @@ class TensorValues:
         self._sharing[_memory(tensor)] = sharing
 
     def write(self, tensor: Tensor, values: list[Value], name: str) -> None:
-        """Record that something of these values was written into a tensor.
+        """Record that an operation wrote into a tensor.
 
-        Other views of the same memory now hold something of both and no longer count as affine.
+        Other views of the same memory then depend on old and new values and no longer count as affine.
 
         Args:
             tensor: The tensor that was written into.
@@ -62,7 +62,7 @@ class TensorValues:
 
 
 def _memory(tensor: Tensor) -> int:
-    """What tensors that share memory have in common."""
+    """A number that two tensors share if and only if they share memory."""
     try:
         return int(tensor.untyped_storage()._cdata)
     except (RuntimeError, NotImplementedError):  # sparse and meta tensors have none

@@ -1,4 +1,4 @@
-"""One operation of an ONNX graph with what it reads, and the registry of rules for operations that are linear."""
+"""One operation of an ONNX graph with its operands, and the registry of rules for operations that are linear."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ Terms = list[tuple[int, LinearMap]]
 """An output as a sum, a constant aside: indices of operands, each with the map that it goes through."""
 
 Rule = Callable[[Call], list[Terms] | None]
-"""What each output is the sum of; None if the operation is not known to be affine."""
+"""The terms whose sum each output is; None if the operation is not known to be affine."""
 
 RULES: Rules[str, Rule] = Rules()
 """The rules by the names of operations."""

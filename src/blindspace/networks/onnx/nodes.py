@@ -1,4 +1,4 @@
-"""The nodes of an ONNX graph: which of them are needed, what they read, and how far they may be followed."""
+"""The nodes of an ONNX graph: the needed ones, the names that they read, and the values that may be affine."""
 
 from __future__ import annotations
 

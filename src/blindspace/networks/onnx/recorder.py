@@ -46,7 +46,7 @@ def record_onnx(
         input_shape: Shape of one input, without the batch.
         float_meaning: Whether QuantizeLinear is read as the division that it is up to rounding, provided that it clips
             nothing of two random inputs in [0, 1].
-        before: Map from the images of a user to what the network reads; none if None.
+        before: Map of the preprocessing, from the user's images to the input of the file; the identity if None.
 
     Raises:
         UnsupportedLayerError: The runtime cannot run the network on such an input; the message gives the reason.
@@ -173,8 +173,8 @@ class _Recorder:
             return None  # an option that the rule does not support
         if not agree and not rounds:
             warnings.warn(
-                f"{call.op} {call.node.name or call.node.output[0]} does something else than the standard says, so it "
-                "is treated as not affine",
+                f"{call.op} {call.node.name or call.node.output[0]} deviates from the standard and is treated as not "
+                "affine",
                 BlindspaceWarning,
                 stacklevel=2,
             )

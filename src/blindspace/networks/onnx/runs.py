@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 AGREES = {"float64": 1e-9, "float32": 1e-3, "float16": 0.05}
-"""How far a map may be from what its node does, relative to the largest value, by the precision of the run."""
+"""Largest difference between a map and its node, relative to the largest value, by the precision of the run."""
 
 ROUNDED = 1.001
-"""How far the change of a rounded number may be from the change of the number itself, in steps of the rounding."""
+"""Largest difference between the changes of a rounded number and of the number itself, in rounding steps."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def split_options(model: str) -> tuple[str, dict[str, Any]]:
     """Split ``NAME[key=value,other=value]`` into the name and the options; values are JSON, or else strings.
 
     Raises:
-        ValueRangeError: the brackets do not contain a list of ``key=value``.
+        ValueRangeError: The brackets do not contain a list of ``key=value``.
     """
     name, bracket, inside = model.partition("[")
     if not bracket:
@@ -62,9 +62,9 @@ def from_factory(model: str, input_shape: Shape | None, weights: Path | None, ra
     Args:
         model: ``package.module:function``, with options such as ``[width=2]`` as its arguments. The module is imported
             and the function called: name only code that you trust.
-        input_shape: shape of one input.
-        weights: a ``.safetensors`` file of its state.
-        random_weights: whether to keep the weights that the function returns.
+        input_shape: Shape of one input.
+        weights: A ``.safetensors`` file of its state.
+        random_weights: Whether to keep the weights that the function returns.
     """
     name, options = split_options(model)
     match = _NAMED.fullmatch(name)
@@ -93,7 +93,7 @@ def build(model: str, function: Callable[[], Any]) -> Any:
     """The result of a function of another library, called with a fixed seed so that random weights are reproducible.
 
     Raises:
-        ValueRangeError: the function fails; the message repeats the reason.
+        ValueRangeError: The function fails; the message repeats the reason.
     """
     try:
         with seeded():
@@ -127,13 +127,13 @@ def load_weights(module: nn.Module, path: Path, name: str, remedy: str = "") -> 
     """Load a ``.safetensors`` file into a module; it must contain all weights of the module and nothing else.
 
     Args:
-        module: module that receives the weights.
-        path: path of the file.
-        name: name of the network.
-        remedy: advice in the message about a missing file.
+        module: Module that receives the weights.
+        path: Path of the file.
+        name: Name of the network.
+        remedy: Advice in the message about a missing file.
 
     Raises:
-        FileError: the file is missing, damaged or belongs to another network; the message names weights that differ.
+        FileError: The file is missing, damaged or belongs to another network; the message names weights that differ.
     """
     if path.suffix != ".safetensors":
         raise FileError(

@@ -32,8 +32,8 @@ class OneTensor(nn.Module):
     """A network of transformers as a function from one tensor to one tensor.
 
     Args:
-        model: network of transformers.
-        argument: name of the argument that receives the tensor, such as ``pixel_values``.
+        model: Network of transformers.
+        argument: Name of the argument that receives the tensor, such as ``pixel_values``.
     """
 
     def __init__(self, model: nn.Module, argument: str) -> None:
@@ -55,11 +55,11 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
     """``hf:FOLDER``, ``hf:ORGANISATION/NAME`` or ``hf:TYPE``, with values for its config in brackets.
 
     Args:
-        model: a folder with ``config.json`` and ``model.safetensors``, the name of one in the local cache, or a type of
+        model: A folder with ``config.json`` and ``model.safetensors``, the name of one in the local cache, or a type of
             model such as ``dinov2``, which gets its default config.
-        input_shape: shape of one input; the config's size if None.
-        weights: a ``.safetensors`` file for a type, or instead of the folder's.
-        random_weights: whether to take the architecture alone.
+        input_shape: Shape of one input; the config's size if None.
+        weights: A ``.safetensors`` file for a type, or instead of the folder's.
+        random_weights: Whether to take the architecture alone.
     """
     name, options = split_options(model.removeprefix("hf:"))
     transformers = library("transformers", "hf")

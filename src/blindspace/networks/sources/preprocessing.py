@@ -46,7 +46,7 @@ def preprocessing(spec: str, source: RawModel) -> Steps:
     Args:
         spec: "timm", "torchvision" or "hf" for the published preprocessing; a ``preprocessor_config.json`` or its
             folder; or spelled out.
-        source: the network.
+        source: The network.
     """
     if spec in OWN:
         if spec != source.kind or source.preprocessing is None:
@@ -65,7 +65,7 @@ def output_shape(steps: Steps, shape: Shape) -> Shape:
     """The shape of one preprocessed image.
 
     Raises:
-        ShapeError: the preprocessing cannot read such an image; the message says why.
+        ShapeError: The preprocessing cannot read such an image; the message says why.
     """
     if not steps:
         return shape
@@ -93,8 +93,8 @@ def parse(spec: str) -> Steps:
     ``bgr`` is best given first: then the solvers for resizes serve the remaining steps.
 
     Raises:
-        UnknownNameError: no step or mode has that name.
-        ValueRangeError: a step has wrong numbers.
+        UnknownNameError: No step or mode has that name.
+        ValueRangeError: A step has wrong numbers.
     """
     steps = []
     for part in spec.split(","):
@@ -222,27 +222,18 @@ _SHORTER_SIDE = "Bit|ChineseCLIP|CLIP|ConvNext|Levit|MobileNetV1|MobileNetV2|Mob
 """Processors for which a size of one number is the shorter side; for all others it is the side of a square."""
 
 _NOT_DONE = (
-    "do_pad",
-    "do_thumbnail",
-    "do_align_long_axis",
-    "do_crop_margin",
-    "do_image_splitting",
-    "do_split_image",
-    "do_pan_and_scan",
-    "do_grayscale",
-    "do_color_quantize",
-    "do_affine_transform",
-    "rescale_offset",
-    "include_top",
+    "do_pad", "do_thumbnail", "do_align_long_axis", "do_crop_margin", "do_image_splitting", "do_split_image",
+    "do_pan_and_scan", "do_grayscale", "do_color_quantize", "do_affine_transform", "rescale_offset", "include_top",
     "size_divisor",
-)
+)  # fmt: skip
+"""Keys of steps that are not supported."""
 
 
 def read_config(path: Path) -> dict[str, Any]:
     """Read a JSON file that contains an object.
 
     Raises:
-        FileError: the file is missing or contains something else.
+        FileError: The file is missing or contains something else.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
@@ -259,12 +250,12 @@ def from_config(config: Mapping[str, Any], path: Path, normalise_only: bool = Fa
     """The steps that a config of transformers specifies, in its order.
 
     Args:
-        config: content of the file.
-        path: path of the file in messages.
-        normalise_only: whether to omit the resize and the crop.
+        config: Content of the file.
+        path: Path of the file in messages.
+        normalise_only: Whether to omit the resize and the crop.
 
     Raises:
-        FileError: the config is damaged, or requests something that is not supported.
+        FileError: The config is damaged, or requests something that is not supported.
     """
     refused = [key for key in _NOT_DONE if config.get(key)]
     if refused and not normalise_only:
@@ -325,7 +316,7 @@ def normalise(mean: Sequence[float], std: Sequence[float]) -> Normalise:
     """A ``Normalise`` with checked numbers.
 
     Raises:
-        ValueError: the numbers of means and standard deviations differ, or a standard deviation is not positive.
+        ValueError: The numbers of means and standard deviations differ, or a standard deviation is not positive.
     """
     means, stds = [float(value) for value in mean], [float(value) for value in std]
     if len(means) != len(stds) or not all(math.isfinite(s) and s > 0 for s in stds):

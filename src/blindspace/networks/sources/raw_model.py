@@ -19,15 +19,15 @@ class RawModel:
     """A network without its preprocessing.
 
     Attributes:
-        name: name of the network.
-        module: module that reads a preprocessed batch.
-        input_shape: shape that the module was made for; None if it is unknown.
-        kind: word of ``preprocess`` that stands for the network's own preprocessing, such as "timm".
-        normalise: published normalisation of every pixel of images in [0, 1].
-        preprocessing: builder of the whole published preprocessing of photographs in [0, 1]; None if it is unknown.
-        space: what the input is; determined from its shape if empty.
-        classes: names of the outputs, if known.
-        card: further facts about the network.
+        name: Name of the network.
+        module: Module that reads a preprocessed batch.
+        input_shape: Shape that the module was made for; None if it is unknown.
+        kind: Word of ``preprocess`` that stands for the network's own preprocessing, such as "timm".
+        normalise: Published normalisation of every pixel of images in [0, 1].
+        preprocessing: Builder of the whole published preprocessing of photographs in [0, 1]; None if it is unknown.
+        space: What the input is; determined from its shape if empty.
+        classes: Names of the outputs, if known.
+        card: Further facts about the network.
     """
 
     name: str

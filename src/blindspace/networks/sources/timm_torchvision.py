@@ -36,9 +36,9 @@ def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawMode
     """``timm:NAME`` or ``timm:NAME[img_size=224]``.
 
     Args:
-        model: the name, with options for ``timm.create_model`` in brackets.
-        weights: a ``.safetensors`` file.
-        random_weights: whether to take the architecture alone.
+        model: The name, with options for ``timm.create_model`` in brackets.
+        weights: A ``.safetensors`` file.
+        random_weights: Whether to take the architecture alone.
     """
     name, options = split_options(model.removeprefix("timm:"))
     timm = library("timm", "timm")
@@ -102,9 +102,9 @@ def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> 
     """``torchvision:NAME``, with options for its builder in brackets.
 
     Args:
-        model: the name, such as ``torchvision:resnet50``.
-        weights: a ``.safetensors`` file.
-        random_weights: whether to take the architecture alone.
+        model: The name, such as ``torchvision:resnet50``.
+        weights: A ``.safetensors`` file.
+        random_weights: Whether to take the architecture alone.
     """
     name, options = split_options(model.removeprefix("torchvision:"))
     library("torchvision", "torchvision")

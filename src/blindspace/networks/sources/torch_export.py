@@ -28,23 +28,14 @@ def from_torch_export(path: Path) -> RawModel:
     """A network from a .pt2 file.
 
     Args:
-        path: path of a file written by ``torch.export.save`` of torch 2.8 or newer.
+        path: Path of a file written by ``torch.export.save`` of torch 2.8 or newer.
     """
     if not path.is_file():
         raise FileError(f"{path} does not exist; torch.export.save writes one")
     try:
         with zipfile.ZipFile(path) as file:
             return _read(path, _Archive(path, file))
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        StopIteration,
-        RuntimeError,
-        OSError,
-    ) as error:
+    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, StopIteration, RuntimeError, OSError) as error:
         reason = first_line(error) if not isinstance(error, KeyError) else f"it lacks {error}"
         raise FileError(f"{path} cannot be read as a .pt2 file of torch.export ({reason})") from error
 
@@ -53,7 +44,7 @@ class _Archive:
     """The files inside a .pt2 file.
 
     Raises:
-        FileError: a part is compressed, which torch never does and which might unpack to any size.
+        FileError: A part is compressed, which torch never does and which might unpack to any size.
     """
 
     def __init__(self, path: Path, file: zipfile.ZipFile) -> None:
@@ -81,7 +72,10 @@ def _read(path: Path, archive: _Archive) -> RawModel:
         raise FileError(f"{path} was written on a machine with another byte order; export it again")
     graph_module = archive.json(f"models/{archive.model}.json")["graph_module"]
     graph, signature = graph_module["graph"], graph_module["signature"]
-    weights = {folder: archive.json(_config(folder, archive.model))["config"] for folder in ("weights", "constants")}
+    weights = {
+        folder: archive.json(f"data/{folder}/{archive.model}_{folder}_config.json")["config"]
+        for folder in ("weights", "constants")
+    }
     tensors: dict[str, Tensor] = {}
     inputs: list[str] = []
     for spec in signature["input_specs"]:
@@ -127,10 +121,6 @@ def _try(path: Path, module: Exported, shape: Shape) -> None:
         raise ShapeError(f"{path} cannot read an input of shape {shape}, its own: {first_line(error)}") from error
     if before != [tensor._version for tensor in held]:
         raise UnsupportedLayerError(f"{path} changes its own state as it runs; export the module in eval")
-
-
-def _config(folder: str, model: str) -> str:
-    return f"data/{folder}/{model}_{folder}_config.json"
 
 
 def _tensor(path: Path, archive: _Archive, folder: str, key: str, given: Mapping[str, Any]) -> Tensor:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, count
 from typing import Any
 
 import torch
@@ -58,13 +59,13 @@ def operation(target: Any) -> Any:
     """The operation that a .pt2 file names.
 
     Args:
-        target: name of the operation in the file, such as ``torch.ops.aten.conv2d.default``.
+        target: Name of the operation in the file, such as ``torch.ops.aten.conv2d.default``.
 
     Returns:
         An operation of torch, or one of ``operator``.
 
     Raises:
-        UnsupportedLayerError: the operation is not allowed.
+        UnsupportedLayerError: The operation is not allowed.
     """
     module, _, name = str(target).rpartition(".")
     if module == "_operator" and name in ARITHMETIC:
@@ -121,11 +122,11 @@ class Step:
     """One operation.
 
     Attributes:
-        function: an operation of torch, or a layer that performs it.
-        args: positional arguments, with ``Named`` for values of the graph.
-        kwargs: keyword arguments, likewise.
-        outputs: names of its results.
-        sequence: whether it has several results, or one that is a sequence.
+        function: An operation of torch, or a layer that performs it.
+        args: Positional arguments, with ``Named`` for values of the graph.
+        kwargs: Keyword arguments, likewise.
+        outputs: Names of its results.
+        sequence: Whether it has several results, or one that is a sequence.
     """
 
     function: Any
@@ -144,15 +145,15 @@ class Exported(nn.Module):
     """A network saved by torch.export.
 
     Args:
-        nodes: nodes of the graph in the order of the file.
-        tensors: weights and constants by their name in the graph.
-        input_name: name of the input.
-        outputs: names of the outputs.
-        dtype: dtype of the input.
-        one_by_one: whether the network was exported for a batch of 1 only.
+        nodes: Nodes of the graph in the order of the file.
+        tensors: Weights and constants by their name in the graph.
+        input_name: Name of the input.
+        outputs: Names of the outputs.
+        dtype: Dtype of the input.
+        one_by_one: Whether the network was exported for a batch of 1 only.
 
     Raises:
-        UnsupportedLayerError: an operation is not allowed, or has an argument of an unsupported kind.
+        UnsupportedLayerError: An operation is not allowed, or has an argument of an unsupported kind.
     """
 
     def __init__(
@@ -238,12 +239,8 @@ class Exported(nn.Module):
             if not isinstance(getattr(place, parent, None), nn.Module):
                 place.add_module(parent, nn.Module())
             place = place.get_submodule(parent)
-        count = 1
-        free = name
-        while hasattr(place, free):
-            count += 1
-            free = f"{name}_{count}"
-        place.add_module(free, layer)
+        names = chain([name], (f"{name}_{number}" for number in count(2)))
+        place.add_module(next(free for free in names if not hasattr(place, free)), layer)
 
 
 def _path(node: Mapping[str, Any]) -> str:
