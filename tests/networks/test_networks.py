@@ -294,7 +294,7 @@ def failing(error: Exception) -> Together:
         (nn.Linear(4, 2), None, "needs the shape of one input"),
         (nn.Linear(4, 2), (5,), r"Linear cannot read an input of shape \(5,\): "),
         (nn.Conv2d(3, 2, 3), (1, 8, 8), r"cannot read an input of shape \(1, 8, 8\): "),
-        (nn.Conv2d(3, 2, 3), (3, -8, 8), r"cannot read an input of shape \(3, -8, 8\): "),
+        (nn.Conv2d(3, 2, 3), (3, -8, 8), r"sizes must be at least 1, got the shape \(3, -8, 8\)"),
         (Built(failing(ValueError())), (4,), "cannot read .* ValueError"),
         (Built(failing(KeyError("size"))), (4,), "cannot read .* 'size'"),
         (Built(failing(AssertionError("two\nlines"))), (4,), "cannot read .* two$"),
