@@ -749,3 +749,18 @@ def test_bad_input_gets_one_line(arguments: list[str], message: str, capsys: pyt
     assert captured.out == ""
     assert message in captured.err
     assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_module_of_torch_export() -> None:
+    """Such a module refuses ``eval()``; its mode was decided when it was exported."""
+    linear = nn.Sequential(nn.Linear(8, 3), nn.ReLU()).eval()
+    exported = torch.export.export(linear, (torch.zeros(1, 8),), dynamic_shapes=({0: torch.export.Dim.AUTO},)).module()
+    network = bs.load(exported, input_shape=(8,))
+    assert bs.harmless(network).dim == 5
+    assert torch.equal(network.outputs(torch.ones(1, 8)), linear(torch.ones(1, 8)))
+
+
+@pytest.mark.parametrize("images", [None, 3, [[0.0]], "images"])
+def test_outputs_of_what_is_no_tensor(images: Any) -> None:
+    with pytest.raises(ShapeError, match=type(images).__name__):
+        bs.load("mnist-mlp").outputs(images)
