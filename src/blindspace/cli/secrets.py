@@ -16,10 +16,12 @@ VARIABLE = "BLINDSPACE_KEY"
 
 KeyFileOption = Annotated[
     Path | None,
-    typer.Option(help=f"File whose first line is the passphrase of keyed noise; else {VARIABLE}, else it is asked."),
+    typer.Option(
+        help=f"File whose first line is the passphrase of keyed noise; else {VARIABLE} is read, else the passphrase is asked for."
+    ),
 ]
 SaltOption = Annotated[
-    str | None, typer.Option(help="Of the key, in hexadecimal; a random one is made and shown if none is given.")
+    str | None, typer.Option(help="Salt of the key, in hexadecimal; if none is given, a random one is drawn and shown.")
 ]
 
 
@@ -27,12 +29,12 @@ def read_key(key_file: Path | None, salt: str | None, fresh: bool = True) -> tup
     """The key that the user names, and its salt in hexadecimal.
 
     Args:
-        key_file: holds the passphrase; where None it comes from the environment, or is asked on a terminal.
-        salt: in hexadecimal; where None a random one.
-        fresh: whether a random one will do.
+        key_file: File with the passphrase; if None, the passphrase comes from the environment or is asked for on a terminal.
+        salt: Salt in hexadecimal; a random one if None.
+        fresh: Whether a random salt may be drawn.
 
     Raises:
-        FileError: the file cannot be read.
+        FileError: The file cannot be read.
         ValueRangeError: The passphrase is missing, or the salt is not valid.
     """
     if salt is None:
@@ -53,7 +55,9 @@ def _passphrase(key_file: Path | None) -> str:
         except OSError as error:
             raise FileError(f"cannot read the key file {key_file}: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
-            raise FileError(f"the key file {key_file} is no text; its first line is to be the passphrase") from error
+            raise FileError(
+                f"the key file {key_file} is not a text file; its first line must be the passphrase"
+            ) from error
         return lines[0] if lines else ""
     if VARIABLE in os.environ:
         return os.environ[VARIABLE]

@@ -13,13 +13,13 @@ from ..subspaces import Subspace
 
 @dataclass(frozen=True)
 class ContourGrid:
-    """Combinations α·δ⊥ + β·δ∥ and what the layer makes of them.
+    """Combinations α·δ⊥ + β·δ∥ and their effects on the outputs of a layer.
 
     Attributes:
-        orthogonal_scales: α, ``(a,)``; the row's effect is proportional to it.
-        parallel_scales: β, ``(b,)``; makes no difference.
-        perturbations: ``(a, b, *shape)``.
-        effects: ‖A (α·δ⊥ + β·δ∥)‖₂, float64, ``(a, b)``.
+        orthogonal_scales: Scales α, ``(a,)``; the effect in a row is proportional to |α|.
+        parallel_scales: Scales β, ``(b,)``; the effect does not depend on them.
+        perturbations: The combinations, ``(a, b, *shape)``.
+        effects: Norms ‖A (α·δ⊥ + β·δ∥)‖₂, float64, ``(a, b)``.
     """
 
     orthogonal_scales: Tensor
@@ -31,20 +31,20 @@ class ContourGrid:
 def contour_grid(
     space: Subspace, layer: LinearMap, delta: Tensor, orthogonal_scales: Tensor, parallel_scales: Tensor
 ) -> ContourGrid:
-    """Figure 4: rows share their orthogonal component, columns their parallel one (theorem 4, lemma 5).
+    """The grid of figure 4: rows share the orthogonal component, columns the parallel one (theorem 4, lemma 5).
 
     Args:
-        space: of harmless perturbations.
-        layer: the layer whose output is measured, of the space's shape.
-        delta: one perturbation, ``(1, *shape)``; both components are brought to length 1 first where not zero.
-        orthogonal_scales: α, ``(a,)``.
-        parallel_scales: β, ``(b,)``.
+        space: Subspace of the harmless perturbations.
+        layer: Linear map whose outputs are measured; its inputs have the shape of the subspace.
+        delta: One perturbation, ``(1, *shape)``; each nonzero component is normalised to length 1.
+        orthogonal_scales: Scales α, ``(a,)``.
+        parallel_scales: Scales β, ``(b,)``.
 
     Raises:
-        ShapeError: more or fewer than one perturbation is given.
+        ShapeError: The number of perturbations is not 1.
     """
     if len(delta) != 1:
-        raise ShapeError(f"a contour grid is that of one perturbation (1, *shape), got {tuple(delta.shape)}")
+        raise ShapeError(f"a contour grid takes one perturbation (1, *shape), got {tuple(delta.shape)}")
     parts = space.split(delta.double())
     parallel, orthogonal = (v / v.norm() if float(v.norm()) > 0 else v for v in (parts.parallel, parts.orthogonal))
     shape = [1] * len(space.shape)

@@ -1,4 +1,4 @@
-"""A line of text as a picture: what a decoy can say."""
+"""A line of text rendered as a picture, as the target of a decoy."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[float, float, float, float]
 
 SMALLEST = 6
-"""Height of a letter in pixels below which nothing can be read."""
+"""Height of letters, in pixels, below which they are illegible."""
 
 NARROWEST = 2
-"""Width of one, on average."""
+"""Average width of such a letter, in pixels."""
 
 MARGIN = 0.06
-"""Of the picture's sides, left free."""
+"""Share of the picture's sides that is left free as a margin."""
 
 
 def text_picture(text: str, shape: tuple[int, ...], ink: float = 1.0, paper: float = 0.0) -> Tensor:
-    """Text in Pillow's own font, wrapped and as large as fits.
+    """Text in Pillow's default font, wrapped and as large as it fits.
 
-    For a decoy greys such as 0.75 on 0.35 can do better than white on black, which leaves no room for what must stay.
+    For a decoy, greys such as 0.75 on 0.35 can work better than white on black, which leaves no room in [0, 1] for the
+    visible component of the image.
 
     Args:
-        text: of any length that fits; line breaks are kept, words broken only where nothing else fits.
-        shape: ``(C, H, W)``.
-        ink: brightness of the letters, in [0, 1].
-        paper: brightness around them.
+        text: The text; line breaks are kept, and words are broken only if the text does not fit otherwise.
+        shape: Shape of the picture, ``(C, H, W)``.
+        ink: Brightness of the letters, in [0, 1].
+        paper: Brightness of the background, in [0, 1].
 
     Returns:
-        ``(C, H, W)``, float64, from ``paper`` to ``ink``, alike in all channels.
+        The picture ``(C, H, W)``, float64, from ``paper`` to ``ink``, the same in all channels.
 
     Raises:
-        ShapeError: the shape is not that of an image.
-        ValueRangeError: the text is empty or does not fit, or a brightness is outside [0, 1].
+        ShapeError: The shape is not that of an image.
+        ValueRangeError: The text is empty or does not fit, or a brightness is outside [0, 1].
     """
     if len(shape) != 3 or min(shape) < 1:
         raise ShapeError(f"text needs the shape of an image (C, H, W), got {tuple(shape)}")
@@ -59,7 +60,7 @@ def text_picture(text: str, shape: tuple[int, ...], ink: float = 1.0, paper: flo
 
 
 def _largest(text: str, height: int, width: int) -> tuple[str, Font, Box]:
-    """The text as wrapped, the font and the box of the largest letters that fit; words broken only where they must."""
+    """The text as wrapped, the font and the box of the largest letters that fit; with words broken only if necessary."""
     for wrappings in (_wrappings(text, width // NARROWEST + 1, whole_words) for whole_words in (True, False)):
         sizes = range(height, SMALLEST - 1, -1)
         first = bisect_left(sizes, True, key=lambda size: _fitting(wrappings, size, height, width) is not None)
@@ -71,7 +72,7 @@ def _largest(text: str, height: int, width: int) -> tuple[str, Font, Box]:
 
 
 def _fitting(wrappings: list[str], size: int, height: int, width: int) -> tuple[str, Font, Box] | None:
-    """The first way of breaking lines that fits at a size of letters."""
+    """The first way of breaking lines that fits at a given font size."""
     draw, font = ImageDraw.Draw(Image.new("L", (1, 1))), ImageFont.load_default(size)
     for wrapped in wrappings:
         box = draw.multiline_textbbox((0, 0), wrapped, font=font, align="center", spacing=_spacing(font))
@@ -81,7 +82,7 @@ def _fitting(wrappings: list[str], size: int, height: int, width: int) -> tuple[
 
 
 def _wrappings(text: str, most: int, whole_words: bool) -> list[str]:
-    """All ways of breaking lines at a number of letters, the fewest lines first."""
+    """All ways of wrapping lines at a number of letters, the fewest lines first."""
     lines = text.strip().splitlines()
 
     def wrapped(n: int) -> list[str]:
@@ -92,5 +93,5 @@ def _wrappings(text: str, most: int, whole_words: bool) -> list[str]:
 
 
 def _spacing(font: Font) -> float:
-    """Between lines, in pixels."""
+    """Spacing between lines, in pixels."""
     return getattr(font, "size", SMALLEST) / 5
