@@ -16,9 +16,7 @@ VARIABLE = "BLINDSPACE_KEY"
 
 KeyFileOption = Annotated[
     Path | None,
-    typer.Option(
-        help=f"File whose first line is the passphrase of keyed noise; else {VARIABLE} is read, else the passphrase is asked for."
-    ),
+    typer.Option(help=f"File whose first line is the passphrase of keyed noise; without it, {VARIABLE} or a prompt."),
 ]
 SaltOption = Annotated[
     str | None, typer.Option(help="Salt of the key, in hexadecimal; if none is given, a random one is drawn and shown.")
@@ -29,7 +27,7 @@ def read_key(key_file: Path | None, salt: str | None, fresh: bool = True) -> tup
     """The key that the user names, and its salt in hexadecimal.
 
     Args:
-        key_file: File with the passphrase; if None, the passphrase comes from the environment or is asked for on a terminal.
+        key_file: File with the passphrase; if None, it comes from the environment or from a prompt.
         salt: Salt in hexadecimal; a random one if None.
         fresh: Whether a random salt may be drawn.
 

@@ -60,7 +60,7 @@ def text_picture(text: str, shape: tuple[int, ...], ink: float = 1.0, paper: flo
 
 
 def _largest(text: str, height: int, width: int) -> tuple[str, Font, Box]:
-    """The text as wrapped, the font and the box of the largest letters that fit; with words broken only if necessary."""
+    """The text as wrapped, the font and the box of the largest letters that fit; words broken only if necessary."""
     for wrappings in (_wrappings(text, width // NARROWEST + 1, whole_words) for whole_words in (True, False)):
         sizes = range(height, SMALLEST - 1, -1)
         first = bisect_left(sizes, True, key=lambda size: _fitting(wrappings, size, height, width) is not None)
