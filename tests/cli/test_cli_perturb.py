@@ -131,7 +131,7 @@ def test_several_networks_notice_nothing(capsys: Capture) -> None:
         (("y.npz", "--remove"), "--kind keyed"),
         (("y.npz", "--kind", "keyed"), "BLINDSPACE_KEY"),
         (("y.npz", "--kind", "keyed", "--key-file", "none"), "cannot read the key file none"),
-        (("y.npz", "--kind", "keyed", "--key-file", "x.npz"), "no text"),
+        (("y.npz", "--kind", "keyed", "--key-file", "x.npz"), "not a text file"),
         (("y.npz", "--kind", "keyed", "--salt", "zz"), "'zz' is not hexadecimal"),
         (("y.npz", "--kind", "keyed", "--remove"), "--salt"),
         (("y.npz", "--kind", "decoy", "--target", "none.png"), "none.png does not exist"),
