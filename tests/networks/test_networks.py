@@ -453,7 +453,7 @@ def test_harmless_for_the_network_or_not() -> None:
     assert names(lambda m, x: m.b(torch.relu(m.a(x)) + x), a=a, b=b) == [("a", False), ("b", True)]
     assert names(lambda m, x: m.a(m.a(x)), a=a) == [("a", True), ("a", True)]
     assert names(lambda m, x: m.a(input=x) + x, a=a) == [("a", False)]
-    assert names(lambda m, x: m.a(x), a=shifting(nn.Linear(6, 6))) == []
+    assert names(lambda m, x: m.a(x), a=shifting(nn.Linear(6, 6))) == [("a", True)]
 
 
 def test_dropout_does_not_hide_a_skip_connection() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -35,6 +36,9 @@ class Rules(dict[K, R]):
 Rule = Callable[[Any, Shape], LinearMap]
 RULES: Rules[type[nn.Module], Rule] = Rules()
 """The function that makes the map of a module from the module and its input shape, by the class of the module."""
+
+UNUSED = ("__init__", "reset_parameters", "extra_repr", "__repr__", "train", "eval")
+"""Methods of modules that have no part in what a module computes."""
 
 register = RULES.rule
 """Decorator that adds a function of a module and its input shape to ``RULES`` for some classes of modules."""
@@ -121,12 +125,28 @@ def _is_sequence(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward and not hooked
 
 
+def is_own_rule(module: nn.Module) -> bool:
+    """Whether the map of a module comes from a rule of the user's own, not from one that stands in this file."""
+    rule = _rule(module)
+    return rule is not None and rule not in BUILT_IN
+
+
 def _rule(module: nn.Module) -> Rule | None:
-    """The rule for the class of a module; None if the class is unknown, or its own forward or a hook may do more."""
+    """The rule for the class of a module; None if the class is unknown, or own code or a hook of the module may do more."""
     if module._forward_hooks or module._forward_pre_hooks:
         return None
     kinds = (kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind in RULES)
-    return next((RULES[kind] for kind in kinds if type(module).forward is kind.forward), None)
+    return next((RULES[kind] for kind in kinds if _runs_code_of(module, kind)), None)
+
+
+def _runs_code_of(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether no method of a class, nor of those that it inherits from, is replaced in a module or its own class."""
+    for each in kind.__mro__:
+        for name, method in vars(each).items():
+            runs = inspect.isfunction(method) and name not in UNUSED and not name.startswith("_load")
+            if runs and (getattr(type(module), name, None) is not getattr(kind, name) or name in vars(module)):
+                return False
+    return True
 
 
 def _in_eval(module: nn.Module) -> None:
@@ -236,3 +256,6 @@ register(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d)(_padding("zeros"))
 register(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d)(_padding("reflect"))
 register(nn.ReplicationPad1d, nn.ReplicationPad2d, nn.ReplicationPad3d)(_padding("replicate"))
 register(nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d)(_padding("circular"))
+
+BUILT_IN = frozenset(RULES.values())
+"""The rules that stand in this file."""

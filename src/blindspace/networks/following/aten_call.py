@@ -24,12 +24,14 @@ class Call:
         args: Its positional arguments.
         kwargs: Its keyword arguments.
         values: The values in tensors that depend on the input, by the tensors' ids.
+        precision: The network's own precision; a conversion to a coarser one rounds.
     """
 
     func: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     values: dict[int, Value]
+    precision: torch.dtype = torch.float64
 
     @cached_property
     def name(self) -> str:

@@ -1,13 +1,14 @@
 """A PyTorch network followed while it runs: the map of each operation on values that depend on the input.
 
-The module runs once, eagerly, on one input, under a ``TorchDispatchMode`` that sees every operation of ATen, whatever
-Python code calls it. Modules with a linear map of their own are taken as a whole, everything else operation by
-operation (``aten_operations.py``). What is not known to be affine ends the front; the harmless space can therefore be
-reported too small, never too large.
+The module runs once, eagerly, on one input. Its numbers travel in tensors that only the recorder can read
+(``watched.py``), so that every operation of ATen on them is seen, whatever code calls it; a ``TorchDispatchMode`` sees
+the operations on constants as well. What is not known to be affine ends the front; what takes numbers out of sight is
+refused. The harmless space can therefore be reported too small, never too large.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,22 +17,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._pytree import tree_map
 
-from ...errors import BlindspaceError, UnsupportedLayerError, first_line
-from ...maps import LinearMap, Rearrange, Shape, from_module, is_affine
+from ...errors import UnsupportedLayerError, first_line
+from ...maps import LinearMap, Shape, from_module, is_affine
+from ...maps.modules import is_own_rule
 from ..affine_graph import AffineGraph, Layer, Recording, Value
 from .aten_call import Call, shape_of, tensors_in
-from .aten_operations import PASSED_ON, linear_part
+from .aten_operations import PASSED_ON, RULES, linear_part
 from .tensor_values import TensorValues
+from .watched import Watched, WatchedFunctions, plain
 
 KINDS = (
     nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
 )  # fmt: skip
 """Modules that count as linear layers."""
 
-WEIGHED = ("convolution", "addmm", "mm")
-"""Operations that these modules consist of."""
+WEIGHED = {
+    "convolution": ("input", "weight"), "linear": ("input", "weight"),
+    "addmm": ("mat1", "mat2"), "mm": ("self", "mat2"),
+}  # fmt: skip
+"""Operations that count as linear layers outside such modules, with the names of their two factors."""
 
 SHAPED = (
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
@@ -39,11 +46,19 @@ SHAPED = (
 )  # fmt: skip
 """Operations that read only the shape of a tensor."""
 
-HARMLESS = ("is_same_size",)
-"""Operations that write no tensor and reveal nothing of the values."""
+OVERWRITING = ("copy", "zero", "fill", "set_data", "uniform", "normal", "random", "bernoulli", "exponential")
+"""Operations that do not read the tensor that they write into."""
+
+HARMLESS = ("is_same_size", "_linalg_check_errors", "_assert_async", "is_pinned", "_has_same_storage_numel")
+"""Operations that write no tensor and let the network's code see nothing of the values, other than by an exception."""
+
+CHOOSING = {"index": "indices", "masked_select": "mask", "repeat_interleave": "repeats", "_unsafe_index": "indices"}
+"""Operations whose result has a size that depends on the values of one argument only."""
 
 
-def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, name: str) -> Recording:
+def record_module(
+    module: nn.Module, input_shape: Shape, dtype: torch.dtype, name: str, precision: torch.dtype | None = None
+) -> Recording:
     """Run a PyTorch module once and record it.
 
     Args:
@@ -51,23 +66,24 @@ def record_module(module: nn.Module, input_shape: Shape, dtype: torch.dtype, nam
         input_shape: Shape of one input, without the batch.
         dtype: Precision of the module's parameters, and so of the input it runs on.
         name: What the network is called in messages.
+        precision: The network's own precision; a conversion to a coarser one is not affine. ``dtype`` if None.
 
     Raises:
         UnsupportedLayerError: The module's code cannot be followed; the message names the operation and the reason.
     """
     graph = AffineGraph(Value("input", input_shape))
-    start = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
-    # NumPy refuses a tensor that requires gradients, so it cannot leave torch unnoticed; a leaf refuses in-place work.
-    x = start.requires_grad_() * 1
-    recorder = Recorder(graph, module)
-    recorder.held.keep(x, graph.input)
+    recorder = Recorder(graph, module, precision or dtype)
+    x = recorder.start(torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype))
+    failure: Exception | None = None
     try:
-        with torch.enable_grad(), recorder.watching():
-            outputs = module(x)
+        with torch.no_grad(), recorder.watching():
+            recorder.ended(module(x))
     except Exception as error:  # the network's own code may raise anything
+        failure = error
+    failure = recorder.refused or failure
+    if failure is not None:
         where = f" beyond {recorder.last}" if recorder.last else ""
-        raise UnsupportedLayerError(f"the code of {name} cannot be followed{where}: {first_line(error)}") from error
-    recorder.ended(outputs)
+        raise UnsupportedLayerError(f"the code of {name} cannot be followed{where}: {first_line(failure)}") from failure
     return Recording(graph, tuple(recorder.layers()))
 
 
@@ -78,16 +94,35 @@ class _Called:
     Attributes:
         name: Name of the module.
         module: The module.
-        value: The value that it reads, if it is taken as a whole or is a linear layer.
-        operator: The map of a module that is taken as a whole.
-        layer: Shape of the input of a linear layer.
+        order: Number of values that had been made when it was called.
+        whole: The value that it reads and its map, if its map is known from a rule of the user's own.
+        found: The linear layer that it is, once it has read its input.
     """
 
     name: str
     module: nn.Module
-    value: Value | None = None
-    operator: LinearMap | None = None
-    layer: Shape | None = None
+    order: int
+    whole: tuple[Value, LinearMap] | None = None
+    found: _Found | None = None
+
+
+@dataclass(eq=False)
+class _Found:
+    """A linear layer.
+
+    Attributes:
+        name: Name of the module.
+        kind: Class name of the module.
+        value: The value that it reads.
+        made: What the map is made from: a module and the shape of its input, or an operation.
+        scope: The call of the module; None for an operation, which is a reader by itself.
+    """
+
+    name: str
+    kind: str
+    value: Value
+    made: tuple[nn.Module, Shape] | Call
+    scope: _Called | None
 
 
 class _Readers:
@@ -108,9 +143,10 @@ class _Readers:
         """A value holds the same numbers as an earlier one: it is passed on, or a view."""
         self._passed_on[value] = earlier
 
-    def all_within(self, called: _Called, value: Value) -> bool:
-        """Whether all readers of a value, and of other values of the same numbers, are within a call."""
-        return all(called in scope for each in self._of_the_same(value) for scope in self._scopes.get(each, []))
+    def only(self, found: _Found) -> bool:
+        """Whether a layer is the only reader of its input, and of other values of the same numbers."""
+        scopes = [scope for each in self._of_the_same(found.value) for scope in self._scopes.get(each, [])]
+        return len(scopes) == 1 if found.scope is None else all(found.scope in scope for scope in scopes)
 
     def _of_the_same(self, value: Value) -> list[Value]:
         while value in self._passed_on:
@@ -128,89 +164,167 @@ class Recorder(TorchDispatchMode):
     Args:
         graph: The graph that is filled.
         module: The network, whose modules give the names.
+        precision: The network's own precision.
     """
 
-    def __init__(self, graph: AffineGraph, module: nn.Module) -> None:
+    def __init__(self, graph: AffineGraph, module: nn.Module, precision: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.graph = graph
         self.held = TensorValues(graph)
+        self.precision = precision
         self.last = ""
+        self.finished = False
+        self.refused: UnsupportedLayerError | None = None
         self._names = {id(part): name for name, part in module.named_modules()}
         self._calls: list[_Called] = []
-        self._layers: list[_Called] = []
+        self._layers: list[_Found] = []
         self._readers = _Readers()
+        self._within: dict[Value, Value] = {}
+        self._thread = threading.get_ident()
+        self._lock = threading.RLock()
+
+    def start(self, x: Tensor) -> Watched:
+        """The input of the network as a watched tensor."""
+        self.held.keep(x, self.graph.input, own=True)
+        return Watched(x, self)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch a network while it runs."""
         hooks = [register_module_forward_pre_hook(self._before), register_module_forward_hook(self._after)]
         try:
-            with self:
+            with self, WatchedFunctions():
                 yield
         finally:
+            self.finished = True
             for hook in hooks:
                 hook.remove()
 
     def ended(self, outputs: Any) -> None:
         """Record that the outputs of the network read the values they hold."""
         for tensor in tensors_in(outputs):
-            if (value := self.held.at(tensor)) is not None:
+            if (value := self.held.at(plain(tensor))) is not None:
                 self.graph.reads(value, "output")
                 self._readers.add(value, self._calls)
 
     def layers(self) -> Iterator[Layer]:
         """The linear layers, in the order they were called."""
-        for called in self._layers:
-            assert called.layer is not None
-            assert called.value is not None
-            operator = called.operator or from_module(called.module, called.layer)
-            alone = self._readers.all_within(called, called.value)
-            yield Layer(called.name, type(called.module).__name__, operator, alone)
+        for found in self._layers:
+            operator = _layer_map(found)
+            if operator is not None:
+                yield Layer(found.name, found.kind, operator, self._readers.only(found))
 
-    # --- modules -----------------------------------------------------------------------------------------
+    # --- what leaves sight ---------------------------------------------------------------------------------
+
+    def depends(self, tensor: Watched) -> bool:
+        """Whether a tensor depends on the network's input."""
+        with self._lock:
+            return self.held.at(tensor.inner) is not None
+
+    def exposed(self, tensor: Watched) -> None:
+        """The numbers of a constant are visible outside from now on."""
+        self.held.expose(tensor.inner)
+
+    def refuse(self, reason: str) -> Any:
+        """Give up the recording for good, also if the network's code catches the exception.
+
+        Raises:
+            UnsupportedLayerError: Always.
+        """
+        self.refused = self.refused or UnsupportedLayerError(self._place(reason))
+        raise self.refused
+
+    def failed(self, error: Exception) -> None:
+        """A function of torch raised an exception on tensors that depend on the network's input.
+
+        If the network's code catches it, what the network does may depend on the values.
+        """
+        if self.refused is None:
+            self.refused = UnsupportedLayerError(first_line(error))
+
+    # --- modules -------------------------------------------------------------------------------------------
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        called = _Called(self._names.get(id(module), type(module).__name__), module)
-        value = self.held.at(args[0]) if len(args) == 1 and isinstance(args[0], Tensor) else None
-        if value is not None and _has_map(module) and not self._inside_whole():
-            called.value = value
-            if isinstance(module, KINDS):
-                self._is_layer(called, value, args[0])
-            if value.affine and value.shape == tuple(args[0].shape[1:]) and args[0].shape[0] == 1:
-                try:
-                    called.operator = from_module(module, value.shape)
-                except BlindspaceError:
-                    called.operator = None  # such as a batch norm without statistics: operation by operation
+        if threading.get_ident() != self._thread:
+            return
+        called = _Called(self._names.get(id(module), type(module).__name__), module, self.graph.size)
+        tensor = args[0] if len(args) == 1 and isinstance(args[0], Watched) else None
+        value = self.held.at(tensor.inner) if tensor is not None else None
+        if tensor is not None and value is not None and self._whole() is None and self._is_constant(module):
+            if _is_layer(module):
+                self._is_found(called, value, tensor)
+            one = tensor.shape[0] == 1 and value.shape == tuple(tensor.shape[1:])
+            if is_own_rule(module) and value.affine and one:
+                called.whole = value, from_module(module, value.shape)
         self._calls.append(called)
         self.last = called.name
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        called = self._calls.pop()
-        if called.operator is not None and called.value is not None and isinstance(output, Tensor):
-            made = self.graph.affine(called.name, called.operator.out_shape, [(called.value, called.operator)])
-            if isinstance(called.operator, Rearrange):
-                self._readers.same(made, called.value)
-            else:
-                self._readers.add(called.value, [*self._calls, called])
-            self.held.keep(output, made)
-
-    def _is_layer(self, called: _Called, value: Value, tensor: Tensor) -> None:
-        called.value, called.layer = value, _layer_shape(called.module, tensor)
-        self._layers.append(called)
-
-    def _given_by_keyword(self, call: Call) -> None:
-        """Recognise by its operation a layer whose input was given by keyword, so that hooks do not receive it."""
-        called = self._calls[-1] if self._calls else None
-        tensor = next((call.given[name] for name in ("input", "mat1", "self") if call.only(name)), None)
-        if called is None or called.layer is not None or tensor is None or call.name not in WEIGHED:
+        if threading.get_ident() != self._thread:
             return
-        if isinstance(called.module, KINDS) and _has_map(called.module):
-            self._is_layer(called, call.value_of(tensor), tensor)
+        while (called := self._calls.pop()).module is not module:
+            pass  # a call that an exception ended, which the network's code caught
+        written = self.held.at(output.inner) if isinstance(output, Watched) else None
+        if written is None:
+            return
+        if written.order > called.order and not any(True for _ in module.children()):
+            written.name = called.name
+        if called.whole is not None:
+            value, operator = called.whole
+            if not self._does(module, operator):
+                self.graph.reads(value, called.name)
+                return
+            self.held.keep(output.inner, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False)
+            self._readers.add(value, [*self._calls, called])
 
-    def _inside_whole(self) -> bool:
-        return any(called.operator is not None for called in self._calls)
+    def _whole(self) -> Value | None:
+        """The value that is read by a module whose map is known as a whole, while such a module runs."""
+        return next((called.whole[0] for called in self._calls if called.whole is not None), None)
 
-    # --- operations --------------------------------------------------------------------------------------
+    def _is_constant(self, module: nn.Module) -> bool:
+        """Whether the parameters of a module do not depend on the input."""
+        held = [*module.parameters(), *module.buffers()]
+        return not any(isinstance(tensor, Watched) and self.depends(tensor) for tensor in held)
+
+    def _does(self, module: nn.Module, operator: LinearMap) -> bool:
+        """Whether a module does what a map of the user's own does, up to a constant and rounding."""
+        first = next(module.parameters(), torch.zeros((), dtype=self.precision))
+        calls, self._calls = self._calls, []
+        generator = torch.Generator().manual_seed(1)
+        with _disable_current_modes():
+            points = torch.randn(3, *operator.in_shape, generator=generator, dtype=torch.float64)
+            done = [plain(module(point[None].to(first.dtype))).double() for point in points]
+            made = [operator.forward((point - points[0])[None]).reshape(done[0].shape) for point in points]
+        self._calls = calls
+        error = max(float((y - done[0] - z).abs().max()) for y, z in zip(done, made, strict=True))
+        return error <= 100 * torch.finfo(first.dtype).eps * max(float(y.abs().max()) for y in done)
+
+    def _is_found(self, called: _Called, value: Value, tensor: Tensor) -> None:
+        module = called.module
+        called.found = _Found(called.name, type(module).__name__, value, (module, _layer_shape(module, tensor)), called)
+        self._layers.append(called.found)
+
+    def _weighs(self, call: Call) -> None:
+        """Recognise a linear layer by its operation: one in code, or a module that was given its input by name."""
+        names = WEIGHED.get(call.name)
+        if names is None or any(called.found is not None for called in self._calls):
+            return
+        tensor, weight = (call.given[name] for name in names)
+        if not call.only(names[0]) or not isinstance(weight, Tensor):
+            return
+        called = self._calls[-1] if self._calls else None
+        value = call.value_of(tensor)
+        if called is not None and _is_layer(called.module) and self._is_constant(called.module):
+            self._is_found(called, value, tensor)
+            return
+        # The numbers of the input are not kept: the map is made from the operation on any others.
+        empty = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+        args, kwargs = tree_map(lambda leaf: empty if leaf is tensor else leaf, (call.args, call.kwargs))
+        alone = Call(call.func, args, kwargs, {id(empty): value}, self.precision)
+        name, kind = (called.name, type(called.module).__name__) if called is not None else ("", "")
+        self._layers.append(_Found(name or call.name, kind or call.name, value, alone, None))
+
+    # --- operations ----------------------------------------------------------------------------------------
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -220,60 +334,131 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        kwargs = dict(kwargs or {})
-        tensors = tensors_in((args, kwargs))
-        before = {id(tensor): value for tensor in tensors if (value := self.held.at(tensor)) is not None}
-        call = Call(func, args, kwargs, before)
-        if torch.Tag.nondeterministic_seeded in func.tags:
-            return self._random(call)
-        if not before or self._inside_whole() or call.name in SHAPED:
-            return func(*args, **kwargs)
-        # An in-place operation changes what it reads, so the maps are made before it runs.
-        made = linear_part(call)
-        result = func(*args, **kwargs)
-        self._record(call, made, result)
-        return result
+        return self.operation(func, args, dict(kwargs or {}))
 
-    def _random(self, call: Call) -> Any:
-        """Random numbers are drawn anew each time, so they are not constant."""
-        result = call.func(*call.args, **call.kwargs)
-        for tensor in [*tensors_in(result), *call.written()]:
-            self.held.keep(tensor, self.graph.other(call.name, shape_of(tensor), call.values.values()))
-        return result
+    def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one of torch's operations (ATen) on watched and other tensors, and record it."""
+        with self._lock:
+            call = self._call(func, plain(args), plain(kwargs))
+            if call.values and call.name not in RULES and func._can_decompose():
+                with self:  # in inference mode, operations arrive that consist of others
+                    return func.decompose(*args, **kwargs)
+            if call.values:
+                self._refuse_what_leaves(call)
+            made = self._made(call)
+            result = call.func(*call.args, **call.kwargs)
+            if call.name == "lift_fresh":
+                result = result.clone()  # torch.tensor(…) makes memory that nobody else has
+            self._record(call, made, result)
+            if torch.Tag.inplace_view in func.tags:
+                with torch._C._DisableTorchDispatch():  # the sizes of the watched tensor follow those within
+                    func(*args, **kwargs)
+            return self._watched(result, call, args, kwargs)
+
+    def _call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """The operation with the values of those tensors that it reads and that depend on the input."""
+        call = Call(func, args, kwargs, {}, self.precision)
+        unread = call.written() if call.name in OVERWRITING else []
+        read = [tensor for tensor in call.tensors if not any(tensor is other for other in unread)]
+        call.values.update((id(tensor), value) for tensor in read if (value := self.held.at(tensor)) is not None)
+        whole = self._whole()
+        for value in call.values.values():
+            if value in self._within and whole is None:
+                self.graph.reads(self._within[value], self._place(call.name))  # it left a module that is taken whole
+        return call
+
+    def _refuse_what_leaves(self, call: Call) -> None:
+        """Refuse an operation that lets numbers out of sight, other than by the tensors that it returns."""
+        if call.name in ("resize", "resize_as", "set"):
+            self.refuse(f"{call.name} changes the memory of a tensor")
+        if torch.Tag.dynamic_output_shape in call.func.tags:
+            chosen = tensors_in(call.given.get(CHOOSING.get(call.name, ""), call.tensors))
+            if call.name in ("index", "_unsafe_index"):  # positions are as many as are given, unlike those of a mask
+                chosen = [tensor for tensor in chosen if tensor.dtype in (torch.bool, torch.uint8)]
+            if any(id(tensor) in call.values for tensor in chosen):
+                self.refuse(f"the size that {call.name} writes is decided by values that depend on the input")
+        for tensor in call.written():
+            if not self.held.is_own(tensor):
+                self.refuse(f"{call.name} writes values that depend on the input into a tensor that others may read")
+
+    def _made(self, call: Call) -> list[Any] | None:
+        """The maps of an operation, made before it runs, as one that works in place changes what it reads."""
+        if not call.values or call.name in SHAPED or self._whole() is not None:
+            return None
+        self._weighs(call)
+        random = torch.Tag.nondeterministic_seeded in call.func.tags
+        seen = threading.get_ident() == self._thread  # constants of other threads are not watched
+        affine = all(value.affine for value in call.values.values())
+        return linear_part(call) if seen and affine and not random else None
+
+    def _record(self, call: Call, made: list[Any] | None, result: Any) -> None:
+        """Record which values the tensors hold that an operation returned or wrote into."""
+        outputs, written = tensors_in(result), call.written()
+        if call.values and not outputs and not written and call.name not in HARMLESS:
+            self.refuse(
+                f"{call.name} takes a number out of a value that depends on the input, "
+                "and control flow may depend on it"
+            )
+        name, whole = self._place(call.name), self._whole()
+        values = list(dict.fromkeys(call.values.values()))
+        passed_on = call.name in PASSED_ON and len(values) == 1
+        if not passed_on:  # the readers of a result that is passed on count as readers of the value
+            for value in values:
+                self._readers.add(value, self._calls)
+        random = torch.Tag.nondeterministic_seeded in call.func.tags
+        depends = random or (bool(values) and call.name not in SHAPED)
+        known = {_storage(tensor) for tensor in call.tensors}
+        for index, tensor in enumerate(outputs or written):
+            value: Value | None = None
+            reads = made[index] if made is not None and index < len(made) else None
+            if not depends or not tensor.numel():  # batch norm in eval returns empty statistics
+                value = None
+            elif tensor.layout != torch.strided:
+                self.refuse(f"{call.name} writes a tensor that is not strided")
+            elif reads is not None:
+                value = self.graph.affine(name, shape_of(tensor), reads)
+            elif whole is not None:
+                value = self.graph.other(name, shape_of(tensor), ())
+                self._within[value] = whole
+            else:
+                value = self.graph.other(name, shape_of(tensor), values)
+            if value is not None and passed_on:
+                self._readers.same(value, values[0])
+            into = any(tensor is other for other in written)
+            if tensor.layout == torch.strided:
+                self.held.keep(tensor, value, own=_storage(tensor) not in known)
+            if into and torch.Tag.inplace_view not in call.func.tags:
+                self.held.wrote(tensor, value, name)
+
+    def _watched(self, result: Any, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an operation with watched tensors; a tensor that was given is returned as the same object."""
+        given = {id(tensor): tensor for tensor in call.tensors}
+        outside = {id(plain(tensor)): tensor for tensor in tensors_in((args, kwargs))}
+
+        def watched(leaf: Any) -> Any:
+            if not isinstance(leaf, Tensor) or leaf.layout != torch.strided:
+                return leaf
+            return outside[id(leaf)] if id(leaf) in given else Watched(leaf, self)
+
+        return tree_map(watched, result)
 
     def _place(self, operation: str) -> str:
         """Where an operation happens: in a module, or after the last module that was called."""
         inside = self._calls[-1].name if self._calls else ""
         return f"{operation} {'in' if inside == self.last else 'after'} {self.last}" if self.last else operation
 
-    def _record(self, call: Call, made: list[Any] | None, result: Any) -> None:
-        name = self._place(call.name)
-        values = list(dict.fromkeys(call.values.values()))
-        self._given_by_keyword(call)
-        outputs = tensors_in(result)
-        written = call.written()
-        passed_on = call.name in PASSED_ON and len(values) == 1
-        if not passed_on:  # the readers of a result that is passed on count as readers of the value
-            for value in values:
-                self._readers.add(value, self._calls)
-        for index, output in enumerate(outputs or written):
-            reads = made[index] if made is not None and index < len(made) else None
-            shape = shape_of(output)
-            if not output.numel():
-                continue  # batch norm in eval returns empty statistics
-            if reads is not None:
-                value = self.graph.affine(name, shape, reads)
-            else:
-                value = self.graph.other(name, shape, values)
-            if passed_on:
-                self._readers.same(value, values[0])
-            self.held.keep(output, value)
-        if not outputs and not written and call.name not in HARMLESS:
-            raise UnsupportedLayerError(
-                f"{name} takes a number out of a value that depends on the input, and control flow may depend on it"
-            )
-        for tensor in written:
-            self.held.write(tensor, values, name)
+
+def _layer_map(found: _Found) -> LinearMap | None:
+    """The map of a linear layer; None if its operation has options that are not supported."""
+    if isinstance(found.made, Call):
+        made = linear_part(found.made)
+        reads = made[0] if made is not None else None
+        return reads[0][1] if reads is not None and len(reads) == 1 else None
+    return from_module(*found.made)
+
+
+def _is_layer(module: nn.Module) -> bool:
+    return isinstance(module, KINDS) and is_affine(module)
 
 
 def _layer_shape(module: nn.Module, tensor: Tensor) -> Shape:
@@ -284,5 +469,5 @@ def _layer_shape(module: nn.Module, tensor: Tensor) -> Shape:
     return tuple(int(n) for n in tensor.shape[-axes:])
 
 
-def _has_map(module: nn.Module) -> bool:
-    return is_affine(module) and not isinstance(module, nn.Sequential)
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else id(tensor)

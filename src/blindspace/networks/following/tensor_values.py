@@ -3,67 +3,152 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from ...maps import LinearMap, operations
 from ..affine_graph import AffineGraph, Value
 from .aten_call import shape_of
 
 
 class TensorValues:
-    """The values that tensors hold.
+    """The values that tensors hold, and the tensors that share memory.
+
+    Memory is known by the storage, and a reference to each storage keeps its number from being given to another one.
 
     Args:
-        graph: The graph to which values that are no longer known are added.
+        graph: The graph to which values are added that tensors hold after a write into shared memory.
     """
 
     def __init__(self, graph: AffineGraph) -> None:
         self.graph = graph
         self._values: Any = WeakTensorKeyDictionary()
         self._sharing: dict[int, list[weakref.ref[Tensor]]] = {}
-        self._written: dict[int, Value] = {}
-        self._kept: list[Tensor] = []
+        self._storages: dict[int, Any] = {}
+        self._own: set[int] = set()
 
     def at(self, tensor: Tensor) -> Value | None:
         """The value in a tensor; None if it does not depend on the input."""
         value: Value | None = self._values.get(tensor)
-        return value if value is not None else self._written.get(_memory(tensor))
+        if value is not None or self._is_known(tensor):
+            return value
+        # A tensor that was made out of sight, such as inside an operator of others, may share memory with known ones.
+        hidden = [value for other in self._others(tensor) if (value := self._values.get(other)) is not None]
+        return self.graph.other("memory", shape_of(tensor), hidden) if hidden else None
 
-    def keep(self, tensor: Tensor, value: Value) -> None:
-        """Record that a tensor holds a value from now on."""
-        self._values[tensor] = value
-        sharing = [ref for ref in self._sharing.get(_memory(tensor), []) if ref() is not None]
-        if not any(ref() is tensor for ref in sharing):
-            sharing.append(weakref.ref(tensor))
-        self._sharing[_memory(tensor)] = sharing
+    def keep(self, tensor: Tensor, value: Value | None, own: bool) -> None:
+        """Record what a tensor holds from now on.
 
-    def write(self, tensor: Tensor, values: list[Value], name: str) -> None:
-        """Record that an operation wrote into a tensor.
+        Args:
+            tensor: The tensor.
+            value: Its value; None if it does not depend on the input.
+            own: Whether its memory was allocated by a watched operation, if it is seen for the first time; values that
+                depend on the input may be written into such memory only.
+        """
+        if value is None:
+            self._values.pop(tensor, None)
+        else:
+            self._values[tensor] = value
+        if self._is_known(tensor):
+            return
+        memory = _memory(tensor)
+        if memory not in self._storages:
+            self._storages[memory] = StorageWeakRef(tensor.untyped_storage()) if _has_storage(tensor) else tensor
+            if own:
+                self._own.add(memory)
+        self._sharing[memory] = [ref for ref in self._sharing.get(memory, []) if ref() is not None]
+        self._sharing[memory].append(weakref.ref(tensor))
 
-        Other views of the same memory then depend on old and new values and no longer count as affine.
+    def is_own(self, tensor: Tensor) -> bool:
+        """Whether only watched tensors can read the memory of a tensor."""
+        return _memory(tensor) in self._own
+
+    def expose(self, tensor: Tensor) -> None:
+        """Record that others can read the memory of a tensor from now on."""
+        self._own.discard(_memory(tensor))
+
+    def wrote(self, tensor: Tensor, value: Value | None, name: str) -> None:
+        """Record that an operation wrote a value into a tensor: what other tensors of the same memory then hold.
 
         Args:
             tensor: The tensor that was written into.
-            values: The values that the operation read.
+            value: The value that it holds now; None if it does not depend on the input.
             name: Name of the operation.
         """
-        memory = _memory(tensor)
-        alive = [other for ref in self._sharing.get(memory, []) if (other := ref()) is not None]
-        others = [other for other in alive if other is not tensor]
-        if tensor._base is None and not others:
-            return
-        before = [value for each in alive if (value := self._values.get(each)) is not None]
-        for other in others:
-            self._values[other] = self.graph.other(f"{name}, through a view", shape_of(other), [*before, *values])
-        self._kept.append(tensor)  # else its memory might become that of another tensor
-        self._written[memory] = self.graph.other(f"{name}, through a view", (1,), [*before, *values])
+        for other in self._others(tensor):
+            before: Value | None = self._values.get(other)
+            if value is None and before is None:
+                continue
+            taken = _read_from(other, tensor)
+            if taken is None:  # memory that is read as numbers of another type
+                given = [each for each in (before, value) if each is not None]
+                self._values[other] = self.graph.other(f"{name}, through a view", shape_of(other), given)
+                continue
+            inside = taken > 0
+            if not bool(inside.any()):
+                continue
+            terms = _terms(before, torch.where(inside, 0, torch.arange(1, len(taken) + 1)), other)
+            terms += _terms(value, taken, other)
+            if terms:
+                self._values[other] = self._sum(f"{name}, through a view", other, terms)
+            else:
+                self._values.pop(other, None)
+
+    def _sum(self, name: str, tensor: Tensor, terms: Sequence[tuple[Value, LinearMap]]) -> Value:
+        if all(value.affine for value, _ in terms):
+            return self.graph.affine(name, shape_of(tensor), terms)
+        parts = [self.graph.affine(value.name, shape_of(tensor), [(value, a)]) for value, a in terms if value.affine]
+        return self.graph.other(name, shape_of(tensor), parts)
+
+    def _others(self, tensor: Tensor) -> list[Tensor]:
+        """The other tensors of the same memory that are alive."""
+        sharing = (ref() for ref in self._sharing.get(_memory(tensor), []))
+        return [other for other in sharing if other is not None and other is not tensor]
+
+    def _is_known(self, tensor: Tensor) -> bool:
+        return any(ref() is tensor for ref in self._sharing.get(_memory(tensor), []))
+
+
+def _terms(value: Value | None, read: Tensor, tensor: Tensor) -> list[tuple[Value, LinearMap]]:
+    """A value with the map to a tensor that takes its numbers from these positions, counted from 1; none if all 0."""
+    if value is None or not bool(read.any()):
+        return []
+    return [(value, operations.move(value.shape, read.reshape(shape_of(tensor)).double()))]
+
+
+def _read_from(tensor: Tensor, written: Tensor) -> Tensor | None:
+    """Where each number of a tensor lies in another one of the same memory, counted from 1; 0 where it does not.
+
+    Returns:
+        int64, one entry per number of the tensor; None if the two read the memory as numbers of different types.
+    """
+    if tensor.dtype != written.dtype or not _has_storage(tensor) or not _has_storage(written):
+        return None
+    here, there = addresses(tensor), addresses(written)
+    if torch.equal(here, there):
+        return torch.arange(1, len(here) + 1)
+    known, order = there.sort()
+    at = torch.searchsorted(known, here).clamp(max=len(known) - 1)
+    return torch.where(known[at] == here, order[at] + 1, 0)
+
+
+def addresses(tensor: Tensor) -> Tensor:
+    """The places of a tensor's numbers in its memory, in the order of the numbers, int64 ``(numel,)``."""
+    found = torch.tensor(tensor.storage_offset())
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        found = found[..., None] + torch.arange(size) * stride
+    return found.flatten()
+
+
+def _has_storage(tensor: Tensor) -> bool:
+    return tensor.layout == torch.strided and not tensor.is_meta
 
 
 def _memory(tensor: Tensor) -> int:
     """A number that two tensors share if and only if they share memory."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (RuntimeError, NotImplementedError):  # sparse and meta tensors have none
-        return id(tensor)
+    return int(tensor.untyped_storage()._cdata) if _has_storage(tensor) else id(tensor)
