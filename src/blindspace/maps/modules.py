@@ -132,7 +132,7 @@ def is_own_rule(module: nn.Module) -> bool:
 
 
 def _rule(module: nn.Module) -> Rule | None:
-    """The rule for the class of a module; None if the class is unknown, or own code or a hook of the module may do more."""
+    """The rule for the class of a module; None if the class is unknown, or other code or a hook may do more."""
     if module._forward_hooks or module._forward_pre_hooks:
         return None
     kinds = (kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind in RULES)
