@@ -219,11 +219,11 @@ class Recorder(TorchDispatchMode):
     def depends(self, tensor: Watched) -> bool:
         """Whether a tensor depends on the network's input."""
         with self._lock:
-            return self.held.at(tensor.inner) is not None
+            return self.held.at(tensor.numbers) is not None
 
     def exposed(self, tensor: Watched) -> None:
         """The numbers of a constant are visible outside from now on."""
-        self.held.expose(tensor.inner)
+        self.held.expose(tensor.numbers)
 
     def refuse(self, reason: str) -> Any:
         """Give up the recording for good, also if the network's code catches the exception.
@@ -249,7 +249,7 @@ class Recorder(TorchDispatchMode):
             return
         called = _Called(self._names.get(id(module), type(module).__name__), module, self.graph.size)
         tensor = args[0] if len(args) == 1 and isinstance(args[0], Watched) else None
-        value = self.held.at(tensor.inner) if tensor is not None else None
+        value = self.held.at(tensor.numbers) if tensor is not None else None
         if tensor is not None and value is not None and self._whole() is None and self._is_constant(module):
             if _is_layer(module):
                 self._is_found(called, value, tensor)
@@ -264,7 +264,7 @@ class Recorder(TorchDispatchMode):
             return
         while (called := self._calls.pop()).module is not module:
             pass  # a call that an exception ended, which the network's code caught
-        written = self.held.at(output.inner) if isinstance(output, Watched) else None
+        written = self.held.at(output.numbers) if isinstance(output, Watched) else None
         if written is None:
             return
         if written.order > called.order and not any(True for _ in module.children()):
@@ -274,7 +274,7 @@ class Recorder(TorchDispatchMode):
             if not self._does(module, operator):
                 self.graph.reads(value, called.name)
                 return
-            self.held.keep(output.inner, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False)
+            self.held.keep(output.numbers, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False)
             self._readers.add(value, [*self._calls, called])
 
     def _whole(self) -> Value | None:
@@ -409,26 +409,26 @@ class Recorder(TorchDispatchMode):
         depends = random or (bool(values) and call.name not in SHAPED)
         known = {_storage(tensor) for tensor in call.tensors}
         for index, tensor in enumerate(outputs or written):
-            value: Value | None = None
             reads = made[index] if made is not None and index < len(made) else None
+            held: Value | None = None
             if not depends or not tensor.numel():  # batch norm in eval returns empty statistics
-                value = None
+                pass
             elif tensor.layout != torch.strided:
                 self.refuse(f"{call.name} writes a tensor that is not strided")
             elif reads is not None:
-                value = self.graph.affine(name, shape_of(tensor), reads)
+                held = self.graph.affine(name, shape_of(tensor), reads)
             elif whole is not None:
-                value = self.graph.other(name, shape_of(tensor), ())
-                self._within[value] = whole
+                held = self.graph.other(name, shape_of(tensor), ())
+                self._within[held] = whole
             else:
-                value = self.graph.other(name, shape_of(tensor), values)
-            if value is not None and passed_on:
-                self._readers.same(value, values[0])
+                held = self.graph.other(name, shape_of(tensor), values)
+            if held is not None and passed_on:
+                self._readers.same(held, values[0])
             into = any(tensor is other for other in written)
             if tensor.layout == torch.strided:
-                self.held.keep(tensor, value, own=_storage(tensor) not in known)
+                self.held.keep(tensor, held, own=_storage(tensor) not in known)
             if into and torch.Tag.inplace_view not in call.func.tags:
-                self.held.wrote(tensor, value, name)
+                self.held.wrote(tensor, held, name)
 
     def _watched(self, result: Any, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of an operation with watched tensors; a tensor that was given is returned as the same object."""

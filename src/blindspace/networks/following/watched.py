@@ -40,28 +40,28 @@ class Watched(Tensor):
     """A tensor that is followed.
 
     Attributes:
-        inner: The plain tensor with the numbers.
+        numbers: The plain tensor that holds the numbers.
         follower: What follows the tensor.
     """
 
-    inner: Tensor
+    numbers: Tensor
     follower: Follower
 
     @staticmethod
-    def __new__(cls, inner: Tensor, follower: Follower) -> Watched:
+    def __new__(cls, numbers: Tensor, follower: Follower) -> Watched:
         """A tensor of the same sizes, type and device without memory."""
         with torch.inference_mode(False):  # a tensor made in inference mode would not count writes into its views
             made: Watched = Tensor._make_wrapper_subclass(
                 cls,
-                inner.shape,
-                strides=inner.stride(),
-                storage_offset=inner.storage_offset(),
-                dtype=inner.dtype,
-                device=inner.device,
+                numbers.shape,
+                strides=numbers.stride(),
+                storage_offset=numbers.storage_offset(),
+                dtype=numbers.dtype,
+                device=numbers.device,
             )
         # C++ code that asks for the address of the numbers gets an exception, not a null pointer.
         torch._C._set_throw_on_mutable_data_ptr(made)
-        made.inner, made.follower = inner, follower
+        made.numbers, made.follower = numbers, follower
         return made
 
     @classmethod
@@ -71,7 +71,7 @@ class Watched(Tensor):
         return called(func, args, dict(kwargs or {}))
 
     @classmethod
-    def __torch_dispatch__(
+    def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = dict(kwargs or {})
@@ -148,4 +148,4 @@ def watched_in(tree: Any) -> list[Watched]:
 
 def plain(tree: Any) -> Any:
     """Nested containers with the tensors within instead of the watched ones."""
-    return tree_map(lambda leaf: leaf.inner if isinstance(leaf, Watched) else leaf, tree)
+    return tree_map(lambda leaf: leaf.numbers if isinstance(leaf, Watched) else leaf, tree)
