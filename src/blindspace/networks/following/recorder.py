@@ -274,7 +274,9 @@ class Recorder(TorchDispatchMode):
             if not self._does(module, operator):
                 self.graph.reads(value, called.name)
                 return
-            self.held.keep(output.numbers, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False)
+            self.held.keep(
+                output.numbers, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False
+            )
             self._readers.add(value, [*self._calls, called])
 
     def _whole(self) -> Value | None:
