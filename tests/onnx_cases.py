@@ -240,6 +240,20 @@ PRODUCTS = [
     Case("matmul-left-images", [("MatMul", "w x", "y", {})], IMAGE, {"w": (3, 5)}),
     Case("matmul-left-heads", [("MatMul", "w x", "y", {})], IMAGE, {"w": (2, 3, 5)}),
     Case("matmul-left-of-one", [("MatMul", "w x", "y", {})], (4,), {"w": (3, 4)}),
+    one("einsum-permutes", "Einsum", (1, 3, 2, 4, 2), equation="n c h w q -> n h w q c"),
+    one("einsum-sums", "Einsum", (1, 3, 4), equation="nij->nj"),
+    one("einsum-diagonal", "Einsum", (1, 4, 4), equation="...ii->...i"),
+    *[
+        Case(
+            f"fused-matmul-{a}{b}{order[0]}",
+            [("com.microsoft:FusedMatMul", order, "y", {"transA": a, "transB": b, "alpha": 0.5})],
+            (1, 3, 3),
+            {"w": (3, 3)},
+        )
+        for a in (0, 1)
+        for b in (0, 1)
+        for order in ("x w", "w x")
+    ],
     Case("einsum", [("Einsum", "w x", "y", {"equation": "hdk,bthd->btk"})], (1, 3, 2, 2), {"w": (2, 2, 4)}),
 ]
 
@@ -331,9 +345,119 @@ MOVES = [
     *[one(f"depth-to-space-{mode}", "DepthToSpace", (1, 8, 2, 3), blocksize=2, mode=mode) for mode in ("DCR", "CRD")],
     one("space-to-depth", "SpaceToDepth", (1, 2, 4, 6), blocksize=2),
     one("identity", "Identity", IMAGE),
+    one("max-of-one", "Max", IMAGE),
+    one("max-pool-of-one", "MaxPool", IMAGE, kernel_shape=[1, 1], strides=[2, 3]),
+    Case(
+        "where", [("Neg", "x", "h", {}), ("Where", "c x h", "y", {})], IMAGE, {"c": np.array([True, False, False] * 2)}
+    ),
+    Case("where-constant", [("Where", "c w x", "y", {})], (1, 1, 6), {"c": np.eye(4, 6) > 0, "w": floats(-np.inf)}),
+    one("compress", "Compress", IMAGE, weights={"c": np.array([True, False, True, True])}, axis=3),
+    one("compress-flat", "Compress", (1, 2, 3), weights={"c": np.array([False, True, True, False, True])}),
+    one("scatter-nd", "ScatterND", (1, 8), weights={"i": ints(0, 2, 0, 5).reshape(2, 2), "u": (2,)}),
+    Case("scatter-nd-into", [("ScatterND", "w i x", "y", {})], (1, 3), {"w": (4, 3), "i": ints(2).reshape(1, 1)}),
+    Case(
+        "scatter-both",
+        [("Slice", "x b e", "h", {}), ("ScatterElements", "x i h", "y", {"axis": 1})],
+        (1, 5),
+        {"b": ints(0, 1), "e": ints(1, 3), "i": ints(4, 0).reshape(1, 2)},
+    ),
+    one("scatter-9", "Scatter", (1, 5), opset=9, weights={"i": ints(4, 0).reshape(1, 2), "u": (1, 2)}, axis=1),
+    one("cast-like", "CastLike", IMAGE, weights={"w": floats(0).astype(np.float64)}),
+    Case("dropout-mask", [("Dropout", "x", "d mask", {}), ("Neg", "d", "y", {})], IMAGE),
+    Case(
+        "dropout-mask-read",
+        [("Dropout", "x", "d mask", {}), ("Cast", "mask", "m", {"to": 1}), ("Add", "d m", "y", {})],
+        IMAGE,
+    ),
+    *[
+        Case(
+            f"sequence-{keep}",
+            [
+                ("SplitToSequence", "x", "q", {"axis": 1, "keepdims": keep}),
+                ("SequenceAt", "q last", "a", {}),
+                ("SequenceErase", "q first", "r", {}),
+                ("SequenceInsert", "r a first", "t", {}),
+                ("SequenceInsert", "t w", "u", {}),
+                ("ConcatFromSequence", "u", "y", {"axis": 1, "new_axis": 1 - keep}),
+            ],
+            (1, 4, 3),
+            {"last": ints(-1).reshape(()), "first": ints(0).reshape(()), "w": (1, 1, 3) if keep else (1, 3)},
+        )
+        for keep in (0, 1)
+    ],
+    Case(
+        "sequence-sizes",
+        [
+            ("SplitToSequence", "x n", "q", {"axis": -1}),
+            ("SequenceAt", "q one", "a", {}),
+            ("SequenceLength", "q", "l", {}),
+            ("Cast", "l", "k", {"to": 1}),
+            ("Mul", "a k", "y", {}),
+        ],
+        (1, 2, 6),
+        {"n": ints(1, 3, 2), "one": ints(1).reshape(())},
+    ),
+    Case(
+        "sequence-made",
+        [("Neg", "x", "h", {}), ("SequenceConstruct", "h w x", "q", {}), ("ConcatFromSequence", "q", "y", {"axis": 2})],
+        (1, 2, 3),
+        {"w": (1, 2, 2)},
+    ),
     one("cast", "Cast", IMAGE, to=onnx.TensorProto.DOUBLE),
     one("dropout", "Dropout", IMAGE),
     one("dropout-9", "Dropout", IMAGE, opset=9, ratio=0.3),
+]
+
+AXES = [
+    *[
+        one(
+            f"cumulative-sum-{axis}{e}{r}",
+            "CumSum",
+            (1, 3, 4),
+            weights={"a": ints(axis).reshape(())},
+            exclusive=e,
+            reverse=r,
+        )
+        for axis in (1, -1)
+        for e in (0, 1)
+        for r in (0, 1)
+    ],
+    one("fourier", "DFT", (1, 5, 1), opset=17),
+    one("fourier-onesided", "DFT", (1, 2, 6, 1), opset=17, axis=2, onesided=1),
+    one("fourier-inverse", "DFT", (1, 5, 3, 2), opset=17, axis=-3, inverse=1),
+    Case(
+        "fourier-20",
+        [("DFT", "x n a", "y", {})],
+        (1, 4, 3, 1),
+        {"n": ints(7).reshape(()), "a": ints(1).reshape(())},
+        opset=20,
+    ),
+    one("fourier-20-last", "DFT", (1, 4, 3, 2), opset=20),
+    one("short-time", "STFT", (1, 16, 1), weights={"step": ints(3).reshape(()), "w": (5,)}),
+    one("short-time-flat", "STFT", (1, 16), weights={"step": ints(3).reshape(()), "w": (6,), "n": ints(6).reshape(())}),
+    Case(
+        "short-time-whole",
+        [("STFT", "x step - n", "y", {"onesided": 0})],
+        (1, 9, 2),
+        {"step": ints(2).reshape(()), "n": ints(4).reshape(())},
+    ),
+    *[
+        one(
+            f"grid-{mode}-{padding}-{corners}",
+            "GridSample",
+            IMAGE,
+            opset=20,
+            weights={"g": np.random.default_rng(0).uniform(-1.4, 1.4, (1, 3, 4, 2)).astype(np.float32)},
+            mode=mode,
+            padding_mode=padding,
+            align_corners=corners,
+        )
+        for mode in ("linear", "nearest", "cubic")
+        for padding in ("zeros", "border", "reflection")
+        for corners in (0, 1)
+    ],
+    one("grid-16", "GridSample", IMAGE, opset=16, weights={"g": floats(*np.linspace(-1, 1, 8)).reshape(1, 2, 2, 2)}),
+    one("add-infinite", "Add", (1, 3, 3), weights={"w": np.triu(np.full((3, 3), -np.inf, np.float32), 1)}),
 ]
 
 SCALED = {"r": floats(), "s": floats(1, 1, 1.6, 0.5)}
@@ -418,6 +542,15 @@ RESIZES = [
         mode="linear",
         weights={"r": floats(), "s": floats(), "n": ints(1, 8, 6, 2)},
     ),
+    one(
+        "resize-crop-nearest",
+        "Resize",
+        IMAGE,
+        mode="nearest",
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=10.0,
+        weights={"r": floats(0, 0, -0.5, -0.5, 1, 1, 1.5, 1.5), "s": floats(), "n": ints(1, 2, 6, 7)},
+    ),
     one("resize-1d", "Resize", (1, 2, 5), mode="linear", weights={"r": floats(), "s": floats(1, 1, 2)}),
     one("resize-10", "Resize", IMAGE, opset=10, mode="linear", weights={"s": floats(1, 1, 2, 2)}),
     one("upsample", "Upsample", IMAGE, opset=9, mode="linear", weights={"s": floats(1, 1, 2, 3)}),
@@ -487,4 +620,4 @@ CHAINS = [
     ),
 ]
 
-CASES = [*CONVOLUTIONS, *POOLS, *PRODUCTS, *POINTWISE, *MOVES, *RESIZES, *CHAINS]
+CASES = [*CONVOLUTIONS, *POOLS, *PRODUCTS, *POINTWISE, *MOVES, *AXES, *RESIZES, *CHAINS]

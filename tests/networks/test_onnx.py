@@ -61,7 +61,7 @@ def oracle(model: Any, tensor: Shape) -> Array:
     def answer(x: Array) -> Array:
         outputs = opened.run(None, {"x": x.reshape(tensor).astype(np.float32)})
         flat: Array = np.concatenate([output.ravel() for output in outputs]).astype(np.float64)
-        return flat
+        return np.where(np.isinf(flat), 0, flat)  # what is infinite stays so
 
     size = int(np.prod(tensor))
     at_zero = answer(np.zeros(size))
@@ -167,18 +167,6 @@ def test_a_norm_goes_into_the_convolution_before_it() -> None:
 # --- where the front ends -----------------------------------------------------------------------------------
 
 
-def inside(read: str) -> Any:
-    """A branch that reads a value from outside."""
-    graph = build([("Neg", read, "z", {})], IMAGE).graph
-    del graph.input[:]
-    graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, IMAGE))
-    return graph
-
-
-def branching(read: str) -> dict[str, Any]:
-    return {"then_branch": inside(read), "else_branch": inside(read)}
-
-
 NORMED = {"s": (2,), "b": (2,), "m": (2,), "v": floats(1, 2)}
 
 ENDS = [
@@ -196,14 +184,24 @@ ENDS = [
     Case(
         "Conv", [("ReduceMean", "x", "w", {"axes": [2]}), ("Conv", "k w", "y", {})], (2, 2, 3, 3), {"k": (1, 2, 4, 4)}
     ),
-    Case("Where", [("Where", "c x w", "y", {})], IMAGE, {"c": np.array([True, False] * 3), "w": (6,)}),
+    Case("Where", [("Greater", "x w", "c", {}), ("Where", "c x w", "y", {})], IMAGE, {"w": (6,)}),
+    Case(
+        "ScatterND",
+        [("ScatterND", "x i u", "y", {"reduction": "max"})],
+        (1, 8),
+        {"i": ints(0, 2)[None], "u": (1,)},
+        opset=18,
+    ),
+    Case(
+        "RoiAlign", [("RoiAlign", "x r i", "y", {"mode": "max"})], IMAGE, {"r": floats(0, 0, 3, 4)[None], "i": ints(0)}
+    ),
+    Case("MaxPool", [("MaxPool", "x", "y i", {"kernel_shape": [1, 1]})], IMAGE),
+    Case("CastLike", [("CastLike", "x w", "y", {})], IMAGE, {"w": ints(1)}),
     Case("Dropout", [("Dropout", "x r t", "y", {})], IMAGE, {"r": floats(0.5).reshape(()), "t": np.array(True)}),
     Case("BatchNormalization", [("BatchNormalization", "x s b m v", "y a c", {"training_mode": 1})], IMAGE, NORMED),
     Case("QuantizeLinear", [("QuantizeLinear", "x s", "y", {})], IMAGE, {"s": floats(0.1).reshape(())}),
     Case("Gelu", [("com.microsoft:Gelu", "x", "y", {})], IMAGE),
-    Case("FusedMatMul", [("com.microsoft:FusedMatMul", "x w", "y", {})], IMAGE, {"w": (6, 2)}),
     Case("Trilu", [("com.microsoft:Trilu", "x", "y", {})], (1, 3, 3)),
-    Case("If", [("If", "c", "y", branching("x"))], IMAGE, {"c": np.array([True])}),
     Case("NonZero", [("NonZero", "x", "i", {}), ("Shape", "i", "y", {})], IMAGE),
     # The length of the slice depends on the mean, but is the same in both runs.
     Case(
@@ -240,17 +238,6 @@ def test_what_is_not_known_to_be_affine_ends_the_front(case: Case) -> None:
     assert not read_by(recording, "output")
 
 
-def test_what_a_branch_reads_from_outside_is_read() -> None:
-    case = Case(
-        "outside",
-        [("Mul", "x two", "h", {}), ("If", "c", "y", branching("h"))],
-        IMAGE,
-        {"two": floats(2), "c": np.array([True])},
-    )
-    recording = record_onnx(case.model(), IMAGE[1:])
-    assert [(value.name, by) for value, by in recording.graph.front.items()] == [("n0", ["If n1"])]
-
-
 @pytest.mark.parametrize(
     "node",
     [("RandomNormal", "", "r", {"shape": [6], "seed": 1.0}), ("Bernoulli", "p", "r", {})],
@@ -280,7 +267,7 @@ def test_the_front_takes_branches_and_leaves_dead_ones() -> None:
     assert front.shape == (14, 60)
 
 
-def test_a_quantised_network_by_its_float_meaning_where_that_is_asked_for() -> None:
+def test_a_quantisation_that_depends_on_the_input_ends_the_front() -> None:
     nodes: list[Any] = [
         ("QuantizeLinear", "x s z", "q", {}),
         ("DequantizeLinear", "q s z", "d", {}),
@@ -290,29 +277,12 @@ def test_a_quantised_network_by_its_float_meaning_where_that_is_asked_for() -> N
     ]
     kernels = np.arange(-18, 36, dtype=np.int8).reshape(3, 2, 3, 3)
     weights = {"s": floats(0.01).reshape(()), "z": np.array(0, np.uint8), "k": kernels, "t": floats(0.5, 1, 2)}
-    model = Case("quantised", nodes, IMAGE, weights).model()
-    honest = record_onnx(model, IMAGE[1:])
+    honest = record_onnx(Case("quantised", nodes, IMAGE, weights).model(), IMAGE[1:])
     assert honest.graph.front == {honest.graph.input: ["QuantizeLinear n0"]}
     assert isinstance(front_map(honest.graph), Identity)
     (layer,) = honest.layers
-    scaled = kernels * floats(0.5, 1, 2).reshape(-1, 1, 1, 1)
     assert isinstance(layer.operator, Convolution)
-    assert np.array_equal(layer.operator.weight.numpy(), scaled)
-    meant = front_map(record_onnx(model, IMAGE[1:], float_meaning=True).graph).to_dense()
-    assert torch.allclose(meant, layer.operator.to_dense(), rtol=1e-6)
-
-
-def test_a_quantisation_that_clips_is_a_relu_and_ends_the_front() -> None:
-    nodes: list[Any] = [
-        ("Conv", "x w", "h", {}),
-        ("QuantizeLinear", "h s z", "q", {}),
-        ("DequantizeLinear", "q s z", "d", {}),
-        ("Flatten", "d", "y", {}),
-    ]
-    weights = {"w": (3, 2, 3, 3), "s": floats(0.1).reshape(()), "z": np.array(0, np.uint8)}
-    recording = record_onnx(Case("clipped", nodes, IMAGE, weights).model(), IMAGE[1:], float_meaning=True)
-    assert list(recording.graph.front.values()) == [["QuantizeLinear n1"]]
-    assert isinstance(front_map(recording.graph), Convolution)
+    assert np.array_equal(layer.operator.weight.numpy(), kernels * floats(0.5, 1, 2).reshape(-1, 1, 1, 1))
 
 
 def test_a_map_that_disagrees_with_the_runtime_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -515,7 +485,7 @@ def not_well_formed() -> Any:
 @pytest.mark.parametrize(
     ("model", "error", "says"),
     [
-        (with_two_inputs, UnsupportedLayerError, "2 inputs .x, mask"),
+        (with_two_inputs, UnsupportedLayerError, "2 inputs .x float 1 × 2 × 5 × 6, mask float 1.; .*--fix mask="),
         (with_weights_elsewhere, FileError, "'w' in other files"),
         (with_a_constant_elsewhere, FileError, "other files"),
         (of_whole_numbers, UnsupportedLayerError, "uint8"),

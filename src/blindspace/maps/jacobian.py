@@ -18,22 +18,33 @@ class Jacobian(LinearMap):
         in_shape: Shape of the input of the function.
         at: The point x, of that shape; zero if None.
         name: Name of the function, for messages.
+        affine: Whether the function is known to be affine. Its products are then its differences, which serve where
+            torch has no forward derivative.
     """
 
     def __init__(
-        self, function: Callable[[Tensor], Tensor], in_shape: Shape, at: Tensor | None = None, name: str = "function"
+        self,
+        function: Callable[[Tensor], Tensor],
+        in_shape: Shape,
+        at: Tensor | None = None,
+        name: str = "function",
+        affine: bool = False,
     ) -> None:
         self.at = torch.zeros(in_shape, dtype=torch.float64) if at is None else at.double()
         with torch.no_grad():
             super().__init__(in_shape, tuple(function(self.at).shape))
         self.function = function
         self.name = name
+        self.affine = affine
 
     def __repr__(self) -> str:
         return f"Jacobian of {self.name}({self.in_shape} → {self.out_shape})"
 
     def _forward(self, x: Tensor) -> Tensor:
         at = self.at.to(x)
+        if self.affine:
+            start = self.function(torch.zeros_like(at))
+            return torch.stack([self.function(row) - start for row in x]) if len(x) else x.new_zeros(0, *self.out_shape)
         rows = [torch.func.jvp(self.function, (at,), (row,))[1] for row in x]
         return torch.stack(rows) if rows else x.new_zeros(0, *self.out_shape)
 

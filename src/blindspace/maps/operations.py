@@ -511,7 +511,7 @@ def reshaped(operator: LinearMap, in_shape: Shape, out_shape: Shape) -> LinearMa
     if isinstance(operator, Jacobian):
         function, inner = operator.function, operator.in_shape
         at, name = operator.at.reshape(in_shape), operator.name
-        return Jacobian(lambda x: function(x.reshape(inner)).reshape(out_shape), in_shape, at, name)
+        return Jacobian(lambda x: function(x.reshape(inner)).reshape(out_shape), in_shape, at, name, operator.affine)
     return compose(Rearrange(in_shape, operator.in_shape), operator, Rearrange(operator.out_shape, out_shape))
 
 

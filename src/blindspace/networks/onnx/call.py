@@ -15,7 +15,7 @@ from ...errors import ShapeError, ValueRangeError
 from ...maps import LinearMap, Shape, operations
 from ...maps.modules import Rules
 from ..affine_graph import Value, value_shape
-from .session import Array, is_standard, require
+from .session import Array, is_standard, operation, require
 
 if TYPE_CHECKING:
     from onnx import NodeProto, OperatorSetIdProto
@@ -56,8 +56,8 @@ class Call:
 
     @property
     def op(self) -> str:
-        """Name of the operation."""
-        return self.node.op_type
+        """Name of the operation, with its domain before a colon unless it belongs to the standard."""
+        return operation(self.node)
 
     @property
     def version(self) -> int:

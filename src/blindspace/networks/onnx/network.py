@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -17,11 +17,14 @@ from torch import Tensor, nn
 
 from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Identity, LinearMap, Shape, compose, from_module
-from ..affine_graph import Recording
+from ..affine_graph import Recording, value_shape
 from ..network import Network
+from .inputs import described_input, held, inputs_of, joined, network_input, selected, spelled, type_name
 from .recorder import record_onnx
-from .runs import full_shape, network_input
-from .session import Array, require, session
+from .rewriting import copied, readable
+from .runs import full_shape
+from .session import LEVEL, Array, require, session
+from .unrounded import unrounded
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
@@ -44,12 +47,12 @@ class OnnxModule(nn.Module):
         given: Name of the input.
         dtype: Precision of the input.
         batched: Whether the input has a batch axis of any size; else the images run one by one.
-        unit: The axes before those of an image: ``(1,)`` for a batch of one, ``()`` if there is no batch axis.
+        tensor: Shape of the tensor that the network reads for one image.
     """
 
-    def __init__(self, opened: Any, given: str, dtype: torch.dtype, batched: bool, unit: Shape) -> None:
+    def __init__(self, opened: Any, given: str, dtype: torch.dtype, batched: bool, tensor: Shape) -> None:
         super().__init__()
-        self.opened, self.given, self.dtype, self.batched, self.unit = opened, given, dtype, batched, unit
+        self.opened, self.given, self.dtype, self.batched, self.tensor = opened, given, dtype, batched, tensor
 
     def forward(self, x: Tensor) -> Tensor:
         """The only output, ``(B, …)``, or all outputs flattened and side by side, ``(B, total)``.
@@ -69,7 +72,7 @@ class OnnxModule(nn.Module):
         if self.batched:
             outputs = self._run(images)
         else:
-            alone = [self._run(image.reshape(*self.unit, *image.shape)) for image in images]
+            alone = [self._run(image.reshape(self.tensor)) for image in images]
             outputs = [_stacked(parts) for parts in zip(*alone, strict=True)]
         tensors = [torch.from_numpy(np.ascontiguousarray(output)).to(self.dtype) for output in outputs]
         return tensors[0] if len(tensors) == 1 else torch.cat([each.reshape(len(each), -1) for each in tensors], 1)
@@ -87,6 +90,17 @@ class OnnxModule(nn.Module):
         return tensors
 
 
+REMEDIES: tuple[dict[str, str], ...] = (
+    {"session.qdq_matmulnbits_accuracy_level": "1"},
+    {LEVEL: "basic"},
+    {LEVEL: "disable_all"},
+)
+"""Options of a session that keep the runtime from changing what the graph says, the mildest one first.
+
+By default it replaces a product with weights that are stored in 8 or 4 bits by one that also rounds what it reads.
+"""
+
+
 @dataclass(frozen=True, eq=False)
 class OnnxNetwork(Network):
     """A network that onnxruntime runs.
@@ -94,9 +108,13 @@ class OnnxNetwork(Network):
     Attributes:
         model: Content of the file, from which the front and the layers are read (``record``).
         module: An ``OnnxModule``, or a Sequential of preprocessing and an ``OnnxModule``.
+        session: Options of the runtime's session, as ``load_onnx`` takes them.
+        deployed: The network with its roundings, if this is a quantised network without them (``float_meaning``).
     """
 
     model: ModelProto = field(kw_only=True, repr=False)
+    session: Mapping[str, str] = field(kw_only=True, default_factory=dict)
+    deployed: OnnxNetwork | None = field(kw_only=True, default=None, repr=False)
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -120,27 +138,12 @@ class OnnxNetwork(Network):
             f"onnxruntime runs {self.name} in its own {own} only, not in float64; choose that precision"
         )
 
-    def record(self, float_meaning: bool = False) -> Recording:
-        """The network followed from its input, by way of any preprocessing that stands before it.
-
-        Args:
-            float_meaning: As in ``record_onnx``; the recording without it is made once.
-
-        Raises:
-            UnsupportedLayerError: The runtime cannot run the network, or the preprocessing is not affine.
-            ShapeError: The preprocessing does not fit the network.
-        """
-        return self._record(float_meaning) if float_meaning else self._recording
-
     @cached_property
     def _recording(self) -> Recording:
-        return self._record(float_meaning=False)
-
-    def _record(self, float_meaning: bool) -> Recording:
         if isinstance(self.module, OnnxModule):
-            return record_onnx(self.model, self.input_shape, float_meaning)
+            return record_onnx(self.model, self.input_shape)
         before = compose(*self._preprocessing())
-        return record_onnx(self.model, before.out_shape, float_meaning, before)
+        return record_onnx(self.model, before.out_shape, before)
 
     def _preprocessing(self) -> list[LinearMap]:
         """The maps of the modules before the network, the first one applied first."""
@@ -149,9 +152,45 @@ class OnnxNetwork(Network):
             maps.append(from_module(part, maps[-1].out_shape))
         return maps
 
+    def remedies(self) -> Iterator[tuple[str, Network]]:
+        """The same network in other sessions, in which its outputs may be those of the graph as it is written.
+
+        Where the outputs move although the front says that they do not, the first of these whose outputs do not move
+        names the cause.
+
+        Returns:
+            For each of ``REMEDIES`` that is not in use, the option as users type it, and the network with it.
+        """
+        for options in REMEDIES:
+            if options.items() <= self.session.items():
+                continue
+            ((key, value),) = options.items()
+            yield f"--session {key}={value}", self.in_session({**self.session, **options})
+
+    def in_session(self, options: Mapping[str, str]) -> OnnxNetwork:
+        """The same network in a session with other options, as ``load_onnx`` takes them."""
+        opened = session(self.model, given=options)
+
+        def reopened(module: nn.Module) -> nn.Module:
+            if isinstance(module, OnnxModule):
+                return OnnxModule(opened, module.given, module.dtype, module.batched, module.tensor).eval()
+            *before, last = module.children()
+            return nn.Sequential(*before, reopened(last)).eval()
+
+        return replace(self, module=reopened(self.module), session=dict(options))
+
 
 def load_onnx(
-    path: Path, name: str | None = None, input_shape: Sequence[int] | None = None, *, largest: int = LARGEST
+    path: Path,
+    name: str | None = None,
+    input_shape: Sequence[int] | None = None,
+    *,
+    fix: Mapping[str, Any] | None = None,
+    together: bool = False,
+    outputs: Sequence[str] | None = None,
+    session: Mapping[str, str] | None = None,
+    float_meaning: bool = False,
+    largest: int = LARGEST,
 ) -> OnnxNetwork:
     """A network from an ``.onnx`` file, or a gzipped one.
 
@@ -159,43 +198,67 @@ def load_onnx(
         path: Path ending in ``.onnx`` or ``.onnx.gz``.
         name: Name of the network; the file's name if None.
         input_shape: Shape of one input, without the batch; needed if the file leaves sizes open.
+        fix: Values at which inputs are held, by their names, so that one input is left (``inputs.held``).
+        together: Whether several inputs are read as one vector, one after the other, in the order of the file.
+        outputs: Names of the outputs to use, in that order; all if None.
+        session: Options of the runtime's session: ``graph_optimization_level``, or keys of its configuration.
+        float_meaning: Whether a network that was quantised by pairs of QuantizeLinear and DequantizeLinear is read
+            without their roundings (``unrounded.unrounded``).
         largest: Bytes of the unpacked model above which the file is refused.
 
     Raises:
         FileError: The file is missing, damaged or too large, keeps weights in other files, or the runtime refuses it.
         ShapeError: Sizes are left open and not given, or the network cannot read an input of that shape.
+        UnknownNameError: There is no input, output or option of that name.
         UnsupportedLayerError: The network reads several inputs, or no floating-point numbers.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
     model = _checked(_content(path, largest), path)
+    if fix:
+        model = held(model, fix)
+    if together and len(inputs_of(model)) > 1:
+        model = joined(model)
+    if outputs is not None:
+        model = selected(model, outputs)
+    network = _opened(model, path.name, name or path.name, input_shape, session or {})
+    if not float_meaning:
+        return network
+    plain = unrounded(model, network_input(model), full_shape(network_input(model), network.input_shape))
+    return replace(_opened(plain, path.name, network.name, network.input_shape, network.session), deployed=network)
+
+
+def _opened(
+    model: ModelProto, file: str, name: str, input_shape: Sequence[int] | None, options: Mapping[str, str]
+) -> OnnxNetwork:
+    """A model of one input as a network that has run once."""
     given = network_input(model)
     if given.type.tensor_type.elem_type not in DTYPES:
         raise UnsupportedLayerError(
-            f"{path.name} reads {_type_name(given)} and not floating-point numbers: integers have no small "
-            "changes; give the part of the network behind the conversion"
+            f"{file} reads {type_name(given)} and not floating-point numbers: integers have no small changes; give the "
+            "part of the network behind the conversion"
         )
-    tensor = full_shape(given, _input_shape(given, input_shape, path))
+    tensor = full_shape(given, _input_shape(given, input_shape, file))
     # A batch of one is not an axis of the image, even if the file or the user spells it out.
-    unit: Shape = (1,) if tensor[0] == 1 and len(tensor) > 1 else ()
-    shape = tensor[len(unit) :]
-    opened = session(model)
+    shape = value_shape(tensor)
+    opened = session(model, given=options)
     dtype = DTYPES[given.type.tensor_type.elem_type]
-    alone = OnnxModule(opened, given.name, dtype, False, unit)
+    alone = OnnxModule(opened, given.name, dtype, False, tensor)
     try:
         tried = alone(torch.zeros(1, *shape))
     except UnsupportedLayerError as error:
-        raise ShapeError(f"{path.name} cannot read an input of shape {shape}: {error}") from error
+        raise ShapeError(f"{file} cannot read an input of shape {shape}: {error}") from error
     if not tried.numel():
-        raise FileError(f"{path.name} writes nothing for an input {shape}; it has no output to compare")
-    module = OnnxModule(opened, given.name, dtype, bool(unit) and _takes_batches(alone, shape), unit)
-    return OnnxNetwork(name or path.name, module.eval(), shape, model=model)
+        raise FileError(f"{file} writes nothing for an input {shape}; it has no output to compare")
+    batched = tensor == (1, *shape) and _takes_batches(alone, shape)
+    module = OnnxModule(opened, given.name, dtype, batched, tensor)
+    return OnnxNetwork(name, module.eval(), shape, model=model, session=dict(options))
 
 
 def _takes_batches(alone: OnnxModule, shape: Shape) -> bool:
     """Whether two images in one batch give the same outputs as each alone."""
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
-        both = OnnxModule(alone.opened, alone.given, alone.dtype, True, alone.unit)(images)
+        both = OnnxModule(alone.opened, alone.given, alone.dtype, True, alone.tensor)(images)
     except (BlindspaceError, RuntimeError, IndexError):
         return False
     apart = alone(images)
@@ -234,7 +297,8 @@ def _checked(content: bytes, path: Path) -> ModelProto:
         model: ModelProto = onnx.load_model_from_string(content)
         elsewhere = next((t.name for t in _tensors(model) if onnx.external_data_helper.uses_external_data(t)), None)
         if elsewhere is None:
-            onnx.checker.check_model(model)
+            readable(model)
+            _check(model)
     except Exception as error:  # protobuf and the checker raise errors of their own
         raise FileError(f"{path} is not a valid ONNX file: {first_line(error)}") from error
     if elsewhere is not None:
@@ -243,6 +307,22 @@ def _checked(content: bytes, path: Path) -> ModelProto:
             "onnx.save(onnx.load(path), new_path)"
         )
     return model
+
+
+def _check(model: ModelProto) -> None:
+    """Check a model to be well-formed; inputs and outputs may leave out their shapes, as the runtime allows."""
+    onnx = require("onnx")
+    incomplete = []
+    for value in (*model.graph.input, *model.graph.output):
+        if value.type.WhichOneof("value") in (None, "tensor_type") and not value.type.tensor_type.HasField("shape"):
+            incomplete.append((value, copied(value)))
+            value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
+            value.type.tensor_type.shape.SetInParent()
+    try:
+        onnx.checker.check_model(model)
+    finally:
+        for value, before in incomplete:
+            value.CopyFrom(before)
 
 
 def _tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -267,37 +347,28 @@ def _node_tensors(nodes: Sequence[NodeProto]) -> Iterator[TensorProto]:
             yield from _graph_tensors(graph)
 
 
-def _input_shape(given: ValueInfoProto, asked: Sequence[int] | None, path: Path) -> Shape:
+def _input_shape(given: ValueInfoProto, asked: Sequence[int] | None, file: str) -> Shape:
     """The shape of one input by the file, and by the user for sizes that the file leaves open."""
     declared = given.type.tensor_type
     sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in declared.shape.dim]
-    batch = bool(sizes) and sizes[0] in (None, 1)
+    batch = len(sizes) > 1 and sizes[0] in (None, 1)
     own = sizes[1:] if batch else sizes
     if asked is None:
         known = tuple(size for size in own if size is not None)
-        if not declared.HasField("shape") or len(known) < len(own) or not own:
+        if not declared.HasField("shape") or len(known) < len(own):
             raise ShapeError(
-                f"{path.name} reads an input of {_spelled(own)}, open in some sizes; give the shape of one: "
-                "--input-shape 3x224x224, or input_shape=(3, 224, 224)"
+                f"{file} reads an input of {spelled(own) or 'unknown shape'}, open in some sizes; give the shape of "
+                "one: --input-shape 3x224x224, or input_shape=(3, 224, 224)"
             )
-        return known
+        return known or (1,)  # a single number without axes
     shape = tuple(int(size) for size in asked)
     if not shape or prod(shape) < 1 or min(shape) < 1:
         raise ShapeError(f"the input shape {tuple(asked)} is not possible: all sizes must be at least 1")
-    allowed = [own, sizes] if batch else [own]
+    allowed = [own, sizes] if batch else [own or [1]]
     fits = any(
         len(shape) == len(form) and all(n is None or n == m for n, m in zip(form, shape, strict=True))
         for form in allowed
     )
     if declared.HasField("shape") and not fits:
-        raise ShapeError(f"{path.name} reads an input of {_spelled(own)}, got the shape {shape}; give one that fits")
+        raise ShapeError(f"{file} reads an input {described_input(given)}, got the shape {shape}; give one that fits")
     return shape
-
-
-def _spelled(sizes: Sequence[int | None]) -> str:
-    return " × ".join("?" if size is None else str(size) for size in sizes) or "unknown shape"
-
-
-def _type_name(given: ValueInfoProto) -> str:
-    kind = given.type.tensor_type.elem_type
-    return str(require("onnx").TensorProto.DataType.Name(kind)).lower() if kind else "something that is not a tensor"

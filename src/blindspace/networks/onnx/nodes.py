@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .call import RULES
-from .session import is_standard
+from .session import is_standard, operation
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -16,6 +16,13 @@ RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
 
 SHAPES = ("Shape", "Size")
 """Operations that read only shapes."""
+
+
+SEQUENCES = (
+    "SplitToSequence", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SequenceAt",
+    "ConcatFromSequence", "SequenceLength",
+)  # fmt: skip
+"""Operations on lists of tensors."""
 
 
 def needed(graph: GraphProto) -> list[NodeProto]:
@@ -50,7 +57,8 @@ def _free(graph: GraphProto) -> Iterator[str]:
 
 def may_be_constant(node: NodeProto) -> bool:
     """Whether the outputs of a node depend on its inputs only."""
-    return is_standard(node.domain) and node.op_type not in RANDOM and not graphs_in(node)
+    known = is_standard(node.domain) or operation(node) in RULES
+    return known and node.op_type not in RANDOM and not graphs_in(node)
 
 
 def within_reach(model: ModelProto, nodes: list[NodeProto], given: str) -> list[str]:
@@ -63,7 +71,7 @@ def within_reach(model: ModelProto, nodes: list[NodeProto], given: str) -> list[
         shape_alone = node.op_type in SHAPES and read <= constant | affine
         if may_be_constant(node) and (read <= constant or shape_alone):
             constant.update(written)
-        elif may_be_constant(node) and node.op_type in RULES and read <= constant | affine:
+        elif may_be_constant(node) and operation(node) in (*RULES, *SEQUENCES) and read <= constant | affine:
             affine.update(written)
         else:
             continue

@@ -12,20 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...maps import Identity, LinearMap, Shape, compose, operations
+from ...maps import Identity, Jacobian, LinearMap, Shape, compose, operations
 from ...maps.resize import ONNX_FILTERS, onnx_matrix
 from ..affine_graph import value_shape
 from .call import Call, Terms, linear, rule
+from .inputs import FLOATS
 from .session import Array, run_node
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """Operations that count as linear layers if their weights are constant."""
 
-KEEPING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast", "Transpose")
+KEEPING = ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast", "CastLike", "Transpose")
 """Operations that keep all values: what reads their output reads their input."""
-
-FLOATS = (1, 10, 11)
-"""ONNX's numbers of float32, float16 and float64."""
 
 PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 """The modes of Pad except for a constant, each with torch's name."""
@@ -39,18 +37,33 @@ def _same(call: Call) -> LinearMap:
     return Identity(call.shape(0))
 
 
-@linear("Dropout")
-def _dropout(call: Call) -> LinearMap | None:
+@linear("Max", "Min")
+def _only(call: Call) -> LinearMap | None:
+    """The largest of one value is that value."""
+    return _same(call) if len(call.operands) == 1 else None
+
+
+@rule("Dropout")
+def _dropout(call: Call) -> list[Terms] | None:
+    """The values, and the mask of those that are kept, which are all."""
     training = call.constant(2)
-    if call.version < 7 and not call.attributes.get("is_test"):
+    old = call.version < 7 and not call.attributes.get("is_test")
+    if call.varying != [0] or old or (training is not None and training.any()):
         return None
-    return None if training is not None and training.any() else _same(call)
+    kept: list[Terms] = [[(0, Identity(call.shape(0)))], []]
+    return kept[: len(call.outputs)]
 
 
 @linear("Cast")
 def _cast(call: Call) -> LinearMap | None:
     """Between floating-point types, exact up to their rounding; a cast to whole numbers is not linear."""
     return _same(call) if call.attributes["to"] in FLOATS else None
+
+
+@linear("CastLike")
+def _cast_like(call: Call) -> LinearMap | None:
+    like = call.constant(1)
+    return _same(call) if like is not None and like.dtype.name in ("float16", "float32", "float64") else None
 
 
 @linear("Transpose")
@@ -71,15 +84,25 @@ def _space_to_depth(call: Call) -> LinearMap:
     return operations.pixel_unshuffle(call.tensor(0), call.attributes["blocksize"], blocks_first)
 
 
-@rule(
-    "Slice", "Pad", "Concat", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Trilu",
-    "CenterCropPad", "ReverseSequence",
-)  # fmt: skip
+MOVED = {
+    **dict.fromkeys(
+        ("Slice", "Pad", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Trilu", "CenterCropPad",
+         "ReverseSequence", "Compress", "MaxUnpool", "MaxPool"), (0,)
+    ),
+    "Where": (1, 2), "Scatter": (0, 2), "ScatterElements": (0, 2), "ScatterND": (0, 2),
+}  # fmt: skip
+"""Operations each of whose outputs is a value that they read, or a constant, by the operands that hold values."""
+
+
+@rule(*MOVED)
 def _moved(call: Call) -> list[Terms] | None:
     """Each operand by itself, with zeros for the others and for floating-point constants."""
-    if call.op != "Concat" and call.varying != [0]:
-        return None  # the positions are not constant
-    beside = {i: x.astype(np.float64) if x.dtype.kind == "f" else x for i, x in call.constants.items()}
+    given = call.attributes
+    if not set(call.varying) <= set(MOVED[call.op]) or given.get("reduction", "none") != "none":
+        return None  # positions that are not constant, or values that meet
+    if call.op == "MaxPool" and (prod(given["kernel_shape"]) > 1 or len(call.outputs) > 1):
+        return None
+    beside = {i: np.zeros(x.shape) if x.dtype.kind == "f" else x for i, x in call.constants.items()}
     zeros = {i: np.zeros(call.tensor(i)) for i in call.varying}
     unmoved = run_node(call.node, zeros, beside, call.opsets)
     found: list[Terms] = [[] for _ in call.outputs]
@@ -89,6 +112,30 @@ def _moved(call: Call) -> list[Terms] | None:
         for terms, tensor, without in zip(found, written, unmoved, strict=True):
             terms.append((index, _move(call.shape(index), tensor - without, [_border(call)])))
     return found
+
+
+@rule("Concat", "ConcatFromSequence")
+def _concatenated(call: Call) -> list[Terms]:
+    """The operands side by side along an axis, or along a new one."""
+    join = np.stack if call.attributes.get("new_axis") else np.concatenate
+    found: Terms = []
+    for index in call.varying:
+        arrays = [np.zeros(operand.shape) for operand in call.operands if operand is not None]
+        arrays[index] = operations.numbered(arrays[index].shape).numpy()
+        found.append((index, _move(call.shape(index), join(arrays, call.attributes["axis"]))))
+    return [found]
+
+
+@rule("SplitToSequence")
+def _split(call: Call) -> list[Terms] | None:
+    """The tensors of a sequence; without sizes, those of size one along the axis, which may be left out."""
+    if call.varying != [0]:
+        return None
+    numbers, axis = operations.numbered(call.tensor(0)).numpy(), call.attributes.get("axis", 0)
+    kept = [len(shape) == numbers.ndim for shape in call.outputs]
+    sizes = [shape[axis] if whole else 1 for shape, whole in zip(call.outputs, kept, strict=True)]
+    parts = np.split(numbers, np.cumsum(sizes)[:-1], axis)
+    return [[(0, _move(call.shape(0), part.reshape(shape)))] for part, shape in zip(parts, call.outputs, strict=True)]
 
 
 def _move(in_shape: Shape, moved: Array, candidates: Sequence[LinearMap | None] = ()) -> LinearMap:
@@ -117,7 +164,14 @@ def _added(call: Call) -> list[Terms]:
     def factor(index: int) -> float:
         return -1.0 if call.op == "Sub" and index == 1 else 1 / len(call.operands) if call.op == "Mean" else 1.0
 
-    return [[(i, operations.summand(call.shape(i), call.out_shape(), factor(i))) for i in call.varying]]
+    terms = [(i, operations.summand(call.shape(i), call.out_shape(), factor(i))) for i in call.varying]
+    lost = sum(np.isinf(constant).astype(float) for constant in call.constants.values())
+    if not np.any(lost):
+        return [terms]
+    # What an infinite offset is added to is lost, as in the masks of attention.
+    kept = np.broadcast_to(np.equal(lost, 0), call.outputs[0]).reshape(call.out_shape())
+    mask = operations.multiply(call.out_shape(), torch.from_numpy(kept.astype(np.float64)))
+    return [[(i, compose(operator, mask)) for i, operator in terms]]
 
 
 @linear("Mul", reads=(0, 1))
@@ -152,13 +206,6 @@ def _batch_norm(call: Call) -> LinearMap | None:
     return operations.batch_norm(call.shape(0), call.weight(4), given.get("epsilon", 1e-5), call.weight(1), axis)
 
 
-@linear("QuantizeLinear")
-def _quantised(call: Call) -> LinearMap | None:
-    """Up to rounding; used only if the floating-point meaning of the network is wanted."""
-    weight = call.weight(1)
-    return _stepped(call, 1 / weight) if bool(weight.all()) else None
-
-
 @linear("DequantizeLinear")
 def _dequantised(call: Call) -> LinearMap | None:
     return _stepped(call, call.weight(1))
@@ -185,6 +232,22 @@ def _matmul(call: Call) -> LinearMap | None:
     return operations.matmul(tensor if index and len(tensor) == 2 else shape, call.weight(1 - index), left=index == 1)
 
 
+@linear("com.microsoft:FusedMatMul", "com.microsoft:TransposeMatMul", reads=(0, 1))
+def _fused_matmul(call: Call) -> LinearMap | None:
+    """A product with a matrix, each factor transposed or not, times a number."""
+    given, (index,) = call.attributes, call.varying
+    if given.get("transBatchA") or given.get("transBatchB"):
+        return None
+    flipped = [bool(given.get(name)) for name in ("transA", "transB")]
+    tensor, other = call.tensor(index), call.weight(1 - index)
+    order = [*range(len(tensor))]
+    if flipped[index]:
+        order[-2:] = order[:-3:-1]
+    turned = operations.permute(tensor, order)
+    matrix = given.get("alpha", 1.0) * (other.mT if flipped[1 - index] else other)
+    return compose(turned, operations.matmul(turned.out_shape, matrix, left=index == 1))
+
+
 @rule("Gemm")
 def _gemm(call: Call) -> list[Terms] | None:
     """α A B + β C, where A or B is constant, or both are."""
@@ -209,8 +272,17 @@ def _gemm(call: Call) -> list[Terms] | None:
 
 @linear("Einsum", reads=range(64))
 def _einsum(call: Call) -> LinearMap:
+    equation = call.attributes["equation"].replace(" ", "")
+    read, _, written = equation.partition("->")
+    if (
+        len(call.operands) == 1
+        and read.isalpha()
+        and sorted(set(read)) == sorted(written)
+        and len(read) == len(written)
+    ):
+        return operations.permute(call.tensor(0), [read.index(axis) for axis in written])
     constants = [None if i in call.varying else call.weight(i) for i in range(len(call.operands))]
-    return operations.einsum(call.tensor(call.varying[0]), call.attributes["equation"], constants)
+    return operations.einsum(call.tensor(call.varying[0]), equation, constants)
 
 
 @linear("ReduceMean", "ReduceSum")
@@ -222,6 +294,67 @@ def _reduced(call: Call) -> LinearMap:
     offset = len(tensor) - len(shape)
     kept = [axis - offset for axis in axes or range(len(tensor)) if axis >= offset]
     return operations.reduce_sum(shape, kept, average=call.op == "ReduceMean")
+
+
+def _along(tensor: Shape, axes: Sequence[int], matrix: Tensor, out: Shape) -> LinearMap:
+    """A matrix on the values of some axes, for all others.
+
+    Args:
+        tensor: Shape of what is read.
+        axes: The axes that are read together, first axis first.
+        matrix: ``(out, in)``, the values of these axes in their order.
+        out: Sizes of these axes in what is written.
+    """
+    axes = [axis % len(tensor) for axis in axes]
+    rest = [axis for axis in range(len(tensor)) if axis not in axes]
+    turned = operations.permute(tensor, [*rest, *axes])
+    lead = tuple(tensor[axis] for axis in rest)
+    flat = operations.reshape(turned.out_shape, (*lead, matrix.shape[1]))
+    product = operations.linear(flat.out_shape, matrix)
+    apart = operations.reshape(product.out_shape, (*lead, *out))
+    back = operations.permute(apart.out_shape, np.argsort([*rest, *axes]).tolist())
+    return compose(turned, flat, product, apart, back)
+
+
+@linear("CumSum")
+def _cumulative_sum(call: Call) -> LinearMap:
+    axis, size = int(call.weight(1)), call.tensor(0)[int(call.weight(1))]
+    (sums,) = run_node(call.node, {0: np.eye(size)}, {1: np.array(0)}, call.opsets)
+    return _along(call.tensor(0), [axis], torch.from_numpy(sums), (size,))
+
+
+@linear("DFT")
+def _fourier(call: Call) -> LinearMap:
+    """One matrix along an axis; the last axis holds real and imaginary parts."""
+    tensor = call.tensor(0)
+    place = call.constant(2)
+    axis = (call.attributes.get("axis", 1) if call.version < 20 else -2 if place is None else int(place)) % len(tensor)
+    size, parts = tensor[axis], tensor[-1]
+    units = np.eye(size * parts).reshape(size * parts, size, parts)
+    constants = {i: np.array(1) if i == 2 else x for i, x in call.constants.items()}
+    (written,) = run_node(call.node, {0: units}, constants, call.opsets, axis=1)
+    matrix = torch.from_numpy(written.reshape(size * parts, -1).T)
+    return _along(tensor, [axis, len(tensor) - 1], matrix, written.shape[1:])
+
+
+@linear("STFT")
+def _short_time_fourier(call: Call) -> LinearMap | None:
+    """A strided convolution, whose kernels are the windowed waves."""
+    step, window, length = call.constant(1), call.constant(2), call.constant(3)
+    tensor = call.tensor(0)
+    if step is None or (window is None and length is None):
+        return None
+    size = int(length) if length is not None else len(window) if window is not None else 0
+    parts = tensor[2] if len(tensor) > 2 else 1
+    units = np.eye(size * parts).reshape(size * parts, size, parts)
+    constants = {i: x.astype(np.float64) if x.dtype.kind == "f" else x for i, x in call.constants.items()}
+    (waves,) = run_node(call.node, {0: units}, constants, call.opsets)
+    weight = torch.from_numpy(waves.reshape(size, parts, -1).transpose(2, 1, 0))
+    turned = operations.permute((*tensor[:2], parts), (0, 2, 1))
+    start = compose(operations.reshape(tensor, (*tensor[:2], parts)), turned)
+    product = operations.convolution(start.out_shape, weight, int(step))
+    frames = operations.permute(product.out_shape, (0, 2, 1))
+    return compose(start, product, frames, operations.reshape(frames.out_shape, call.outputs[0]))
 
 
 # --- convolutions and windows ------------------------------------------------------------------------------
@@ -310,6 +443,22 @@ def _global_average_pool(call: Call) -> LinearMap:
     return operations.adaptive_average_pool(call.shape(0), (1,) * (len(call.tensor(0)) - 2))
 
 
+SAMPLING = {"linear": "bilinear", "cubic": "bicubic"}
+"""The modes of GridSample by their names since version 20, with torch's names."""
+
+
+@linear("GridSample")
+def _sampled(call: Call) -> LinearMap:
+    given, grid = call.attributes, call.weight(1)
+    mode = str(given.get("mode", "linear"))
+    options = {"padding_mode": given.get("padding_mode", "zeros"), "align_corners": bool(given.get("align_corners", 0))}
+
+    def function(x: Tensor) -> Tensor:
+        return torch.nn.functional.grid_sample(x, grid.to(x.dtype), SAMPLING.get(mode, mode), **options)
+
+    return Jacobian(function, call.tensor(0), name="GridSample", affine=True)
+
+
 # --- resizing ----------------------------------------------------------------------------------------------
 
 
@@ -345,6 +494,8 @@ def _nearest(call: Call) -> LinearMap:
     tensor = call.tensor(0)
     numbers = np.arange(1, prod(tensor) + 1, dtype=np.int32).reshape(tensor)
     (written,) = run_node(call.node, {0: numbers}, call.constants, call.opsets)
+    (outside,) = run_node(call.node, {0: np.zeros_like(numbers)}, call.constants, call.opsets)
+    written = written - outside  # what stands outside of the image is constant
     if tensor[0] != 1 or len(written) != 1 or not written.all():
         return _move(call.shape(0), written)
     read = np.unravel_index(written - 1, tensor)

@@ -1,0 +1,184 @@
+"""Graphs rewritten to ones that mean the same, so that more of them can be followed.
+
+Names that are not UTF-8 are spelled out, constants become weights, operations that onnxruntime fuses are taken apart,
+and the nodes in the branches of a condition stand outside of it: what has no side effects may be computed in any case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .nodes import graphs_in
+from .session import is_standard, require
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto
+
+Message = TypeVar("Message", bound=Any)
+
+MICROSOFT = "com.microsoft"
+"""The domain of onnxruntime's own operations."""
+
+
+def readable(message: Any) -> None:
+    """Spell out, in a model or a part of it, the bytes of names that are not UTF-8."""
+    for described, value in message.ListFields():
+        if isinstance(value, bytes):
+            if described.type == described.TYPE_STRING:
+                setattr(message, described.name, value.decode("utf-8", "backslashreplace"))
+        elif hasattr(value, "ListFields"):
+            readable(value)
+        elif described.type == described.TYPE_STRING and any(isinstance(each, bytes) for each in value):
+            value[:] = [each.decode("utf-8", "backslashreplace") if isinstance(each, bytes) else each for each in value]
+        elif described.type == described.TYPE_MESSAGE:
+            for part in value:
+                readable(part)
+
+
+# --- operations in simpler terms ---------------------------------------------------------------------------
+
+FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
+"""Operations of onnxruntime that do what one of the standard does, and then an activation."""
+
+NUMBERS = {"LeakyRelu": ("alpha",), "Elu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
+"""The attributes of activations."""
+
+
+def simplified(model: ModelProto) -> ModelProto:
+    """The model with local functions inlined, constants as weights, and fused operations taken apart."""
+    onnx = require("onnx")
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
+    nodes: list[NodeProto] = []
+    weights = []
+    for node in model.graph.node:
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and is_standard(node.domain) and value is not None:
+            weights.append(copied(value))
+            weights[-1].name = node.output[0]
+        elif node.domain == MICROSOFT and node.op_type in FUSED:
+            nodes += _apart(node)
+        else:
+            nodes.append(node)
+    return rebuilt(model, nodes, weights)
+
+
+def _apart(node: NodeProto) -> list[NodeProto]:
+    """The operation that a fused one begins with, what is added to it, and the activation."""
+    make = require("onnx").helper.make_node
+    given = {a.name: require("onnx").helper.get_attribute_value(a) for a in node.attribute}
+    activation = given.pop("activation", b"").decode()
+    numbers = given.pop("activation_params", [])
+    numbers = [
+        given.pop(f"activation_{name}") for name in ("alpha", "beta") if f"activation_{name}" in given
+    ] or numbers
+    given.pop("activation_gamma", None)
+    (written,), label = node.output, node.name or node.output[0]
+    product, total = f"{written} product", f"{written} sum"
+    found = [make(FUSED[node.op_type], node.input[:3], [product], name=label, **given)]
+    if len(node.input) > 3:
+        found.append(make("Add", [product, node.input[3]], [total], name=f"{label} sum"))
+    read = list(found[-1].output)
+    if activation == "Clip":
+        bounds = [f"{written} bound {index}" for index in range(len(numbers))]
+        found += [make("Constant", [], [bound], value_float=x) for bound, x in zip(bounds, numbers, strict=True)]
+        read += bounds
+    attributes = dict(zip(NUMBERS.get(activation, ()), numbers, strict=False))
+    return [*found, make(activation or "Identity", read, [written], name=f"{label} {activation}", **attributes)]
+
+
+# --- conditions --------------------------------------------------------------------------------------------
+
+
+def can_be_taken_apart(node: NodeProto) -> bool:
+    """Whether a node is a condition that does more in its branches than to pass values on."""
+    return (
+        is_standard(node.domain)
+        and node.op_type == "If"
+        and any(inner.op_type != "Identity" for graph in graphs_in(node) for inner in graph.node)
+    )
+
+
+def branches_outside(model: ModelProto, conditions: Mapping[str, bool | None]) -> ModelProto:
+    """The model with the nodes in the branches of conditions before them, so that these only choose.
+
+    Args:
+        model: The model.
+        conditions: By the first output of each condition, which branch is taken; None if that depends on the input.
+    """
+    onnx = require("onnx")
+    nodes: list[NodeProto] = []
+    weights: list[Any] = []
+    for node in model.graph.node:
+        if node.op_type != "If" or node.output[0] not in conditions:
+            nodes.append(node)
+            continue
+        taken = conditions[node.output[0]]
+        branches = {a.name: a.g for a in node.attribute}
+        chosen: dict[str, GraphProto] = {}
+        for key, branch in branches.items():
+            if taken is not None and key != ("then_branch" if taken else "else_branch"):
+                continue
+            inside = _renamed(branch, f"{node.output[0]}/{key}/")
+            nodes += inside.node
+            weights += inside.initializer
+            written = [output.name for output in inside.output]
+            if taken is not None:
+                nodes += [
+                    onnx.helper.make_node("Identity", [name], [kept], name=f"{node.name or node.output[0]} {key}")
+                    for name, kept in zip(written, node.output, strict=True)
+                ]
+                continue
+            chosen[key] = onnx.helper.make_graph(
+                [onnx.helper.make_node("Identity", [name], [f"{name} chosen"]) for name in written], key, [], []
+            )
+            for output in inside.output:
+                output.name = f"{output.name} chosen"
+            chosen[key].output.extend(inside.output)
+        if taken is None:
+            nodes.append(onnx.helper.make_node("If", node.input, node.output, name=node.name, **chosen))
+    return rebuilt(model, nodes, weights)
+
+
+def _renamed(graph: GraphProto, prefix: str) -> GraphProto:
+    """A graph whose own values have a prefix to their names, so that it can stand beside others."""
+    own = {name for node in graph.node for name in node.output if name} | {w.name for w in graph.initializer}
+    found: GraphProto = copied(graph)
+    _rename(found, {name: prefix + name for name in own})
+    for weight in found.initializer:
+        weight.name = prefix + weight.name
+    for node in found.node:
+        node.name = prefix + node.name if node.name else ""
+        node.output[:] = [prefix + name if name else "" for name in node.output]
+    return found
+
+
+def _rename(graph: GraphProto, names: Mapping[str, str]) -> None:
+    """Other names for some values that a graph reads or writes, in the graphs inside it too."""
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        for inner in graphs_in(node):
+            hidden = {v.name for v in (*inner.input, *inner.initializer)} | {
+                n for each in inner.node for n in each.output
+            }
+            _rename(inner, {name: other for name, other in names.items() if name not in hidden})
+    for output in graph.output:
+        output.name = names.get(output.name, output.name)
+
+
+def rebuilt(model: ModelProto, nodes: Iterable[NodeProto], weights: Iterable[Any] = ()) -> ModelProto:
+    """The model with other nodes and more weights."""
+    found: ModelProto = copied(model)
+    nodes = [copied(node) for node in nodes]
+    del found.graph.node[:]
+    found.graph.node.extend(nodes)
+    found.graph.initializer.extend(weights)
+    return found
+
+
+def copied(message: Message) -> Message:
+    """A copy of a model or a part of it."""
+    found: Message = type(message)()
+    found.CopyFrom(message)
+    return found
