@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError
+from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError, ValueRangeError
 from blindspace.networks import Network, ends, harmless, layers
 from blindspace.networks.onnx import session as onnx_session
 from blindspace.networks.onnx.network import OnnxNetwork, load_onnx
@@ -231,7 +231,7 @@ def test_inputs_that_are_held_leave_one_to_vary(tmp_path: Path) -> None:
 
 
 def test_several_inputs_together_have_a_harmless_space_of_their_own(tmp_path: Path) -> None:
-    network = loaded(tmp_path, recurrent(), fix={"rate": 2}, together=True)
+    network = loaded(tmp_path, recurrent(), fix={"rate": 2}, vary={"state": None, "x": None})
     assert network.input_shape == (12,)
     space = harmless(network)
     assert space.dim == 9  # more than 5 + 1, as changes of both may cancel
@@ -249,15 +249,26 @@ def test_outputs_are_chosen_by_name(tmp_path: Path) -> None:
     ("options", "error", "says"),
     [
         ({}, UnsupportedLayerError, "3 inputs .x float 1 × 8, state float . × 4, rate int64.*--fix rate=FILE"),
-        ({"fix": {"stat": 0}}, UnknownNameError, "no input 'stat' to hold; it reads x, state, rate"),
-        ({"fix": {"state": np.zeros(5)}}, ShapeError, r"state is float . × 4, got shape \(1, 5\)"),
+        ({"fix": {"stat": 0}}, UnknownNameError, "reads no input 'stat'; there are x, state, rate"),
+        ({"vary": {"x": None}}, UnsupportedLayerError, "3 inputs .*or vary them jointly, --vary x --vary rate"),
+        ({"vary": {"x": None}, "fix": {"x": [0] * 8}}, ValueRangeError, "x cannot vary and be held"),
+        (
+            {"vary": {"x": (9,), "state": None}, "fix": {"rate": 1}},
+            ShapeError,
+            r"x is float 1 × 8, got the shape \(9,\)",
+        ),
+        ({"fix": {"state": np.zeros(5)}}, ShapeError, r"state is float . × 4, got shape \(5,\)"),
         ({"fix": {"rate": 0.5}}, ShapeError, "rate reads whole numbers"),
         ({"fix": {"state": np.array(["a"])}}, ShapeError, "state is float . × 4, got <U1"),
-        ({"together": True}, UnsupportedLayerError, "rate is int64, which has no small changes"),
+        (
+            {"vary": {"x": None, "state": None, "rate": None}},
+            UnsupportedLayerError,
+            "rate is int64, which has no small changes",
+        ),
         (
             {"fix": {"rate": 1, "state": [0] * 4}, "outputs": ["z"]},
             UnknownNameError,
-            "no output 'z'; it writes y, next",
+            "no output is called 'z'; there are y, next",
         ),
         ({"fix": {"rate": 1, "state": [0] * 4, "x": [0] * 8}}, UnsupportedLayerError, "reads no input"),
     ],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from ...errors import ShapeError, UnknownNameError, UnsupportedLayerError
+from ...errors import ShapeError, UnknownNameError, UnsupportedLayerError, ValueRangeError
 from ...maps import Shape
 from .rewriting import copied
 from .session import Array, require
@@ -43,16 +43,65 @@ def network_input(model: ModelProto) -> ValueInfoProto:
     if not inputs:
         raise UnsupportedLayerError("the network reads no input; it must read one")
     described = ", ".join(f"{value.name} {described_input(value)}" for value in inputs)
+    first, last = inputs[0].name, inputs[-1].name
     raise UnsupportedLayerError(
-        f"the network reads {len(inputs)} inputs ({described}); vary one and hold the others at given values: "
-        f"--fix {inputs[-1].name}=FILE, or fix={{{inputs[-1].name!r}: array}}"
+        f"the network reads {len(inputs)} inputs ({described}); hold others at a value, --fix {last}=FILE "
+        f"(fix={{{last!r}: …}}), or vary them jointly, --vary {first} --vary {last}"
     )
+
+
+def chosen(
+    model: ModelProto, vary: Mapping[str, Shape | None], fix: Mapping[str, Any], outputs: Sequence[str]
+) -> ModelProto:
+    """The network as a function of one input.
+
+    Args:
+        model: A checked model.
+        vary: The inputs that vary, each with its shape without the batch, or None; all that are not held if empty.
+            Several are read as one vector, in this order.
+        fix: Values at which inputs are held, by their names, as in ``held``.
+        outputs: Names of the outputs to use; all if empty.
+
+    Raises:
+        UnknownNameError: There is no input or output of a name.
+        ValueRangeError: An input varies and is held.
+        ShapeError, UnsupportedLayerError: As ``held`` and ``joined``.
+    """
+    names = [value.name for value in inputs_of(model)]
+    for name in (*vary, *fix):
+        if name not in names:
+            raise UnknownNameError(f"the network reads no input {name!r}; there are {', '.join(names)}")
+    if both := [name for name in vary if name in fix]:
+        raise ValueRangeError(f"{', '.join(both)} cannot vary and be held at a value at once; choose one")
+    if fix:
+        model = held(model, fix)
+    if outputs:
+        model = selected(model, outputs)
+    left = [name for name in names if name not in fix and name not in vary]
+    return joined(model, vary) if len(vary) > 1 and not left else model
 
 
 def described_input(given: ValueInfoProto) -> str:
     """Type and sizes of an input in words, such as ``float 1 × ? × 28``."""
     sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in given.type.tensor_type.shape.dim]
     return " ".join(filter(None, [type_name(given), spelled(sizes)]))
+
+
+def fits(given: ValueInfoProto, tensor: Shape) -> bool:
+    """Whether a tensor of a shape has the sizes that an input declares."""
+    dims = given.type.tensor_type.shape.dim
+    return len(dims) == len(tensor) and all(
+        dim.dim_value < 1 or dim.dim_value == n for dim, n in zip(dims, tensor, strict=True)
+    )
+
+
+def full_shape(given: ValueInfoProto, input_shape: Shape) -> Shape:
+    """Shape of the tensor that a network reads, with a batch of one if the network has a batch axis."""
+    declared = given.type.tensor_type
+    if declared.HasField("shape") and not declared.shape.dim:
+        return ()
+    unbatched = declared.HasField("shape") and len(declared.shape.dim) == len(input_shape)
+    return input_shape if unbatched else (1, *input_shape)
 
 
 def spelled(sizes: Sequence[int | None]) -> str:
@@ -75,15 +124,12 @@ def held(model: ModelProto, values: Mapping[str, Any]) -> ModelProto:
             one, the batch, may be left out.
 
     Raises:
-        UnknownNameError: The network has no such input.
         ShapeError: A value has another shape, or no numbers of the type that the network reads.
     """
     onnx = require("onnx")
     inputs = {value.name: value for value in inputs_of(model)}
     found = copied(model)
     for name, value in values.items():
-        if name not in inputs:
-            raise UnknownNameError(f"the network has no input {name!r} to hold; it reads {', '.join(inputs)}")
         found.graph.initializer.append(onnx.numpy_helper.from_array(_value(inputs[name], value), name))
     kept = [each for each in found.graph.input if each.name not in values]
     del found.graph.input[:]
@@ -105,26 +151,27 @@ def _value(given: ValueInfoProto, value: Any) -> Array:
         raise ShapeError(f"the input {given.name} reads whole numbers ({type_name(given)}), got others to hold it at")
     if not given.type.tensor_type.HasField("shape"):
         return array.astype(dtype)
-    sizes = [dim.dim_value if dim.dim_value > 0 else None for dim in given.type.tensor_type.shape.dim]
-    if len(array.shape) == len(sizes) - 1 and sizes[0] in (None, 1):
+    if not fits(given, array.shape) and fits(given, (1, *array.shape)):
         array = array[None]
-    fits = len(array.shape) == len(sizes) and all(n in (None, m) for n, m in zip(sizes, array.shape, strict=True))
-    if not fits:
+    if not fits(given, array.shape):
         raise ShapeError(f"the input {given.name} is {described_input(given)}, got shape {array.shape} to hold it at")
     return array.astype(dtype)
 
 
-def joined(model: ModelProto) -> ModelProto:
-    """The network with all its inputs as one vector, one after the other.
+def joined(model: ModelProto, vary: Mapping[str, Shape | None]) -> ModelProto:
+    """The network with its inputs as one vector, flattened and side by side.
 
-    An open size is 1 if it is that of a batch: the first one of an input, or one of the same name.
+    Args:
+        model: A checked model.
+        vary: Its inputs in their order, each with its shape without the batch, or None. An open size is then 1 if it is
+            that of a batch: the first one of an input, or one of the same name.
 
     Raises:
         UnsupportedLayerError: An input is no tensor of floating-point numbers.
-        ShapeError: An input leaves other sizes open.
+        ShapeError: An input leaves other sizes open, or has another shape.
     """
     onnx = require("onnx")
-    inputs = inputs_of(model)
+    inputs = sorted(inputs_of(model), key=lambda value: list(vary).index(value.name))
     batches = {dim.dim_param for each in inputs for dim in each.type.tensor_type.shape.dim[:1]} - {""}
     shapes: list[Shape] = []
     for given in inputs:
@@ -132,16 +179,22 @@ def joined(model: ModelProto) -> ModelProto:
         if declared.elem_type not in FLOATS:
             raise UnsupportedLayerError(
                 f"the input {given.name} is {described_input(given)}, which has no small changes; hold it at a value: "
-                f"--fix {given.name}=FILE, or fix={{{given.name!r}: array}}"
+                f"--fix {given.name}=FILE (fix={{{given.name!r}: …}})"
             )
         sizes = [
             1 if dim.dim_value < 1 and (index == 0 or dim.dim_param in batches) else dim.dim_value
             for index, dim in enumerate(declared.shape.dim)
         ]
-        if not declared.HasField("shape") or min(sizes, default=1) < 1:
+        asked = vary[given.name]
+        if asked is not None:
+            full = full_shape(given, asked)
+            if declared.HasField("shape") and not fits(given, full):
+                raise ShapeError(f"the input {given.name} is {described_input(given)}, got the shape {asked}")
+            sizes = list(full)
+        if min(sizes, default=1) < 1 or not (declared.HasField("shape") or asked):
             raise ShapeError(
-                f"the input {given.name} is {described_input(given)}, open in some sizes; hold it at a value: "
-                f"--fix {given.name}=FILE, or fix={{{given.name!r}: array}}"
+                f"the input {given.name} is {described_input(given)}, open in some sizes; give its shape: "
+                f"--vary {given.name}=SHAPE (vary={{{given.name!r}: shape}})"
             )
         shapes.append(tuple(sizes))
     found = copied(model)
@@ -175,12 +228,12 @@ def selected(model: ModelProto, outputs: Sequence[str]) -> ModelProto:
     """The network with some of its outputs, in the given order.
 
     Raises:
-        UnknownNameError: The network has no such output, or none is named.
+        UnknownNameError: The network has no such output.
     """
     written = {output.name: output for output in model.graph.output}
-    missing = next((name for name in outputs if name not in written), None)
-    if missing is not None or not outputs:
-        raise UnknownNameError(f"the network has no output {missing!r}; it writes {', '.join(written)}")
+    for name in outputs:
+        if name not in written:
+            raise UnknownNameError(f"no output is called {name!r}; there are {', '.join(written)}")
     found = copied(model)
     del found.graph.output[:]
     found.graph.output.extend(written[name] for name in dict.fromkeys(outputs))

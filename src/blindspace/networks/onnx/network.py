@@ -19,10 +19,9 @@ from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, Un
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording, value_shape
 from ..network import Network
-from .inputs import described_input, held, inputs_of, joined, network_input, selected, spelled, type_name
+from .inputs import chosen, described_input, full_shape, network_input, spelled, type_name
 from .recorder import record_onnx
 from .rewriting import copied, readable
-from .runs import full_shape
 from .session import LEVEL, Array, require, session
 from .unrounded import unrounded
 
@@ -185,9 +184,9 @@ def load_onnx(
     name: str | None = None,
     input_shape: Sequence[int] | None = None,
     *,
+    vary: Mapping[str, Shape | None] | None = None,
     fix: Mapping[str, Any] | None = None,
-    together: bool = False,
-    outputs: Sequence[str] | None = None,
+    outputs: Sequence[str] = (),
     session: Mapping[str, str] | None = None,
     float_meaning: bool = False,
     largest: int = LARGEST,
@@ -198,9 +197,10 @@ def load_onnx(
         path: Path ending in ``.onnx`` or ``.onnx.gz``.
         name: Name of the network; the file's name if None.
         input_shape: Shape of one input, without the batch; needed if the file leaves sizes open.
-        fix: Values at which inputs are held, by their names, so that one input is left (``inputs.held``).
-        together: Whether several inputs are read as one vector, one after the other, in the order of the file.
-        outputs: Names of the outputs to use, in that order; all if None.
+        vary: The inputs that vary, each with its shape without the batch, or None; all that are not held if empty.
+            Several are read as one vector, flattened and side by side.
+        fix: Values at which inputs are held, by their names.
+        outputs: Names of the outputs to use, in that order; all if empty.
         session: Options of the runtime's session: ``graph_optimization_level``, or keys of its configuration.
         float_meaning: Whether a network that was quantised by pairs of QuantizeLinear and DequantizeLinear is read
             without their roundings (``unrounded.unrounded``).
@@ -210,21 +210,23 @@ def load_onnx(
         FileError: The file is missing, damaged or too large, keeps weights in other files, or the runtime refuses it.
         ShapeError: Sizes are left open and not given, or the network cannot read an input of that shape.
         UnknownNameError: There is no input, output or option of that name.
+        ValueRangeError: An input varies and is held.
         UnsupportedLayerError: The network reads several inputs, or no floating-point numbers.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
     model = _checked(_content(path, largest), path)
-    if fix:
-        model = held(model, fix)
-    if together and len(inputs_of(model)) > 1:
-        model = joined(model)
-    if outputs is not None:
-        model = selected(model, outputs)
-    network = _opened(model, path.name, name or path.name, input_shape, session or {})
+    vary = vary or {}
+    model = chosen(model, vary, fix or {}, outputs)
+    if len(vary) == 1:
+        input_shape = next(iter(vary.values())) or input_shape
+    network = _opened(model, path.name, name or path.name, None if len(vary) > 1 else input_shape, session or {})
+    if len(vary) > 1:
+        network = replace(network, space=f"values of {', '.join(vary)}")
     if not float_meaning:
         return network
     plain = unrounded(model, network_input(model), full_shape(network_input(model), network.input_shape))
-    return replace(_opened(plain, path.name, network.name, network.input_shape, network.session), deployed=network)
+    found = _opened(plain, path.name, network.name, network.input_shape, network.session)
+    return replace(found, space=network.space, deployed=network)
 
 
 def _opened(

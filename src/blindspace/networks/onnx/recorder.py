@@ -27,11 +27,11 @@ from ...maps import LinearMap, Shape
 from ...maps.properties import is_identity
 from ..affine_graph import AffineGraph, Layer, Recording, Value, value_shape
 from .call import RULES, Call, Operand, Terms
-from .inputs import network_input
+from .inputs import full_shape, network_input
 from .nodes import SEQUENCES, SHAPES, captured, may_be_constant, needed
 from .operations import KEEPING, LAYERS
 from .rewriting import branches_outside, can_be_taken_apart, copied, simplified
-from .runs import full_shape, run_twice, same_outputs
+from .runs import run_twice, same_outputs
 from .session import is_standard, operation, require
 
 if TYPE_CHECKING:

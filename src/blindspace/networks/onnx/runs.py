@@ -177,12 +177,3 @@ def same_outputs(model: ModelProto, other: ModelProto, given: ValueInfoProto, te
     return all(
         near(here[name], there[name]) for here, there in zip(*runs, strict=True) for name in names if name in here
     )
-
-
-def full_shape(given: ValueInfoProto, input_shape: Shape) -> Shape:
-    """Shape of the tensor that a network reads, with a batch of one if the network has a batch axis."""
-    declared = given.type.tensor_type
-    if declared.HasField("shape") and not declared.shape.dim:
-        return ()
-    unbatched = declared.HasField("shape") and len(declared.shape.dim) == len(input_shape)
-    return input_shape if unbatched else (1, *input_shape)
