@@ -290,7 +290,7 @@ def einsum(in_shape: Shape, equation: str, operands: Sequence[Tensor | None]) ->
     def function(x: Tensor) -> Tensor:
         return torch.einsum(equation, *(x if each is None else each.to(x.dtype) for each in operands))
 
-    return Jacobian(function, in_shape, name="einsum")
+    return Jacobian(function, in_shape, name="einsum", affine=True)
 
 
 def reduce_sum(in_shape: Shape, axes: Sequence[int], average: bool = False) -> LinearMap:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 from ...maps import Shape
 from ..affine_graph import Value, value_shape
@@ -53,7 +53,9 @@ class Call:
         if not self.func._schema.is_mutable:
             return self.func
         packet = getattr(torch.ops.aten, self.name, None)
-        return getattr(packet, self.func._overloadname, None) if packet is not None else None
+        variants = [getattr(packet, name) for name in packet.overloads()] if packet is not None else []
+        wanted = _arguments(self.func)
+        return next((each for each in variants if not each._schema.is_mutable and _arguments(each) == wanted), None)
 
     @cached_property
     def tensors(self) -> list[Tensor]:
@@ -84,21 +86,10 @@ class Call:
         offset = tensor.ndim - len(self.value_of(tensor).shape)
         return [axis % tensor.ndim - offset for axis in axes if axis % tensor.ndim >= offset]
 
-    def run(self, replaced: dict[int, Tensor], constants: Callable[[Tensor], Tensor]) -> list[Tensor]:
-        """The outputs of the operation on other tensors.
 
-        Args:
-            replaced: Substitutes for tensors that depend on the input, by their ids.
-            constants: Function that gives the substitute for each of the other tensors.
-        """
-
-        def other(leaf: Any) -> Any:
-            if not isinstance(leaf, Tensor):
-                return leaf
-            return replaced[id(leaf)] if id(leaf) in replaced else constants(leaf)
-
-        args, kwargs = tree_map(other, (self.args, self.kwargs))
-        return tensors_in(self.functional(*args, **kwargs))
+def _arguments(func: Any) -> list[tuple[str, str]]:
+    """Names and types of the arguments of an operation."""
+    return [(argument.name, str(argument.type)) for argument in func._schema.arguments]
 
 
 def tensors_in(tree: Any) -> list[Tensor]:
@@ -107,5 +98,9 @@ def tensors_in(tree: Any) -> list[Tensor]:
 
 
 def shape_of(tensor: Tensor) -> Shape:
-    """Shape of the value in a tensor: without a first axis of one, which is the batch."""
-    return value_shape(tuple(int(n) for n in tensor.shape))
+    """Shape of the value in a tensor: without a first axis of one, which is the batch.
+
+    A complex tensor holds a value with two real numbers along a last axis.
+    """
+    parts = (2,) if tensor.is_complex() else ()
+    return (*value_shape(tuple(int(n) for n in tensor.shape)), *parts)
