@@ -53,7 +53,7 @@ FRONT_KEYS = {
     "residual",
     "certificate",
 }
-CERTIFICATE_KEYS = {"kind", "method", "tolerance", "sigma_above", "sigma_below", "exact_rank"}
+CERTIFICATE_KEYS = {"kind", "method", "tolerance", "sigma_above", "sigma_above_is", "sigma_below", "exact_rank"}
 LAYER_KEYS = {"name", "kind", "in_dim", "out_dim", "rank", "dim", "formula_dim", "harmless_for_network"}
 EVIDENCE_KEYS = {
     "max_output_change",

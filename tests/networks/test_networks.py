@@ -25,7 +25,8 @@ from blindspace.subspaces import Subspace
 
 WEIGHTS = Path(str(files("blindspace.networks"))) / "weights"
 LAYER_KEYS = {"name", "kind", "in_dim", "out_dim", "rank", "dim", "formula_dim", "harmless_for_network"}
-CERTIFICATE_KEYS = {"rank", "kind", "method", "tolerance", "sigma_max", "sigma_above", "sigma_below", "exact_rank"}
+CERTIFICATE_KEYS = {"rank", "kind", "method", "tolerance", "exact_rank"}
+CERTIFICATE_KEYS |= {"sigma_max", "sigma_above", "sigma_below", "sigma_above_is"}
 
 
 # --- modules made by hand ---------------------------------------------------------------------------------

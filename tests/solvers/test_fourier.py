@@ -290,7 +290,7 @@ def test_duplicate_and_luminance_kernels_go_to_fourier_space_reduced() -> None:
 
 def test_a_large_injective_layer_is_proved_injective() -> None:
     operator = from_module(nn.Conv2d(3, 16, 3, 2, 1), (3, 64, 64))
-    solver = choose(operator)
+    solver = choose(operator, "fourier")
     assert (solver.name, solver.dim, solver.certificate.kind) == ("fourier", 0, "exact")
     assert not solver.project(noise(operator)).any()
 

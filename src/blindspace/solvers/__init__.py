@@ -8,6 +8,7 @@ from .projectors.diagonal import DiagonalSolver
 from .projectors.patchwise import PatchwiseSolver
 from .projectors.separable import SeparableSolver
 from .projectors.grouped import GroupedSolver
+from .projectors.local import LocalSolver
 from .fourier.solver import FourierSolver
 from .projectors.krylov import KrylovSolver
 from .rank.certificate import Certificate
@@ -24,6 +25,7 @@ __all__ = [
     "FourierSolver",
     "GroupedSolver",
     "KrylovSolver",
+    "LocalSolver",
     "PatchwiseSolver",
     "SeparableSolver",
     "Solver",

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 
-import torch
-
 from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
 from ..maps import Composed, LinearMap, compose
 from ..maps.properties import is_coisometric, is_injective, is_uniform
@@ -18,7 +16,7 @@ from .projectors.delegating import FactorPreconditioner, ReducedSolver
 from .projectors.dense import DenseSolver
 from .projectors.patchwise import PatchwiseSolver
 from .projectors.separable import SeparableSolver
-from .rank.certificate import Certificate, Kind
+from .rank.certificate import Certificate, of_composition
 
 PROOF_LIMIT = 2 << 30  # Bytes that proving an outer factor injective may take
 
@@ -82,18 +80,21 @@ def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
     """The solver of a composition without outer factors that are injective and an inner one that only moves values."""
     factors = compose(operator).factors
     # A uniform scaling changes no nullspace, wherever it stands.
-    factors = [factor for factor in factors if not is_uniform(factor)] or factors[:1]
-    dropped, kinds = [], set()
-    while len(factors) > 1 and (kind := _injective(factors[-1])) is not None:
-        dropped.append(repr(factors.pop()))
-        kinds.add(kind)
-    first = factors.pop(0) if len(factors) > 1 and is_coisometric(factors[0]) else None
-    inner = _of_factors(factors, wanted)
-    reason = f"{' and '.join(dropped)} {'is' if len(dropped) == 1 else 'are'} injective" if dropped else ""
-    solver = ReducedSolver(operator, inner, first, reason)
-    if "numerical" in kinds and solver.certificate.kind == "exact":
-        solver.certificate = replace(solver.certificate, kind="numerical")
-    return solver
+    kept = [factor for factor in factors if not is_uniform(factor)] or factors[:1]
+    scale = math.prod(factor.norm() for factor in factors if factor not in kept)
+    first = kept.pop(0) if len(kept) > 1 and is_coisometric(kept[0]) else None
+    dropped: list[LinearMap] = []
+    proofs: list[Certificate] = []
+    while len(kept) > 1 and (proof := _injective(kept[-1])) is not None:
+        dropped.append(kept.pop())
+        proofs.append(proof)
+    inner = _of_factors(kept, wanted)
+    if proofs or scale != 1:
+        certificate = of_composition([inner.certificate, *proofs], scale, operator.norm(), operator.shape)
+    else:
+        certificate = inner.certificate
+    reason = f"{' and '.join(map(repr, dropped))} {'is' if len(dropped) == 1 else 'are'} injective" if dropped else ""
+    return ReducedSolver(operator, inner, first, certificate, reason)
 
 
 def _of_factors(factors: list[LinearMap], wanted: BoundSolver | None) -> Solver:
@@ -129,14 +130,12 @@ def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: Bound
     if "undecided" in kinds or any(solver.certificate.rank < solver.operator.out_dim for solver in solvers):
         return None
     # A composition of surjective maps is surjective.
-    certificate = Certificate(
+    certificate = replace(
+        of_composition(certificates, 1.0, whole.norm(), whole.shape),
         rank=whole.out_dim,
-        kind="exact" if kinds == {"exact"} else "numerical",
         method=f"every factor has full row rank: {' and '.join(each.method for each in certificates)}",
-        tolerance=max(whole.in_dim, whole.out_dim) * torch.finfo(torch.float64).eps * whole.norm(),
-        sigma_max=whole.norm(),
-        sigma_above=math.prod(each.sigma_above or 0.0 for each in certificates),
         sigma_below=None,
+        exact_rank=None,
     )
     names = " and ".join(solver.name for solver in solvers)
     reason = f"conjugate gradients, preconditioned by the solvers of {len(factors)} factors: {names}"
@@ -144,12 +143,12 @@ def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: Bound
     return iteration.solver.build(whole, **{**found, **iteration.options})
 
 
-def _injective(operator: LinearMap) -> Kind | None:
-    """How well the map is known to be injective; None if it is not, or if the rank is undecided."""
+def _injective(operator: LinearMap) -> Certificate | None:
+    """The certificate of a map that is known to be injective; None if it is not, or if the rank is undecided."""
     known = is_injective(operator)
-    if known is not None:
-        return "exact" if known else None
-    structured = (
+    if known is False:
+        return None
+    structured = known or (
         PatchwiseSolver.serves(operator) or SeparableSolver.serves(operator) or circulant_embedding.embeds(operator)
     )
     if not structured and DenseSolver.cost(operator).memory > PROOF_LIMIT:
@@ -158,4 +157,4 @@ def _injective(operator: LinearMap) -> Kind | None:
         solver = choose(operator)
     except TooLargeError:
         return None
-    return solver.certificate.kind if solver.dim == 0 and solver.certificate.kind != "undecided" else None
+    return solver.certificate if solver.dim == 0 and solver.certificate.kind != "undecided" else None

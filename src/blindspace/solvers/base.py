@@ -30,7 +30,8 @@ class Cost(NamedTuple):
     Attributes:
         memory: Bytes taken at the peak, estimated.
         preference: Rank of preference: of all solvers that serve a map, the one with the lowest is tried first. The
-            structural ones have 10 to 40, fourier has 50, dense 60 and krylov 90; ``ON_REQUEST`` to wait to be asked.
+            structural ones have 10 to 40, local has 45, fourier 50, dense 60 and krylov 90; ``ON_REQUEST`` to wait to
+            be asked.
     """
 
     memory: int
@@ -110,9 +111,13 @@ class Solver(ABC):
     def project(self, x: Tensor) -> Tensor:
         """P x, in the shape, dtype and on the device of x.
 
+        P = 0 where the nullspace is known to be trivial, and P = I where the map is 0: nothing is computed then.
+
         Args:
             x: Perturbations ``(B, *in_shape)``, floating point. Half precision is computed in float32.
         """
+        if self.dim in (0, self.operator.in_dim) and self.certificate.kind != "undecided":
+            return x.clone() if self.dim else torch.zeros_like(x)
         if x.dtype in (torch.float16, torch.bfloat16):
             return self._project(x.float()).to(x.dtype)
         return self._project(x)

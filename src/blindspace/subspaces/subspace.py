@@ -121,6 +121,8 @@ class Subspace(ABC):
 
     @torch.no_grad()
     def _residual(self, parallel: Tensor, v: Tensor) -> float:
+        if self.dim == 0:
+            return 0.0  # P = 0
         a, (parallel, _), (v, _) = self.annihilator(), self._batch(parallel), self._batch(v)
         error = a.forward(parallel.double()).flatten(1).norm(dim=1)
         size = v.double().flatten(1).norm(dim=1) * a.norm()
@@ -309,7 +311,7 @@ class Nullspace(Subspace):
         return self.ambient_dim - self.certificate.rank
 
     def _project(self, v: Tensor) -> Tensor:
-        return self._solver.project(v)
+        return self._solver.project(v) if self.dim else torch.zeros_like(v)
 
     def annihilator(self) -> LinearMap:
         """The map A itself."""

@@ -63,7 +63,8 @@ def in_words(layer_report: Measured) -> str:
     certificate = Certificate(**layer_report["certificate"])
     if certificate.kind != "exact":
         return str(certificate)
-    return "exact" if certificate.sigma_above is None else f"exact, σ ≥ {certificate.sigma_above:.1e}"
+    relation = "≤" if certificate.sigma_above_is == "≤" else "≥"
+    return "exact" if certificate.sigma_above is None else f"exact, σ {relation} {certificate.sigma_above:.1e}"
 
 
 def singular_values(layer: nn.Module, in_shape: tuple[int, ...]) -> Tensor:

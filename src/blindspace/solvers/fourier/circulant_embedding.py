@@ -14,7 +14,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import cos, pi, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ...maps import Convolution, LinearMap, Shape
 from ...maps.linear_map import Adjoint
 
 WORST = 1e-11  # Least share of the largest that each eigenvalue of K = C Cᵀ must have
+FINENESS = 8  # Frequencies per axis and degree at which the norm of a convolution is bounded
 FLOOR = 1e-6  # Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions
 
 
@@ -250,6 +251,21 @@ def embeds(operator: LinearMap) -> bool:
         and (conv.mode == "zeros" or not any(n for pair in conv.padding for n in pair))
         and min(n for pair in conv.padding for n in pair) >= 0
     )
+
+
+def norm_bound(conv: Convolution) -> float:
+    """An upper bound on ‖A‖ of a convolution of one group padded with zeros, whatever the size of its image.
+
+    It bounds ‖Ĉ(ω)‖ over all ω by its values at ``FINENESS`` frequencies per degree of Ĉ Ĉᴴ; Ehlich & Zeller 1964 bound
+    a trigonometric polynomial between equally spaced places, here to a few per cent.
+    """
+    degrees = [d * (k - 1) // s for k, s, d in zip(conv.kernel, conv.stride, conv.dilation, strict=True)]
+    grid = [FINENESS * (degree + 1) for degree in degrees]
+    shape = (conv.in_shape[0], *(s * m for s, m in zip(conv.stride, grid, strict=True)))
+    coarse = Convolution(conv.weight, shape, conv.stride, [(0, 0)] * len(grid), conv.dilation)
+    embedding = CirculantEmbedding(coarse if contracts(coarse) else coarse.T)
+    between = prod(cos(pi * degree / m) for degree, m in zip(degrees, grid, strict=True))
+    return embedding.norm_bound / sqrt(between)
 
 
 def contracts(operator: LinearMap) -> bool:

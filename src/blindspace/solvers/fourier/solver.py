@@ -201,7 +201,7 @@ class FourierSolver(Solver):
             raise UnsupportedLayerError(f"{self.operator} does not have full row rank to working precision")
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, *self.operator.in_shape, generator=generator, dtype=torch.float64)
-        residual = float(self.operator._forward(self._project(x)).norm()) / self.norm_bound / float(x.norm())
+        residual = float(self.operator._forward(self.project(x)).norm()) / self.norm_bound / float(x.norm())
         if residual > 2 * ENOUGH:
             raise UnsupportedLayerError(f"{self.operator} is too ill-conditioned: the residual stays at {residual:.1e}")
 
@@ -236,8 +236,6 @@ class FourierSolver(Solver):
         return self._single
 
     def _project(self, x: Tensor) -> Tensor:
-        if self.dim == 0:
-            return torch.zeros_like(x)
         # In float64 on the CPU whatever x is.
         batch = max(self._chunk // (8 * self.operator.in_dim), 1)
         parts = [self._refined(part) for part in x.to("cpu", torch.float64).split(batch)]

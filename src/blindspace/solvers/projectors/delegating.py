@@ -32,24 +32,25 @@ class _Wrapping(Solver):
 class ReducedSolver(_Wrapping):
     """The solver of a simpler map: N(B A' S) = N(S) + Sᵀ N(A') for an injective B and S Sᵀ = 1.
 
-    The certificate is that of A': B changes the singular values, not the rank.
-
     Args:
         operator: The linear map A = B ∘ A' ∘ S.
         inner: The solver of A'.
         selection: The map S, which moves values or leaves some out; None for the identity.
+        certificate: The certificate of A.
         reason: What was removed.
     """
 
-    def __init__(self, operator: LinearMap, inner: Solver, selection: LinearMap | None, reason: str) -> None:
-        super().__init__(operator, inner, inner.certificate, reason)
+    def __init__(
+        self, operator: LinearMap, inner: Solver, selection: LinearMap | None, certificate: Certificate, reason: str
+    ) -> None:
+        super().__init__(operator, inner, certificate, reason)
         self.selection = selection
 
     def _project(self, x: Tensor) -> Tensor:
         if self.selection is None:
-            return self.inner._project(x)
+            return self.inner.project(x)
         read = self.selection._forward(x)
-        return x - self.selection._adjoint(read - self.inner._project(read))
+        return x - self.selection._adjoint(read - self.inner.project(read))
 
 
 class StructuredSolver(_Wrapping):
@@ -66,7 +67,7 @@ class StructuredSolver(_Wrapping):
         self.found = found
 
     def _project(self, x: Tensor) -> Tensor:
-        return self.found.project(self.inner._project, x)
+        return self.found.project(self.inner.project, x)
 
 
 class InjectiveSolver(_Wrapping):
@@ -110,7 +111,7 @@ class OnDemandSolver(_Wrapping):
 
     def _project(self, x: Tensor) -> Tensor:
         if len(x) < self._large:
-            return self.inner._project(x)
+            return self.inner.project(x)
         flat = x.flatten(1).to("cpu", torch.float64)
         return ((flat @ self._basis) @ self._basis.mT).reshape(x.shape).to(x)
 
@@ -120,7 +121,7 @@ class OnDemandSolver(_Wrapping):
         generator = torch.Generator().manual_seed(0)
         rows = torch.randn(self.dim, *self.operator.in_shape, generator=generator, dtype=torch.float64)
         for _ in range(2):
-            rows = cholesky_qr(self.inner._project(rows).flatten(1)).reshape(rows.shape)
+            rows = cholesky_qr(self.inner.project(rows).flatten(1)).reshape(rows.shape)
         return cholesky_qr(rows.flatten(1)).T.contiguous()
 
 

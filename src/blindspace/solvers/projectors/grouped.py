@@ -52,7 +52,7 @@ class GroupedSolver(Solver):
         return Cost(0, 40)
 
     def _project(self, x: Tensor) -> Tensor:
-        return self._by_group(x, lambda solver, part: solver._project(part))
+        return self._by_group(x, lambda solver, part: solver.project(part))
 
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return self._by_group(b, lambda solver, part: solver.gram_inverse(part))

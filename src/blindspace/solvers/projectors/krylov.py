@@ -136,8 +136,6 @@ class KrylovSolver(Solver):
 
     def _project(self, x: Tensor) -> Tensor:
         self.iterations = 0
-        if self.dim == 0 and self.certificate.kind == "exact":
-            return torch.zeros_like(x)
         return torch.cat([self._projected(part) for part in x.split(max(self.chunk // (8 * self.operator.in_dim), 1))])
 
     def _projected(self, x: Tensor) -> Tensor:
@@ -252,7 +250,7 @@ class KrylovSolver(Solver):
         v = v.double()
         smallest = float(operator._adjoint(v / per_image(norms(v), v)).norm())
         method = "nonzero rows and columns, not proved; smallest σ by inverse iteration"
-        return Certificate(rank, "undecided", method, tolerance, self.norm, smallest, None)
+        return Certificate(rank, "undecided", method, tolerance, self.norm, smallest, None, None, "≤")
 
 
 def pcg(apply: Apply, b: Tensor, preconditioner: Apply | None, stop: Tensor, limit: int) -> tuple[Tensor, int]:

@@ -21,7 +21,7 @@ from ...maps import Kronecker, LinearMap
 from ..base import Cost, Solver, register
 from ..dense_algebra.orthonormal_basis import CANCELLED, projector
 from ..dense_algebra.products import norms, power_of_two
-from ..rank.certificate import GAP, MARGIN, Certificate, Kind
+from ..rank.certificate import GAP, KINDS, MARGIN, Certificate
 
 TAME = 4.0
 """Condition of Mᵢ up to which its own rows serve as a basis: Rᵢ = Mᵢᵀ (Mᵢ Mᵢᵀ)⁻¹ Mᵢ is then exact to rounding."""
@@ -54,7 +54,6 @@ class SeparableSolver(Solver):
         self.kronecker = operator
         self.axes = [_axis(matrix) for matrix in operator.matrices]
         self.certificate = _product([axis.certificate for axis in self.axes], operator)
-        self.injective = self.certificate.rank == operator.in_dim
         self.read = Kronecker([axis.read for axis in self.axes], operator.in_shape)
         self.inner = Kronecker([axis.inner for axis in self.axes], self.read.out_shape)
         sizes = " and ".join(f"{len(matrix)} × {matrix.shape[1]}" for matrix in operator.matrices)
@@ -74,8 +73,6 @@ class SeparableSolver(Solver):
         return Cost(sum(8 * (3 * m * n + 3 * min(m, n) ** 2) for m, n in sizes), 30)
 
     def _project(self, x: Tensor) -> Tensor:
-        if self.injective:
-            return torch.zeros_like(x)
         y, taken = self._reject(x)
         # "Twice is enough": if nearly all of x was removed, the rounding of that part shows in what is left.
         left = norms(y) ** 2
@@ -156,8 +153,7 @@ def _product(axes: list[Certificate], operator: Kronecker) -> Certificate:
     ]
     nonzero = np.array([[int(side.any(1).sum()) for side in (m, m.T)] for m in operator.matrices])
     tolerance = float(max(nonzero.prod(0)) * operator.leading * np.finfo(np.float64).eps * sigma_max)
-    kinds: list[Kind] = ["exact", "numerical", "undecided"]
-    kind = max((axis.kind for axis in axes), key=kinds.index)
+    kind = max((axis.kind for axis in axes), key=KINDS.index)
     if above and (above < MARGIN * tolerance or any(above < GAP * sigma for sigma in below)):
         kind = "undecided"
     proved = [axis.proved_rank for axis in axes]

@@ -5,8 +5,9 @@ The numerical rank and its gap are those of Golub & Van Loan, Matrix Computation
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,10 @@ from ..._html import table
 from .modular_elimination import ModularRank
 
 Kind = Literal["exact", "numerical", "undecided"]
+Relation = Literal["=", "≥", "≤"]
+
+KINDS: list[Kind] = ["exact", "numerical", "undecided"]
+"""The kinds from the best to the worst."""
 
 GAP = 1e3  # Factor by which σ must fall across the tolerance for a rank below full to be ``numerical``
 MARGIN = 10.0  # Factor by which the smallest σ counted must exceed the tolerance
@@ -26,18 +31,21 @@ class Certificate:
 
     Attributes:
         rank: Number of singular values above the tolerance.
-        kind: ``exact`` if the rank is proved (as many independent rows or columns as there are nonzero ones, every σ
-            clear of rounding; or a clear gap in σ, and elimination modulo primes agrees), ``numerical`` if σ has a
-            clear gap at the tolerance and no more is known, or if the rank over the rationals is higher,
-            ``undecided`` if σ has no gap.
+        kind: ``exact`` if the rank is proved (as many independent rows or columns as there are nonzero ones, by
+            elimination modulo a prime or as every σ is clear of rounding; or a clear gap in σ, and elimination modulo
+            primes agrees), ``numerical`` if σ has a clear gap at the tolerance and no more is known, or if the rank
+            over the rationals is higher, ``undecided`` if σ has no gap.
         method: How the rank was found, in words.
         tolerance: max(m, n)·ε·σ_max, below which a singular value is not distinguishable from 0 in float64; if the
             rank was found by inertia, the smallest σ that A Aᵀ resolves.
         sigma_max: The largest singular value.
-        sigma_above: The smallest singular value above the tolerance, or a lower bound on it; None for a zero map.
+        sigma_above: The smallest of the singular values that the rank counts, or a bound on it; None for a zero map, or
+            if no bound is known.
         sigma_below: The largest singular value below the tolerance, or an upper bound on it; None if there is none.
         exact_rank: The rank over the rational numbers of the weights as they are stored, if elimination modulo primes
             found it; None if it was not determined. If it is above ``rank``, the map is deficient to rounding only.
+        sigma_above_is: ``=`` if ``sigma_above`` is that singular value, ``≥`` if the singular value is at least that
+            large, ``≤`` if it is at most that large.
     """
 
     rank: int
@@ -48,10 +56,11 @@ class Certificate:
     sigma_above: float | None
     sigma_below: float | None
     exact_rank: int | None = None
+    sigma_above_is: Relation = "="
 
     @property
     def condition(self) -> float:
-        """σ_max over the smallest σ above the tolerance; 1 for a zero map."""
+        """σ_max over the smallest σ counted, or over the bound on it; 1 if there is none."""
         return self.sigma_max / self.sigma_above if self.sigma_above else 1.0
 
     @property
@@ -79,9 +88,13 @@ class Certificate:
 
     def __str__(self) -> str:
         """The certificate in one line."""
-        gap = f"σ {self.sigma_above:.3g}" if self.sigma_above is not None else "no σ"
+        relation = "" if self.sigma_above_is == "=" else f"{self.sigma_above_is} "
+        unknown = "σ not bounded" if self.rank else "no σ"
+        gap = unknown if self.sigma_above is None else f"σ {relation}{self.sigma_above:.3g}"
         below = f", then {self.sigma_below:.3g}" if self.sigma_below is not None else ""
         line = f"rank {self.rank}, {self.kind} by {self.method} ({gap}{below}; tolerance {self.tolerance:.1g})"
+        if self.kind == "exact" and self.sigma_above is not None and self.sigma_above <= self.tolerance:
+            return f"{line}; in float64 indistinguishable from a lower rank"
         if self.exact_rank is None or self.exact_rank == self.rank:
             return line
         meaning = "deficient to rounding only" if self.exact_rank > self.rank else "σ and elimination contradict"
@@ -129,18 +142,52 @@ def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
     return replace(certificate, kind=kind, method=method, exact_rank=exact.rank)
 
 
+def of_composition(parts: Sequence[Certificate], factor: float, norm: float, shape: tuple[int, int]) -> Certificate:
+    """The certificate of c Bₖ … B₁ A, from those of A and of injective maps Bᵢ: their product has the rank of A.
+
+    Its singular values lie between those of A times the smallest of every Bᵢ and times the largest. The same holds if
+    A and all Bᵢ have full row rank.
+
+    Args:
+        parts: Certificates of A, B₁, …, Bₖ.
+        factor: The number c > 0.
+        norm: The largest singular value of the whole.
+        shape: Shape of the whole as a matrix.
+    """
+    first, *others = parts
+    isometric = all(part.sigma_above_is == "=" and part.sigma_above == part.sigma_max for part in others)
+    bounds = [part.sigma_above for part in parts if part.sigma_above is not None and part.sigma_above_is != "≤"]
+    bounded = isometric or len(bounds) == len(parts)
+    above = None if first.sigma_above is None or not bounded else factor * prod(p.sigma_above or 0.0 for p in parts)
+    below = None if first.sigma_below is None else factor * first.sigma_below * prod(p.sigma_max for p in others)
+    return replace(
+        first,
+        kind=max((part.kind for part in parts), key=KINDS.index),
+        tolerance=max(shape) * float(np.finfo(np.float64).eps) * norm,
+        sigma_max=norm,
+        sigma_above=above,
+        sigma_below=below,
+        sigma_above_is=first.sigma_above_is if isometric or above is None else "≥",
+    )
+
+
 def merge(certificates: Iterable[tuple[Certificate, int]]) -> Certificate:
     """The certificate of a block-diagonal map, from those of its distinct blocks and the numbers of their copies."""
     parts = [(certificate, count) for certificate, count in certificates if count]
-    worst: list[Kind] = ["exact", "numerical", "undecided"]
+    bounds = [part for part, _ in parts if part.sigma_above is not None]
+    relations = {part.sigma_above_is for part in bounds}
+    relation: Relation = next((each for each in ("≤", "≥") if each in relations), "=")
+    if relation == "≤":  # lower bounds on other blocks bound nothing then
+        bounds = [part for part in bounds if part.sigma_above_is != "≥"]
     proved = [part.proved_rank * count for part, count in parts if part.proved_rank is not None]
     return Certificate(
         rank=sum(part.rank * count for part, count in parts),
-        kind=max((part.kind for part, _ in parts), key=worst.index, default="exact"),
+        kind=max((part.kind for part, _ in parts), key=KINDS.index, default="exact"),
         method=max((part for part, _ in parts), key=lambda part: part.rank).method if parts else "no block",
         tolerance=max((part.tolerance for part, _ in parts), default=0.0),
         sigma_max=max((part.sigma_max for part, _ in parts), default=0.0),
-        sigma_above=min((part.sigma_above for part, _ in parts if part.sigma_above is not None), default=None),
+        sigma_above=min((part.sigma_above for part in bounds if part.sigma_above is not None), default=None),
         sigma_below=max((part.sigma_below for part, _ in parts if part.sigma_below is not None), default=None),
         exact_rank=sum(proved) if len(proved) == len(parts) else None,
+        sigma_above_is=relation,
     )

@@ -170,7 +170,7 @@ def certify(
         above = low if count < weak else above
         if count > inertia.zeros:
             kind, below = ("undecided" if count < weak else "numerical"), low
-    found = Certificate(inertia.size - count, kind, method, inertia.resolution, inertia.norm, above, below)
+    found = Certificate(inertia.size - count, kind, method, inertia.resolution, inertia.norm, above, below, None, "≥")
     if kind != "exact":
         with suppress(TooLargeError):
             exact = prove(*rational_factors(operator))

@@ -1,0 +1,144 @@
+"""Convolutions proved to determine what they read, window by window, beside the rank of the whole matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from blindspace.errors import ShapeError, UnsupportedLayerError
+from blindspace.maps import Convolution, from_module
+from blindspace.solvers import DenseSolver, LocalSolver, choose
+from blindspace.solvers.fourier.circulant_embedding import norm_bound
+from blindspace.solvers.rank.modular_elimination import exact_rank
+from blindspace.solvers.rank.window_sweep import determines
+
+
+def conv(module: nn.Module, shape: tuple[int, ...]) -> Convolution:
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    operator = from_module(module, shape)
+    assert isinstance(operator, Convolution)
+    return operator
+
+
+STEMS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], int]] = {
+    "alexnet": (lambda: nn.Conv2d(3, 64, 11, 4, 2), (3, 63, 63), 0),
+    "squeezenet1_0": (lambda: nn.Conv2d(3, 96, 7, 2), (3, 32, 33), 3 * 33),
+    "squeezenet1_1": (lambda: nn.Conv2d(3, 64, 3, 2), (3, 34, 34), 3 * 67),
+    "cspnext": (lambda: nn.Conv2d(3, 12, 3, 2, 1), (3, 32, 32), 0),
+    "resnet": (lambda: nn.Conv2d(3, 64, 7, 2, 3), (3, 32, 32), 0),
+    "audio": (lambda: nn.Conv2d(1, 300, 16, 10), (1, 60, 58), 4 * 58 + 2 * 56),
+    "video": (lambda: nn.Conv3d(3, 64, (3, 7, 7), (1, 2, 2), (1, 3, 3)), (3, 5, 15, 15), 0),
+    "waveform": (lambda: nn.Conv1d(1, 8, 10, 5), (1, 4000), 0),
+    "dilated": (lambda: nn.Conv2d(2, 18, 3, 1, 2, 2), (2, 41, 40), 0),
+}
+"""First layers of well-known networks on small images: module, shape, number of values that they do not read."""
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_stems(name: str) -> None:
+    build, shape, unread = STEMS[name]
+    operator = conv(build(), shape)
+    solver = choose(operator)
+    assert (solver.name, solver.dim, solver.certificate.kind) == ("local", unread, "exact")
+    x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    p = solver.project(x)
+    seen = operator.adjoint(torch.randn(1, *operator.out_shape, dtype=torch.float64))[0] != 0
+    assert torch.equal(p, x * ~seen)
+    assert solver.project(x.float()).dtype == torch.float32
+
+
+@given(
+    geometry=st.lists(
+        st.tuples(*(st.integers(*ends) for ends in ((1, 4), (1, 3), (1, 2), (-1, 2), (-1, 2), (4, 9)))),
+        min_size=1,
+        max_size=2,
+    ),
+    channels=st.tuples(st.integers(1, 2), st.integers(1, 12)),
+    values=st.sampled_from([1, 2, 100]),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_proved_holds_for_the_whole_matrix(
+    geometry: list[tuple[int, ...]], channels: tuple[int, int], values: int, seed: int
+) -> None:
+    kernel, stride, dilation, before, after, size = zip(*geometry, strict=True)
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randint(-values, values + 1, (channels[1], channels[0], *kernel), generator=generator).double()
+    shape = (channels[0], *size)
+    try:
+        operator = Convolution(weight, shape, stride, list(zip(before, after, strict=True)), dilation)
+    except ShapeError:
+        return
+    if not LocalSolver.serves(operator):
+        return
+    try:
+        solver = LocalSolver(operator)
+    except UnsupportedLayerError:
+        return
+    certificate = solver.certificate
+    assert exact_rank(operator.to_scipy()).rank == certificate.rank
+    sigma = torch.linalg.svdvals(operator.to_dense())
+    assert float(sigma[0]) <= certificate.sigma_max * (1 + 1e-9)
+    if certificate.sigma_above is not None:
+        assert certificate.sigma_above_is == "≤"
+        assert float(sigma[certificate.rank - 1]) <= certificate.sigma_above * (1 + 1e-9) + 1e-12
+
+
+def test_dependent_columns_are_never_determined() -> None:
+    """A direction of two channels that no kernel reads, a checkerboard, too few outputs, and the same in one corner."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(16, 1, 3, 3, generator=generator, dtype=torch.float64)
+    shape, no_padding = (2, 20, 20), ((0, 0), (0, 0))
+    blind = Convolution(torch.cat([weight, -weight], 1), shape, (1, 1), no_padding, (1, 1))
+    assert determines(blind) is None
+    signs = torch.tensor([1.0, 1.0], dtype=torch.float64)
+    checked = Convolution(signs.reshape(1, 1, 2).repeat(4, 1, 1), (1, 40), (1,), ((0, 0),), (1,))
+    assert determines(checked) is None  # it maps 1, −1, 1, … to 0
+    assert determines(Convolution(checked.weight, (1, 40), (1,), ((1, 0),), (1,))) == (1,)  # … but not at the padding
+    square = conv(nn.Conv2d(4, 4, 3, 1, 1), (4, 30, 30))
+    assert determines(square) is None
+    with pytest.raises(UnsupportedLayerError, match="do not determine"):
+        LocalSolver(square)
+
+
+@pytest.mark.parametrize("padding", [(1, 0), (0, 1)])
+def test_the_sweep_starts_at_the_end_where_padding_stands(padding: tuple[int, int]) -> None:
+    weight = torch.randn(12, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    operator = Convolution(weight, (3, 16, 16), (2, 2), (padding, padding), (1, 1))
+    assert determines(operator) == (1, 1)
+    assert exact_rank(operator.to_scipy()).rank == operator.in_dim
+
+
+def test_limits() -> None:
+    alexnet = conv(nn.Conv2d(3, 64, 11, 4, 2), (3, 224, 224))
+    assert determines(alexnet, columns=5000) is None
+    assert determines(alexnet, work=1e6) is None
+
+
+@pytest.mark.parametrize(
+    ("module", "shape"),
+    [
+        (nn.Conv1d(3, 16, 7, 3), (3, 300)),
+        (nn.Conv2d(3, 16, 5, 2, 2), (3, 40, 40)),
+        (nn.Conv3d(2, 3, 3, 1, 1), (2, 14, 14, 14)),
+    ],
+)
+def test_the_norm_bound_is_near(module: nn.Module, shape: tuple[int, ...]) -> None:
+    operator = conv(module, shape)
+    assert operator.norm() <= norm_bound(operator) <= 1.2 * operator.norm()
+
+
+def test_the_same_dimension_as_the_whole_matrix() -> None:
+    operator = conv(nn.Conv2d(2, 12, 3, 2), (2, 40, 41))
+    local, dense = LocalSolver(operator), DenseSolver(operator)
+    assert local.dim == dense.dim == 2 * 41
+    assert dense.certificate.sigma_above is not None
+    assert local.certificate.sigma_above is not None
+    assert dense.certificate.sigma_above <= local.certificate.sigma_above <= 2 * dense.certificate.sigma_above
