@@ -68,10 +68,15 @@ def require_memory(what: str, needed: float, limit: float, instead: str) -> None
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message; if it ends in a colon, the next line is appended."""
+    """Return the first line of an error's message; if it ends in a colon, the next line is appended.
+
+    Of a message that quotes a traceback, as that of TorchScript does, it is the last line, which has the reason.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if any(line.startswith("Traceback") for line in lines):
+        return lines[-1]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 

@@ -330,7 +330,7 @@ def test_exports_with_several_outputs(tmp_path: Path) -> None:
 
 def test_exports_that_are_refused(tmp_path: Path) -> None:
     x = noise(1, 3, 16, 16)
-    with pytest.raises(ShapeError, match="2 inputs and 1 outputs"):
+    with pytest.raises(ShapeError, match="also reads y; hold each at a value, --fix y=FILE"):
         bs.load(str(exported(tmp_path, Two(), x, x)))
     with pytest.raises(ShapeError, match="was exported for batches of 4; export it for 1, or for any number"):
         bs.load(str(exported(tmp_path, net(), noise(4, 3, 16, 16))))
@@ -567,24 +567,24 @@ def transformers() -> Any:
             "hf:dinov2[hidden_size=12,num_attention_heads=2,num_hidden_layers=1,image_size=28]",
             (3, 28, 28),
             "pixels",
-            (5, 12),
+            5 * 12 + 12,
         ),
-        ("hf:clip_vision_model[num_hidden_layers=1]", (3, 224, 224), "pixels", (50, 768)),
+        ("hf:clip_vision_model[num_hidden_layers=1]", (3, 224, 224), "pixels", 50 * 768 + 768),
         (
             "hf:bert[hidden_size=12,num_attention_heads=2,num_hidden_layers=1,vocab_size=9]",
             (16, 12),
             "token embeddings",
-            (16, 12),
+            16 * 12 + 12,
         ),
-        ("hf:wav2vec2[num_hidden_layers=1]", (16000,), "samples", (49, 768)),
-        ("hf:convnext[depths=[1,1,1,1],hidden_sizes=[4,8,8,8]]", (3, 224, 224), "pixels", (8, 7, 7)),
+        ("hf:wav2vec2[num_hidden_layers=1]", (16000,), "samples", 49 * 768 + 49 * 512),
+        ("hf:convnext[depths=[1,1,1,1],hidden_sizes=[4,8,8,8]]", (3, 224, 224), "pixels", 8 * 49 + 8),
     ],
 )
-def test_types_of_transformers(model: str, shape: tuple[int, ...], space: str, out: tuple[int, ...]) -> None:
+def test_types_of_transformers(model: str, shape: tuple[int, ...], space: str, out: int) -> None:
     network = bs.load(model, random_weights=True)
     assert (network.input_shape, network.space) == (shape, space)
     x = noise(2, *shape)
-    assert network.outputs(x).shape == (2, *out)
+    assert network.outputs(x).shape == (2, out)  # the last hidden state, and the pooled one or the features
     torch.testing.assert_close(network.outputs(x, torch.float64).float(), network.outputs(x), rtol=1e-3, atol=1e-4)
 
 
@@ -620,7 +620,7 @@ def test_a_folder_of_transformers(tmp_path: Path) -> None:
 @needs("transformers")
 def test_of_images_and_text_the_half_that_sees() -> None:
     network = bs.load("hf:clip", random_weights=True)
-    assert network.outputs(noise(1, *network.input_shape)).shape == (1, 50, 768)
+    assert network.outputs(noise(1, *network.input_shape)).shape == (1, 50 * 768 + 768)
     assert "text" not in str([name for name, _ in network.module.named_modules()])
 
 
@@ -662,9 +662,9 @@ def test_folders_of_transformers_that_are_refused(tmp_path: Path) -> None:
         ("hf:dinov2[hidden_sise=4]", UnknownNameError, "has no value 'hidden_sise'; did you mean hidden_size"),
         ("hf:dinov2[hidden_size=large]", ValueRangeError, "hidden_size=large is not valid for the config of hf:dinov2"),
         (
-            "hf:whisper[num_hidden_layers=1]",
+            "hf:time_series_transformer[prediction_length=1]",
             UnsupportedLayerError,
-            "reads input_features, whose shape is not known here",
+            "reads past_values, which is neither images, text nor sound",
         ),
     ],
 )

@@ -140,9 +140,10 @@ def prepared(
     if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ShapeError(f"attacks need one label per image, int64 ({len(images)},), got {described(labels)}")
     if isinstance(model, Network):
-        network, module = model, model.module
+        network = model
         double = images.dtype == torch.float64 and network.runs_in_float64
-        return network.double if double else lambda x: module(x.to(network.dtype)), allowed
+        module, dtype = (network.double, torch.float64) if double else (network.module, network.dtype)
+        return lambda x: network.class_scores(module(x.to(dtype))), allowed
     if not callable(model) or isinstance(model, type):
         raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
     return model, allowed

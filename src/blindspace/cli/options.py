@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ..errors import FileError, ShapeError
+from ..errors import FileError, ShapeError, ValueRangeError
 
 if TYPE_CHECKING:
     from ..networks import Network
@@ -75,7 +75,7 @@ def _json_path(path: str | None) -> str | None:
     return path
 
 
-def read_shape(text: str) -> tuple[int, ...]:
+def read_shape(text: str, option: str = "--input-shape") -> tuple[int, ...]:
     """Parse a shape as the command line has it, such as ``3x480x640``.
 
     Raises:
@@ -83,11 +83,24 @@ def read_shape(text: str) -> tuple[int, ...]:
     """
     parts = text.lower().split("x")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise ShapeError(f"--input-shape {text!r} is not a shape; give numbers with x between them, such as 3x480x640")
+        raise ShapeError(f"{option} {text!r} is not a shape; give numbers with x between them, such as 3x480x640")
     shape = tuple(map(int, parts))
     if not 0 < math.prod(shape) <= LARGEST_INPUT:
-        raise ShapeError(f"--input-shape {text!r} has {math.prod(shape)} values; give from 1 to {LARGEST_INPUT}")
+        raise ShapeError(f"{option} {text!r} has {math.prod(shape)} values; give from 1 to {LARGEST_INPUT}")
     return shape
+
+
+def read_pairs(texts: Sequence[str], option: str, needed: bool) -> dict[str, str]:
+    """Parse options such as ``--fix NAME=FILE``; the part behind the sign is empty where it may be left out.
+
+    Raises:
+        ValueRangeError: One is not a pair.
+    """
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, _, value) in zip(texts, pairs, strict=True):
+        if not name or (needed and not value):
+            raise ValueRangeError(f"{option} takes NAME{'=FILE' if needed else ' or NAME=SHAPE'}, got {text!r}")
+    return {name: value for name, _, value in pairs}
 
 
 ImagesArgument = Annotated[
@@ -136,17 +149,41 @@ class NetworkOptions:
             "imagenet'.",
         ),
     ] = None
+    vary: Annotated[
+        list[str],
+        typer.Option(
+            "--vary",
+            metavar="NAME",
+            help="Input of MODEL that varies, if it has several: NAME or NAME=SHAPE; given twice, both jointly.",
+        ),
+    ] = field(default_factory=list)
+    fix: Annotated[
+        list[str],
+        typer.Option(
+            "--fix",
+            metavar="NAME=FILE",
+            help="Hold an input of MODEL at the value in a .npy, .npz or .safetensors file or a picture; repeatable.",
+        ),
+    ] = field(default_factory=list)
+    output: Annotated[
+        list[str],
+        typer.Option("--output", metavar="NAME", help="Output of MODEL that counts; repeatable, all if not given."),
+    ] = field(default_factory=list)
 
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""
         from ..networks import load
 
+        varied = read_pairs(self.vary, "--vary", False)
         return load(
             self.model,
             self.input_shape,
             weights=self.weights,
             preprocess=self.preprocess,
             random_weights=self.random_weights,
+            vary={name: read_shape(shape, "--vary") if shape else () for name, shape in varied.items()},
+            fix=read_pairs(self.fix, "--fix", True),
+            output=self.output,
         )
 
     def load_other(self, model: str) -> Network:
@@ -164,11 +201,16 @@ def with_network(command: Callable[..., None]) -> Callable[..., None]:
     own = signature(command, eval_str=True).parameters
     place = next(name for name, parameter in own.items() if parameter.annotation is NetworkOptions)
     hints = get_type_hints(NetworkOptions, include_extras=True)
-    names = [field.name for field in fields(NetworkOptions)]
+    names = [each.name for each in fields(NetworkOptions)]
     added = [
-        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
-        for field in fields(NetworkOptions)
-        if field.name not in own
+        Parameter(
+            each.name,
+            Parameter.KEYWORD_ONLY,
+            default=each.default if each.default_factory is MISSING else each.default_factory(),
+            annotation=hints[each.name],
+        )
+        for each in fields(NetworkOptions)
+        if each.name not in own
     ]
     shown: list[Parameter] = []
     for name, parameter in own.items():

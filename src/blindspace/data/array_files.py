@@ -54,14 +54,7 @@ def decode_array(content: bytes, suffix: str, name: str) -> npt.NDArray[np.float
     Raises:
         FileError: The file is damaged, needs unpickling, or contains other arrays.
     """
-    try:
-        array = _safetensors(content, name) if suffix == ".safetensors" else _numpy(content, name)
-    except FileError:
-        raise
-    except _DAMAGE as error:
-        if "pickle" in str(error):
-            raise FileError(f"{name} needs unpickling, which can run code; save plain numbers as .npz") from error
-        raise FileError(f"{name} is damaged ({first_line(error) if str(error) else 'cut short'})") from error
+    array = _array(content, suffix, name)
     if array.ndim not in (3, 4) or not array.size:
         raise FileError(f"{name} holds an array of shape {array.shape}; needed is (C, H, W) or (N, C, H, W)")
     if array.dtype == np.uint8:
@@ -69,6 +62,29 @@ def decode_array(content: bytes, suffix: str, name: str) -> npt.NDArray[np.float
     if array.dtype.kind != "f":
         raise FileError(f"{name} holds {array.dtype}; needed are floats, or uint8 from 0 to 255")
     return array.astype(np.float64)
+
+
+def read_numbers(path: Path) -> npt.NDArray[Any]:
+    """Read an array of any shape and numeric dtype, unchanged; of several as ``read_array`` chooses.
+
+    Raises:
+        FileError: The file is missing, damaged, needs unpickling, or contains other arrays.
+    """
+    array = _array(read_bytes(path), path.suffix.lower(), str(path))
+    if array.dtype.kind not in "biuf":
+        raise FileError(f"{path} holds {array.dtype}; needed are numbers")
+    return array
+
+
+def _array(content: bytes, suffix: str, name: str) -> npt.NDArray[Any]:
+    try:
+        return _safetensors(content, name) if suffix == ".safetensors" else _numpy(content, name)
+    except FileError:
+        raise
+    except _DAMAGE as error:
+        if "pickle" in str(error):
+            raise FileError(f"{name} needs unpickling, which can run code; save plain numbers as .npz") from error
+        raise FileError(f"{name} is damaged ({first_line(error) if str(error) else 'cut short'})") from error
 
 
 def _numpy(content: bytes, name: str) -> npt.NDArray[Any]:

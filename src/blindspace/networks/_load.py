@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import as_file, files
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..data import CLASSES
-from ..errors import FileError, ShapeError, UnknownNameError, first_line
+from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line
 from ..files import home, sha256
 from ..maps import Shape
 from ..maps.linear_map import as_shape
 from .builtin import BUILTIN
+from .choice import Choice, arguments, check_arguments
 from .network import Network
+from .one_tensor import FIRST, OneTensor
+from .outputs import ALONE, has_rows, scores
 from .paper_networks import PAPER, is_trainable, trainable
 from .sources.factory import from_factory, is_factory, load_weights, seeded
 from .sources.huggingface import from_huggingface
@@ -45,8 +50,15 @@ def load(
     name: str | None = None,
     preprocess: str | Path | None = None,
     random_weights: bool = False,
+    vary: str | Sequence[str] | Mapping[str, Sequence[int]] = (),
+    fix: Mapping[str, Any] | None = None,
+    output: str | Sequence[str] = (),
 ) -> Network:
     """Load a network.
+
+    A network of several inputs is a function of those that vary: the others are held at given values. What several
+    varying inputs have in common is one vector, in which they stand flattened and side by side. All outputs are
+    followed and compared, or those that are named.
 
     A network of timm, torchvision or transformers reads images in [0, 1]: the mean and standard deviation of its config
     are applied by a layer in front of it. With ``preprocess`` the whole preprocessing is applied instead, and the
@@ -72,9 +84,14 @@ def load(
             spelled out, such as "resize 256 bicubic, center-crop 224, normalise imagenet" (see
             ``sources.preprocessing.parse``).
         random_weights: Whether to take an architecture alone, with random weights of a fixed seed.
+        vary: Names of the inputs that vary, perhaps with the shape of each, without the batch; ``input_shape`` serves
+            those without one. The one that the source knows, or the first argument, if empty.
+        fix: Values of other inputs by name, such as masks and token ids: an array or tensor of one input, without the
+            batch; a Python number, passed on as it is; or a path, as in ``one_tensor.fixed_value``.
+        output: Names of the outputs that count, such as ``logits``, ``0`` or ``features.1``; all if empty.
 
     Raises:
-        UnknownNameError: Nothing has that name.
+        UnknownNameError: Nothing has that name; nor has an input or output.
         MissingExtraError: The library of the network is not installed.
         ShapeError: The shape is missing, or the network cannot read it.
         FileError: A file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
@@ -86,18 +103,19 @@ def load(
             raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
     weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     shape = None if input_shape is None else as_shape(input_shape)
+    asked = Choice.of(vary, fix, output)
     if isinstance(model, Network):
-        return _unchanged(model, shape, weights, name, preprocess, random_weights)
+        return _unchanged(model, shape, weights, name, preprocess, random_weights, asked)
     if not isinstance(model, str | Path | nn.Module):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
-        return _from_onnx(path, shape, name, preprocess)
+        return _from_onnx(path, shape, name, preprocess, asked)
     source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
-    return _network(source, shape, steps, resized=steps is not source.normalise)
+    return _network(source, shape, steps, steps is not source.normalise, asked)
 
 
 def _unchanged(
@@ -107,9 +125,12 @@ def _unchanged(
     name: str | None,
     preprocess: str | None,
     random_weights: bool,
+    asked: Choice,
 ) -> Network:
     """A network that has been loaded already, under another name if one is given."""
     _refuse(weights, random_weights, network.name)
+    if asked.is_made:
+        raise ValueRangeError(f"{network.name} has its inputs and outputs already; choose them where it is loaded")
     if preprocess is not None:
         raise FileError(f"{network.name} has its preprocessing already; load it with preprocess={preprocess!r} instead")
     if shape is not None and shape != network.input_shape:
@@ -160,33 +181,67 @@ def _refuse(weights: Path | None, random_weights: bool, name: str) -> None:
         raise FileError(f"{name} has its own weights; leave {'--random-weights' if random_weights else weights} out")
 
 
-def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized: bool) -> Network:
+def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized: bool, asked: Choice) -> Network:
     """The network behind its preprocessing, tested on one input."""
-    shape = _of_images(source.name, input_shape) if resized else input_shape or source.input_shape
-    if shape is None:
+    known = dict(source.arguments) or arguments(source.module)
+    first = next((key for key in known if not key.startswith("*") and key not in asked.fixed), FIRST)
+    varied = list(asked.varied or source.varied or [first])
+    fixed = {key: value for key, value in {**source.fixed, **asked.fixed}.items() if key not in asked.varied}
+    check_arguments(source.name, known, varied, list(fixed))
+    own = {} if resized else {key: source.shapes.get(key) or source.input_shape for key in varied}
+    shapes = {key: asked.varied.get(key) or input_shape or own.get(key) for key in varied}
+    if resized and (len(varied) > 1 or None in shapes.values()):
+        raise _without_images(source.name, varied)
+    given = {key: shape for key, shape in shapes.items() if shape is not None}
+    if given != shapes:
         raise ShapeError(f"a {source.name} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
+    shape, space = given[varied[0]], source.space
+    if len(varied) > 1:  # one vector, to which no preprocessing of images applies
+        steps, shape = (), (sum(map(prod, given.values())),)
+        space = "values, " + ", ".join(f"{key} {' × '.join(map(str, each))}" for key, each in given.items())
     read = output_shape(steps, shape)
-    module = _behind(steps, source.module)
-    network = Network(source.name, module, shape, source.classes, source.card, source.space)
+    module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs)
+    whole = _behind(steps, module)
     try:
-        network.outputs(torch.zeros(1, *shape))
+        with torch.no_grad():
+            found = module.found(nn.Sequential(*steps)(torch.zeros(1, *shape, dtype=_precision(source.module))))
+    except UnknownNameError:
+        raise
     except Exception as error:  # Code of others may raise anything.
         between = f", which the preprocessing makes of {shape}" if read != shape else ""
-        meant = f"; it was made for {source.input_shape}" if source.input_shape not in (None, read) else ""
+        made = own.get(varied[0])
+        meant = f"; it was made for {made}" if made not in (None, read) else ""
         raise ShapeError(
             f"{source.name} cannot read an input of shape {read}{between}: {first_line(error)}{meant}"
         ) from error
-    return network
+    if varied[0] in (first, FIRST) and not fixed and _is_one_tensor(found):
+        whole = _behind(steps, source.module)
+    return Network(source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)))
+
+
+def _is_one_tensor(outputs: dict[str, Tensor]) -> bool:
+    """Whether a network returns one real tensor with a row for each input."""
+    return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and not outputs[ALONE].is_complex()
+
+
+def _precision(module: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _of_images(name: str, input_shape: Shape | None) -> Shape:
     """The shape of the images to be resized, which only the user knows."""
     if input_shape is None:
-        raise ShapeError(
-            f"with a preprocessing, {name} needs the shape of the images: --input-shape 3x480x640 "
-            "(input_shape=(3, 480, 640))"
-        )
+        raise _without_images(name)
     return input_shape
+
+
+def _without_images(name: str, varied: Sequence[str] = ()) -> ShapeError:
+    if len(varied) > 1:
+        return ShapeError(f"a preprocessing reads one image, but {', '.join(varied)} of {name} vary; vary one of them")
+    return ShapeError(
+        f"with a preprocessing, {name} needs the shape of the images: --input-shape 3x480x640 "
+        "(input_shape=(3, 480, 640))"
+    )
 
 
 def _behind(steps: Steps, module: nn.Module) -> nn.Module:
@@ -198,15 +253,18 @@ def _behind(steps: Steps, module: nn.Module) -> nn.Module:
     return module
 
 
-def _from_onnx(path: Path, input_shape: Shape | None, name: str | None, preprocess: str | None) -> Network:
+def _from_onnx(
+    path: Path, input_shape: Shape | None, name: str | None, preprocess: str | None, asked: Choice
+) -> Network:
     from .onnx.network import load_onnx
 
+    steps = () if preprocess is None else preprocessing(preprocess, RawModel(path.name, nn.Identity()))
+    shape = input_shape if preprocess is None else output_shape(steps, _of_images(path.name, input_shape))
+    network = load_onnx(path, name, shape)
     if preprocess is None:
-        return load_onnx(path, name, input_shape)
-    steps = preprocessing(preprocess, RawModel(path.name, nn.Identity()))
-    shape = _of_images(path.name, input_shape)
-    network = load_onnx(path, name, output_shape(steps, shape))
-    return replace(network, module=_behind(steps, network.module), input_shape=shape, space="")
+        return network
+    assert input_shape is not None
+    return replace(network, module=_behind(steps, network.module), input_shape=input_shape, space="")
 
 
 def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:

@@ -15,6 +15,9 @@ from ..maps import LinearMap, Shape
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
 
+ALIKE = 1e-3
+"""Relative difference up to which outputs count as the same, other than by rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Network:
@@ -28,6 +31,7 @@ class Network:
         card: Accuracy, recipe and hash of a built-in network, if known.
         space: Meaning of the input, such as "pixels", "samples", "token embeddings" or "features"; derived from the
             input shape if empty.
+        scores: Columns of the outputs, side by side, that are scores of classes and decide about labels; all if None.
     """
 
     name: str
@@ -36,10 +40,12 @@ class Network:
     classes: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
     space: str = ""
+    scores: slice | None = None
 
     def __post_init__(self) -> None:
         if not self.space:
-            image = len(self.input_shape) == 3 and self.input_shape[0] in (1, 3)
+            # (C, H, W), or for a video (C, T, H, W) or (T, C, H, W)
+            image = len(self.input_shape) in (3, 4) and any(n in (1, 3) for n in self.input_shape[:-2])
             object.__setattr__(self, "space", "pixels" if image else "features")
 
     @cached_property
@@ -107,7 +113,7 @@ class Network:
 
     @torch.no_grad()
     def outputs(self, images: Tensor, dtype: torch.dtype | None = None, batch_size: int = 256) -> Tensor:
-        """The network's outputs.
+        """The network's outputs; a network that lets the images of a batch mix reads them one by one.
 
         Args:
             images: ``(B, *input_shape)``, of any floating dtype.
@@ -115,19 +121,59 @@ class Network:
             batch_size: Number of images per batch.
 
         Returns:
-            ``(B, …)`` in that precision.
+            ``(B, …)`` in that precision; several outputs are flattened and side by side, ``(B, total)``.
 
         Raises:
             ShapeError: The images have another shape.
         """
-        dtype = dtype or self.dtype
+        size = batch_size if len(self.check(images)) < 2 or self.takes_batches else 1
+        return torch.cat([self._run(part, dtype or self.dtype) for part in images.split(size)])
+
+    def _run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
-        return torch.cat([module(part.to(dtype)) for part in self.check(images).split(batch_size)])
+        found: Tensor = module(images.to(dtype))
+        return found
+
+    def _random_inputs(self, count: int) -> Tensor:
+        return torch.rand(count, *self.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+    @cached_property
+    @torch.no_grad()
+    def takes_batches(self) -> bool:
+        """Whether the outputs for an image are the same in a batch as alone, up to rounding."""
+        images = self._random_inputs(2)
+        try:
+            both, alone = (self._run(part, self.dtype) for part in (images, images[1:]))
+        except Exception:  # code made for one image may raise anything
+            return False
+        return both.shape == (2, *alone.shape[1:]) and alike(both[1:], alone)
+
+    @cached_property
+    def is_random(self) -> bool:
+        """Whether two runs on one input differ, so that the network draws numbers: its outputs are no evidence."""
+        image = self._random_inputs(1)
+        return not alike(self.outputs(image), self.outputs(image))
+
+    @cached_property
+    def is_constant(self) -> bool:
+        """Whether the outputs for three different inputs are the same: that they do not move is no evidence."""
+        images = self._random_inputs(3) * torch.tensor([0.0, 1.0, -100.0]).reshape(3, *[1] * len(self.input_shape))
+        first, *others = self.outputs(images)
+        return all(torch.equal(first.nan_to_num(), other.nan_to_num()) for other in others)
+
+    def class_scores(self, outputs: Tensor) -> Tensor:
+        """The scores of classes among outputs ``(B, …)`` of the module: all, or the columns ``scores``."""
+        return outputs if self.scores is None else outputs[:, self.scores]
 
     def labels(self, images: Tensor) -> Tensor:
-        """The class of the largest output in the model's own precision, int64 ``(B,)``. As ``outputs``."""
-        return self.outputs(images).flatten(1).argmax(1)
+        """The class of the largest score in the model's own precision, int64 ``(B,)``. As ``outputs``."""
+        return self.class_scores(self.outputs(images)).flatten(1).argmax(1)
 
     def class_name(self, label: int) -> str:
         """The name of a class; its number if the names are not known."""
         return self.classes[label] if 0 <= label < len(self.classes) else str(label)
+
+
+def alike(outputs: Tensor, others: Tensor) -> bool:
+    """Whether outputs are equal up to a relative difference of ``ALIKE``."""
+    return bool((outputs - others).abs().max() <= ALIKE * others.abs().max()) if outputs.numel() else True

@@ -82,10 +82,10 @@ def _attack(task: Task) -> Tensor:
     """Perturbations of PGD attacks, one image at a time, in float64 if the network runs in it; float64."""
     network = task.network
     assert network is not None  # required by the kind
-    model, dtype = (network.double, torch.float64) if network.runs_in_float64 else (network.module, network.dtype)
+    dtype = torch.float64 if network.runs_in_float64 else network.dtype
     labels = network.labels(task.images)
     found = [
-        pgd(model, x[None].to(dtype), label[None], generator=task.generator(name)).perturbation.double()
+        pgd(network, x[None].to(dtype), label[None], generator=task.generator(name)).perturbation.double()
         for x, label, name in zip(task.images, labels, task.names, strict=True)
     ]
     return torch.cat(found) if found else torch.zeros_like(task.images)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueRangeError, first_line
 from ...extras import library
 from ...maps import Shape
+from ..choice import arguments
 from .factory import assign_weights, build, split_options
 from .preprocessing import CONFIG, from_config, read_config
 from .raw_model import RawModel
@@ -28,29 +31,6 @@ SIDE = 224
 """Default side of images, in pixels, if the config does not state it."""
 
 
-class OneTensor(nn.Module):
-    """A network of transformers as a function from one tensor to one tensor.
-
-    Args:
-        model: Network of transformers.
-        argument: Name of the argument that receives the tensor, such as ``pixel_values``.
-    """
-
-    def __init__(self, model: nn.Module, argument: str) -> None:
-        super().__init__()
-        self.model = model
-        self.argument = argument
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The logits of ``(B, *input_shape)``, or the last hidden state of a network without logits."""
-        outputs = self.model(**{self.argument: x}, return_dict=True)
-        for name in ("logits", "last_hidden_state"):
-            if isinstance(outputs.get(name), Tensor):
-                found: Tensor = outputs[name]
-                return found
-        return next(value for value in outputs.values() if isinstance(value, Tensor))
-
-
 def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None, random_weights: bool) -> RawModel:
     """``hf:FOLDER``, ``hf:ORGANISATION/NAME`` or ``hf:TYPE``, with values for its config in brackets.
 
@@ -63,25 +43,33 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
     """
     name, options = split_options(model.removeprefix("hf:"))
     transformers = library("transformers", "hf")
+    outputs: tuple[str, ...] = ()
     with _quietly(transformers):
         place, config = _config(transformers, name, options)
         if place is None or weights is not None or random_weights:
             kind = _kind(transformers, config)
             module = build(model, lambda: kind.from_config(config, attn_implementation="eager"))
-            module = _vision_half(module)
+            module = _reading_half(module)
             assign_weights(module, model, weights, random_weights)
         else:
-            module = _vision_half(_pretrained(transformers, model, place, config))
-    argument, shape, space = _input(module, model, input_shape)
+            module, whole = _pretrained(transformers, model, place, config)
+            module = _reading_half(module)
+            # The pooler reads the last hidden state; where files lack it, its weights mean nothing.
+            outputs = () if whole else ("last_hidden_state",)
+    read = _input(module, config, model)
+    shape = input_shape or read.shape
     written = _preprocessor(place)
     return RawModel(
         model,
-        OneTensor(module, argument).float(),
+        module.float(),
         shape,
+        varied=(read.argument,),
+        fixed={"return_dict": True, **read.fixed(shape)},
+        outputs=outputs,
         kind="hf",
-        normalise=from_config(*written, normalise_only=True) if written and space == "pixels" else (),
+        normalise=from_config(*written, normalise_only=True) if written and read.space == "pixels" else (),
         preprocessing=(lambda: from_config(*written)) if written else None,
-        space=space,
+        space=read.space,
         classes=_classes(module),
     )
 
@@ -140,10 +128,13 @@ def _kind(transformers: Any, config: Any) -> Any:
     for ending in ("ForImageClassification", "ForSequenceClassification", "ForAudioClassification"):
         if wanted.endswith(ending):
             return getattr(transformers, "AutoModel" + ending)
-    return transformers.AutoModel
+    every = ["AutoModel", *sorted(name for name in dir(transformers) if name.startswith("AutoModelFor"))]
+    made = [getattr(transformers, name) for name in every if name != "AutoModelForCausalLM"]
+    return next((auto for auto in made if type(config) in getattr(auto, "_model_mapping", ())), transformers.AutoModel)
 
 
-def _pretrained(transformers: Any, model: str, place: str, config: Any) -> nn.Module:
+def _pretrained(transformers: Any, model: str, place: str, config: Any) -> tuple[nn.Module, bool]:
+    """The network with its weights, and whether these are complete; only a pooler may be missing."""
     try:
         module, report = _kind(transformers, config).from_pretrained(
             place,
@@ -162,42 +153,76 @@ def _pretrained(transformers: Any, model: str, place: str, config: Any) -> nn.Mo
         ) from error
     except Exception as error:  # A damaged file, or values that do not match the weights.
         raise FileError(f"the weights of {model} cannot be read: {first_line(error)}") from error
-    # The pooler reads the last hidden state, which is the output here if files lack the pooler.
     lacking = sorted(key for key in report["missing_keys"] if key.split(".")[-3:-1] != ["pooler", "dense"])
     lacking += sorted(str(key) for key in report["mismatched_keys"])
     if lacking:
         raise FileError(f"the weights of {model} lack {len(lacking)} of its own, such as {lacking[0]}")
-    found: nn.Module = module
-    return found
+    return module, not report["missing_keys"]
 
 
-def _vision_half(module: nn.Module) -> nn.Module:
-    """The half that reads images, of a network for images and text."""
-    if isinstance(getattr(module, "text_model", None), nn.Module):
-        half = getattr(module, "vision_model", None)
-        return half if isinstance(half, nn.Module) else module
-    return module
+def _reading_half(module: nn.Module) -> nn.Module:
+    """The half that reads images, of a network for images and text; the encoder, of one that turns sound into text."""
+    halves = ("vision_model",) if isinstance(getattr(module, "text_model", None), nn.Module) else ()
+    if getattr(module, "main_input_name", "") == "input_features":
+        halves = ("encoder",)
+    found = (getattr(module, name, None) for name in halves)
+    return next((half for half in found if isinstance(half, nn.Module)), module)
 
 
-def _input(module: Any, model: str, input_shape: Shape | None) -> tuple[str, Shape, str]:
-    """Name of the argument that receives the input, shape of the input and what it is."""
-    config, argument = module.config, module.main_input_name
+@dataclass(frozen=True)
+class _Read:
+    """What a network reads.
+
+    Attributes:
+        argument: Name of the argument that receives it.
+        shape: Its shape by the config.
+        space: What it is.
+        patches: Whether it is a list of patches of images that the network needs the arrangement of.
+    """
+
+    argument: str
+    shape: Shape
+    space: str
+    patches: bool = False
+
+    def fixed(self, shape: Shape) -> dict[str, Any]:
+        """The other inputs of a network that reads patches: all of them are part of the image, a square one."""
+        if not self.patches:
+            return {}
+        height = max(n for n in range(1, math.isqrt(shape[0]) + 1) if shape[0] % n == 0)
+        sizes = torch.tensor([height, shape[0] // height])
+        return {"pixel_attention_mask": torch.ones(shape[0], dtype=torch.int64), "spatial_shapes": sizes}
+
+
+def _input(module: Any, config: Any, model: str) -> _Read:
+    """What a network reads, by its own config or that of its half for images."""
+    config = getattr(module, "config", config)
+    argument = "pixel_values" if "pixel_values" in arguments(module) else module.main_input_name
     if argument == "pixel_values":
-        size = getattr(config, "image_size", None) or SIDE
+        own = [config, *(getattr(config, f"{part}_config", None) for part in ("vision", "backbone"))]
+
+        def stated(name: str, default: Any) -> Any:
+            return next((value for part in own if (value := getattr(part, name, None)) is not None), default)
+
+        size, channels = stated("image_size", SIDE), int(stated("num_channels", 3))
+        if "spatial_shapes" in arguments(module):
+            return _Read(argument, (stated("num_patches", 256), channels * config.patch_size**2), "pixels", True)
         height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
-        return argument, input_shape or (int(getattr(config, "num_channels", 3)), height, width), "pixels"
+        frames = getattr(config, "num_frames", None)
+        return _Read(argument, (*([frames] if frames else []), channels, height, width), "pixels")
     if argument == "input_ids" and hasattr(config, "hidden_size"):
         width = int(getattr(config, "embedding_size", None) or config.hidden_size)
-        return "inputs_embeds", input_shape or (TOKENS, width), "token embeddings"
+        return _Read("inputs_embeds", (TOKENS, width), "token embeddings")
+    if argument in ("input_values", "input_features") and hasattr(config, "num_mel_bins"):
+        bands = int(config.num_mel_bins)
+        # Whisper's encoder halves the number of frames before it adds a position to each.
+        frames = (bands, 2 * config.max_source_positions) if hasattr(config, "max_source_positions") else None
+        return _Read(argument, frames or (int(config.max_length), bands), "values of a spectrogram")
     if argument == "input_values":
-        return argument, input_shape or (SAMPLES,), "samples"
-    if argument == "input_features" and input_shape is not None:
-        return argument, input_shape, "features"
-    raise UnsupportedLayerError(
-        f"{model} reads {argument}, whose shape is not known here; give --input-shape (input_shape=…)"
-        if argument == "input_features"
-        else f"{model} reads {argument}, which is neither images, text nor sound"
-    )
+        return _Read(argument, (SAMPLES,), "samples")
+    if argument == "inputs" and hasattr(config, "d_model"):
+        return _Read(argument, (int(config.max_position_embeddings), int(config.d_model)), "features")
+    raise UnsupportedLayerError(f"{model} reads {argument}, which is neither images, text nor sound")
 
 
 def _preprocessor(place: str | None) -> tuple[dict[str, Any], Path] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,12 @@ class RawModel:
         name: Name of the network.
         module: Module that reads a preprocessed batch.
         input_shape: Shape that the module was made for; None if it is unknown.
+        arguments: Names of the arguments that the module takes, each with whether it needs one; those of its
+            ``forward`` if empty.
+        shapes: Shapes of the inputs by name, where they differ.
+        varied: Names of the inputs that vary unless others are asked for; the first argument if empty.
+        fixed: Values of other arguments, such as masks, as ``one_tensor.OneTensor`` takes them.
+        outputs: Names of the outputs that count unless others are asked for; all if empty.
         kind: Word of ``preprocess`` that stands for the network's own preprocessing, such as "timm".
         normalise: Published normalisation of every pixel of images in [0, 1].
         preprocessing: Builder of the whole published preprocessing of photographs in [0, 1]; None if it is unknown.
@@ -33,6 +39,11 @@ class RawModel:
     name: str
     module: nn.Module
     input_shape: Shape | None = None
+    arguments: Mapping[str, bool] = field(default_factory=dict)
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    varied: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[str, ...] = ()
     kind: str = ""
     normalise: Steps = ()
     preprocessing: Callable[[], Steps] | None = None

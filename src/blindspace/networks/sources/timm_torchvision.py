@@ -8,10 +8,13 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor, nn
 
 from ...errors import UnknownNameError, UnsupportedLayerError
 from ...extras import library
@@ -20,6 +23,9 @@ from ..preprocessing_modules import CentreCrop, Resize
 from .factory import assign_weights, build, split_options
 from .preprocessing import EXAMPLE, normalise
 from .raw_model import RawModel, Steps
+
+FRAMES = 16
+"""Number of frames that a video network of torchvision reads, unless its weights need more."""
 
 
 def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNameError:
@@ -117,24 +123,53 @@ def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> 
     assign_weights(module, model, weights, random_weights)
     published = next(iter(models.get_model_weights(name)), None)
     transforms: Any = published.transforms() if published is not None else None
-    classes = tuple(published.meta.get("categories", ())) if published is not None else ()
-    if type(transforms).__name__ != "ImageClassification":
-        return RawModel(model, module, kind="torchvision", classes=classes)
-    steps: Steps = (
-        Resize(transforms.resize_size[0], transforms.interpolation.value, convention="pil"),
-        CentreCrop(transforms.crop_size[0]),
-        normalise(transforms.mean, transforms.std),
-    )
-    shape = (3, transforms.crop_size[0], transforms.crop_size[0])
-    return RawModel(
-        model,
-        module,
-        shape,
-        kind="torchvision",
-        normalise=steps[-1:],
-        preprocessing=lambda: steps,
-        classes=classes,
-    )
+    meta: dict[str, Any] = published.meta if published is not None else {}
+    raw = RawModel(model, module, kind="torchvision", classes=tuple(meta.get("categories", ())))
+    match type(transforms).__name__:
+        case "ImageClassification":
+            steps: Steps = (
+                Resize(transforms.resize_size[0], transforms.interpolation.value, convention="pil"),
+                CentreCrop(transforms.crop_size[0]),
+                normalise(transforms.mean, transforms.std),
+            )
+            shape = (3, transforms.crop_size[0], transforms.crop_size[0])
+            return replace(raw, input_shape=shape, normalise=steps[-1:], preprocessing=lambda: steps)
+        case "SemanticSegmentation":
+            shape = (3, *_pair(transforms.resize_size[0]))
+            return replace(raw, input_shape=shape, normalise=(normalise(transforms.mean, transforms.std),))
+        case "VideoClassification":
+            return replace(raw, input_shape=(3, max(FRAMES, meta.get("min_temporal_size", 1)), *transforms.crop_size))
+        case "OpticalFlow":
+            return replace(raw, input_shape=(3, *meta["min_size"]), varied=("image1", "image2"))
+        case "ObjectDetection":
+            module = Features(module)
+            return replace(raw, module=module, input_shape=(3, *module.size), classes=())
+    return raw
+
+
+class Features(nn.Module):
+    """The part of torchvision's detectors that reads the image: everything else reads the features that it returns.
+
+    What follows it chooses boxes by their scores, so that the number of outputs depends on the image. The boxes are
+    computed from these features and the size of the image alone, so what the features do not see, they do not.
+
+    Args:
+        detector: A detector of ``torchvision.models.detection``.
+    """
+
+    def __init__(self, detector: nn.Module) -> None:
+        super().__init__()
+        self.transform: Any = detector.transform
+        self.backbone: Any = detector.backbone
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width to which the detector resizes images."""
+        return _pair(self.transform.fixed_size or self.transform.min_size[-1])
+
+    def forward(self, images: Tensor) -> Any:
+        """Images ``(B, 3, H, W)`` in [0, 1] to the features, by their level."""
+        return self.backbone(self.transform(list(images))[0].tensors)
 
 
 def _parameters(models: Any, name: str) -> Iterable[str]:

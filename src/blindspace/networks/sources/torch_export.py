@@ -97,28 +97,32 @@ def _read(path: Path, archive: _Archive) -> RawModel:
             raise UnsupportedLayerError(f"{path} changes its own state as it runs ({kind}); export the module in eval")
         if "as_tensor" in given["arg"]:
             outputs.append(named(given["arg"]))
-    if len(inputs) != 1 or not outputs:
+    if not inputs or not outputs:
         raise ShapeError(
-            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs; export a module with one of each"
+            f"{path} has {len(inputs)} inputs and {len(outputs)} outputs that are tensors; export one of each at least"
         )
-    meta = graph["tensor_values"][inputs[0]]
-    batch, *shape = meta["sizes"]
-    if batch.get("as_int", 1) != 1:
-        raise ShapeError(f"{path} was exported for batches of {batch['as_int']}; export it for 1, or for any number")
-    module = Exported(graph["nodes"], tensors, inputs[0], outputs, DTYPES[meta["dtype"]], "as_int" in batch)
-    _try(path, module, _shape(shape))
-    return RawModel(path.name, module, _shape(shape))
+    read = {name: graph["tensor_values"][name] for name in inputs}
+    sizes = {name: meta["sizes"] for name, meta in read.items()}
+    fixed = [batch["as_int"] for batch, *_ in sizes.values() if "as_int" in batch]
+    if set(fixed) - {1}:
+        raise ShapeError(f"{path} was exported for batches of {max(fixed)}; export it for 1, or for any number")
+    dtypes = {name: DTYPES[meta["dtype"]] for name, meta in read.items()}
+    module = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], bool(fixed))
+    shapes = {name: _shape(size[1:]) for name, size in sizes.items()}
+    _try(path, module, {name: torch.zeros(1, *shape, dtype=dtypes[name]) for name, shape in shapes.items()})
+    return RawModel(path.name, module, arguments=dict.fromkeys(inputs, True), shapes=shapes)
 
 
-def _try(path: Path, module: Exported, shape: Shape) -> None:
-    """Refuse a module that cannot read its own input, or that writes into its weights and so has a state."""
+def _try(path: Path, module: Exported, zeros: Mapping[str, Tensor]) -> None:
+    """Refuse a module that cannot read its own inputs, or that writes into its weights and so has a state."""
     held = [*module.parameters(), *module.buffers()]
     before = [tensor._version for tensor in held]
     try:
         with torch.no_grad():
-            module(torch.zeros(1, *shape))
+            module(**zeros)
     except Exception as error:  # Operations of torch may raise anything.
-        raise ShapeError(f"{path} cannot read an input of shape {shape}, its own: {first_line(error)}") from error
+        shapes = ", ".join(str(tuple(x.shape[1:])) for x in zeros.values())
+        raise ShapeError(f"{path} cannot read an input of shape {shapes}, its own: {first_line(error)}") from error
     if before != [tensor._version for tensor in held]:
         raise UnsupportedLayerError(f"{path} changes its own state as it runs; export the module in eval")
 

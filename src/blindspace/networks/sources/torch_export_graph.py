@@ -147,9 +147,9 @@ class Exported(nn.Module):
     Args:
         nodes: Nodes of the graph in the order of the file.
         tensors: Weights and constants by their name in the graph.
-        input_name: Name of the input.
+        inputs: Names of the inputs.
         outputs: Names of the outputs.
-        dtype: Dtype of the input.
+        dtype: Dtype of the first input.
         one_by_one: Whether the network was exported for a batch of 1 only.
 
     Raises:
@@ -160,13 +160,13 @@ class Exported(nn.Module):
         self,
         nodes: Sequence[Mapping[str, Any]],
         tensors: Mapping[str, Tensor],
-        input_name: str,
+        inputs: Sequence[str],
         outputs: Sequence[str],
         dtype: torch.dtype,
         one_by_one: bool,
     ) -> None:
         super().__init__()
-        self.input_name, self.outputs, self.one_by_one = input_name, tuple(outputs), one_by_one
+        self.inputs, self.outputs, self.one_by_one = tuple(inputs), tuple(outputs), one_by_one
         # Operations without outputs only check sizes and types, and would refuse float64.
         self.steps = [self._step(node, tensors, dtype) for node in nodes if node["outputs"]]
         self._last = {name: index for index, step in enumerate(self.steps) for name in step.reads}
@@ -180,22 +180,28 @@ class Exported(nn.Module):
             else:
                 self.register_buffer(self.slots[name], tensor)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The output for ``(B, *input_shape)``; several outputs are concatenated to ``(B, total)``."""
-        if self.one_by_one and len(x) != 1:
-            return torch.cat([self._run(image) for image in x.split(1)])
-        return self._run(x)
+    def forward(self, *given: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
+        """The output for inputs ``(B, …)``, or the outputs by name."""
+        values = dict(zip(self.inputs, given, strict=False)) | named
+        batch = len(values[self.inputs[0]])
+        if self.one_by_one and batch != 1:
+            runs = [self._run({name: x[i : i + 1] for name, x in values.items()}) for i in range(batch)]
+            found = {name: torch.cat([run[name] for run in runs]) for name in self.outputs}
+        else:
+            found = self._run(values)
+        return found[self.outputs[0]] if len(found) == 1 else found
 
-    def _run(self, x: Tensor) -> Tensor:
+    def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values: dict[str, Any] = {name: getattr(self, slot) for name, slot in self.slots.items()}
-        values[self.input_name] = x
+        values.update(inputs)
+        dtype = inputs[self.inputs[0]].dtype
 
         def filled(given: Any) -> Any:
             match given:
                 case Named(name):
                     return values[name]
                 case InputDtype():
-                    return x.dtype
+                    return dtype
                 case list():
                     return [filled(each) for each in given]
             return given
@@ -208,8 +214,7 @@ class Exported(nn.Module):
             for name in step.reads:
                 if self._last[name] == index and name not in self.outputs:
                     values.pop(name, None)  # Values of large batches are freed as soon as possible.
-        found = [values[name] for name in self.outputs]
-        return found[0] if len(found) == 1 else torch.cat([each.flatten(1) for each in found], 1)
+        return {name: values[name] for name in self.outputs}
 
     def _step(self, node: Mapping[str, Any], tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Step:
         function = operation(node["target"])
