@@ -90,8 +90,8 @@ def read_shape(text: str, option: str = "--input-shape") -> tuple[int, ...]:
     return shape
 
 
-def read_pairs(texts: Sequence[str], option: str, needed: bool) -> dict[str, str]:
-    """Parse options such as ``--fix NAME=FILE``; the part behind the sign is empty where it may be left out.
+def read_pairs(texts: Sequence[str], option: str, what: str, needed: bool = True) -> dict[str, str]:
+    """Parse options such as ``--fix NAME=FILE``, where ``what`` is FILE; it is empty where it is left out.
 
     Raises:
         ValueRangeError: One is not a pair.
@@ -99,7 +99,7 @@ def read_pairs(texts: Sequence[str], option: str, needed: bool) -> dict[str, str
     pairs = [text.partition("=") for text in texts]
     for text, (name, _, value) in zip(texts, pairs, strict=True):
         if not name or (needed and not value):
-            raise ValueRangeError(f"{option} takes NAME{'=FILE' if needed else ' or NAME=SHAPE'}, got {text!r}")
+            raise ValueRangeError(f"{option} takes {'' if needed else 'NAME or '}NAME={what}, got {text!r}")
     return {name: value for name, _, value in pairs}
 
 
@@ -170,11 +170,19 @@ class NetworkOptions:
         typer.Option("--output", metavar="NAME", help="Output of MODEL that counts; repeatable, all if not given."),
     ] = field(default_factory=list)
 
+    session: Annotated[
+        list[str],
+        typer.Option("--session", metavar="KEY=VALUE", help="Option of onnxruntime's session for MODEL; repeatable."),
+    ] = field(default_factory=list)
+    float_meaning: Annotated[
+        bool, typer.Option("--float-meaning", help="Read a quantised ONNX file without its roundings.")
+    ] = False
+
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""
         from ..networks import load
 
-        varied = read_pairs(self.vary, "--vary", False)
+        varied = read_pairs(self.vary, "--vary", "SHAPE", needed=False)
         return load(
             self.model,
             self.input_shape,
@@ -182,8 +190,10 @@ class NetworkOptions:
             preprocess=self.preprocess,
             random_weights=self.random_weights,
             vary={name: read_shape(shape, "--vary") if shape else () for name, shape in varied.items()},
-            fix=read_pairs(self.fix, "--fix", True),
+            fix=read_pairs(self.fix, "--fix", "FILE"),
             output=self.output,
+            session=read_pairs(self.session, "--session", "VALUE"),
+            float_meaning=self.float_meaning,
         )
 
     def load_other(self, model: str) -> Network:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..data import CLASSES
-from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line
+from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line, shown
 from ..files import home, sha256
 from ..maps import Shape
 from ..maps.linear_map import as_shape
@@ -53,6 +53,8 @@ def load(
     vary: str | Sequence[str] | Mapping[str, Sequence[int]] = (),
     fix: Mapping[str, Any] | None = None,
     output: str | Sequence[str] = (),
+    session: Mapping[str, str] | None = None,
+    float_meaning: bool = False,
 ) -> Network:
     """Load a network.
 
@@ -89,6 +91,8 @@ def load(
         fix: Values of other inputs by name, such as masks and token ids: an array or tensor of one input, without the
             batch; a Python number, passed on as it is; or a path, as in ``one_tensor.fixed_value``.
         output: Names of the outputs that count, such as ``logits``, ``0`` or ``features.1``; all if empty.
+        session: Options of the runtime's session of an ONNX file, as ``onnx.network.load_onnx`` takes them.
+        float_meaning: Whether a quantised ONNX file is read without its roundings.
 
     Raises:
         UnknownNameError: Nothing has that name; nor has an input or output.
@@ -111,7 +115,9 @@ def load(
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
-        return _from_onnx(path, shape, name, preprocess, asked)
+        return _from_onnx(path, shape, name, preprocess, asked, session, float_meaning)
+    if session or float_meaning:
+        raise ValueRangeError(f"session and float_meaning are options of ONNX files, which {shown(str(model))} is not")
     source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
@@ -186,7 +192,7 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
     known = dict(source.arguments) or arguments(source.module)
     first = next((key for key in known if not key.startswith("*") and key not in asked.fixed), FIRST)
     varied = list(asked.varied or source.varied or [first])
-    fixed = {key: value for key, value in {**source.fixed, **asked.fixed}.items() if key not in asked.varied}
+    fixed = {**{key: value for key, value in source.fixed.items() if key not in asked.varied}, **asked.fixed}
     check_arguments(source.name, known, varied, list(fixed))
     own = {} if resized else {key: source.shapes.get(key) or source.input_shape for key in varied}
     shapes = {key: asked.varied.get(key) or input_shape or own.get(key) for key in varied}
@@ -254,17 +260,31 @@ def _behind(steps: Steps, module: nn.Module) -> nn.Module:
 
 
 def _from_onnx(
-    path: Path, input_shape: Shape | None, name: str | None, preprocess: str | None, asked: Choice
+    path: Path,
+    input_shape: Shape | None,
+    name: str | None,
+    preprocess: str | None,
+    asked: Choice,
+    session: Mapping[str, str] | None,
+    float_meaning: bool,
 ) -> Network:
     from .onnx.network import load_onnx
 
+    own = next((shape for shape in asked.varied.values() if shape), input_shape)
     steps = () if preprocess is None else preprocessing(preprocess, RawModel(path.name, nn.Identity()))
-    shape = input_shape if preprocess is None else output_shape(steps, _of_images(path.name, input_shape))
-    network = load_onnx(path, name, shape)
+    network = load_onnx(
+        path,
+        name,
+        own if preprocess is None else output_shape(steps, _of_images(path.name, own)),
+        fix=asked.fixed,
+        vary=asked.varied,
+        outputs=asked.outputs,
+        session=session,
+        float_meaning=float_meaning,
+    )
     if preprocess is None:
         return network
-    assert input_shape is not None
-    return replace(network, module=_behind(steps, network.module), input_shape=input_shape, space="")
+    return replace(network, module=_behind(steps, network.module), input_shape=_of_images(path.name, own), space="")
 
 
 def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:

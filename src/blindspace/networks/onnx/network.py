@@ -19,6 +19,7 @@ from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, Un
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording, value_shape
 from ..network import Network
+from ..outputs import scores, side_by_side
 from .inputs import chosen, described_input, full_shape, network_input, spelled, type_name
 from .recorder import record_onnx
 from .rewriting import copied, readable
@@ -65,25 +66,27 @@ class OnnxModule(nn.Module):
                 "an ONNX network has no gradients here, which the attack needs; use random perturbations or the "
                 "network in PyTorch"
             )
-        if not len(x):
-            return self.forward(x.new_zeros(1, *x.shape[1:]))[:0]
+        return side_by_side(self.found(x), len(x)) if len(x) else self.forward(x.new_zeros(1, *x.shape[1:]))[:0]
+
+    def found(self, x: Tensor) -> dict[str, Tensor]:
+        """The outputs that are tensors of numbers, by name, each ``(B, …)``. As ``forward``."""
         images = x.detach().cpu().to(self.dtype).numpy()
         if self.batched:
             outputs = self._run(images)
         else:
             alone = [self._run(image.reshape(self.tensor)) for image in images]
-            outputs = [_stacked(parts) for parts in zip(*alone, strict=True)]
-        tensors = [torch.from_numpy(np.ascontiguousarray(output)).to(self.dtype) for output in outputs]
-        return tensors[0] if len(tensors) == 1 else torch.cat([each.reshape(len(each), -1) for each in tensors], 1)
+            outputs = {name: _stacked([run[name] for run in alone]) for name in alone[0]}
+        return {name: torch.from_numpy(np.ascontiguousarray(y)).to(self.dtype) for name, y in outputs.items()}
 
-    def _run(self, images: Array) -> list[Array]:
+    def _run(self, images: Array) -> dict[str, Array]:
         try:
             outputs = self.opened.run(None, {self.given: images})
         except Exception as error:  # the runtime's errors have no common base class
             raise UnsupportedLayerError(
                 f"onnxruntime cannot run the network on an input {images.shape}: {first_line(error)}"
             ) from error
-        tensors = [output for output in outputs if isinstance(output, np.ndarray) and output.dtype.kind in "fiub"]
+        named = zip((output.name for output in self.opened.get_outputs()), outputs, strict=True)
+        tensors = {name: y for name, y in named if isinstance(y, np.ndarray) and y.dtype.kind in "fiub"}
         if not tensors:
             raise FileError("the network writes no tensor of numbers that could be compared")
         return tensors
@@ -136,6 +139,11 @@ class OnnxNetwork(Network):
         raise PrecisionError(
             f"onnxruntime runs {self.name} in its own {own} only, not in float64; choose that precision"
         )
+
+    @property
+    def takes_batches(self) -> bool:
+        """True: the module itself runs the images one by one where it must."""
+        return True
 
     @cached_property
     def _recording(self) -> Recording:
@@ -246,14 +254,14 @@ def _opened(
     dtype = DTYPES[given.type.tensor_type.elem_type]
     alone = OnnxModule(opened, given.name, dtype, False, tensor)
     try:
-        tried = alone(torch.zeros(1, *shape))
+        tried = alone.found(torch.zeros(1, *shape))
     except UnsupportedLayerError as error:
         raise ShapeError(f"{file} cannot read an input of shape {shape}: {error}") from error
-    if not tried.numel():
+    if not any(output.numel() for output in tried.values()):
         raise FileError(f"{file} writes nothing for an input {shape}; it has no output to compare")
     batched = tensor == (1, *shape) and _takes_batches(alone, shape)
     module = OnnxModule(opened, given.name, dtype, batched, tensor)
-    return OnnxNetwork(name, module.eval(), shape, model=model, session=dict(options))
+    return OnnxNetwork(name, module.eval(), shape, scores=scores(tried, 0), model=model, session=dict(options))
 
 
 def _takes_batches(alone: OnnxModule, shape: Shape) -> bool:
