@@ -662,7 +662,7 @@ def test_folders_of_transformers_that_are_refused(tmp_path: Path) -> None:
         ("hf:dinov2[hidden_sise=4]", UnknownNameError, "has no value 'hidden_sise'; did you mean hidden_size"),
         ("hf:dinov2[hidden_size=large]", ValueRangeError, "hidden_size=large is not valid for the config of hf:dinov2"),
         (
-            "hf:time_series_transformer[prediction_length=1]",
+            "hf:patchtst",
             UnsupportedLayerError,
             "reads past_values, which is neither images, text nor sound",
         ),

@@ -220,7 +220,7 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
         raise ShapeError(
             f"{source.name} cannot read an input of shape {read}{between}: {first_line(error)}{meant}"
         ) from error
-    if varied[0] in (first, FIRST) and not fixed and _is_one_tensor(found):
+    if varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found):
         whole = _behind(steps, source.module)
     return Network(source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)))
 
