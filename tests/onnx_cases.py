@@ -66,7 +66,14 @@ def build(
         domain, _, name = op.rpartition(":")
         read_names = [each.replace("-", "") for each in read.split()]
         made.append(
-            onnx.helper.make_node(name, read_names, written.split(), name=f"n{index}", domain=domain, **attributes)
+            onnx.helper.make_node(
+                name,
+                read_names,
+                [each.replace("-", "") for each in written.split()],
+                name=f"n{index}",
+                domain=domain,
+                **attributes,
+            )
         )
     graph = onnx.helper.make_graph(
         made,
@@ -460,6 +467,63 @@ AXES = [
     one("add-infinite", "Add", (1, 3, 3), weights={"w": np.triu(np.full((3, 3), -np.inf, np.float32), 1)}),
 ]
 
+SAME = {"s": (2,), "b": (2,)}
+
+COLUMNS = [
+    Case("kernels", [("Conv", "k x b", "y", {"pads": [1, 0, 1, 0]})], (1, 2, 3, 3), {"k": (2, 2, 4, 5), "b": (1,)}),
+    Case("biases", [("Conv", "k w x", "y", {})], (3,), {"k": (1, 2, 4, 5), "w": (3, 2, 3, 3)}),
+    Case("kernels-transposed", [("ConvTranspose", "k x", "y", {"group": 2})], (2, 1, 3, 3), {"k": (1, 2, 2, 3)}),
+    one("windows-added", "Col2Im", (1, 8, 6), weights={"n": ints(3, 4), "k": ints(2, 2)}, opset=18),
+    Case("norm-scale", [("LayerNormalization", "w x b", "y", {})], (4,), {"w": (2, 3, 4), "b": (4,)}),
+    Case("norm-bias", [("InstanceNormalization", "w s x", "y", {})], (2,), {"w": (1, 2, 4), "s": (2,)}),
+    Case(
+        "norm-mean", [("BatchNormalization", "w s b x v", "y", {})], (2,), {**SAME, "w": (1, 2, 4), "v": floats(1, 2)}
+    ),
+    *[
+        Case(
+            f"scatter-add-{order}",
+            [("ScatterND", f"{order[0]} i {order[1]}", "y", {"reduction": "add"})],
+            tensor,
+            {"w": other, "i": ints(2, 1, 2).reshape(3, 1)},
+            opset=16,
+        )
+        for order, tensor, other in (("xw", (4, 2), (3, 2)), ("wx", (3, 2), (4, 2)))
+    ],
+    Case(
+        "scatter-elements-add",
+        [("ScatterElements", "w i x", "y", {"reduction": "add", "axis": 1})],
+        (1, 3),
+        {"w": (1, 5), "i": ints(4, 0, 4).reshape(1, 3)},
+        opset=16,
+    ),
+    one(
+        "regions",
+        "RoiAlign",
+        IMAGE,
+        weights={"r": floats(0, 0, 3, 4, 1, 1, 2.5, 5).reshape(2, 4), "i": ints(0, 0)},
+        output_height=2,
+        output_width=3,
+    ),
+    Case("one-hot", [("OneHot", "i n x", "y", {})], (2,), {"i": ints(0, 3, 1), "n": ints(4)}),
+    Case("likelihood", [("NegativeLogLikelihoodLoss", "x t", "y", {})], (3, 5), {"t": ints(0, 4, 2)}),
+    Case(
+        "steps",
+        [("DequantizeLinear", "q x z", "y", {"axis": 1})],
+        (3,),
+        {"q": np.arange(6, dtype=np.uint8).reshape(2, 3), "z": np.array([1, 2, 3], np.uint8)},
+    ),
+    Case("affine-grid", [("AffineGrid", "x n", "y", {})], (1, 2, 3), {"n": ints(1, 1, 3, 4)}, opset=20),
+    Case("constant-cast-like", [("CastLike", "w x", "c", {}), ("Add", "x c", "y", {})], IMAGE, {"w": ints(3)}),
+    Case(
+        "empty-part",
+        [("Split", "x n", "a b", {"axis": 1}), ("Concat", "b a", "y", {"axis": 1})],
+        (1, 4),
+        {"n": ints(4, 0)},
+        opset=18,
+    ),
+    Case("left-out", [("Split", "x", "- b", {"axis": 1})], (1, 4), outputs="b", opset=13),
+]
+
 SCALED = {"r": floats(), "s": floats(1, 1, 1.6, 0.5)}
 SIZED = {"r": floats(), "s": floats(), "n": ints(1, 2, 8, 3)}
 HALVES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric")
@@ -620,4 +684,4 @@ CHAINS = [
     ),
 ]
 
-CASES = [*CONVOLUTIONS, *POOLS, *PRODUCTS, *POINTWISE, *MOVES, *AXES, *RESIZES, *CHAINS]
+CASES = [*CONVOLUTIONS, *POOLS, *PRODUCTS, *POINTWISE, *MOVES, *AXES, *COLUMNS, *RESIZES, *CHAINS]

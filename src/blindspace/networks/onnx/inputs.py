@@ -144,7 +144,7 @@ def _value(given: ValueInfoProto, value: Any) -> Array:
     array: Array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
     kind = given.type.tensor_type.elem_type
     dtype = require("onnx").helper.tensor_dtype_to_np_dtype(kind) if kind else np.dtype(object)
-    if array.dtype.kind not in "fiub" or dtype.kind not in "fiub":
+    if array.dtype != dtype and (array.dtype.kind not in "fiub" or dtype.kind not in "fiub"):
         raise ShapeError(f"the input {given.name} is {described_input(given)}, got {array.dtype} to hold it at")
     whole = dtype.kind in "iu" and array.dtype.kind == "f"
     if whole and not np.array_equal(array, np.round(array)):

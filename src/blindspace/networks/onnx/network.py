@@ -23,7 +23,8 @@ from ..outputs import scores, side_by_side
 from .inputs import chosen, described_input, full_shape, network_input, spelled, type_name
 from .recorder import record_onnx
 from .rewriting import copied, readable
-from .session import LEVEL, Array, require, session
+from .runs import part_of
+from .session import LEVEL, Array, readable_outputs, require, session
 from .unrounded import unrounded
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class OnnxModule(nn.Module):
     def __init__(self, opened: Any, given: str, dtype: torch.dtype, batched: bool, tensor: Shape) -> None:
         super().__init__()
         self.opened, self.given, self.dtype, self.batched, self.tensor = opened, given, dtype, batched, tensor
+        self.names = readable_outputs(opened)
 
     def forward(self, x: Tensor) -> Tensor:
         """The only output, ``(B, …)``, or all outputs flattened and side by side, ``(B, total)``.
@@ -80,13 +82,16 @@ class OnnxModule(nn.Module):
 
     def _run(self, images: Array) -> dict[str, Array]:
         try:
-            outputs = self.opened.run(None, {self.given: images})
+            outputs = self.opened.run(self.names, {self.given: images}) if self.names else []
         except Exception as error:  # the runtime's errors have no common base class
             raise UnsupportedLayerError(
                 f"onnxruntime cannot run the network on an input {images.shape}: {first_line(error)}"
             ) from error
-        named = zip((output.name for output in self.opened.get_outputs()), outputs, strict=True)
-        tensors = {name: y for name, y in named if isinstance(y, np.ndarray) and y.dtype.kind in "fiub"}
+        found: dict[str, Any] = {}
+        for name, output in zip(self.names, outputs, strict=True):
+            parts = output if isinstance(output, list) else []
+            found.update({part_of(name, index): part for index, part in enumerate(parts)} if parts else {name: output})
+        tensors = {name: y for name, y in found.items() if isinstance(y, np.ndarray) and y.dtype.kind in "fiub"}
         if not tensors:
             raise FileError("the network writes no tensor of numbers that could be compared")
         return tensors

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .call import RULES
+from .columns import LINEAR
 from .session import is_standard, operation
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ def needed(graph: GraphProto) -> list[NodeProto]:
             names |= {*node.input, *captured(node)} - {""}
             found.append(node)
     return found[::-1]
+
+
+def values_read(node: NodeProto) -> list[str]:
+    """The inputs of a node whose values it reads, not only their types; empty names for those that it leaves out."""
+    return list(node.input[:1] if node.op_type == "CastLike" else node.input)
 
 
 def captured(node: NodeProto) -> list[str]:
@@ -67,11 +73,11 @@ def within_reach(model: ModelProto, nodes: list[NodeProto], given: str) -> list[
     affine = {given}
     found = []
     for node in nodes:
-        read, written = set(filter(None, node.input)), [name for name in node.output if name]
+        read, written = set(filter(None, values_read(node))), [name for name in node.output if name]
         shape_alone = node.op_type in SHAPES and read <= constant | affine
         if may_be_constant(node) and (read <= constant or shape_alone):
             constant.update(written)
-        elif may_be_constant(node) and operation(node) in (*RULES, *SEQUENCES) and read <= constant | affine:
+        elif may_be_constant(node) and operation(node) in (*RULES, *LINEAR, *SEQUENCES) and read <= constant | affine:
             affine.update(written)
         else:
             continue

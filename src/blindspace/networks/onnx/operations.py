@@ -46,24 +46,19 @@ def _only(call: Call) -> LinearMap | None:
 @rule("Dropout")
 def _dropout(call: Call) -> list[Terms] | None:
     """The values, and the mask of those that are kept, which are all."""
-    training = call.constant(2)
+    rate, training = call.constant(1), call.constant(2)
     old = call.version < 7 and not call.attributes.get("is_test")
-    if call.varying != [0] or old or (training is not None and training.any()):
+    random = training is not None and training.any() and (rate is None or rate.any())
+    if call.varying != [0] or old or random:
         return None
     kept: list[Terms] = [[(0, Identity(call.shape(0)))], []]
     return kept[: len(call.outputs)]
 
 
-@linear("Cast")
+@linear("Cast", "CastLike")
 def _cast(call: Call) -> LinearMap | None:
     """Between floating-point types, exact up to their rounding; a cast to whole numbers is not linear."""
-    return _same(call) if call.attributes["to"] in FLOATS else None
-
-
-@linear("CastLike")
-def _cast_like(call: Call) -> LinearMap | None:
-    like = call.constant(1)
-    return _same(call) if like is not None and like.dtype.name in ("float16", "float32", "float64") else None
+    return _same(call) if call.attributes.get("to", FLOATS[0]) in FLOATS else None
 
 
 @linear("Transpose")
@@ -106,11 +101,13 @@ def _moved(call: Call) -> list[Terms] | None:
     zeros = {i: np.zeros(call.tensor(i)) for i in call.varying}
     unmoved = run_node(call.node, zeros, beside, call.opsets)
     found: list[Terms] = [[] for _ in call.outputs]
+    places = [terms for terms, name in zip(found, call.node.output, strict=True) if name]
     for index in call.varying:
         numbers = operations.numbered(call.tensor(index)).numpy()
         written = run_node(call.node, {**zeros, index: numbers}, beside, call.opsets)
-        for terms, tensor, without in zip(found, written, unmoved, strict=True):
-            terms.append((index, _move(call.shape(index), tensor - without, [_border(call)])))
+        for terms, tensor, without in zip(places, written, unmoved, strict=True):
+            if tensor.size:
+                terms.append((index, _move(call.shape(index), tensor - without, [_border(call)])))
     return found
 
 

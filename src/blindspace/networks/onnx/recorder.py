@@ -27,8 +27,9 @@ from ...maps import LinearMap, Shape
 from ...maps.properties import is_identity
 from ..affine_graph import AffineGraph, Layer, Recording, Value, value_shape
 from .call import RULES, Call, Operand, Terms
+from .columns import by_columns
 from .inputs import full_shape, network_input
-from .nodes import SEQUENCES, SHAPES, captured, may_be_constant, needed
+from .nodes import SEQUENCES, SHAPES, captured, may_be_constant, needed, values_read
 from .operations import KEEPING, LAYERS
 from .rewriting import branches_outside, can_be_taken_apart, copied, simplified
 from .runs import run_twice, same_outputs
@@ -164,7 +165,7 @@ class _Recorder:
 
     def _follow(self, node: NodeProto) -> None:
         """Record what one node writes."""
-        given = [part for name in node.input for part in self._parts(name)]
+        given = [part for name in values_read(node) for part in self._parts(name)]
         operands = tuple(self._operand(name) if name else None for name in given)
         inside = [self._operand(part) for name in captured(node) for part in self._parts(name)]
         read = [operand for operand in (*operands, *inside) if operand is not None]
@@ -185,8 +186,10 @@ class _Recorder:
             ((index, operator),) = found[0]
             if index < 2:  # not the bias
                 self._found.append(_Found(node, node.input[index], operator))
-        if found is not None and affine and len(found) == len(written):
-            for name, terms in zip(written, found, strict=True):
+        if found is not None and affine and len(found) == len(node.output):
+            for name, terms in zip(node.output, found, strict=True):
+                if not name:
+                    continue
                 if terms:
                     self._keep(name, self._affine(node, operands, terms))
                 else:
@@ -237,26 +240,31 @@ class _Recorder:
 
     def _terms(self, call: Call) -> list[Terms] | None:
         """The terms whose sums the outputs of a node are; None if the maps disagree with what the node did."""
-        rule = RULES.get(call.op)
-        try:
-            found = rule(call) if rule is not None else None
-            if found is None:
-                return None
-            agree = all(
-                operator.out_shape == call.out_shape(output)
-                for output, terms in enumerate(found)
-                for _, operator in terms
-            ) and all(self.runs.agree(call, output, terms) for output, terms in enumerate(found))
-        except (BlindspaceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-            return None  # an option that the rule does not support
-        if not agree:
+        deviates = False
+        for rule in (RULES.get(call.op), by_columns):
+            try:
+                found = None if rule is None else rule(call)
+                agree = found is not None and self._agree(call, found)
+            except (BlindspaceError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+                continue  # an option that the rule does not support
+            if agree:
+                return found
+            deviates |= found is not None
+        if deviates:
             label = call.node.name or call.node.output[0]
             warnings.warn(
                 f"{call.op} {label} does not compute here what the standard says and is treated as not affine",
                 BlindspaceWarning,
                 stacklevel=2,
             )
-        return found if agree else None
+        return None
+
+    def _agree(self, call: Call, found: list[Terms]) -> bool:
+        """Whether maps lead to the outputs of a node and take changes to what the node made of them."""
+        shapes = all(
+            operator.out_shape == call.out_shape(output) for output, terms in enumerate(found) for _, operator in terms
+        )
+        return shapes and all(self.runs.agree(call, output, terms) for output, terms in enumerate(found))
 
     def _affine(self, node: NodeProto, operands: tuple[Operand | None, ...], terms: Terms) -> Value:
         """The value that a node writes; the value that it reads if the map is the identity."""

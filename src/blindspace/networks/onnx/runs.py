@@ -14,16 +14,13 @@ from ...maps import Shape
 from .call import Call, Terms
 from .nodes import within_reach
 from .rewriting import rebuilt
-from .session import Array, require, session
+from .session import Array, readable_outputs, require, session
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, ValueInfoProto
 
 AGREES = {"float64": 1e-9, "float32": 1e-3, "float16": 0.05}
 """Largest difference between a map and its node, relative to the largest value, by the precision of the run."""
-
-UNREADABLE = [f"tensor({name})" for name in ("bfloat16", "int4", "uint4", "int2", "uint2")]
-"""Types that the runtime has and numpy does not."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,14 @@ class Runs:
     def agree(self, call: Call, output: int, terms: Terms) -> bool:
         """Whether the maps take the changes of a node's inputs to the change of its output, up to rounding.
 
-        For a layer beyond the front, whose values are not kept, this is not checked.
+        An output of no terms must not change at all, and one that is no floating-point number is a step function. For a
+        layer beyond the front, whose values are not kept, nothing is checked.
         """
         name = call.node.output[output]
         if name not in self.first:
             return True
+        if not terms or self.first[name].dtype.kind != "f":
+            return not terms and self.steady(name)
         left = torch.from_numpy(self.change(name).ravel())
         for index, operator in terms:
             operand = call.operands[index]
@@ -144,8 +144,8 @@ def random_runs(opened: Any, names: Sequence[str], given: ValueInfoProto, tensor
         UnsupportedLayerError: The runtime cannot run the network on such an input; the message gives the reason.
     """
     onnx = require("onnx")
-    foreign = {each.name for each in opened.get_outputs() if each.type in UNREADABLE}
-    names = [name for name in names if name not in foreign]
+    wanted = set(names)
+    names = [name for name in readable_outputs(opened) if name in wanted]
     dtype = onnx.helper.tensor_dtype_to_np_dtype(given.type.tensor_type.elem_type)
     random = np.random.default_rng(0)
     runs: list[dict[str, Any]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,6 +61,15 @@ def session(model: ModelProto, as_written: bool = False, given: Mapping[str, str
         raise FileError(f"onnxruntime cannot run this network: {first_line(error)}") from error
 
 
+FOREIGN = ("bfloat16", "int4", "int2", "float8", "float4")
+"""Types that the runtime has and numpy does not."""
+
+
+def readable_outputs(opened: Any) -> list[str]:
+    """The names of the outputs of a session whose types numpy has."""
+    return [each.name for each in opened.get_outputs() if not any(kind in each.type for kind in FOREIGN)]
+
+
 def _set(runtime: Any, options: Any, key: str, value: str) -> None:
     """Set one option of a session."""
     levels = {name.removeprefix("ORT_").removeprefix("ENABLE_").lower(): level
@@ -85,17 +94,28 @@ def run_node(
     opsets: Iterable[OperatorSetIdProto],
     **attributes: Any,
 ) -> list[Array]:
-    """The outputs of a single node, without those that it leaves out.
+    """The outputs of a single node, without those that it leaves out. As ``node_alone``, run once."""
+    return node_alone(node, given, constants, opsets, **attributes)(given)
+
+
+def node_alone(
+    node: NodeProto,
+    given: Mapping[int, Array],
+    constants: Mapping[int, Array],
+    opsets: Iterable[OperatorSetIdProto],
+    **attributes: Any,
+) -> Callable[[Mapping[int, Array]], list[Array]]:
+    """A single node as a function from its inputs by index to its outputs, without those that it leaves out.
 
     Args:
         node: A node without graphs inside.
-        given: Its inputs by index.
+        given: Arrays of the types and shapes that its inputs will have, by index.
         constants: Its other inputs by index, known to the runtime in advance.
         opsets: Operator sets of the model that the node belongs to.
         attributes: Values that replace those of the node's attributes.
 
     Raises:
-        FileError: The runtime does not support the node for these types.
+        FileError: The runtime does not support the node for these types; the function raises it too.
     """
     onnx = require("onnx")
     alone = onnx.NodeProto()
@@ -115,13 +135,16 @@ def run_node(
     )
     known = [opset for opset in opsets if is_standard(opset.domain) or opset.domain == node.domain]
     model = onnx.helper.make_model(graph, opset_imports=known, ir_version=8)
-    try:
-        results: list[Array] = session(model, as_written=True).run(None, {f"in{i}": x for i, x in given.items()})
-    except FileError:
-        raise
-    except Exception as error:
-        raise FileError(f"onnxruntime cannot run {node.op_type}: {first_line(error)}") from error
-    return results
+    opened = session(model, as_written=True)
+
+    def run(inputs: Mapping[int, Array]) -> list[Array]:
+        try:
+            results: list[Array] = opened.run(None, {f"in{i}": x for i, x in inputs.items()})
+        except Exception as error:  # the runtime's errors have no common base class
+            raise FileError(f"onnxruntime cannot run {node.op_type}: {first_line(error)}") from error
+        return results
+
+    return run
 
 
 def is_standard(domain: str) -> bool:
