@@ -45,6 +45,10 @@ class CheckFailedError(BlindspaceError, AssertionError):
     """A linear map or subspace does not keep its contract; the message names the property, the figure and the bound."""
 
 
+class WithdrawnError(BlindspaceError):
+    """A space was found harmless for a network whose outputs move along it; the message says how far, and where."""
+
+
 class BlindspaceWarning(UserWarning):
     """A result falls short of what is promised, such as an undecided rank; the message states the figures."""
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import BlindspaceError, BlindspaceWarning
+from ..errors import BlindspaceError, BlindspaceWarning, WithdrawnError
 from .commands import OnDemand, Runnable, load_command
 
 INTERRUPTED = 130
@@ -59,6 +59,8 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
         code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except WithdrawnError as error:
+        return _fail(str(error), 1)
     except BlindspaceError as error:
         return _fail(str(error))
     except OSError as error:
@@ -76,9 +78,9 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
     return code
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, code: int = 2) -> int:
     print("blindspace: " + " ".join(message.split()), file=sys.stderr)
-    return 2
+    return code
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .._html import grid, table
 from ..errors import ValueRangeError
 from ..maps import LinearMap, Shape
-from ..networks import LayerReport, Network, ends, front, load, measure
+from ..networks import Evidence, LayerReport, Network, ends, front, hold, load, measure
 from ..networks import layers as linear_layers
 from ..progress import Progress
 from ..solvers import SolverChoice
@@ -28,7 +28,7 @@ PROBES = 4
 class Response:
     """Response of a network's outputs, in its own precision, to harmless perturbations of four inputs.
 
-    The inputs are one of zeros and uniformly random ones.
+    The inputs are uniformly random ones.
 
     Attributes:
         size: L∞ norm of the harmless perturbations, which are random.
@@ -61,6 +61,8 @@ class Audit:
         ends: the values at which the front ends, each with the non-affine operations that read it.
         space: nullspace of the front, harmless for the whole network.
         residual: ‖A P v‖ / (‖A‖ ‖v‖), the largest over four Gaussian vectors v, computed in float64.
+        measured: how far the outputs move along the space, in the run that speaks most against the claim; None if the
+            nullspace is trivial.
         shown: response of the outputs to harmless perturbations; None if the nullspace is trivial.
         soft: ε-nullity of the front at the given thresholds; None if there were none.
         spectrum: singular values of the front; None if they were not asked for.
@@ -74,6 +76,7 @@ class Audit:
     ends: dict[str, list[str]]
     space: Subspace
     residual: float
+    measured: Evidence | None
     shown: Response | None
     soft: EpsilonNullity | None
     spectrum: Spectrum | None
@@ -104,6 +107,7 @@ class Audit:
                 "residual": self.residual,
                 "certificate": certificate.to_dict(),
             },
+            "measured": None if self.measured is None else self.measured.to_dict(),
             "shown": None if self.shown is None else self.shown.to_dict(),
             "soft": None if self.soft is None else self.soft.to_dict(),
             "layers": [layer.to_dict() for layer in self.layers],
@@ -157,6 +161,7 @@ def audit(
         UnknownNameError, FileError, ShapeError: as ``load``.
         UnsupportedLayerError: the network cannot be followed.
         TooLargeError: no solver serves a front of this size.
+        WithdrawnError: the outputs move along the space that was found.
         ValueRangeError: a threshold is not above 0, or the seed is not an integer.
     """
     if not isinstance(seed, int):
@@ -169,6 +174,7 @@ def audit(
     space = nullspace(operator, solver=solver)
     noise = torch.randn(PROBES, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     residual = space.residual(noise)
+    measured = hold(network, space, seed)
     shown = _response(network, space, noise, seed) if space.dim else None
     counted = soft_dimension(operator, thresholds=soft) if soft else None
     curve = spectrum_of(operator) if spectrum else None
@@ -186,6 +192,7 @@ def audit(
         ends=ends(network),
         space=space,
         residual=residual,
+        measured=measured,
         shown=shown,
         soft=counted,
         spectrum=curve,
@@ -194,10 +201,9 @@ def audit(
 
 
 def _response(network: Network, space: Subspace, noise: Tensor, seed: int, size: float = 1.0) -> Response:
-    """The response to the harmless part of ``noise``, at an input of zeros and at uniformly random ones."""
+    """The response to the harmless part of ``noise`` at uniformly random inputs."""
     generator = torch.Generator().manual_seed(seed + 1)
     inputs = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
-    inputs[0] = 0  # many networks respond here that bright noise has driven into saturation
     delta = space.project(noise)
     ones = (-1, *[1] * (delta.ndim - 1))
     delta = size * delta / delta.flatten(1).abs().amax(1).reshape(ones)

@@ -5,6 +5,7 @@ from ._layers import LayerReport, layers, measure
 from ._load import load
 from .affine_graph import Layer, Recording
 from .builtin import BUILTIN, Recipe
+from .claim import Evidence, hold, measure_claim
 from .network import Network
 from .paper_networks import PAPER
 from .preprocessing_modules import CentreCrop, Normalise, Resize
@@ -15,6 +16,7 @@ __all__ = [
     "PAPER",
     "Card",
     "CentreCrop",
+    "Evidence",
     "Layer",
     "LayerReport",
     "Network",
@@ -25,8 +27,10 @@ __all__ = [
     "ends",
     "front",
     "harmless",
+    "hold",
     "layers",
     "load",
     "measure",
+    "measure_claim",
     "train",
 ]

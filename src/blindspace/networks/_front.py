@@ -16,6 +16,7 @@ from ..solvers import SolverChoice
 from ..subspaces import Subspace, nullspace
 from ._load import load
 from .affine_graph import front_values
+from .claim import hold
 from .network import Network
 
 
@@ -51,15 +52,22 @@ def ends(network: Network) -> dict[str, list[str]]:
 
 
 def harmless(
-    network: Operator, *others: Operator, input_shape: Sequence[int] | None = None, solver: SolverChoice = None
+    network: Operator,
+    *others: Operator,
+    input_shape: Sequence[int] | None = None,
+    solver: SolverChoice = None,
+    check: bool = True,
 ) -> Subspace:
     """The harmless space of a network: the nullspace of its affine front (definition 1).
+
+    The claim is measured on each network itself, which runs some twelve times in each of two precisions (``claim.hold``).
 
     Args:
         network: As in ``front``. The result for a ``LinearMap`` is its nullspace, for a ``Subspace`` itself.
         others: Further networks for which the space is harmless too; they read inputs of the same shape.
         input_shape: Shape of one input without the batch axis; modules need it.
         solver: As in ``nullspace``; chosen by structure, size and memory if None.
+        check: Whether the claim is measured.
 
     Returns:
         The harmless space; for several networks, the intersection of their harmless spaces.
@@ -68,14 +76,22 @@ def harmless(
         UnsupportedLayerError: A network cannot be followed.
         ShapeError: The networks read different shapes, or a module comes without its input shape.
         TooLargeError: No solver here serves a front of that size.
+        WithdrawnError: The outputs of a network move along the space that was found.
         BlindspaceError: An object is of another type.
     """
-    models = (network, *others)
+    models = [
+        load(model, input_shape) if isinstance(model, nn.Module) and input_shape is not None else model
+        for model in (network, *others)
+    ]
     fronts = [front(model, input_shape) for model in models]
     if len({operator.in_shape for operator in fronts}) > 1:
         read = ", ".join(f"{_name(model)} {a.in_shape}" for model, a in zip(models, fronts, strict=True))
         raise ShapeError(f"the networks read different shapes: {read}; give all the same --input-shape")
-    return nullspace(side_by_side(fronts) if others else fronts[0], solver=solver)
+    space = nullspace(side_by_side(fronts) if others else fronts[0], solver=solver)
+    for model in models if check else ():
+        if isinstance(model, Network):
+            hold(model, space)
+    return space
 
 
 def _name(model: Operator) -> str:

@@ -14,6 +14,7 @@ from ..errors import ShapeError
 from ..maps import LinearMap, Shape
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
+from .following.trace import first_difference
 
 ALIKE = 1e-3
 """Relative difference up to which outputs count as the same, other than by rounding."""
@@ -75,7 +76,7 @@ class Network:
     def _recording(self) -> Recording:
         try:
             # Weights that the code computes while it runs are then as exact as the others.
-            return record_module(self.double, self.input_shape, torch.float64, self.name)
+            return record_module(self.double, self.input_shape, torch.float64, self.name, self.dtype)
         except Exception:  # code that insists on its own precision, or cannot be copied
             return record_module(self.module, self.input_shape, self.dtype, self.name)
 
@@ -89,6 +90,19 @@ class Network:
             UnsupportedLayerError: The network cannot be followed.
         """
         return front_map(self.record().graph)
+
+    def parts_at(self, x: Tensor, y: Tensor) -> str:
+        """The first operation that answers two inputs differently, of those that end the front or lie beyond it.
+
+        Args:
+            x: One input, ``input_shape``.
+            y: Another one.
+
+        Returns:
+            The operation and its place; empty if there is none.
+        """
+        module, dtype = (self.double, torch.float64) if self.runs_in_float64 else (self.module, self.dtype)
+        return first_difference(module, x.to(dtype), y.to(dtype))
 
     def linear_map(self) -> LinearMap:
         """The affine front, so that a network is accepted wherever a linear map is. As ``front``."""

@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evidence import Audit
-from ..networks import LayerReport
+from ..networks import Evidence, LayerReport
 from ..subspaces import EpsilonNullity
 
 
@@ -27,6 +27,8 @@ def print_audit(screen: Console, audit: Audit) -> None:
     )
     screen.print(f"  solver       {escape(f'{front.solver}: {front.reason}')}")
     screen.print(f"  residual     ‖A P δ‖ / (‖A‖ ‖δ‖) = {audit.residual:.1e} in float64")
+    if audit.measured is not None:
+        screen.print(f"  measured     {_measured(audit.measured)}")
     if shown is not None:
         screen.print(
             f"  shown        outputs move by {shown.harmless:.1e} for harmless noise of L∞ {shown.size:g}, by "
@@ -36,6 +38,15 @@ def print_audit(screen: Console, audit: Audit) -> None:
         screen.print(_nullity_table(audit.soft))
     if audit.layers:
         screen.print(_layer_table(audit.layers))
+
+
+def _measured(evidence: Evidence) -> str:
+    if evidence.void:
+        return f"nothing: {evidence.void}"
+    return (
+        f"outputs move by at most {evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm "
+        f"({evidence.precision}, {evidence.magnitude:g} times the input); rounding explains {evidence.rounding:.1e}"
+    )
 
 
 def _first_few(names: list[str], most: int = 3) -> str:

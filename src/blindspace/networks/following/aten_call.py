@@ -70,7 +70,9 @@ class Call:
     def written(self) -> list[Tensor]:
         """The tensors that the operation writes into."""
         marked = [a.name for a in self.func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
-        return tensors_in([self.given[name] for name in marked])
+        if "batch_norm" in self.name and self.given.get("training"):
+            marked += ["running_mean", "running_var"]  # written without a mark
+        return tensors_in([self.given.get(name) for name in marked])
 
     def only(self, name: str) -> bool:
         """Whether the argument of that name is the only one that depends on the network's input, as one tensor."""

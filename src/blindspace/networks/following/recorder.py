@@ -9,7 +9,7 @@ refused. The harmless space can therefore be reported too small, never too large
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,20 +71,13 @@ def record_module(
     Raises:
         UnsupportedLayerError: The module's code cannot be followed; the message names the operation and the reason.
     """
-    graph = AffineGraph(Value("input", input_shape))
-    recorder = Recorder(graph, module, precision or dtype)
-    x = recorder.start(torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype))
-    failure: Exception | None = None
-    try:
-        with torch.no_grad(), recorder.watching():
-            recorder.ended(module(x))
-    except Exception as error:  # the network's own code may raise anything
-        failure = error
-    failure = recorder.refused or failure
+    recorder = Recorder(input_shape, module, precision or dtype)
+    x = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    failure = recorder.run(x)
     if failure is not None:
         where = f" beyond {recorder.last}" if recorder.last else ""
         raise UnsupportedLayerError(f"the code of {name} cannot be followed{where}: {first_line(failure)}") from failure
-    return Recording(graph, tuple(recorder.layers()))
+    return Recording(recorder.graph, tuple(recorder.layers()))
 
 
 @dataclass(eq=False)
@@ -162,16 +155,25 @@ class Recorder(TorchDispatchMode):
     """Watches the operations and modules of a network and builds its affine graph.
 
     Args:
-        graph: The graph that is filled.
-        module: The network, whose modules give the names.
+        input_shape: Shape of one input, without the batch.
+        module: The network.
         precision: The network's own precision.
+        trace: Called with the name and the result of every operation that is not known to be affine.
     """
 
-    def __init__(self, graph: AffineGraph, module: nn.Module, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        input_shape: Shape,
+        module: nn.Module,
+        precision: torch.dtype,
+        trace: Callable[[str, Tensor], None] | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.graph = graph
-        self.held = TensorValues(graph)
+        self.graph = AffineGraph(Value("input", input_shape))
+        self.held = TensorValues(self.graph)
+        self.module = module
         self.precision = precision
+        self.trace = trace
         self.last = ""
         self.finished = False
         self.refused: UnsupportedLayerError | None = None
@@ -183,14 +185,26 @@ class Recorder(TorchDispatchMode):
         self._thread = threading.get_ident()
         self._lock = threading.RLock()
 
-    def start(self, x: Tensor) -> Watched:
-        """The input of the network as a watched tensor."""
+    def run(self, x: Tensor) -> Exception | None:
+        """Run the network once.
+
+        Args:
+            x: A batch of one input, ``(1, *input_shape)``.
+
+        Returns:
+            Why the network cannot be followed, or why it failed; None if it was followed to its end.
+        """
+        x = x.clone()
         self.held.keep(x, self.graph.input, own=True)
-        return Watched(x, self)
+        try:
+            with torch.no_grad(), self._watching():
+                self._ended(self.module(Watched(x, self)))
+        except Exception as error:  # the network's own code may raise anything
+            return self.refused or error
+        return self.refused
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watch a network while it runs."""
+    def _watching(self) -> Iterator[None]:
         hooks = [register_module_forward_pre_hook(self._before), register_module_forward_hook(self._after)]
         try:
             with self, WatchedFunctions():
@@ -200,7 +214,7 @@ class Recorder(TorchDispatchMode):
             for hook in hooks:
                 hook.remove()
 
-    def ended(self, outputs: Any) -> None:
+    def _ended(self, outputs: Any) -> None:
         """Record that the outputs of the network read the values they hold."""
         for tensor in tensors_in(outputs):
             if (value := self.held.at(plain(tensor))) is not None:
@@ -410,7 +424,8 @@ class Recorder(TorchDispatchMode):
         random = torch.Tag.nondeterministic_seeded in call.func.tags
         depends = random or (bool(values) and call.name not in SHAPED)
         known = {_storage(tensor) for tensor in call.tensors}
-        for index, tensor in enumerate(outputs or written):
+        targets = [*outputs, *(tensor for tensor in written if not any(tensor is other for other in outputs))]
+        for index, tensor in enumerate(targets):
             reads = made[index] if made is not None and index < len(made) else None
             held: Value | None = None
             if not depends or not tensor.numel() or reads == []:
@@ -431,6 +446,8 @@ class Recorder(TorchDispatchMode):
                 self.held.keep(tensor, held, own=_storage(tensor) not in known)
             if into and torch.Tag.inplace_view not in call.func.tags:
                 self.held.wrote(tensor, held, name)
+            if self.trace is not None and (held is None or not held.affine):
+                self.trace(name, tensor)
 
     def _watched(self, result: Any, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The result of an operation with watched tensors; a tensor that was given is returned as the same object."""

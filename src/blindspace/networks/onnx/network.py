@@ -150,6 +150,10 @@ class OnnxNetwork(Network):
         """True: the module itself runs the images one by one where it must."""
         return True
 
+    def parts_at(self, x: Tensor, y: Tensor) -> str:
+        """As ``Network.parts_at``; not known for the runtime's own operations, so always empty."""
+        return ""
+
     @cached_property
     def _recording(self) -> Recording:
         if isinstance(self.module, OnnxModule):

@@ -1,0 +1,179 @@
+"""The claim that a subspace is harmless for a network, measured on the network itself.
+
+A recording may miss what a network does; its outputs do not. Before a space is reported, the network runs on inputs moved
+along it, at several base points and magnitudes, in its own precision and in float64, beside noise of the same norm and
+beside the rounding of the inputs, which bounds what an exact space may do to the outputs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import BlindspaceError, WithdrawnError
+from ..subspaces import Subspace
+from .network import Network
+
+MAGNITUDES = (1e-3, 1.0, 1e3)
+"""Sizes of the perturbations, as root mean squares, in units of that of the input."""
+
+SLACK = 100.0
+"""How much further than by the rounding of its inputs a network may be moved by the rounding of its own operations."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How far a network's outputs move along a subspace, in the run that speaks most against it.
+
+    Attributes:
+        moved: Largest change of an output along the subspace.
+        noise: Largest change of an output under Gaussian noise of the same norm, the control.
+        rounding: Largest change that rounding explains.
+        magnitude: Root mean square of the perturbation, in units of that of the input.
+        precision: Precision of the run, "float32", "float64", …
+        void: Why the runs say nothing about the claim; empty if they do.
+    """
+
+    moved: float
+    noise: float
+    rounding: float
+    magnitude: float
+    precision: str
+    void: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the outputs move no further than rounding explains."""
+        return bool(self.void) or self.moved <= self.rounding
+
+    def to_dict(self) -> dict[str, Any]:
+        """The attributes as plain values for JSON."""
+        return {**asdict(self), "holds": self.holds}
+
+
+def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
+    """Run a network along a subspace: 12 runs per precision, 14 if the network draws random numbers.
+
+    Args:
+        network: The network.
+        space: A subspace of its inputs.
+        seed: Seed of the inputs and the noise.
+
+    Returns:
+        The evidence of the precision and magnitude that speaks most against the claim; None if the subspace is trivial,
+        so that nothing is claimed.
+    """
+    if not space.dim:
+        return None
+    generator = torch.Generator().manual_seed(seed)
+    shape = (len(MAGNITUDES), *network.input_shape)
+    points = torch.rand(shape, generator=generator, dtype=torch.float64)
+    points[-1] = torch.randn(shape[1:], generator=generator, dtype=torch.float64)
+    draws = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    inside = space.project(draws[0])
+    residual = space.residual(draws[0])
+    sizes = torch.tensor(MAGNITUDES, dtype=torch.float64) * _rms(points)
+    along, noise = (each * (sizes / _rms(each)).reshape(-1, *[1] * (each.ndim - 1)) for each in (inside, draws[1]))
+    signs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    with _states_kept():
+        found = [
+            evidence
+            for dtype in dict.fromkeys((network.dtype, *([torch.float64] if network.runs_in_float64 else [])))
+            for evidence in _in_precision(network, dtype, (points, along, noise, signs), residual)
+        ]
+    return max(found, key=lambda evidence: (not evidence.holds, evidence.moved / (evidence.rounding or 1e-300)))
+
+
+def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
+    """As ``measure_claim``, but a space along which the outputs move is withdrawn.
+
+    Raises:
+        WithdrawnError: The outputs move; the message says how far, and where the runs first part.
+    """
+    evidence = measure_claim(network, space, seed)
+    if evidence is None or evidence.holds:
+        return evidence
+    raise WithdrawnError(
+        f"the space of dimension {space.dim} is withdrawn: in {evidence.precision} the outputs of {network.name} move by "
+        f"{evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm, and rounding explains "
+        f"{evidence.rounding:.1e}{_where(network, space, seed)}"
+    )
+
+
+def _in_precision(
+    network: Network, dtype: torch.dtype, inputs: tuple[Tensor, Tensor, Tensor, Tensor], residual: float
+) -> Iterator[Evidence]:
+    """The evidence of one precision, one per magnitude; of one whose runs say nothing, a single one that is void."""
+    name = str(dtype).removeprefix("torch.")
+    found = []
+    for magnitude, point, along, noise, signs in zip(MAGNITUDES, *inputs, strict=True):
+        # Two points so near that the input's own rounding, or what the projection leaves, cannot tell them apart.
+        unit = 2 * torch.finfo(dtype).eps * (point.abs() + along.abs()) + residual * along.abs().max()
+        base, moved, other, near = (
+            _outputs(network, x, dtype) for x in (point, point + along, point + noise, point + unit * signs)
+        )
+        if not found:
+            again = _outputs(network, point, dtype)
+            if not _same(base, again):
+                yield Evidence(0.0, 0.0, 0.0, magnitude, name, "the network answers the same input differently")
+                return
+        if not bool(base.isfinite().all()) or not bool(other.isfinite().all()):
+            continue  # the network overflows for any input of that size
+        floor = SLACK * (_change(near, base) + torch.finfo(dtype).eps * float(base.abs().max()))
+        found.append(Evidence(_change(moved, base), _change(other, base), floor, magnitude, name))
+    if not found:
+        yield Evidence(0.0, 0.0, 0.0, 1.0, name, "the outputs are not finite")
+    elif all(evidence.noise == 0 == evidence.moved for evidence in found):
+        yield Evidence(0.0, 0.0, 0.0, 1.0, name, "the outputs do not move for noise of the same norm either")
+    else:
+        yield from found
+
+
+def _outputs(network: Network, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """The outputs for one input, float64; random numbers are drawn as in every other run, but not as in the recording."""
+    torch.manual_seed(20)
+    random.seed(20)
+    np.random.seed(20)
+    return network.outputs(x[None], dtype).double().flatten()
+
+
+@contextmanager
+def _states_kept() -> Iterator[None]:
+    """Leave the generators of random numbers of torch, NumPy and Python as they are."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(torch.equal(a.nan_to_num(), b.nan_to_num()))
+
+
+def _change(a: Tensor, b: Tensor) -> float:
+    if a.shape != b.shape or not bool(a.isfinite().all()):
+        return float("inf")
+    return float((a - b).abs().max()) if a.numel() else 0.0
+
+
+def _rms(batch: Tensor) -> Tensor:
+    return batch.flatten(1).square().mean(1).sqrt()
+
+
+def _where(network: Network, space: Subspace, seed: int) -> str:
+    """Where two runs first part whose inputs differ by a perturbation of the subspace, as the end of a sentence."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.rand(network.input_shape, generator=generator, dtype=torch.float64)
+    try:
+        operation = network.parts_at(x, x + space.sample(1, generator)[0])
+    except BlindspaceError:
+        return ""
+    return f"; the runs first part at {operation}" if operation else ""
