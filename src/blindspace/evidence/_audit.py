@@ -174,7 +174,7 @@ def audit(
     space = nullspace(operator, solver=solver)
     noise = torch.randn(PROBES, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     residual = space.residual(noise)
-    measured = hold(network, space, seed)
+    evidence = hold(network, space, seed)
     shown = _response(network, space, noise, seed) if space.dim else None
     counted = soft_dimension(operator, thresholds=soft) if soft else None
     curve = spectrum_of(operator) if spectrum else None
@@ -192,7 +192,7 @@ def audit(
         ends=ends(network),
         space=space,
         residual=residual,
-        measured=measured,
+        measured=evidence,
         shown=shown,
         soft=counted,
         spectrum=curve,

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, WithdrawnError
+from ..errors import BlindspaceError, WithdrawnError, first_line
 from ..subspaces import Subspace
 from .network import Network
 
@@ -112,6 +112,11 @@ def _in_precision(
 ) -> Iterator[Evidence]:
     """The evidence of one precision, one per magnitude; of one whose runs say nothing, a single one that is void."""
     name = str(dtype).removeprefix("torch.")
+    try:
+        _outputs(network, inputs[0][0], dtype)
+    except Exception as error:  # code that insists on a precision; any error may come of it
+        yield Evidence(0.0, 0.0, 0.0, 1.0, name, f"the network does not run in {name}: {first_line(error)}")
+        return
     found = []
     for magnitude, point, along, noise, signs in zip(MAGNITUDES, *inputs, strict=True):
         # Two points so near that the input's own rounding, or what the projection leaves, cannot tell them apart.
