@@ -1,8 +1,8 @@
 """The claim that a subspace is harmless for a network, measured on the network itself.
 
-A recording may miss what a network does; its outputs do not. Before a space is reported, the network runs on inputs moved
-along it, at several base points and magnitudes, in its own precision and in float64, beside noise of the same norm and
-beside the rounding of the inputs, which bounds what an exact space may do to the outputs.
+A recording may miss what a network does; its outputs do not. Before a space is reported, the network runs on inputs
+moved along it, at several base points and magnitudes, in its own precision and in float64, beside noise of the same norm
+and beside the rounding of the inputs, which bounds what an exact space may do to the outputs.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Evidence:
 
 
 def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
-    """Run a network along a subspace: 12 runs per precision, 14 if the network draws random numbers.
+    """Run a network along a subspace: 14 runs per precision.
 
     Args:
         network: The network.
@@ -101,8 +101,8 @@ def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
     if evidence is None or evidence.holds:
         return evidence
     raise WithdrawnError(
-        f"the space of dimension {space.dim} is withdrawn: in {evidence.precision} the outputs of {network.name} move by "
-        f"{evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm, and rounding explains "
+        f"the space of dimension {space.dim} is withdrawn: in {evidence.precision} the outputs of {network.name} move "
+        f"by {evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm, and rounding explains "
         f"{evidence.rounding:.1e}{_where(network, space, seed)}"
     )
 
@@ -142,7 +142,7 @@ def _in_precision(
 
 
 def _outputs(network: Network, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """The outputs for one input, float64; random numbers are drawn as in every other run, but not as in the recording."""
+    """The outputs for one input, float64. Random numbers are those of every other run, but not of the recording."""
     torch.manual_seed(20)
     random.seed(20)
     np.random.seed(20)
