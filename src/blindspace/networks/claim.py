@@ -1,8 +1,8 @@
 """The claim that a subspace is harmless for a network, measured on the network itself.
 
 A recording may miss what a network does; its outputs do not. Before a space is reported, the network runs on inputs
-moved along it, at several base points and magnitudes, in its own precision and in float64, beside noise of the same norm
-and beside the rounding of the inputs, which bounds what an exact space may do to the outputs.
+moved along it, at several base points and magnitudes, in its own precision and in float64, beside noise of the same
+norm and beside the rounding of the inputs, which bounds what an exact space may do to the outputs.
 """
 
 from __future__ import annotations
