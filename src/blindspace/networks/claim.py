@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,10 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
             for dtype in dict.fromkeys((network.dtype, *([torch.float64] if network.runs_in_float64 else [])))
             for evidence in _in_precision(network, dtype, (points, along, noise, signs), residual)
         ]
-    return max(found, key=lambda evidence: (not evidence.holds, evidence.moved / (evidence.rounding or 1e-300)))
+        worst = max(found, key=lambda evidence: (not evidence.holds, evidence.moved / (evidence.rounding or 1e-300)))
+        if worst.holds and network.is_random:
+            return replace(worst, void="the network draws random numbers, so that outputs move without any perturbation")
+    return worst
 
 
 def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
@@ -117,7 +120,7 @@ def _in_precision(
     except Exception as error:  # code that insists on a precision; any error may come of it
         yield Evidence(0.0, 0.0, 0.0, 1.0, name, f"the network does not run in {name}: {first_line(error)}")
         return
-    found = []
+    found: list[Evidence] = []
     for magnitude, point, along, noise, signs in zip(MAGNITUDES, *inputs, strict=True):
         # Two points so near that the input's own rounding, or what the projection leaves, cannot tell them apart.
         unit = 2 * torch.finfo(dtype).eps * (point.abs() + along.abs()) + residual * along.abs().max()
