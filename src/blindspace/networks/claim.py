@@ -90,7 +90,9 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
         ]
         worst = max(found, key=lambda evidence: (not evidence.holds, evidence.moved / (evidence.rounding or 1e-300)))
         if worst.holds and network.is_random:
-            return replace(worst, void="the network draws random numbers, so that outputs move without any perturbation")
+            return replace(
+                worst, void="the network draws random numbers, so that outputs move without any perturbation"
+            )
     return worst
 
 
