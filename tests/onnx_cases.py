@@ -521,7 +521,6 @@ COLUMNS = [
         {"n": ints(4, 0)},
         opset=18,
     ),
-    Case("left-out", [("Split", "x", "- b", {"axis": 1})], (1, 4), outputs="b", opset=13),
 ]
 
 SCALED = {"r": floats(), "s": floats(1, 1, 1.6, 0.5)}

@@ -58,14 +58,19 @@ class Runs:
     def agree(self, call: Call, output: int, terms: Terms) -> bool:
         """Whether the maps take the changes of a node's inputs to the change of its output, up to rounding.
 
-        An output of no terms must not change at all, and one that is no floating-point number is a step function. For a
-        layer beyond the front, whose values are not kept, nothing is checked.
+        An output of no terms must not change at all. For a layer beyond the front, whose values are not kept, nothing
+        is checked.
+
+        Raises:
+            UnsupportedLayerError: The output holds whole numbers, which are a step function of the input.
         """
         name = call.node.output[output]
         if name not in self.first:
             return True
-        if not terms or self.first[name].dtype.kind != "f":
-            return not terms and self.steady(name)
+        if not terms:
+            return self.steady(name)
+        if self.first[name].dtype.kind != "f":
+            raise UnsupportedLayerError(f"{call.op} writes whole numbers")
         left = torch.from_numpy(self.change(name).ravel())
         for index, operator in terms:
             operand = call.operands[index]
