@@ -89,7 +89,7 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
             for evidence in _in_precision(network, dtype, (points, along, noise, signs), residual)
         ]
         worst = max(found, key=lambda evidence: (not evidence.holds, evidence.moved / (evidence.rounding or 1e-300)))
-        if worst.holds and network.is_random:
+        if worst.holds and not worst.void and network.is_random:
             return replace(
                 worst, void="the network draws random numbers, so that outputs move without any perturbation"
             )

@@ -108,7 +108,7 @@ def called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
     follower = watched[0].follower
     name = TAKING.get(func)
     with torch._C.DisableTorchFunctionSubclass():
-        if func is Tensor.data.__set__ and any(each is not args[0] for each in watched):  # type: ignore[attr-defined]
+        if func == Tensor.data.__set__ and any(each is not args[0] for each in watched):  # type: ignore[attr-defined]
             return follower.refuse("binds values that depend on the input to a tensor (.data = …)")
         if follower.finished or name is None:
             return _run(func, args, kwargs, follower, watched)
