@@ -1,4 +1,4 @@
-"""The claim that a space is harmless is measured on the network itself: what moves is withdrawn, what is void says so."""
+"""The claim that a space is harmless is measured on the network: what moves is withdrawn, what is void says so."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def network(function: Function) -> Network:
 
 @pytest.mark.parametrize("name", LEAKING)
 def test_a_space_along_which_outputs_move_is_withdrawn(name: str) -> None:
-    with pytest.raises(WithdrawnError, match="is withdrawn: in float(32|64) the outputs of code move by") as caught:
+    with pytest.raises(WithdrawnError, match=r"is withdrawn: in float(32|64) the outputs of code move by") as caught:
         hold(network(LEAKING[name]), CLAIMED)
     assert "\n" not in str(caught.value)
 
@@ -82,14 +82,15 @@ def test_a_space_along_which_outputs_move_is_withdrawn(name: str) -> None:
 @pytest.mark.parametrize("name", LEAKING)
 def test_no_recording_claims_it_in_the_first_place(name: str) -> None:
     try:
-        assert not bs.harmless(network(LEAKING[name]), check=False).dim
+        found = bs.harmless(network(LEAKING[name]), check=False).dim
     except bs.BlindspaceError as error:
-        assert "\n" not in str(error)
+        found = "\n" in str(error)
+    assert not found
 
 
 def test_where_two_runs_part_is_named() -> None:
     net = network(lambda m, x: half(x.relu() * 1)[:, :4] + torch.sort(x[:, 4:]).values.cos())
-    with pytest.raises(WithdrawnError, match="first part at sort$|first part at relu$"):
+    with pytest.raises(WithdrawnError, match=r"first part at (sort|relu)$"):
         hold(net, CLAIMED)
 
 
