@@ -38,7 +38,7 @@ def half(x: Tensor) -> Tensor:
 
 
 def written(module: nn.Module, x: Tensor) -> Tensor:
-    module.state.data = x.detach().clone()  # type: ignore[operator,union-attr]
+    module.state.data = x.detach().clone()
     return torch.cat([half(x), module.state[:, 4:].abs()], 1)  # type: ignore[index]
 
 
@@ -137,11 +137,12 @@ def test_the_generators_of_the_user_are_left_alone() -> None:
     torch.manual_seed(1)
     random.seed(1)
     np.random.seed(1)
-    before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()
+    before = torch.get_rng_state(), random.getstate(), np.random.rand()
+    np.random.seed(1)
     hold(network(HONEST), CLAIMED)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1] == random.getstate()
-    assert np.array_equal(before[2], np.random.get_state()[1])
+    assert np.random.rand() == before[2]
 
 
 class Two(nn.Module):
