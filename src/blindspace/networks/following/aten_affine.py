@@ -17,7 +17,7 @@ from .aten_call import Call
 
 VIEWS = (
     "view", "_unsafe_view", "reshape", "squeeze", "unsqueeze", "clone", "detach", "alias", "contiguous", "lift_fresh",
-    "flatten", "unflatten", "positive", "view_copy", "squeeze_copy", "unsqueeze_copy", "detach_copy", "alias_copy",
+    "flatten", "unflatten", "positive",
 )  # fmt: skip
 """Operations that keep all values in their order."""
 
@@ -33,15 +33,12 @@ def _by_operation(table: dict[str, str]) -> dict[str, list[list[str]]]:
 
 MOVES = _by_operation({
     "self": (
-        "slice select narrow expand flip roll unfold unbind split split_with_sizes chunk index_select index gather "
-        "pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle reflection_pad1d reflection_pad2d "
-        "reflection_pad3d replication_pad1d replication_pad2d replication_pad3d constant_pad_nd im2col repeat "
-        "repeat_interleave tile diagonal movedim take rot90 tril triu permute transpose t diag_embed as_strided "
-        "_reshape_alias unsafe_split unsafe_split_with_sizes max_unpool2d max_unpool3d masked_select _unsafe_index "
-        "_unsafe_masked_index slice_copy select_copy expand_copy unfold_copy unbind_copy split_copy "
-        "split_with_sizes_copy diagonal_copy permute_copy transpose_copy t_copy as_strided_copy view_as_real "
-        "view_as_complex view_as_real_copy view_as_complex_copy real imag _conj _conj_copy _conj_physical "
-        "conj_physical resolve_conj resolve_neg _neg_view _neg_view_copy _to_copy " + " ".join(VIEWS)
+        "slice select expand flip roll unfold unbind split split_with_sizes index_select index gather pixel_shuffle "
+        "pixel_unshuffle channel_shuffle reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d "
+        "replication_pad2d replication_pad3d constant_pad_nd im2col repeat diagonal take rot90 tril triu permute "
+        "transpose t diag_embed as_strided _reshape_alias unsafe_split unsafe_split_with_sizes max_unpool2d "
+        "max_unpool3d masked_select _unsafe_index _unsafe_masked_index view_as_real view_as_complex _conj "
+        "_conj_physical _neg_view _to_copy " + " ".join(VIEWS)
     ),
     "tensors": "cat stack block_diag _chunk_cat",
     "self + value": "masked_fill index_fill",
@@ -60,7 +57,7 @@ MOVES = _by_operation({
 
 LINEAR = _by_operation({
     "self": (
-        "neg sum mean nansum cumsum trace col2im div deg2rad rad2deg xlogy avg_pool1d avg_pool2d avg_pool3d "
+        "neg sum mean nansum cumsum trace col2im div deg2rad rad2deg xlogy avg_pool2d avg_pool3d "
         "_adaptive_avg_pool2d _adaptive_avg_pool3d upsample_nearest1d upsample_nearest2d upsample_nearest3d "
         "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d upsample_linear1d "
         "upsample_bilinear2d upsample_trilinear3d upsample_bicubic2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa "
@@ -81,7 +78,7 @@ LINEAR = _by_operation({
     "self*weight + end*weight": "lerp",
     "i1*i2*i3": "_trilinear",
     "input*weight + bias": (
-        "linear convolution native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training "
+        "linear convolution native_batch_norm _native_batch_norm_legit_no_training "
         "cudnn_batch_norm"
     ),
     "self*weight + bias": "conv_tbc",
@@ -94,9 +91,7 @@ LINEAR = _by_operation({
     "weight": "_prelu_kernel",
     "weight + bias": "native_layer_norm native_group_norm",
     "abs": "polar",
-    "B": "_linalg_solve_ex linalg_lu_solve linalg_solve_triangular linalg_ldl_solve",
-    "b": "linalg_lstsq",
-    "other": "ormqr _sparse_mm_reduce_impl",
+    "B": "_linalg_solve_ex linalg_lu_solve linalg_solve_triangular",
     "grad_in": "unfold_backward",
     "grad_output": "native_dropout_backward _softmax_backward_data _log_softmax_backward_data embedding_dense_backward",
 })  # fmt: skip
@@ -115,7 +110,7 @@ only_if = CONDITIONS.rule
 
 def is_affine(call: Call) -> bool:
     """Whether an operation is affine in all values that it reads, by its name and its arguments."""
-    name = call.name
+    name = name_of(call)
     terms = MOVES.get(name) if is_move(call) else LINEAR.get(name)
     if terms is None or call.functional is None or call.func._schema.name.split("::")[0] != "aten":
         return False
@@ -131,16 +126,21 @@ def is_affine(call: Call) -> bool:
     return _keeps_precision(call) and (name not in CONDITIONS or CONDITIONS[name](call))
 
 
+def name_of(call: Call) -> str:
+    """Name of an operation; a copy in the place of a view, such as ``slice_copy``, has the name of the view."""
+    return call.name if call.name in MOVES else call.name.removesuffix("_copy")
+
+
 def added_to(call: Call, argument: str) -> set[str]:
     """Arguments of an operation in ``LINEAR`` that it does not multiply with another one, but may add."""
-    terms = LINEAR[call.name]
+    terms = LINEAR[name_of(call)]
     beside = {name for term in terms if argument in term for name in term}
     return {name for term in terms for name in term} - beside
 
 
 def is_move(call: Call) -> bool:
     """Whether every output of an operation is one of the values it reads, its negative, or a constant."""
-    return call.name in MOVES and not call.given.get("accumulate") and not call.given.get("reduce")
+    return name_of(call) in MOVES and not call.given.get("accumulate") and not call.given.get("reduce")
 
 
 def leaves_of(given: Any) -> list[Any]:
@@ -175,13 +175,13 @@ def _is_exact(call: Call) -> bool:
     return call.given.get("rounding_mode") is None
 
 
-@only_if("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
+@only_if("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 def _has_fixed_statistics(call: Call) -> bool:
     given = call.given
     return not given.get("training") and None not in (given.get("running_mean"), given.get("running_var"))
 
 
-@only_if("scatter", "scatter_reduce", "index_reduce", "segment_reduce", "_sparse_mm_reduce_impl")
+@only_if("scatter", "scatter_reduce", "index_reduce", "segment_reduce")
 def _reduces_linearly(call: Call) -> bool:
     return call.given.get("reduce") in (None, "sum", "mean", "add")
 
@@ -191,12 +191,12 @@ def _sums_or_averages(call: Call) -> bool:
     return call.given["mode"] in (0, 1)
 
 
-@only_if("view", "view_copy")
+@only_if("view")
 def _keeps_numbers(call: Call) -> bool:
     return "dtype" not in call.given  # else the bits are read as numbers of another type
 
 
-@only_if("as_strided", "as_strided_copy", "as_strided_scatter", "_reshape_alias")
+@only_if("as_strided", "as_strided_scatter", "_reshape_alias")
 def _is_all_there_is(call: Call) -> bool:
     """Whether a tensor is all of its memory, in order: positions in memory are then positions in the tensor."""
     tensor: Tensor = call.given["self"]

@@ -107,7 +107,11 @@ class Function:
         def function(x: Tensor) -> Tensor:
             return coordinates(self.run({place: x}, {name: _in(zero, x.dtype) for name, zero in zeros.items()})[0])
 
-        return Jacobian(function, self.operands[place].value.shape, name=name, affine=True)
+        shape = self.operands[place].value.shape
+        generator = torch.Generator().manual_seed(1)
+        # The derivative of torch.polar is right for positive numbers only.
+        positive = torch.rand(shape, generator=generator, dtype=torch.float64)
+        return Jacobian(function, shape, positive, name, affine=True)
 
     def does(self, found: Sequence[Maps]) -> bool:
         """Whether the outputs change as the maps say, compared with the change itself, at small and large points.

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...errors import BlindspaceError, UnsupportedLayerError
 from ...maps import Diagonal, LinearMap, Shape, compose, operations
 from ..affine_graph import Value
-from .aten_affine import PASSED_ON, VIEWS, added_to, is_affine, is_move
+from .aten_affine import PASSED_ON, VIEWS, added_to, is_affine, is_move, name_of
 from .aten_call import Call, shape_of
 from .aten_function import Function, Maps, Operand, coordinates, precision_of
 from .aten_rules import RULES
@@ -36,7 +36,7 @@ def linear_part(call: Call) -> list[Reads] | None:
     try:
         function = Function(call)
         found = _moved(call, function) if is_move(call) else _mapped(call, function)
-        if not (call.name in VIEWS or function.does(found)):
+        if not (name_of(call) in VIEWS or function.does(found)):
             return None
     except BlindspaceError:
         return None  # torch refuses the operation in float64, or its numbers are not finite
@@ -60,7 +60,7 @@ def _mapped(call: Call, function: Function) -> list[Maps]:
 
 
 def _by_rule(call: Call, operand: Operand) -> LinearMap | None:
-    rule = RULES.get(call.name)
+    rule = RULES.get(name_of(call))
     scalars = any(isinstance(given, complex) for given in call.given.values())
     if rule is None or scalars or any(tensor.is_complex() for tensor in call.tensors):
         return None

@@ -15,6 +15,7 @@ from ...maps.modules import Rules
 from ..affine_graph import value_shape
 from .aten_affine import VIEWS
 from .aten_call import Call
+from .aten_function import Function
 
 Rule = Callable[[Call, str, Tensor, Shape], LinearMap | None]
 """From a call, the argument that varies, the tensor that it is and the shape of its value to the map; None if the
@@ -44,9 +45,9 @@ def _permuted(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> Lin
     if not tensor.ndim:
         return None
     axes = list(range(tensor.ndim))
-    if call.name == "permute":
+    if "dims" in call.given:
         axes = call.given["dims"]
-    elif call.name == "t":
+    elif "dim0" not in call.given:
         axes = axes[::-1]
     else:
         a, b = call.given["dim0"], call.given["dim1"]
@@ -124,6 +125,18 @@ def _matrix_product(call: Call, argument: str, tensor: Tensor, in_shape: Shape) 
     return operations.matmul(tuple(tensor.shape) if row else in_shape, matrix, left=turned)
 
 
+@rule(
+    "_linalg_solve_ex", "linalg_lu_solve", "linalg_solve_triangular", "cholesky_solve", "triangular_solve",
+    "_embedding_bag", "_embedding_bag_forward_only",
+)  # fmt: skip
+def _column_by_column(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap | None:
+    """A product with the matrix that the operation makes of the identity."""
+    if tensor.ndim > 2 or argument == "per_sample_weights":
+        return None
+    matrix = Function(call).run({}, {argument: torch.eye(len(tensor), dtype=torch.float64)})[0]
+    return operations.matmul(in_shape, matrix, left=True) if matrix.ndim == 2 else None
+
+
 @rule("linear")
 def _linear(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap | None:
     return operations.linear(in_shape, _double(call.given["weight"])) if argument == "input" else None
@@ -137,7 +150,7 @@ def _reduced(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> Line
     return operations.reduce_sum(in_shape, axes, average=call.name == "mean")
 
 
-@rule("native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
+@rule("native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 def _batch_norm(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap | None:
     given = call.given
     if argument != "input":
@@ -161,7 +174,7 @@ def _convolution(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> 
     return operations.convolution(in_shape, weight, **options)
 
 
-@rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
+@rule("avg_pool2d", "avg_pool3d")
 def _average_pool(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap:
     given, axes = call.given, int(call.name[-2])
     return operations.average_pool(
