@@ -109,7 +109,7 @@ TRIED: dict[str, Function] = {
     "_reshape_alias": lambda m: ATEN._reshape_alias(m * 1, [2, 12], [12, 1]),
     "unsafe_split": lambda m: m.unsafe_split(4, 1)[1],
     "unsafe_split_with_sizes": lambda m: m.unsafe_split_with_sizes([2, 4], 1)[0],
-    "max_unpool2d": lambda m: F.max_unpool2d(image(m)[..., :2, :2], POOLED, 2, output_size=(4, 4)),
+    "max_unpool2d": lambda m: F.max_unpool2d(image(m)[..., :2, :2], POOLED, (2, 2), output_size=(4, 4)),
     "max_unpool3d": lambda m: F.max_unpool3d(
         video(m)[..., :1, :2, :2], POOLED[:, None], (1, 2, 2), output_size=(1, 4, 4)
     ),
