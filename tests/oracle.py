@@ -7,12 +7,14 @@ from functools import cache
 from itertools import pairwise
 
 import numpy as np
+import pytest
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from blindspace.maps import LinearMap, from_module
+from blindspace.solvers import Certificate
 from cases import BIG_CASES, CASES, Case
 
 NAMED = {case.id: case for case in [*CASES, *BIG_CASES]}
@@ -105,3 +107,16 @@ def gaps(sigma: Array, most: int = 6) -> list[float]:
     """Bounds well between two singular values and above rounding, so that the number below each is certain."""
     found = [(a * max(b, 1e-4 * a)) ** 0.5 for a, b in pairwise(sigma) if a > 1.01 * b and a > 1e-3 * sigma[0]]
     return [float(s) for s in found[:: max(len(found) // most, 1)]]
+
+
+def check_figures(certificate: Certificate, oracle: Reference) -> None:
+    """Check that a certificate's singular values are, or bound, those of the map."""
+    assert certificate.sigma_max == pytest.approx(oracle.norm, rel=1e-5)
+    if oracle.rank and certificate.sigma_above is not None:
+        smallest = oracle.sigma[oracle.rank - 1]
+        if certificate.sigma_above_is == "=":
+            assert certificate.sigma_above == pytest.approx(smallest, rel=1e-5)
+        elif certificate.sigma_above_is == "≥":
+            assert certificate.sigma_above <= smallest * (1 + 1e-9)
+        else:
+            assert certificate.sigma_above >= smallest * (1 - 1e-9)

@@ -32,7 +32,7 @@ from blindspace.solvers.rank.modular_elimination import (
     residues,
 )
 from cases import BIG_CASES, CASES, box_blur, luminance, weighted
-from oracle import Array, Reference
+from oracle import Array, Reference, check_figures
 
 CASE = {case.id: case for case in [*CASES, *BIG_CASES]}
 
@@ -486,6 +486,7 @@ def test_reduced_convolution_has_the_same_nullspace(name: str) -> None:
     inner = DenseSolver(found.conv)
     whole, oracle = found.certificate(inner.certificate), Reference(operator.to_dense().numpy())
     assert (whole.rank, whole.kind, found.kind) == (oracle.rank, "exact", "exact")
+    check_figures(whole, oracle)
     assert_matches(reason, found.reason)
     assert reduce(found.conv) is None
 

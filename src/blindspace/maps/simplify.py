@@ -72,11 +72,16 @@ def _append(whole: list[LinearMap], outer: LinearMap) -> None:
     inner = whole[-1]
     check_fit(outer, inner)
     moved = _moved_outwards(inner, outer) if isinstance(inner, Diagonal) else None
+    joined = _joined_along_axes(whole[-2], inner, outer) if len(whole) > 1 else None
     folded = fold(outer, inner)
     if moved is not None:
         whole.pop()
         _append(whole, outer)
         _append(whole, moved)
+    elif joined is not None:
+        del whole[-2:]
+        for part in joined:
+            _append(whole, part)
     elif folded is not None:
         whole.pop()
         if not is_identity(folded):
@@ -97,11 +102,37 @@ def _moved_outwards(scale: Diagonal, outer: LinearMap) -> Diagonal | None:
     return Diagonal(constant, outer.out_shape) if bool((constant == weight).all()) else None
 
 
+def _joined_along_axes(first: LinearMap, turn: LinearMap, outer: LinearMap) -> list[LinearMap] | None:
+    """Two matrices over different axes, with a permutation of the axes between, as one ``Kronecker`` before it.
+
+    None if the three maps are others.
+    """
+    if not isinstance(turn, Rearrange) or not isinstance(outer, Dense):
+        return None
+    view, axis = turn.view, turn.order[-1]
+    whole: list[LinearMap] = [first]
+    if isinstance(first, Dense) and view[-1] == first.out_shape[-1]:  # its tokens may be viewed along several axes
+        inner = Dense(first.matrix, view[:-1])
+        whole = [Rearrange(first.in_shape, inner.in_shape), inner]
+    elif not isinstance(first, Kronecker) or view != turn.in_shape:
+        return None
+    if axis == len(view) - 1 or view[axis] != outer.in_shape[-1]:
+        return None
+    others = [torch.eye(n, dtype=torch.float64) for n in view[axis + 1 :]]
+    view = (*view[:axis], outer.out_shape[-1], *view[axis + 1 :])
+    along = Kronecker([outer.matrix, *others], turn.view)
+    return [*whole, along, Rearrange(view, outer.out_shape, view, turn.order)]
+
+
 def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:
     """``outer ∘ inner`` as one map of known structure; None if there is none."""
     match outer, inner:
         case Kronecker(), Kronecker() | Padding():
             return _kronecker(outer, inner)
+        case Kronecker(), Dense():
+            return _kronecker(outer, Kronecker([inner.matrix], inner.in_shape))
+        case Dense(), Kronecker():
+            return _kronecker(Kronecker([outer.matrix], outer.in_shape), inner)
         case Padding(), Kronecker() if only_crops(outer):
             return _kronecker(outer, inner)
         case Rearrange(), Rearrange():

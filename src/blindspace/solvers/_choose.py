@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
+
+import torch
 
 from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
 from ..maps import Composed, LinearMap, compose
@@ -131,15 +134,19 @@ def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: Bound
         return None
     # A composition of surjective maps is surjective.
     certificate = replace(
-        of_composition(certificates, 1.0, whole.norm(), whole.shape),
+        of_composition(certificates[::-1], 1.0, whole.norm(), whole.shape),
         rank=whole.out_dim,
         method=f"every factor has full row rank: {' and '.join(each.method for each in certificates)}",
         sigma_below=None,
         exact_rank=None,
     )
     names = " and ".join(solver.name for solver in solvers)
-    reason = f"conjugate gradients, preconditioned by the solvers of {len(factors)} factors: {names}"
-    found = {"preconditioner": FactorPreconditioner(*solvers), "certificate": certificate, "reason": reason}
+    found: dict[str, Any] = {"certificate": certificate, "reason": "conjugate gradients"}
+    preconditioner = FactorPreconditioner(*solvers)
+    with suppress(UnsupportedLayerError):  # a solver may certify a factor without an inverse of its A Aᵀ to offer
+        preconditioner(torch.ones(1, *whole.out_shape, dtype=torch.float64))
+        found["preconditioner"] = preconditioner
+        found["reason"] += f", preconditioned by the solvers of {len(factors)} factors: {names}"
     return iteration.solver.build(whole, **{**found, **iteration.options})
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ...errors import UnsupportedLayerError
 from ...maps import LinearMap
 from ..base import Solver
 from ..dense_algebra.orthonormal_basis import cholesky_qr
@@ -68,6 +69,13 @@ class StructuredSolver(_Wrapping):
 
     def _project(self, x: Tensor) -> Tensor:
         return self.found.project(self.inner.project, x)
+
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        """A Aᵀ = c² A' Q Qᵀ A'ᵀ = c² A' A'ᵀ, unless kernels depend on one another."""
+        if self.certificate.rank < self.operator.out_dim:
+            rank = f"{self.certificate.rank} of {self.operator.out_dim}"
+            raise UnsupportedLayerError(f"A Aᵀ of {self.operator} is singular: the rank is {rank}")
+        return self.inner.gram_inverse(b) / self.found.gain**2
 
 
 class InjectiveSolver(_Wrapping):

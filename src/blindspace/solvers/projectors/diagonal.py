@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ...errors import UnsupportedLayerError
@@ -49,3 +50,10 @@ class DiagonalSolver(Solver):
 
     def _project(self, x: Tensor) -> Tensor:
         return x * self.free.to(x.device, x.dtype)
+
+    def _gram_inverse(self, b: Tensor) -> Tensor:
+        """A Aᵀ is diagonal if A has full row rank: each output is then another input value, times a number."""
+        if self.certificate.rank < self.operator.out_dim:
+            rank = f"{self.certificate.rank} of {self.operator.out_dim}"
+            raise UnsupportedLayerError(f"A Aᵀ of {self.operator} is singular: the rank is {rank}")
+        return b / self.operator._forward(torch.ones(1, *self.operator.in_shape, dtype=b.dtype)) ** 2

@@ -145,8 +145,8 @@ def confirmed(certificate: Certificate, exact: ModularRank) -> Certificate:
 def of_composition(parts: Sequence[Certificate], factor: float, norm: float, shape: tuple[int, int]) -> Certificate:
     """The certificate of c Bₖ … B₁ A, from those of A and of injective maps Bᵢ: their product has the rank of A.
 
-    Its singular values lie between those of A times the smallest of every Bᵢ and times the largest. The same holds if
-    A and all Bᵢ have full row rank.
+    Its singular values lie between those of A times the smallest of every Bᵢ and times the largest. All of this holds
+    for c A B₁ … Bₖ, too, if A and every Bᵢ have full row rank.
 
     Args:
         parts: Certificates of A, B₁, …, Bₖ.

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ...maps import Convolution
-from .certificate import Certificate, Kind, confirmed, judge
+from .certificate import Certificate, Kind, confirmed, judge, of_composition
 from .modular_elimination import exact_rank
 
 
@@ -33,18 +33,24 @@ class Reduced:
     """A convolution A′ whose nullspace gives that of A, and whose rank is that of A.
 
     Attributes:
+        of: The convolution A.
         conv: The convolution A′.
         channels: Orthonormal rows Q, float64 ``(r, C_in)``; None if A′ reads the channels of A.
         kind: How well the ranks of the kernels are known on which the reduction rests; never ``undecided``.
         rounded: Whether the kernels of A′ are sums of those of A, so that rounding may hide a rank over the rationals.
         reason: What was removed, in one line.
+        gain: The number c > 0 for which A is c A′ applied to the directions Q, up to the kernels that depend on others.
+        lift: Singular values, descending, of the matrix L that gives all kernels from those of A′.
     """
 
+    of: Convolution
     conv: Convolution
     channels: Tensor | None
     kind: Kind
     rounded: bool
     reason: str
+    gain: float
+    lift: Tensor
 
     def project(self, inner: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """P x of perturbations ``(B, *in_shape)``, from the projection P′ of the reduced convolution."""
@@ -55,10 +61,14 @@ class Reduced:
         return x - (q.T @ (read - inner(read)).flatten(2)).reshape(x.shape)
 
     def certificate(self, inner: Certificate) -> Certificate:
-        """The certificate of A, from that of A′: the same rank, known no better than the reduction, and σ of A′."""
+        """The certificate of A, from that of A′: the same rank, known no better than the reduction."""
+        largest, smallest = float(self.lift[0]), float(self.lift[-1])
+        lift = Certificate(len(self.lift), "exact", "SVD of the kernels", 0.0, largest, smallest, None)
+        norm = self.of.norm() if len(self.lift) < len(self.of.weight) else inner.sigma_max * self.gain
+        found = of_composition([inner, lift], self.gain, norm, self.of.shape)
         if self.kind == "exact" and (inner.kind == "exact" or not self.rounded):
-            return inner
-        return replace(inner, kind=inner.kind if inner.kind != "exact" else self.kind, exact_rank=None)
+            return found
+        return replace(found, kind=inner.kind if inner.kind != "exact" else self.kind, exact_rank=None)
 
 
 def reduce(conv: Convolution) -> Reduced | None:
@@ -74,6 +84,7 @@ def reduce(conv: Convolution) -> Reduced | None:
         return None
     reasons: list[str] = []
     kinds: list[Kind] = ["exact"]
+    lift = torch.ones(len(weight), dtype=torch.float64)
     weight, padding = _without_zero_taps(weight, conv)
     if weight.shape != conv.weight.shape:
         reasons.append(f"the outer taps of the kernels {conv.kernel} are zero, {tuple(weight.shape[2:])} are left")
@@ -82,19 +93,23 @@ def reduce(conv: Convolution) -> Reduced | None:
     if found.rank < weight.shape[0] and found.kind != "undecided":
         reasons.append(f"{found.rank} of the {weight.shape[0]} kernels are independent")
         kinds.append(found.kind)
-        weight = weight[_independent(weight, found.rank)]
-    channels, rounded = None, False
+        kept = weight[_independent(weight, found.rank)]
+        lift = torch.linalg.svdvals(weight.flatten(1) @ torch.linalg.pinv(kept.flatten(1)))
+        weight = kept
+    channels, rounded, gain = None, False, 1.0
     found = _rank(weight.transpose(0, 1))
     if found.rank < weight.shape[1] and found.kind != "undecided":
         reasons.append(f"the kernels read {found.rank} of {weight.shape[1]} directions of the channels")
         kinds.append(found.kind)
+        norm = float(weight.norm())
         weight, channels, rounded = _read_directions(weight, found.rank)
+        gain = norm / float(weight.norm())
     if not reasons:
         return None
     shape = (weight.shape[1], *conv.in_shape[1:])
     smaller = Convolution(weight, shape, conv.stride, padding, conv.dilation, 1, conv.mode)
     kind: Kind = "exact" if set(kinds) == {"exact"} else "numerical"
-    return Reduced(smaller, channels, kind, rounded, "; ".join(reasons))
+    return Reduced(conv, smaller, channels, kind, rounded, "; ".join(reasons), gain, lift)
 
 
 def _without_zero_taps(weight: Tensor, conv: Convolution) -> tuple[Tensor, Sequence[tuple[int, int]]]:
