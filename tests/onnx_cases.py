@@ -512,6 +512,23 @@ COLUMNS = [
         (3,),
         {"q": np.arange(6, dtype=np.uint8).reshape(2, 3), "z": np.array([1, 2, 3], np.uint8)},
     ),
+    Case("slopes", [("PRelu", "w x", "y", {})], (2, 1), {"w": (1, 2, 3)}),
+    one(
+        "scatter-multiplies",
+        "ScatterND",
+        (4, 2),
+        weights={"i": ints(2, 1, 2).reshape(3, 1), "u": (3, 2)},
+        opset=16,
+        reduction="mul",
+    ),
+    one(
+        "unpooled",
+        "MaxUnpool",
+        (1, 1, 2, 2),
+        weights={"i": ints(5, 7, 13, 15).reshape(1, 1, 2, 2)},
+        kernel_shape=[2, 2],
+        strides=[2, 2],
+    ),
     Case("affine-grid", [("AffineGrid", "x n", "y", {})], (1, 2, 3), {"n": ints(1, 1, 3, 4)}, opset=20),
     Case("constant-cast-like", [("CastLike", "w x", "c", {}), ("Add", "x c", "y", {})], IMAGE, {"w": ints(3)}),
     Case(

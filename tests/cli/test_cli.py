@@ -152,7 +152,7 @@ def test_progress_shows_on_a_terminal_and_late(capsys: Capture, terminal: bool, 
 
 def test_audit_json(capsys: Capture, space: Subspace) -> None:
     found = result_of(capsys, "audit", "mnist-mlp", "--no-layers")
-    assert set(found) == AUDIT_KEYS | {"input", "measured", "shown", "soft"}
+    assert set(found) == AUDIT_KEYS | {"input", "measured", "shown", "deployed", "soft"}
     assert set(found["front"]) == FRONT_KEYS | {"reason", "ends"}
     assert set(found["front"]["certificate"]) == CERTIFICATE_KEYS | {"rank", "sigma_max"}
     front = found["front"]

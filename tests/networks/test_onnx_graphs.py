@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError, ValueRangeError
+from blindspace.errors import (
+    BlindspaceError,
+    ShapeError,
+    UnknownNameError,
+    UnsupportedLayerError,
+    ValueRangeError,
+    WithdrawnError,
+)
+from blindspace.evidence import audit
 from blindspace.networks import Network, ends, harmless, layers
 from blindspace.networks.onnx import session as onnx_session
-from blindspace.networks.onnx.network import OnnxNetwork, load_onnx
+from blindspace.networks.onnx.network import OnnxModule, OnnxNetwork, load_onnx
 from blindspace.subspaces import Subspace
 from onnx_cases import IMAGE, Array, Case, Shape, build, floats, ints, onnx
 
@@ -348,7 +357,7 @@ def int8_weights() -> Any:
 
 def test_a_remedy_is_a_session_in_which_the_outputs_are_those_of_the_graph(tmp_path: Path) -> None:
     network = loaded(tmp_path, int8_weights())
-    space = harmless(network)
+    space = harmless(network, check=False)
     assert space.dim == 32
     options = [words for words, _ in network.remedies()]
     assert options == [
@@ -361,6 +370,25 @@ def test_a_remedy_is_a_session_in_which_the_outputs_are_those_of_the_graph(tmp_p
     exact = loaded(tmp_path, int8_weights(), session=EXACT)
     assert claim_holds(exact, space)
     assert [words for words, _ in exact.remedies()] == options[1:]
+
+
+class Rounding(OnnxModule):
+    """A session that rounds what it reads, as some do of themselves."""
+
+    def _run(self, images: Array) -> dict[str, Array]:
+        return super()._run(np.round(8 * images) / 8)
+
+
+def test_a_space_that_the_session_spoils_is_withdrawn_with_the_option_that_keeps_it(tmp_path: Path) -> None:
+    network = loaded(
+        tmp_path, Case("plain", [("MatMul", "x w", "m", {}), ("Tanh", "m", "y", {})], (1, 8), {"w": (8, 3)}).model()
+    )
+    assert harmless(network).dim == 5
+    exact = network.module
+    assert isinstance(exact, OnnxModule)
+    spoilt = replace(network, module=Rounding(exact.opened, exact.given, exact.dtype, exact.batched, exact.tensor))
+    with pytest.raises(WithdrawnError, match=r"with --session session\.qdq_matmulnbits_accuracy_level=1 they move by"):
+        harmless(spoilt)
 
 
 @pytest.mark.parametrize(
@@ -412,6 +440,21 @@ def test_a_quantised_network_without_its_roundings(tmp_path: Path) -> None:
     assert torch.equal(network.deployed.outputs(x), rounded.outputs(x))
     difference = (network.outputs(x) - rounded.outputs(x)).abs().max()
     assert 0 < difference <= 0.02
+
+
+def test_an_audit_says_what_roundings_add(tmp_path: Path) -> None:
+    model = quantised(("Sigmoid", "e", "y", {}), zero=100)
+    assert audit(loaded(tmp_path, model), layers=False).deployed is None
+    found = audit(loaded(tmp_path, model, float_meaning=True), layers=False)
+    assert found.shown is not None
+    assert found.deployed is not None
+    assert found.shown.harmless <= 1e-5 < found.deployed.harmless
+
+
+def test_a_network_that_reads_nothing_of_its_input_cannot_see_any(tmp_path: Path) -> None:
+    nodes: list[Node] = [("Shape", "x", "s", {}), ("Cast", "s", "y", {"to": 1})]
+    space = harmless(loaded(tmp_path, Case("unread", nodes, (1, 8)).model()))
+    assert (space.dim, space.certificate.kind) == (8, "exact")
 
 
 def test_a_quantisation_that_clips_is_a_relu_and_ends_the_front(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._audit import Audit, audit
+    from ._audit import Audit, Response, audit
     from ._conditional_mean import Canonical, canonical, conditional_mean
     from ._fingerprint import fingerprint
     from ._identify import Identification, Probe, identify, probe
@@ -29,6 +29,7 @@ __all__ = [
     "Prior",
     "Probe",
     "Reference",
+    "Response",
     "Similarity",
     "audit",
     "blind_energy",
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "_audit": "Audit audit",
+    "_audit": "Audit Response audit",
     "_conditional_mean": "Canonical canonical conditional_mean",
     "_fingerprint": "fingerprint",
     "_identify": "Identification Probe identify probe",

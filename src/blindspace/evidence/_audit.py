@@ -64,6 +64,7 @@ class Audit:
         measured: how far the outputs move along the space, in the run that speaks most against the claim; None if the
             nullspace is trivial.
         shown: response of the outputs to harmless perturbations; None if the nullspace is trivial.
+        deployed: the same response of the network with its roundings, if it was loaded without them.
         soft: ε-nullity of the front at the given thresholds; None if there were none.
         spectrum: singular values of the front; None if they were not asked for.
         layers: one report per linear layer; empty if layers were not asked for.
@@ -78,6 +79,7 @@ class Audit:
     residual: float
     measured: Evidence | None
     shown: Response | None
+    deployed: Response | None
     soft: EpsilonNullity | None
     spectrum: Spectrum | None
     layers: tuple[LayerReport, ...]
@@ -109,6 +111,7 @@ class Audit:
             },
             "measured": None if self.measured is None else self.measured.to_dict(),
             "shown": None if self.shown is None else self.shown.to_dict(),
+            "deployed": None if self.deployed is None else self.deployed.to_dict(),
             "soft": None if self.soft is None else self.soft.to_dict(),
             "layers": [layer.to_dict() for layer in self.layers],
         }
@@ -176,6 +179,8 @@ def audit(
     residual = space.residual(noise)
     evidence = hold(network, space, seed)
     shown = _response(network, space, noise, seed) if space.dim else None
+    rounded = network.deployed
+    deployed = _response(rounded, space, noise, seed) if space.dim and rounded is not None else None
     counted = soft_dimension(operator, thresholds=soft) if soft else None
     curve = spectrum_of(operator) if spectrum else None
     reports = []
@@ -194,6 +199,7 @@ def audit(
         residual=residual,
         measured=evidence,
         shown=shown,
+        deployed=deployed,
         soft=counted,
         spectrum=curve,
         layers=tuple(reports),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import torch
 
 from ..errors import ShapeError
-from ..maps import Gather, Identity, LinearMap, Padding, Shape, compose, summed, vstack
+from ..maps import Diagonal, Gather, Identity, LinearMap, Padding, Shape, compose, summed, vstack
 from ..maps.properties import is_injective
 
 
@@ -174,11 +174,11 @@ def _determined(value: Value, by: set[Value]) -> bool:
 def front_map(graph: AffineGraph) -> LinearMap:
     """The linear part of the front: one map from the input to all its values side by side.
 
-    It is the identity if the network begins with an operation that is not linear.
+    It is the identity if the network begins with an operation that is not linear, and 0 if nothing reads the input.
     """
     values = list(front_values(graph))
     if not values:
-        return Identity(graph.input.shape)
+        return Diagonal(torch.zeros((), dtype=torch.float64), graph.input.shape)
     paths = _Paths(graph.input)
     start = values[0]
     for value in values[1:]:

@@ -100,7 +100,8 @@ def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
     """As ``measure_claim``, but a space along which the outputs move is withdrawn.
 
     Raises:
-        WithdrawnError: The outputs move; the message says how far, and where the runs first part.
+        WithdrawnError: The outputs move; the message says how far, and which option keeps them or where the runs first
+            part.
     """
     evidence = measure_claim(network, space, seed)
     if evidence is None or evidence.holds:
@@ -108,7 +109,7 @@ def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
     raise WithdrawnError(
         f"the space of dimension {space.dim} is withdrawn: in {evidence.precision} the outputs of {network.name} move "
         f"by {evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm, and rounding explains "
-        f"{evidence.rounding:.1e}{_where(network, space, seed)}"
+        f"{evidence.rounding:.1e}{_remedy(network, space, seed) or _where(network, space, seed)}"
     )
 
 
@@ -187,3 +188,12 @@ def _where(network: Network, space: Subspace, seed: int) -> str:
     except BlindspaceError:
         return ""
     return f"; the runs first part at {operation}" if operation else ""
+
+
+def _remedy(network: Network, space: Subspace, seed: int) -> str:
+    """The first way to run the network in which its outputs do not move, as the end of a sentence."""
+    for option, other in network.remedies():
+        evidence = measure_claim(other, space, seed)
+        if evidence is not None and evidence.holds:
+            return f"; the runtime changes what the file states; with {option} they move by {evidence.moved:.1e}"
+    return ""

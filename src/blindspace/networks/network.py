@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -33,6 +34,7 @@ class Network:
         space: Meaning of the input, such as "pixels", "samples", "token embeddings" or "features"; derived from the
             input shape if empty.
         scores: Columns of the outputs, side by side, that are scores of classes and decide about labels; all if None.
+        deployed: The network as it is deployed, if this one leaves out the roundings of a quantised network.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Network:
     card: dict[str, Any] = field(default_factory=dict)
     space: str = ""
     scores: slice | None = None
+    deployed: Network | None = field(default=None, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
         if not self.space:
@@ -103,6 +106,14 @@ class Network:
         """
         module, dtype = (self.double, torch.float64) if self.runs_in_float64 else (self.module, self.dtype)
         return first_difference(module, x.to(dtype), y.to(dtype))
+
+    def remedies(self) -> Iterator[tuple[str, Network]]:
+        """The same network run in other ways, in which its outputs may be those that its code states.
+
+        Returns:
+            For each way, the option as users type it, and the network; nothing where the code is run as it is written.
+        """
+        return iter(())
 
     def linear_map(self) -> LinearMap:
         """The affine front, so that a network is accepted wherever a linear map is. As ``front``."""

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..evidence import Audit
+from ..evidence import Audit, Response
 from ..networks import Evidence, LayerReport
 from ..subspaces import EpsilonNullity
 
@@ -30,10 +30,9 @@ def print_audit(screen: Console, audit: Audit) -> None:
     if audit.measured is not None:
         screen.print(f"  measured     {_measured(audit.measured)}")
     if shown is not None:
-        screen.print(
-            f"  shown        outputs move by {shown.harmless:.1e} for harmless noise of L∞ {shown.size:g}, by "
-            f"{shown.noise:.1e} for noise of the same norm; {shown.labels_changed} of {shown.inputs} labels change"
-        )
+        screen.print(f"  shown        {_shown(shown)}")
+    if audit.deployed is not None:
+        screen.print(f"  deployed     with its roundings, {_shown(audit.deployed)}")
     if audit.soft is not None:
         screen.print(_nullity_table(audit.soft))
     if audit.layers:
@@ -46,6 +45,13 @@ def _measured(evidence: Evidence) -> str:
     return (
         f"outputs move by at most {evidence.moved:.1e} along it, by {evidence.noise:.1e} for noise of the same norm "
         f"({evidence.precision}, {evidence.magnitude:g} times the input); rounding explains {evidence.rounding:.1e}"
+    )
+
+
+def _shown(response: Response) -> str:
+    return (
+        f"outputs move by {response.harmless:.1e} for harmless noise of L∞ {response.size:g}, by {response.noise:.1e} "
+        f"for noise of the same norm; {response.labels_changed} of {response.inputs} labels change"
     )
 
 

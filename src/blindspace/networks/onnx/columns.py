@@ -17,7 +17,7 @@ LINEAR = {
     "AffineGrid": (0,), "Attention": (2, 5), "BatchNormalization": (1, 2, 3), "Col2Im": (0,), "Conv": (0, 1, 2),
     "ConvTranspose": (0, 1, 2), "DeformConv": (0, 1, 3, 4), "DequantizeLinear": (1,), "GroupNormalization": (1, 2),
     "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "NegativeLogLikelihoodLoss": (0,), "OneHot": (2,),
-    "RMSNormalization": (1,), "RoiAlign": (0,), "RotaryEmbedding": (0, 1, 2), "STFT": (0, 2),
+    "PRelu": (1,), "RMSNormalization": (1,), "RoiAlign": (0,), "RotaryEmbedding": (0, 1, 2), "STFT": (0, 2),
     "ScatterElements": (0, 2), "ScatterND": (0, 2),
 }  # fmt: skip
 """The operands in which operations of the standard are affine if all others are constant."""
@@ -34,9 +34,10 @@ def by_columns(call: Call) -> list[Terms] | None:
     given = call.attributes
     if len(call.varying) != 1 or call.varying[0] not in LINEAR.get(call.op, ()):
         return None
-    if given.get("reduction", "none") not in ("none", "add", "sum", "mean") or given.get("mode") == "max":
-        return None  # the larger or smaller one of two values, or their product
     (index,) = call.varying
+    kinds = ("none", "add", "sum", "mean", *(["mul"] if index == 0 else []))  # several updates may be multiplied
+    if given.get("reduction", "none") not in kinds or given.get("mode") == "max":
+        return None
     tensor, size = call.tensor(index), prod(call.tensor(index))
     if size > MOST_COLUMNS or size * max(map(prod, call.outputs)) > MOST_ENTRIES:
         return None

@@ -116,12 +116,10 @@ class OnnxNetwork(Network):
         model: Content of the file, from which the front and the layers are read (``record``).
         module: An ``OnnxModule``, or a Sequential of preprocessing and an ``OnnxModule``.
         session: Options of the runtime's session, as ``load_onnx`` takes them.
-        deployed: The network with its roundings, if this is a quantised network without them (``float_meaning``).
     """
 
     model: ModelProto = field(kw_only=True, repr=False)
     session: Mapping[str, str] = field(kw_only=True, default_factory=dict)
-    deployed: OnnxNetwork | None = field(kw_only=True, default=None, repr=False)
 
     @cached_property
     def dtype(self) -> torch.dtype:
@@ -171,8 +169,7 @@ class OnnxNetwork(Network):
     def remedies(self) -> Iterator[tuple[str, Network]]:
         """The same network in other sessions, in which its outputs may be those of the graph as it is written.
 
-        Where the outputs move although the front says that they do not, the first of these whose outputs do not move
-        names the cause.
+        The first one in which outputs do not move that the front says do not names the cause.
 
         Returns:
             For each of ``REMEDIES`` that is not in use, the option as users type it, and the network with it.

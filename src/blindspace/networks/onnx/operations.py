@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...errors import FileError
 from ...maps import Identity, Jacobian, LinearMap, Shape, compose, operations
 from ...maps.resize import ONNX_FILTERS, onnx_matrix
 from ..affine_graph import value_shape
@@ -97,13 +99,21 @@ def _moved(call: Call) -> list[Terms] | None:
         return None  # positions that are not constant, or values that meet
     if call.op == "MaxPool" and (prod(given["kernel_shape"]) > 1 or len(call.outputs) > 1):
         return None
-    beside = {i: np.zeros(x.shape) if x.dtype.kind == "f" else x for i, x in call.constants.items()}
-    zeros = {i: np.zeros(call.tensor(i)) for i in call.varying}
+    try:
+        return _moves(call, np.float64)
+    except FileError:  # a few operations do not exist in double precision
+        return _moves(call, np.float32) if all(prod(call.tensor(i)) < 1 << 24 for i in call.varying) else None
+
+
+def _moves(call: Call, dtype: type[Any]) -> list[Terms]:
+    """The operation run on the numbers of the values, which the type must hold exactly."""
+    beside = {i: np.zeros(x.shape, dtype) if x.dtype.kind == "f" else x for i, x in call.constants.items()}
+    zeros = {i: np.zeros(call.tensor(i), dtype) for i in call.varying}
     unmoved = run_node(call.node, zeros, beside, call.opsets)
     found: list[Terms] = [[] for _ in call.outputs]
     places = [terms for terms, name in zip(found, call.node.output, strict=True) if name]
     for index in call.varying:
-        numbers = operations.numbered(call.tensor(index)).numpy()
+        numbers = operations.numbered(call.tensor(index)).numpy().astype(dtype)
         written = run_node(call.node, {**zeros, index: numbers}, beside, call.opsets)
         for terms, tensor, without in zip(places, written, unmoved, strict=True):
             if tensor.size:
