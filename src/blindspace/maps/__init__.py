@@ -1,6 +1,7 @@
 """Linear maps: what a layer does to a perturbation, by forward and adjoint products that never form the matrix."""
 
 from . import operations
+from .centring import Centring
 from .coerce import Operator, SupportsLinearMap, as_linear_map
 from .convolution import Convolution
 from .dense import Dense
@@ -16,6 +17,7 @@ from .simplify import IsometryFree, compose, isometry_free, side_by_side, summed
 
 __all__ = [
     "Adjoint",
+    "Centring",
     "Composed",
     "Convolution",
     "Dense",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .centring import Centring
 from .convolution import Convolution
 from .diagonal import Diagonal
 from .linear_map import Adjoint, LinearMap
@@ -65,9 +66,9 @@ def is_uniform(operator: LinearMap) -> bool:
 
 
 def is_coisometric(operator: LinearMap) -> bool:
-    """Whether A Aᵀ = I: each output is one input value, and no value is read twice."""
+    """Whether A Aᵀ = I: each output is one input value, and no value is read twice; or the map subtracts means."""
     match operator:
-        case Rearrange():
+        case Rearrange() | Centring():
             return True
         case Gather():
             return _distinct(operator.read)

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import lcm, prod
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError
+from .centring import Centring, deviations
 from .content_key import map_key
 from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
 from .joined import Summed, VStack
 from .kronecker import Kronecker
-from .linear_map import Adjoint, Composed, LinearMap, check_fit
+from .linear_map import Adjoint, Composed, LinearMap, Shape, check_fit
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
 from .properties import (
@@ -43,7 +45,8 @@ def compose(*factors: LinearMap) -> LinearMap:
 
     Scalings are folded into the convolution or matrix that reads or writes them, crops and other maps that act along
     axes into one ``Kronecker``, and a scaling of channels moves outwards past a resize, crop or padding. So resize,
-    crop, normalisation and convolution become one resize and one convolution. The product is the same up to rounding.
+    crop, normalisation and convolution become one resize and one convolution. A centring moves inwards past maps that
+    commute with it, into the matrix or kernels before them. The product is the same up to rounding.
 
     Args:
         factors: The maps, the first one applied first; at least one.
@@ -73,8 +76,14 @@ def _append(whole: list[LinearMap], outer: LinearMap) -> None:
     check_fit(outer, inner)
     moved = _moved_outwards(inner, outer) if isinstance(inner, Diagonal) else None
     joined = _joined_along_axes(whole[-2], inner, outer) if len(whole) > 1 else None
+    inwards = _moved_inwards(outer, inner) if isinstance(outer, Centring) else None
     folded = fold(outer, inner)
-    if moved is not None:
+    if inwards is not None:
+        whole.pop()
+        for part in inwards:
+            if not is_identity(part):
+                _append(whole, part)
+    elif moved is not None:
         whole.pop()
         _append(whole, outer)
         _append(whole, moved)
@@ -122,6 +131,65 @@ def _joined_along_axes(first: LinearMap, turn: LinearMap, outer: LinearMap) -> l
     view = (*view[:axis], outer.out_shape[-1], *view[axis + 1 :])
     along = Kronecker([outer.matrix, *others], turn.view)
     return [*whole, along, Rearrange(view, outer.out_shape, view, turn.order)]
+
+
+def _moved_inwards(outer: Centring, inner: LinearMap) -> list[LinearMap] | None:
+    """Maps, the first one applied first, whose composition is ``outer ∘ inner`` and which centre earlier; else None."""
+    match inner:
+        case Dense(out_shape=shape) if outer.axes == (len(shape) - 1,):
+            return [Dense(deviations(inner.matrix.T).T, inner.leading)]
+        case Convolution(groups=1) if outer.axes == (0,):
+            kernels = deviations(inner.weight.movedim(0, -1)).movedim(-1, 0)
+            return [conv := _with_weight(inner, kernels), _first_axis_last(conv.out_shape)]
+        case Kronecker() if inner.axes.start > 0 and outer.axes == (0,):
+            return _past_kronecker(outer, inner)
+        case Diagonal():
+            weight = torch.broadcast_to(inner.weight, inner.in_shape).flatten()[outer.groups()]
+            if not bool((weight == weight[:, :1]).all()):
+                return None
+            return [outer, Diagonal(weight[:, :1].reshape(*outer.out_shape[:-1], 1), outer.out_shape)]
+    return _past_moves(outer, inner)
+
+
+def _first_axis_last(shape: Shape) -> LinearMap:
+    return Rearrange(shape, (*shape[1:], shape[0]), order=(*range(1, len(shape)), 0))
+
+
+def _past_kronecker(outer: Centring, inner: Kronecker) -> list[LinearMap]:
+    """A centring along the first axis before matrices along the others."""
+    first = Centring(inner.in_shape, outer.axes)
+    back = Rearrange(
+        first.out_shape,
+        (first.out_shape[-1], *first.out_shape[:-1]),
+        order=(-1 % len(first.out_shape), *range(len(first.out_shape) - 1)),
+    )
+    along = Kronecker(inner.matrices, back.out_shape)
+    return [first, back, along, _first_axis_last(along.out_shape)]
+
+
+def _past_moves(outer: Centring, inner: LinearMap) -> list[LinearMap] | None:
+    """A centring before a map that moves values, if each group of values with one mean is moved as a whole."""
+    read = positions(inner)
+    if read is None:
+        return None
+    moved = read[outer.groups()]
+    kept = (moved >= 0).all(1)
+    if bool((moved[~kept] >= 0).any()) or not bool(kept.any()):
+        return None
+    before = np.array(np.unravel_index(moved[kept][0].numpy(), inner.in_shape))
+    axes = [axis for axis, places in enumerate(before) if places.min() < places.max()]
+    if prod(inner.in_shape[axis] for axis in axes) != outer.count:
+        return None
+    first = Centring(inner.in_shape, axes)
+    groups = first.groups()
+    group_of = torch.full((inner.in_dim,), -1)
+    group_of[groups[:, 0]] = torch.arange(len(groups))
+    found = group_of[moved[kept][:, 0]]
+    if bool((found < 0).any()) or not torch.equal(groups[found], moved[kept]):
+        return None
+    after = torch.full((len(moved), outer.count - 1), -1)
+    after[kept] = torch.arange(first.out_dim).reshape(len(groups), -1)[found]
+    return [first, gather(first.out_shape, outer.out_shape, after.flatten())]
 
 
 def fold(outer: LinearMap, inner: LinearMap) -> LinearMap | None:

@@ -6,14 +6,31 @@ linear maps of other affine values, up to a constant. The affine values that oth
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 
 import torch
 
 from ..errors import ShapeError
-from ..maps import Diagonal, Gather, Identity, LinearMap, Padding, Shape, compose, summed, vstack
-from ..maps.properties import is_injective
+from ..maps import (
+    Centring,
+    Diagonal,
+    Gather,
+    Identity,
+    LinearMap,
+    Padding,
+    Rearrange,
+    Shape,
+    compose,
+    gather,
+    summed,
+    vstack,
+)
+from ..maps.properties import is_injective, positions
+
+LARGEST_MATRIX = 256 << 20
+"""Bytes of the matrix of a front up to which a centring is kept that no map before it absorbs."""
 
 
 def value_shape(tensor: Shape) -> Shape:
@@ -52,11 +69,14 @@ class AffineGraph:
         input: The input of the network.
         front: The affine values that operations which are not linear read, each with the names of these operations.
         size: Number of values recorded so far.
+        uncentred: Values without their means, each with the value that it was made of.
     """
 
     input: Value
     front: dict[Value, list[str]] = field(default_factory=dict)
     size: int = 0
+    uncentred: dict[Value, Value] = field(default_factory=dict)
+    _centred: dict[tuple[Value, Shape, Shape], Value] = field(default_factory=dict)
 
     def affine(self, name: str, shape: Shape, reads: Iterable[tuple[Value, LinearMap]]) -> Value:
         """A new value that is the sum of linear maps of others.
@@ -70,6 +90,28 @@ class AffineGraph:
                 raise ShapeError(f"{operator} does not lead from {source} to {name}{shape}")
         self.size += 1
         return Value(name, shape, reads, order=self.size)
+
+    def centred(self, value: Value, shape: Shape, axes: Sequence[int]) -> Value | None:
+        """The deviations of a value from its mean; the same one if asked for again.
+
+        Args:
+            value: The value; returned unchanged if it is not affine.
+            shape: A shape of as many values, in the same order.
+            axes: The axes of that shape along which the mean is taken.
+
+        Returns:
+            None if the mean is of single values, so that nothing is left.
+        """
+        if not value.affine:
+            return value
+        if prod(shape[axis] for axis in axes) < 2:
+            return None
+        key = value, shape, tuple(axes)
+        if key not in self._centred:
+            operator = compose(Rearrange(value.shape, shape), Centring(shape, axes))
+            self._centred[key] = made = self.affine(f"{value.name}, centred", operator.out_shape, [(value, operator)])
+            self.uncentred[made] = value
+        return self._centred[key]
 
     def other(self, name: str, shape: Shape, read: Iterable[Value]) -> Value:
         """A new value that is not known to be affine, computed from others by the operation of that name."""
@@ -119,8 +161,28 @@ def front_values(graph: AffineGraph) -> dict[Value, list[str]]:
     """The fewest values that determine the whole front, in the order of their making, each with its readers.
 
     Values that others determine are left out, and a value that only moves, pads or scales others is replaced by these.
+    A centred value of which solvers could make nothing is replaced by the value itself: the space is then too small.
     """
-    found = _independent(graph.front)
+    found = _fewest(graph.front)
+    paths = _Paths(graph.input)
+    for value, readers in list(found.items()):
+        if value in graph.uncentred and not _tractable(paths.between(graph.input, value), len(found) == 1):
+            del found[value]
+            found.setdefault(graph.uncentred[value], []).extend(readers)
+    return _fewest(found)
+
+
+def _tractable(operator: LinearMap, alone: bool) -> bool:
+    """Whether solvers serve a map that ends in a centring, in the front alone or beside others."""
+    *before, last = operator.factors
+    if not before or not isinstance(last, Centring) or 8 * operator.in_dim * operator.out_dim <= LARGEST_MATRIX:
+        return True
+    return alone and last.in_dim <= operator.in_dim  # if the map before is onto, so is the whole
+
+
+def _fewest(front: dict[Value, list[str]]) -> dict[Value, list[str]]:
+    """The fewest values that determine others, in the order of their making, each with its readers."""
+    found = _independent(front)
     if len(found) > 1:
         apart: dict[Value, list[str]] = {}
         left = list(found.items())
@@ -175,8 +237,11 @@ def front_map(graph: AffineGraph) -> LinearMap:
     """The linear part of the front: one map from the input to all its values side by side.
 
     It is the identity if the network begins with an operation that is not linear, and 0 if nothing reads the input.
+    What is constant by structure, such as a class token, is left out of values that an operation reads, and kept in the
+    network's own output.
     """
-    values = list(front_values(graph))
+    front = front_values(graph)
+    values = list(front)
     if not values:
         return Diagonal(torch.zeros((), dtype=torch.float64), graph.input.shape)
     paths = _Paths(graph.input)
@@ -184,12 +249,23 @@ def front_map(graph: AffineGraph) -> LinearMap:
     for value in values[1:]:
         start = paths.meet(start, value)
     if len(values) == 1:
-        return paths.between(graph.input, values[0])
+        operator = paths.between(graph.input, values[0])
+        return operator if "output" in front[values[0]] else _varying(operator)
     before = paths.between(graph.input, start)
     # A map with fewer outputs than inputs is applied once; any other is folded into each branch.
-    if before.out_dim >= before.in_dim:
-        return vstack([paths.between(graph.input, value) for value in values])
-    return compose(before, vstack([paths.between(start, value) for value in values]))
+    start = graph.input if before.out_dim >= before.in_dim else start
+    branches = vstack([_varying(paths.between(start, value)) for value in values])
+    return branches if start is graph.input else compose(before, branches)
+
+
+def _varying(operator: LinearMap) -> LinearMap:
+    """A map without those outputs that its last factor fills with zeros; unchanged if there are none, or no others."""
+    *before, last = operator.factors
+    read = positions(last)
+    if read is None or bool((read >= 0).all()) or not bool((read >= 0).any()):
+        return operator
+    kept = read[read >= 0]
+    return compose(*before, gather(last.in_shape, (len(kept),), kept))
 
 
 class _Paths:

@@ -25,6 +25,7 @@ class Call:
         kwargs: Its keyword arguments.
         values: The values in tensors that depend on the input, by the tensors' ids.
         precision: The network's own precision; a conversion to a coarser one rounds.
+        within: The functions of torch that it is part of, outermost first.
     """
 
     func: Any
@@ -32,6 +33,7 @@ class Call:
     kwargs: dict[str, Any]
     values: dict[int, Value]
     precision: torch.dtype = torch.float64
+    within: tuple[Any, ...] = ()
 
     @cached_property
     def name(self) -> str:

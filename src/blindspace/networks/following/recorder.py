@@ -25,6 +25,7 @@ from ...maps import LinearMap, Shape, from_module, is_affine
 from ...maps.modules import is_own_rule
 from ..affine_graph import AffineGraph, Layer, Recording, Value
 from .aten_call import Call, shape_of, tensors_in
+from .aten_centring import centred
 from .aten_operations import PASSED_ON, RULES, linear_part
 from .tensor_values import TensorValues
 from .watched import Watched, WatchedFunctions, plain
@@ -176,6 +177,7 @@ class Recorder(TorchDispatchMode):
         self.trace = trace
         self.last = ""
         self.finished = False
+        self.functions: list[Any] = []
         self.refused: UnsupportedLayerError | None = None
         self._names = {id(part): name for name, part in module.named_modules()}
         self._calls: list[_Called] = []
@@ -373,7 +375,8 @@ class Recorder(TorchDispatchMode):
 
     def _call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """The operation with the values of those tensors that it reads and that depend on the input."""
-        call = Call(func, args, kwargs, {}, self.precision)
+        within = tuple(self.functions) if threading.get_ident() == self._thread else ()
+        call = Call(func, args, kwargs, {}, self.precision, within)
         unread = call.written() if call.name in OVERWRITING else []
         read = [tensor for tensor in call.tensors if not any(tensor is other for other in unread)]
         call.values.update((id(tensor), value) for tensor in read if (value := self.held.at(tensor)) is not None)
@@ -424,6 +427,8 @@ class Recorder(TorchDispatchMode):
         random = torch.Tag.nondeterministic_seeded in call.func.tags
         depends = random or (bool(values) and call.name not in SHAPED)
         known = {_storage(tensor) for tensor in call.tensors}
+        seen = threading.get_ident() == self._thread and not random and whole is None
+        normalised = centred(call) if seen and made is None else None
         targets = [*outputs, *(tensor for tensor in written if not any(tensor is other for other in outputs))]
         for index, tensor in enumerate(targets):
             reads = made[index] if made is not None and index < len(made) else None
@@ -437,8 +442,12 @@ class Recorder(TorchDispatchMode):
             elif whole is not None:
                 held = self.graph.other(name, shape_of(tensor), ())
                 self._within[held] = whole
-            else:
+            elif normalised is None:
                 held = self.graph.other(name, shape_of(tensor), values)
+            elif index == normalised.mean:
+                held = self.graph.affine(name, shape_of(tensor), normalised.average(call, tensor))
+            else:
+                held = self.graph.other(name, shape_of(tensor), normalised.read(self.graph, call))
             if held is not None and passed_on:
                 self._readers.same(held, values[0])
             into = any(tensor is other for other in written)

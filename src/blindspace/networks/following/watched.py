@@ -16,9 +16,15 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 
 class Follower(Protocol):
-    """What follows the tensors: the recorder."""
+    """What follows the tensors: the recorder.
+
+    Attributes:
+        finished: Whether the recording is over.
+        functions: The functions of torch that have been called and not returned, outermost first.
+    """
 
     finished: bool
+    functions: list[Any]
 
     def operation(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one of torch's operations (ATen) on watched and other tensors, and record it."""
@@ -135,12 +141,15 @@ def _run(
     if follower.finished:
         taken = func in TAKING
         return func(*plain(args), **plain(kwargs)) if taken else func(*args, **kwargs)
+    follower.functions.append(func)
     try:
         return func(*args, **kwargs)
     except Exception as error:
         if any(follower.depends(each) for each in watched):
             follower.failed(error)
         raise
+    finally:
+        follower.functions.pop()
 
 
 def watched_in(tree: Any) -> list[Watched]:

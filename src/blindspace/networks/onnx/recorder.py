@@ -27,6 +27,7 @@ from ...maps import LinearMap, Shape
 from ...maps.properties import is_identity
 from ..affine_graph import AffineGraph, Layer, Recording, Value, value_shape
 from .call import RULES, Call, Operand, Terms
+from .centring import read_values
 from .columns import by_columns
 from .inputs import full_shape, network_input
 from .nodes import SEQUENCES, SHAPES, captured, may_be_constant, needed, values_read
@@ -196,7 +197,7 @@ class _Recorder:
                     self.tensors[name] = Operand(name, self.runs.shape(name), constant=self.runs.first[name])
             return
         label = f"{node.op_type} {node.name or node.output[0]}"
-        for value in dict.fromkeys(values):
+        for value in read_values(self.graph, call, [each.value for each in inside if each.value is not None]):
             self.graph.reads(value, label)
         for name in written:
             self._keep(name, self.graph.other(node.name or name, value_shape(self.runs.shape(name)), ()))
