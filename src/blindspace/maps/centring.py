@@ -1,9 +1,9 @@
 """What is left of an array without its mean along some axes: all that normalisations and softmax read of it.
 
-The deviations x − mean of n values have n − 1 degrees of freedom. They are given by coordinates in an orthonormal basis,
-the last n − 1 rows of the Householder reflection that takes the vector of ones to a multiple of the first unit vector
-(Golub & Van Loan 2013, section 5.1). So A Aᵀ = I, and the nullspace consists of the arrays that are constant along the
-axes.
+The deviations x − mean of n values have n − 1 degrees of freedom. They are given by coordinates in an orthonormal
+basis, the last n − 1 rows of the Householder reflection that takes the vector of ones to a multiple of the first unit
+vector (Golub & Van Loan 2013, section 5.1). So A Aᵀ = I, and the nullspace consists of the arrays that are constant
+along the axes.
 """
 
 from __future__ import annotations

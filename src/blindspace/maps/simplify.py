@@ -158,11 +158,8 @@ def _first_axis_last(shape: Shape) -> LinearMap:
 def _past_kronecker(outer: Centring, inner: Kronecker) -> list[LinearMap]:
     """A centring along the first axis before matrices along the others."""
     first = Centring(inner.in_shape, outer.axes)
-    back = Rearrange(
-        first.out_shape,
-        (first.out_shape[-1], *first.out_shape[:-1]),
-        order=(-1 % len(first.out_shape), *range(len(first.out_shape) - 1)),
-    )
+    *others, last = range(len(first.out_shape))
+    back = Rearrange(first.out_shape, (outer.count - 1, *first.out_shape[:-1]), order=(last, *others))
     along = Kronecker(inner.matrices, back.out_shape)
     return [first, back, along, _first_axis_last(along.out_shape)]
 
