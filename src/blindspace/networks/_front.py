@@ -60,7 +60,7 @@ def harmless(
 ) -> Subspace:
     """The harmless space of a network: the nullspace of its affine front (definition 1).
 
-    The claim is measured on each network itself, which runs some 14 times in each of two precisions (``claim.hold``).
+    The claim is measured on each network itself, which runs 18 times in each of two precisions (``claim.hold``).
 
     Args:
         network: As in ``front``. The result for a ``LinearMap`` is its nullspace, for a ``Subspace`` itself.

@@ -235,11 +235,11 @@ class Recorder(TorchDispatchMode):
     def depends(self, tensor: Watched) -> bool:
         """Whether a tensor depends on the network's input."""
         with self._lock:
-            return self.held.at(tensor.numbers) is not None
+            return self.held.at(plain(tensor)) is not None
 
     def exposed(self, tensor: Watched) -> None:
         """The numbers of a constant are visible outside from now on."""
-        self.held.expose(tensor.numbers)
+        self.held.expose(plain(tensor))
 
     def refuse(self, reason: str) -> Any:
         """Give up the recording for good, also if the network's code catches the exception.
@@ -265,7 +265,7 @@ class Recorder(TorchDispatchMode):
             return
         called = _Called(self._names.get(id(module), type(module).__name__), module, self.graph.size)
         tensor = args[0] if len(args) == 1 and isinstance(args[0], Watched) else None
-        value = self.held.at(tensor.numbers) if tensor is not None else None
+        value = self.held.at(plain(tensor)) if tensor is not None else None
         if tensor is not None and value is not None and self._whole() is None and self._is_constant(module):
             if _is_layer(module):
                 self._is_found(called, value, tensor)
@@ -280,7 +280,7 @@ class Recorder(TorchDispatchMode):
             return
         while (called := self._calls.pop()).module is not module:
             pass  # a call that an exception ended, which the network's code caught
-        written = self.held.at(output.numbers) if isinstance(output, Watched) else None
+        written = self.held.at(plain(output)) if isinstance(output, Watched) else None
         if written is None:
             return
         if written.order > called.order and not any(True for _ in module.children()):
@@ -291,7 +291,7 @@ class Recorder(TorchDispatchMode):
                 self.graph.reads(value, called.name)
                 return
             self.held.keep(
-                output.numbers, self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False
+                plain(output), self.graph.affine(called.name, operator.out_shape, [(value, operator)]), False
             )
             self._readers.add(value, [*self._calls, called])
 
@@ -365,8 +365,8 @@ class Recorder(TorchDispatchMode):
                 self._refuse_what_leaves(call)
             made = self._made(call)
             result = call.func(*call.args, **call.kwargs)
-            if call.name == "lift_fresh":
-                result = result.clone()  # torch.tensor(…) makes memory that nobody else has
+            if call.name == "lift_fresh" and result.untyped_storage().resizable():
+                result = result.clone()  # torch.tensor(…) makes memory that nobody else has, unlike torch.from_numpy(…)
             self._record(call, made, result)
             if torch.Tag.inplace_view in func.tags:
                 with torch._C._DisableTorchDispatch():  # the sizes of the watched tensor follow those within
@@ -452,7 +452,10 @@ class Recorder(TorchDispatchMode):
                 self._readers.same(held, values[0])
             into = any(tensor is other for other in written)
             if tensor.layout == torch.strided:
-                self.held.keep(tensor, held, own=_storage(tensor) not in known)
+                # Memory that torch did not allocate, such as that of a file, can be read by others.
+                new = _storage(tensor) not in known and call.name != "from_file"
+                own = new and tensor.untyped_storage().resizable()
+                self.held.keep(tensor, held, own)
             if into and torch.Tag.inplace_view not in call.func.tags:
                 self.held.wrote(tensor, held, name)
             if self.trace is not None and (held is None or not held.affine):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class Follower(Protocol):
@@ -43,15 +44,7 @@ class Follower(Protocol):
 
 
 class Watched(Tensor):
-    """A tensor that is followed.
-
-    Attributes:
-        numbers: The plain tensor that holds the numbers.
-        follower: What follows the tensor.
-    """
-
-    numbers: Tensor
-    follower: Follower
+    """A tensor that is followed. Code that has it finds neither its numbers nor its follower (``plain``, ``follower``)."""
 
     @staticmethod
     def __new__(cls, numbers: Tensor, follower: Follower) -> Watched:
@@ -65,11 +58,9 @@ class Watched(Tensor):
                 dtype=numbers.dtype,
                 device=numbers.device,
             )
-        torch._C._set_conj(made, numbers.is_conj())
-        torch._C._set_neg(made, numbers.is_neg())
         # C++ code that asks for the address of the numbers gets an exception, not a null pointer.
         torch._C._set_throw_on_mutable_data_ptr(made)
-        made.numbers, made.follower = numbers, follower
+        _HELD[made] = numbers, follower
         return made
 
     @classmethod
@@ -84,10 +75,14 @@ class Watched(Tensor):
     ) -> Any:
         given = dict(kwargs or {})
         watched = watched_in((args, given))
-        followers = [each.follower for each in watched if not each.follower.finished]
+        followers = [each for each in map(follower_of, watched) if not each.finished]
         if followers:
             return followers[0].operation(func, args, given)
         return func(*plain(args), **plain(given))  # a tensor that was kept after the recording
+
+
+_HELD: Any = WeakTensorKeyDictionary()
+"""The plain tensor that holds the numbers of each watched tensor, and what follows it."""
 
 
 class WatchedFunctions(TorchFunctionMode):
@@ -113,7 +108,7 @@ TAKING: dict[Any, str] = {
 def called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """The result of a function of torch, or of a method of tensors, that was called with watched tensors."""
     watched = watched_in((args, kwargs))
-    follower = watched[0].follower
+    follower = follower_of(watched[0])
     name = TAKING.get(func)
     with torch._C.DisableTorchFunctionSubclass():
         if func == Tensor.data.__set__ and any(each is not args[0] for each in watched):  # type: ignore[attr-defined]
@@ -122,12 +117,6 @@ def called(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, An
             return _run(func, args, kwargs, follower, watched)
         if name == "__deepcopy__":
             return args[0].clone()
-        if name == "__repr__":
-            return f"Tensor of shape {tuple(args[0].shape)}, {args[0].dtype}"
-        if name == "__format__" and not args[0].ndim:
-            return format(args[0].item(), args[1])
-        if name == "__format__":
-            return f"Tensor of shape {tuple(args[0].shape)}, {args[0].dtype}"
         for each in watched:
             if follower.depends(each):
                 follower.refuse(f"{name} takes numbers out of a value that depends on the input")
@@ -152,6 +141,12 @@ def _run(
         follower.functions.pop()
 
 
+def follower_of(tensor: Watched) -> Follower:
+    """What follows a tensor."""
+    found: Follower = _HELD[tensor][1]
+    return found
+
+
 def watched_in(tree: Any) -> list[Watched]:
     """The watched tensors in nested containers."""
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Watched)]
@@ -159,4 +154,4 @@ def watched_in(tree: Any) -> list[Watched]:
 
 def plain(tree: Any) -> Any:
     """Nested containers with the tensors within instead of the watched ones."""
-    return tree_map(lambda leaf: leaf.numbers if isinstance(leaf, Watched) else leaf, tree)
+    return tree_map(lambda leaf: _HELD[leaf][0] if isinstance(leaf, Watched) else leaf, tree)
