@@ -44,7 +44,7 @@ class Follower(Protocol):
 
 
 class Watched(Tensor):
-    """A tensor that is followed. Code that has it finds neither its numbers nor its follower (``plain``, ``follower``)."""
+    """A tensor that is followed. Code that has it finds neither its numbers (``plain``) nor what follows it."""
 
     @staticmethod
     def __new__(cls, numbers: Tensor, follower: Follower) -> Watched:
