@@ -89,6 +89,16 @@ def test_a_constant_condition_is_followed_into_the_branch_it_takes(tmp_path: Pat
     assert [layer.kind for layer in layers(network)] == ["MatMul"]
 
 
+def test_conditions_with_several_outputs(tmp_path: Path) -> None:
+    inner = branch([("Neg", "x", "v", {}), ("MatMul", "v a", "z", {})], (1, 3))
+    inner.output.append(onnx.helper.make_tensor_value_info("v", onnx.TensorProto.FLOAT, (1, 12)))
+    both = {"then_branch": inner, "else_branch": inner}
+    nodes: list[Node] = [("If", "c", "p q", both), ("If", "c", "r s", both), ("Concat", "p r", "y", {"axis": 1})]
+    model = Case("twice", nodes, (1, 12), {**WEIGHTS, "c": np.array([True])}).model()
+    network = loaded(tmp_path, model)
+    assert harmless(network).dim == 9
+
+
 def test_a_condition_in_a_branch_is_followed_too(tmp_path: Path) -> None:
     inner = branching([("MatMul", "x a", "z", {})], [("MatMul", "x b", "z", {})], (1, 3))
     outer = branching([("Identity", "x", "v", {}), (*inner[:2], "q", inner[3])], [("MatMul", "x b", "q", {})], (1, 3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +31,13 @@ def inputs_of(model: ModelProto) -> list[ValueInfoProto]:
     return [value for value in model.graph.input if value.name not in weights]
 
 
-def network_input(model: ModelProto) -> ValueInfoProto:
-    """The only input of a network.
+def network_input(model: ModelProto, beside: Container[str] = ()) -> ValueInfoProto:
+    """The only input of a network besides those that are named.
 
     Raises:
         UnsupportedLayerError: The network has several inputs, or none.
     """
-    inputs = inputs_of(model)
+    inputs = [value for value in inputs_of(model) if value.name not in beside]
     if len(inputs) == 1:
         return inputs[0]
     if not inputs:
@@ -52,33 +52,34 @@ def network_input(model: ModelProto) -> ValueInfoProto:
 
 def chosen(
     model: ModelProto, vary: Mapping[str, Shape | None], fix: Mapping[str, Any], outputs: Sequence[str]
-) -> ModelProto:
-    """The network as a function of one input.
+) -> tuple[ModelProto, dict[str, Array]]:
+    """The network as a function of the inputs that vary, and the values of the others.
 
     Args:
         model: A checked model.
         vary: The inputs that vary, each with its shape without the batch, or None; all that are not held if empty.
             Several are read as one vector, in this order.
-        fix: Values at which inputs are held, by their names, as in ``held``.
+        fix: Values at which inputs are held, by their names: arrays, tensors or numbers in the shape that the network
+            reads; a first axis of one, the batch, may be left out.
         outputs: Names of the outputs to use; all if empty.
 
     Raises:
         UnknownNameError: There is no input or output of a name.
         ValueRangeError: An input varies and is held.
-        ShapeError, UnsupportedLayerError: As ``held`` and ``joined``.
+        ShapeError: A value or an input has another shape, or no numbers of the type that the network reads.
+        UnsupportedLayerError: One of several varying inputs is no tensor of floating-point numbers.
     """
-    names = [value.name for value in inputs_of(model)]
+    inputs = {value.name: value for value in inputs_of(model)}
     for name in (*vary, *fix):
-        if name not in names:
-            raise UnknownNameError(f"the network reads no input {name!r}; there are {', '.join(names)}")
+        if name not in inputs:
+            raise UnknownNameError(f"the network reads no input {name!r}; there are {', '.join(inputs)}")
     if both := [name for name in vary if name in fix]:
         raise ValueRangeError(f"{', '.join(both)} cannot vary and be held at a value at once; choose one")
-    if fix:
-        model = held(model, fix)
+    values = {name: _value(inputs[name], value) for name, value in fix.items()}
     if outputs:
         model = selected(model, outputs)
-    left = [name for name in names if name not in fix and name not in vary]
-    return joined(model, vary) if len(vary) > 1 and not left else model
+    complete = len(vary) > 1 and set(inputs) == {*vary, *fix}
+    return joined(model, vary) if complete else model, values
 
 
 def described_input(given: ValueInfoProto) -> str:
@@ -115,22 +116,11 @@ def type_name(given: ValueInfoProto) -> str:
     return str(require("onnx").TensorProto.DataType.Name(kind)).lower() if kind else "something that is not a tensor"
 
 
-def held(model: ModelProto, values: Mapping[str, Any]) -> ModelProto:
-    """The network with some inputs held at given values.
-
-    Args:
-        model: A checked model.
-        values: Arrays, tensors or numbers by the names of inputs, in the shape that the network reads; a first axis of
-            one, the batch, may be left out.
-
-    Raises:
-        ShapeError: A value has another shape, or no numbers of the type that the network reads.
-    """
+def held(model: ModelProto, values: Mapping[str, Array]) -> ModelProto:
+    """The network with constants in the place of some inputs."""
     onnx = require("onnx")
-    inputs = {value.name: value for value in inputs_of(model)}
     found = copied(model)
-    for name, value in values.items():
-        found.graph.initializer.append(onnx.numpy_helper.from_array(_value(inputs[name], value), name))
+    found.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in values.items())
     kept = [each for each in found.graph.input if each.name not in values]
     del found.graph.input[:]
     found.graph.input.extend(kept)
@@ -159,11 +149,11 @@ def _value(given: ValueInfoProto, value: Any) -> Array:
 
 
 def joined(model: ModelProto, vary: Mapping[str, Shape | None]) -> ModelProto:
-    """The network with its inputs as one vector, flattened and side by side.
+    """The network with several inputs as one vector, flattened and side by side.
 
     Args:
         model: A checked model.
-        vary: Its inputs in their order, each with its shape without the batch, or None. An open size is then 1 if it is
+        vary: The inputs in their order, each with its shape without the batch, or None. An open size is then 1 if it is
             that of a batch: the first one of an input, or one of the same name.
 
     Raises:
@@ -171,7 +161,8 @@ def joined(model: ModelProto, vary: Mapping[str, Shape | None]) -> ModelProto:
         ShapeError: An input leaves other sizes open, or has another shape.
     """
     onnx = require("onnx")
-    inputs = sorted(inputs_of(model), key=lambda value: list(vary).index(value.name))
+    every = {value.name: value for value in inputs_of(model)}
+    inputs = [every[name] for name in vary]
     batches = {dim.dim_param for each in inputs for dim in each.type.tensor_type.shape.dim[:1]} - {""}
     shapes: list[Shape] = []
     for given in inputs:

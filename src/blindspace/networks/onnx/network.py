@@ -20,7 +20,7 @@ from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording, value_shape
 from ..network import Network
 from ..outputs import scores, side_by_side
-from .inputs import chosen, described_input, full_shape, network_input, spelled, type_name
+from .inputs import chosen, described_input, full_shape, held, network_input, spelled, type_name
 from .recorder import record_onnx
 from .rewriting import copied, readable
 from .runs import part_of
@@ -49,11 +49,21 @@ class OnnxModule(nn.Module):
         dtype: Precision of the input.
         batched: Whether the input has a batch axis of any size; else the images run one by one.
         tensor: Shape of the tensor that the network reads for one image.
+        beside: Values of its other inputs.
     """
 
-    def __init__(self, opened: Any, given: str, dtype: torch.dtype, batched: bool, tensor: Shape) -> None:
+    def __init__(
+        self,
+        opened: Any,
+        given: str,
+        dtype: torch.dtype,
+        batched: bool,
+        tensor: Shape,
+        beside: Mapping[str, Array] | None = None,
+    ) -> None:
         super().__init__()
         self.opened, self.given, self.dtype, self.batched, self.tensor = opened, given, dtype, batched, tensor
+        self.beside = dict(beside or {})
         self.names = readable_outputs(opened)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,7 +92,7 @@ class OnnxModule(nn.Module):
 
     def _run(self, images: Array) -> dict[str, Array]:
         try:
-            outputs = self.opened.run(self.names, {self.given: images}) if self.names else []
+            outputs = self.opened.run(self.names, {self.given: images, **self.beside}) if self.names else []
         except Exception as error:  # the runtime's errors have no common base class
             raise UnsupportedLayerError(
                 f"onnxruntime cannot run the network on an input {images.shape}: {first_line(error)}"
@@ -113,18 +123,25 @@ class OnnxNetwork(Network):
     """A network that onnxruntime runs.
 
     Attributes:
-        model: Content of the file, from which the front and the layers are read (``record``).
+        model: Content of the file.
+        beside: Values at which inputs are held, by their names.
         module: An ``OnnxModule``, or a Sequential of preprocessing and an ``OnnxModule``.
         session: Options of the runtime's session, as ``load_onnx`` takes them.
     """
 
     model: ModelProto = field(kw_only=True, repr=False)
+    beside: Mapping[str, Array] = field(kw_only=True, default_factory=dict, repr=False)
     session: Mapping[str, str] = field(kw_only=True, default_factory=dict)
+
+    @cached_property
+    def alone(self) -> ModelProto:
+        """The model as a function of the input that varies, from which the front and the layers are read."""
+        return held(self.model, self.beside) if self.beside else self.model
 
     @cached_property
     def dtype(self) -> torch.dtype:
         """The precision of the input."""
-        return DTYPES[network_input(self.model).type.tensor_type.elem_type]
+        return DTYPES[network_input(self.alone).type.tensor_type.elem_type]
 
     @property
     def runs_in_float64(self) -> bool:
@@ -155,9 +172,9 @@ class OnnxNetwork(Network):
     @cached_property
     def _recording(self) -> Recording:
         if isinstance(self.module, OnnxModule):
-            return record_onnx(self.model, self.input_shape)
+            return record_onnx(self.alone, self.input_shape)
         before = compose(*self._preprocessing())
-        return record_onnx(self.model, before.out_shape, before)
+        return record_onnx(self.alone, before.out_shape, before)
 
     def _preprocessing(self) -> list[LinearMap]:
         """The maps of the modules before the network, the first one applied first."""
@@ -186,7 +203,9 @@ class OnnxNetwork(Network):
 
         def reopened(module: nn.Module) -> nn.Module:
             if isinstance(module, OnnxModule):
-                return OnnxModule(opened, module.given, module.dtype, module.batched, module.tensor).eval()
+                return OnnxModule(
+                    opened, module.given, module.dtype, module.batched, module.tensor, module.beside
+                ).eval()
             *before, last = module.children()
             return nn.Sequential(*before, reopened(last)).eval()
 
@@ -230,24 +249,32 @@ def load_onnx(
     """
     model = _checked(_content(path, largest), path)
     vary = vary or {}
-    model = chosen(model, vary, fix or {}, outputs)
+    model, beside = chosen(model, vary, fix or {}, outputs)
     if len(vary) == 1:
         input_shape = next(iter(vary.values())) or input_shape
-    network = _opened(model, path.name, name or path.name, None if len(vary) > 1 else input_shape, session or {})
+    elif vary:
+        input_shape = None
+    network = _opened(model, beside, path.name, name or path.name, input_shape, session or {})
     if len(vary) > 1:
         network = replace(network, space=f"values of {', '.join(vary)}")
     if not float_meaning:
         return network
-    plain = unrounded(model, network_input(model), full_shape(network_input(model), network.input_shape))
-    found = _opened(plain, path.name, network.name, network.input_shape, network.session)
+    given = network_input(network.alone)
+    plain = unrounded(network.alone, given, full_shape(given, network.input_shape))
+    found = _opened(plain, {}, path.name, network.name, network.input_shape, network.session)
     return replace(found, space=network.space, deployed=network)
 
 
 def _opened(
-    model: ModelProto, file: str, name: str, input_shape: Sequence[int] | None, options: Mapping[str, str]
+    model: ModelProto,
+    beside: Mapping[str, Array],
+    file: str,
+    name: str,
+    input_shape: Sequence[int] | None,
+    options: Mapping[str, str],
 ) -> OnnxNetwork:
-    """A model of one input as a network that has run once."""
-    given = network_input(model)
+    """A model of one input, and values of others, as a network that has run once."""
+    given = network_input(model, beside)
     if given.type.tensor_type.elem_type not in DTYPES:
         raise UnsupportedLayerError(
             f"{file} reads {type_name(given)} and not floating-point numbers: integers have no small changes; give the "
@@ -258,7 +285,7 @@ def _opened(
     shape = value_shape(tensor)
     opened = session(model, given=options)
     dtype = DTYPES[given.type.tensor_type.elem_type]
-    alone = OnnxModule(opened, given.name, dtype, False, tensor)
+    alone = OnnxModule(opened, given.name, dtype, False, tensor, beside)
     try:
         tried = alone.found(torch.zeros(1, *shape))
     except UnsupportedLayerError as error:
@@ -266,15 +293,15 @@ def _opened(
     if not any(output.numel() for output in tried.values()):
         raise FileError(f"{file} writes nothing for an input {shape}; it has no output to compare")
     batched = tensor == (1, *shape) and _takes_batches(alone, shape)
-    module = OnnxModule(opened, given.name, dtype, batched, tensor)
-    return OnnxNetwork(name, module.eval(), shape, scores=scores(tried, 0), model=model, session=dict(options))
+    module = OnnxModule(opened, given.name, dtype, batched, tensor, beside).eval()
+    return OnnxNetwork(name, module, shape, scores=scores(tried, 0), model=model, beside=beside, session=dict(options))
 
 
 def _takes_batches(alone: OnnxModule, shape: Shape) -> bool:
     """Whether two images in one batch give the same outputs as each alone."""
     images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
-        both = OnnxModule(alone.opened, alone.given, alone.dtype, True, alone.tensor)(images)
+        both = OnnxModule(alone.opened, alone.given, alone.dtype, True, alone.tensor, alone.beside)(images)
     except (BlindspaceError, RuntimeError, IndexError):
         return False
     apart = alone(images)

@@ -126,7 +126,7 @@ def branches_outside(model: ModelProto, conditions: Mapping[str, bool | None]) -
             written = [output.name for output in inside.output]
             if taken is not None:
                 nodes += [
-                    onnx.helper.make_node("Identity", [name], [kept], name=f"{node.name or node.output[0]} {key}")
+                    onnx.helper.make_node("Identity", [name], [kept])
                     for name, kept in zip(written, node.output, strict=True)
                 ]
                 continue
