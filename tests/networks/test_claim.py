@@ -187,3 +187,8 @@ def test_what_a_network_keeps_is_an_ordinary_tensor_after_the_recording() -> Non
     assert kept[0].tolist() == [0, 1, 2, 3]
     assert torch.equal(kept[0] + 1, torch.arange(4.0) + 1)
     assert float(copy.deepcopy(kept[0]).numpy().sum()) == 6
+
+
+def test_a_space_of_one_dimension_among_many_is_no_contradiction() -> None:
+    net = Network("softmax", nn.Sequential(nn.Flatten(), nn.Softmax(1)), (3, 8, 8))
+    assert bs.harmless(net).dim == 1

@@ -80,8 +80,9 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
     points = torch.rand(shape, generator=generator, dtype=torch.float64)
     points[-1] = torch.randn(shape[1:], generator=generator, dtype=torch.float64)
     draws = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
-    inside = space.project(draws[0])
-    residual = space.residual(draws[0])
+    # Once more, as a projection onto few dimensions leaves little of the noise beside its own rounding.
+    inside = space.project(space.project(draws[0]))
+    residual = _residual(space, inside)
     sizes = torch.tensor(MAGNITUDES, dtype=torch.float64) * _rms(points)
     along, noise = (each * (sizes / _rms(each)).reshape(-1, *[1] * (each.ndim - 1)) for each in (inside, draws[1]))
     signs = torch.randn(shape, generator=generator, dtype=torch.float64)
@@ -173,6 +174,13 @@ def _change(a: Tensor, b: Tensor) -> float:
     if a.shape != b.shape or not bool(a.isfinite().all()):
         return float("inf")
     return float((a - b).abs().max()) if a.numel() else 0.0
+
+
+def _residual(space: Subspace, inside: Tensor) -> float:
+    """‖A δ‖ / (‖A‖ ‖δ‖), the largest over a batch of perturbations of the subspace."""
+    a = space.annihilator()
+    error = a.forward(inside).flatten(1).norm(dim=1) / inside.flatten(1).norm(dim=1)
+    return float(error.max()) / max(a.norm(), torch.finfo(torch.float64).tiny)
 
 
 def _rms(batch: Tensor) -> Tensor:
