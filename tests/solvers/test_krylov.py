@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -11,13 +13,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from blindspace.errors import BlindspaceWarning, UnsupportedLayerError
+from blindspace.errors import BlindspaceWarning, TooLargeError, UnsupportedLayerError
 from blindspace.maps import Convolution, Dense, Kronecker, LinearMap, VStack, compose, from_module
 from blindspace.maps.operations import average_pool
-from blindspace.solvers import Solver
+from blindspace.solvers import Certificate, Solver
+from blindspace.solvers.projectors import krylov
 from blindspace.solvers.projectors.delegating import FactorPreconditioner
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.krylov import KrylovSolver, NotConvergedError, memory, pcg
+from blindspace.solvers.rank.inertia import certify
 from cases import all_zero, box_blur, duplicates, falling, gabors, kernels_kept, luminance, weighted
 from oracle import Reference
 
@@ -395,3 +399,36 @@ def test_any_convolution(
     if batch:
         assert float(residuals(operator, p, x).max()) <= 1e-15
         torch.testing.assert_close(p, dense.project(x), rtol=0, atol=1e-10)
+
+
+# --- maps with as many independent rows as they read inputs -----------------------------------------------
+
+
+@pytest.mark.parametrize(("weight", "kind"), [(1.0, "numerical"), (0.0, "undecided")])
+def test_a_tall_map_is_inverted_on_what_it_reads(weight: float, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proof is within reach; the last row and column of the image are never read."""
+
+    def refuse(operator: LinearMap) -> Certificate:
+        raise TooLargeError("too large")
+
+    monkeypatch.setattr(krylov, "certify", refuse)
+    kernels = torch.randn(40, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kernels[:, 1] = kernels[:, 0] + weight * kernels[:, 1]  # dependent columns if the weight is 0
+    operator = Convolution(kernels, (2, 12, 10), (2, 2), [(0, 0), (0, 0)], (1, 1))
+    solver = KrylovSolver.build(operator)
+    assert (solver.certificate.kind, solver.dim) == (kind, 2 * (12 + 9))
+    if kind == "numerical":
+        x = noise(operator.in_shape)
+        expected = x.clone()
+        expected[:, :, :11, :9] = 0
+        assert torch.equal(solver.project(x), expected)
+
+
+def test_figures_are_finite_where_singular_values_fall_through_every_tolerance() -> None:
+    operator = from_module(nn.Conv2d(3, 12, 3, 2, 1), (3, 40, 40))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for found in (KrylovSolver(operator).certificate, certify(operator)):
+            assert found.kind == "undecided"
+            figures = (found.sigma_above, found.sigma_below, found.tolerance, found.sigma_max)
+            assert all(figure is None or math.isfinite(figure) for figure in figures)

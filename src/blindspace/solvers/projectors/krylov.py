@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -129,13 +130,15 @@ class KrylovSolver(Solver):
         with suppress(TooLargeError, UnsupportedLayerError):
             found["certificate"] = certify(operator)
         solver = cls(operator, **{**found, **options})
-        if "certificate" not in found and solver.certificate.rank == operator.out_dim and solver._inverts():
-            method = "the iteration inverts A Aᵀ; smallest σ by inverse iteration"
+        if "certificate" not in found and (inverted := solver._inverted()) is not None:
+            method = f"the iteration inverts {inverted}; smallest σ by inverse iteration"
             solver.certificate = replace(solver.certificate, kind="numerical", method=method)
         return solver
 
     def _project(self, x: Tensor) -> Tensor:
         self.iterations = 0
+        if self.certificate.kind != "undecided" and self.dim == int(self._unread.sum()):
+            return x * self._unread.to(x.device, x.dtype)
         return torch.cat([self._projected(part) for part in x.split(max(self.chunk // (8 * self.operator.in_dim), 1))])
 
     def _projected(self, x: Tensor) -> Tensor:
@@ -222,15 +225,30 @@ class KrylovSolver(Solver):
 
     # --- rank -------------------------------------------------------------------------------------------
 
-    def _inverts(self) -> bool:
-        """Whether A has full row rank, judged by whether an iteration of bearable length inverts A Aᵀ."""
-        probe = KrylovSolver(
-            self.operator, self.preconditioner, PROBED, certificate=self.certificate, limit=PROBE_LIMIT
-        )
+    @cached_property
+    def _unread(self) -> Tensor:
+        """The inputs whose columns are zero, bool ``in_shape``: those that random outputs do not reach."""
+        generator = torch.Generator().manual_seed(1)
+        y = torch.randn(1, *self.operator.out_shape, generator=generator, dtype=torch.float64)
+        return self.operator._adjoint(y)[0] == 0
+
+    def _inverted(self) -> str | None:
+        """Which of A Aᵀ and AᵀA, that on the inputs read, an iteration of bearable length inverts; None if neither."""
+        if self.certificate.rank == self.operator.out_dim and self._inverts(self.operator, self.preconditioner, None):
+            return "A Aᵀ"
+        read = ~self._unread
+        if self.certificate.rank == int(read.sum()) and self._inverts(self.operator.T, None, read):
+            return "AᵀA"
+        return None
+
+    def _inverts(self, operator: LinearMap, preconditioner: Apply | None, among: Tensor | None) -> bool:
+        """Whether an iteration of bearable length inverts the Gram matrix of A or Aᵀ, among outputs of a mask."""
+        full = replace(self.certificate, rank=operator.out_dim)
+        probe = KrylovSolver(operator, preconditioner, PROBED, certificate=full, limit=PROBE_LIMIT)
         with warnings.catch_warnings():
             warnings.simplefilter("error", BlindspaceWarning)
             try:
-                return inverts(self.operator, probe.gram_inverse)
+                return inverts(operator, probe.gram_inverse, among)
             except (BlindspaceError, BlindspaceWarning):
                 return False
 
@@ -238,15 +256,17 @@ class KrylovSolver(Solver):
         """Nonzero rows and columns, counted by random vectors, and an upper bound on the smallest σ."""
         operator, generator = self.operator, torch.Generator().manual_seed(0)
         outputs = operator._forward(torch.randn(1, *operator.in_shape, generator=generator, dtype=torch.float64))
-        inputs = operator._adjoint(torch.randn(1, *operator.out_shape, generator=generator, dtype=torch.float64))
-        rank = min(int(outputs.count_nonzero()), int(inputs.count_nonzero()))
+        rank = min(int(outputs.count_nonzero()), int((~self._unread).sum()))
         if rank == 0:
             return Certificate(0, "exact", "all weights are 0", 0.0, 0.0, None, None)
         tolerance = max(operator.in_dim, operator.out_dim) * torch.finfo(torch.float64).eps * self.norm
         v = outputs.to(self.inner)
         for _ in range(3):  # inverse iteration; however far it gets, ‖Aᵀv‖/‖v‖ is a bound
             v = v / per_image(norms(v), v)
-            v, _ = pcg(self._gram, v, self.preconditioner, torch.full((1,), 0.1, dtype=v.dtype), 100)
+            better, _ = pcg(self._gram, v, self.preconditioner, torch.full((1,), 0.1, dtype=v.dtype), 100)
+            if not (bool(better.isfinite().all()) and bool(better.any())):
+                break  # rounding in this dtype, or a singular A Aᵀ, ends it
+            v = better
         v = v.double()
         smallest = float(operator._adjoint(v / per_image(norms(v), v)).norm())
         method = "nonzero rows and columns, not proved; smallest σ by inverse iteration"

@@ -115,10 +115,13 @@ class Inertia:
         before = eliminated = None
         for start, stop in zip(self.blocks[:-1], self.blocks[1:], strict=True):
             rows = self.rows[start:stop]
-            block = (rows @ rows.T).toarray()
+            # Only the columns that the block reads, as scipy's transposes take as long as there are columns.
+            read = slice(int(rows.indices.min()), int(rows.indices.max()) + 1)
+            here = rows[:, read]
+            block = (here @ here.T).toarray()
             block.flat[:: len(block) + 1] -= (s / self.scale) ** 2
             if before is not None and eliminated is not None:
-                change, size = eliminated.complement((rows @ before.T).toarray())
+                change, size = eliminated.complement((here @ before[:, read].T).toarray())
                 if not size <= most:
                     raise UnsupportedLayerError(f"{s:.6g} is too near a singular value of a part of {self.operator}")
                 block -= change

@@ -21,7 +21,7 @@ EXHAUSTED = 1e-10
 """Share of the largest eigenvalue below which a new direction is rounding: the Krylov space is exhausted."""
 
 
-def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
+def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor], among: Tensor | None = None) -> bool:
     """Whether A Aᵀ recovers random values from its inverse.
 
     If rows depend on one another, a random b has a part outside the range of A Aᵀ, so no inverse recovers it.
@@ -29,8 +29,10 @@ def inverts(operator: LinearMap, inverse: Callable[[Tensor], Tensor]) -> bool:
     Args:
         operator: The linear map A.
         inverse: Applies (A Aᵀ)⁻¹ to ``(1, *out_shape)``, float64.
+        among: The outputs among which b lies, bool ``out_shape``, if the rows of the others are zero; None for all.
     """
     b = torch.randn(1, *operator.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    b = b if among is None else b * among
     back = operator._forward(operator._adjoint(inverse(b)))
     return float((back - b).norm()) <= INVERTED * float(b.norm())
 
