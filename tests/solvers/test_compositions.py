@@ -16,6 +16,7 @@ from blindspace.solvers import DenseSolver, choose
 from blindspace.solvers import _choose as choice
 from blindspace.solvers.projectors.delegating import StructuredSolver
 from blindspace.solvers.projectors.diagonal import DiagonalSolver
+from blindspace.solvers.rank import modular_elimination
 from blindspace.subspaces import nullspace
 from oracle import Reference, check_figures
 
@@ -167,3 +168,30 @@ def test_a_solver_without_an_inverse_costs_only_the_preconditioner(monkeypatch: 
     assert "preconditioned" not in solver.reason
     x = random(2, *operator.in_shape)
     torch.testing.assert_close(solver.project(x), DenseSolver(operator).project(x))
+
+
+@pytest.mark.parametrize("dependent", [False, True])
+def test_few_inputs_are_taken_column_by_column(dependent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five inputs grow to an image, as in a decoder: no matrix of a factor is made unless the rank is deficient."""
+    matrix = random(64 * 4 * 4, 5)
+    matrix[:, 4] = 2 * matrix[:, 0] if dependent else matrix[:, 4]
+    grown = Kronecker([torch.eye(4, dtype=torch.float64).repeat_interleave(2, 0)] * 2, (64, 4, 4))
+    operator = compose(
+        Dense(matrix),
+        Rearrange((1024,), (64, 4, 4)),
+        grown,
+        Convolution(random(32, 64, 3, 3), (64, 8, 8), (1, 1), [(1, 1)] * 2, (1, 1)),
+    )
+    if not dependent:
+        monkeypatch.setattr(Convolution, "_to_scipy", lambda self: pytest.fail("a large matrix was made"))
+    solver = choose(operator)
+    assert (solver.name, solver.dim, solver.certificate.kind) == ("dense", int(dependent), "exact")
+    check_figures(solver.certificate, Reference(operator.to_dense().numpy()))
+
+
+def test_factors_too_large_for_elimination_leave_a_rank_numerical(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modular_elimination, "MEMORY_LIMIT", 1000)
+    matrix = random(1024, 5)
+    matrix[:, 4] = 2 * matrix[:, 0]
+    operator = compose(Dense(matrix), Dense(random(1024, 1024)))
+    assert choose(operator).certificate.kind == "numerical"

@@ -25,6 +25,8 @@ Array = Tensor | np.ndarray
 DENSE_LIMIT = 2 << 30
 """Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
 
+FEW = 64  # Number of inputs up to which the matrix of a composition is found column by column
+
 
 class LinearMap(ABC):
     """The linear part of a layer, y = A x: what the layer does to a perturbation; its bias drops out.
@@ -287,6 +289,8 @@ class Composed(LinearMap):
         return self.inner._adjoint(self.outer._adjoint(y))
 
     def _to_scipy(self) -> scipy.sparse.csr_array:
+        if self.in_dim <= FEW:  # however large the values between are
+            return scipy.sparse.csr_array(self.to_dense(limit=None).numpy())
         return scipy.sparse.csr_array(self.outer.to_scipy() @ self.inner.to_scipy())
 
 

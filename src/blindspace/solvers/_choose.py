@@ -12,6 +12,7 @@ import torch
 
 from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
 from ..maps import Composed, LinearMap, compose
+from ..maps.linear_map import FEW
 from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
 from .fourier import circulant_embedding
@@ -80,7 +81,12 @@ def _asked(operator: LinearMap, wanted: BoundSolver) -> Solver:
 
 
 def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
-    """The solver of a composition without outer factors that are injective and an inner one that only moves values."""
+    """The solver of a composition without outer factors that are injective and an inner one that only moves values.
+
+    With few inputs the whole matrix is quicker than anything that is known of the factors.
+    """
+    if wanted is None and operator.in_dim <= FEW and DenseSolver.cost(operator).memory <= WHOLE_LIMIT:
+        return DenseSolver(operator)
     factors = compose(operator).factors
     # A uniform scaling changes no nullspace, wherever it stands.
     kept = [factor for factor in factors if not is_uniform(factor)] or factors[:1]

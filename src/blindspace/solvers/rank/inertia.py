@@ -19,18 +19,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 
 from ...errors import TooLargeError, UnsupportedLayerError, ValueRangeError, require_memory
-from ...maps import Composed, Convolution, Dense, Jacobian, Kronecker, LinearMap, Summed, VStack
-from ...maps.linear_map import Adjoint
+from ...maps import LinearMap
 from ..dense_algebra.products import power_of_two
 from .certificate import GAP, Certificate, Kind, confirmed
-from .modular_elimination import ModularRank, exact_rank, nonzero, ordered, rational_factors
+from .modular_elimination import ModularRank, exact_rank, most_entries, nonzero, ordered, rational_factors
 
 WORK_LIMIT = 2e12  # Floating-point operations that one count may take, about a minute on one core
 MEMORY_LIMIT = 4 << 30  # Bytes above which a count is refused
@@ -73,7 +71,7 @@ class Inertia:
         work: float = WORK_LIMIT,
         least_block: int = LEAST_BLOCK,
     ) -> None:
-        entries = _entries(operator)
+        entries = most_entries(operator)
         instead = "take a smaller input shape, or raise the limit"
         require_memory(f"the sparse matrix of {operator} with {entries:.1e} entries", 24 * entries, limit, instead)
         matrix = operator.to_scipy()
@@ -180,28 +178,6 @@ def certify(
             # Every σ counted is clear of rounding: if the others are exactly 0, no gap is needed.
             found = confirmed(replace(found, kind="numerical") if exact.rank == found.rank else found, exact)
     return found
-
-
-def _entries(operator: LinearMap) -> int:
-    """Upper bound on the number of nonzero entries of a map's matrix, from its parts."""
-    match operator:
-        case Convolution():
-            return operator.out_dim * int(np.prod(operator.weight.shape[1:]))
-        case Adjoint():
-            return _entries(operator.of)
-        case Composed(factors=parts):
-            per_row = prod(_entries(part) / part.out_dim for part in parts)
-            return int(operator.out_dim * min(per_row, operator.in_dim))
-        case VStack(parts=parts) | Summed(parts=parts):
-            return sum(_entries(part) for part in parts)
-        case Kronecker(matrices=matrices):
-            rest = operator.in_dim // prod(matrix.shape[1] for matrix in matrices)
-            return rest * prod(int(matrix.count_nonzero()) for matrix in matrices)
-        case Jacobian():
-            return operator.in_dim * operator.out_dim
-        case Dense():
-            return operator.matrix.numel() * int(np.prod(operator.leading))
-    return max(operator.in_dim, operator.out_dim)
 
 
 class _Factored:

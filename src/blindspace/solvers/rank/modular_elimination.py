@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse
 
 from ...errors import TooLargeError, require_memory
-from ...maps import Composed, Kronecker, LinearMap, VStack
+from ...maps import Composed, Convolution, Dense, Jacobian, Kronecker, LinearMap, Summed, VStack
 from ...maps.linear_map import Adjoint
 
 PANEL = 128  # Columns eliminated at a time
@@ -135,7 +135,11 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
 
 def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
-    """Matrices whose product is the map, first applied first, each as it is stored, without the product's rounding."""
+    """Matrices whose product is the map, first applied first, each as it is stored, without the product's rounding.
+
+    Raises:
+        TooLargeError: One of them has more entries than elimination could take.
+    """
     if isinstance(operator, Composed):
         return [matrix for factor in operator.factors for matrix in rational_factors(factor)]
     if isinstance(operator, Adjoint):
@@ -156,7 +160,30 @@ def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
         return [scipy.sparse.vstack([chain[0] for chain in chains], format="csr")] + [
             scipy.sparse.block_diag(level, format="csr") for level in list(zip(*chains, strict=True))[1:]
         ]
+    require_memory(f"the sparse matrix of {operator}", 24 * most_entries(operator), MEMORY_LIMIT, "do without it")
     return [operator.to_scipy()]
+
+
+def most_entries(operator: LinearMap) -> int:
+    """An upper bound on the number of nonzero entries of a map's matrix, from its parts."""
+    match operator:
+        case Convolution():
+            return operator.out_dim * int(np.prod(operator.weight.shape[1:]))
+        case Adjoint():
+            return most_entries(operator.of)
+        case Composed(factors=parts):
+            per_row = prod(most_entries(part) / part.out_dim for part in parts)
+            return int(operator.out_dim * min(per_row, operator.in_dim))
+        case VStack(parts=parts) | Summed(parts=parts):
+            return sum(most_entries(part) for part in parts)
+        case Kronecker(matrices=matrices):
+            rest = operator.in_dim // prod(matrix.shape[1] for matrix in matrices)
+            return rest * prod(int(matrix.count_nonzero()) for matrix in matrices)
+        case Jacobian():
+            return operator.in_dim * operator.out_dim
+        case Dense():
+            return operator.matrix.numel() * int(np.prod(operator.leading))
+    return max(operator.in_dim, operator.out_dim)
 
 
 def _canonical(matrix: scipy.sparse.csr_array | Array) -> scipy.sparse.csr_array:
