@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -43,12 +44,21 @@ class Jacobian(LinearMap):
     def _forward(self, x: Tensor) -> Tensor:
         at = self.at.to(x)
         if self.affine:
-            start = self.function(torch.zeros_like(at))
-            return torch.stack([self.function(row) - start for row in x]) if len(x) else x.new_zeros(0, *self.out_shape)
-        rows = [torch.func.jvp(self.function, (at,), (row,))[1] for row in x]
-        return torch.stack(rows) if rows else x.new_zeros(0, *self.out_shape)
+            return _each(self.function, x, self.out_shape) - self.function(torch.zeros_like(at))
+        return _each(lambda row: torch.func.jvp(self.function, (at,), (row,))[1], x, self.out_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
         pull = torch.func.vjp(self.function, self.at.to(y))[1]
-        rows = [pull(row)[0] for row in y]
-        return torch.stack(rows) if rows else y.new_zeros(0, *self.in_shape)
+        return _each(lambda row: pull(row)[0], y, self.in_shape)
+
+
+def _each(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Shape) -> Tensor:
+    """A function of every row: of all at once where torch can batch its operations, else one after the other."""
+    if not len(rows):
+        return rows.new_zeros(0, *shape)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # it is no slower than a loop
+            return torch.func.vmap(function)(rows)
+    except RuntimeError:
+        return torch.stack([function(row) for row in rows])
