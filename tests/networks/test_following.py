@@ -228,6 +228,86 @@ def test_the_front_is_as_large_as_it_can_be(name: str, dim: int) -> None:
     assert bs.harmless(network(NOT_AFFINE[name])).dim == dim
 
 
+def low_pass(x: Tensor) -> Tensor:
+    spectrum = torch.fft.rfft2(x)
+    return torch.fft.irfft2(spectrum * (torch.arange(4) < 2), s=(8, 6))
+
+
+def spectrogram(x: Tensor) -> Tensor:
+    window = torch.hann_window(8, dtype=x.dtype)
+    bands = torch.stft(x.flatten(1), 8, 8, 8, window, center=False, return_complex=True)
+    return torch.view_as_real(bands[:, 1:3]).relu()
+
+
+def filtered(x: Tensor) -> Tensor:
+    """A convolution by way of Fourier space, as a Fourier neural operator does it, of four of its frequencies."""
+    weight = torch.complex(seeded(2, 3, 2, 2), seeded(3, 2, 2, 2).reshape(2, 3, 2, 2))
+    return torch.fft.irfft2(torch.einsum("bixy,oixy->boxy", torch.fft.rfft2(x)[..., :2, :2], weight), s=(8, 6)).relu()
+
+
+LENS = torch.from_numpy(np.random.default_rng(9).uniform(-1, 1, (1, 4, 4, 2)))
+GRAPH = torch.where(seeded(8, 5).T > 0.4, seeded(5, 8), torch.zeros(1, dtype=torch.float64))
+MASK = torch.arange(6) > 2
+
+ENDING_LATE: dict[str, Function] = {
+    "one row from the left": lambda x: (torch.ones(1, 8, dtype=x.dtype) @ x[0, 0]).relu(),
+    "a vector from the left": lambda x: (seeded(8) @ x[0, 0]).relu(),
+    "a chain of matrices": lambda x: torch.linalg.multi_dot([seeded(2, 8), x[0, 0], seeded(6, 3)]).relu(),
+    "a scaled mean of all": lambda x: kernel(x - 0.9 * x.mean()).relu(),
+    "a sum of all and back": lambda x: (x.sum() / 7 + x[:, :1, :1].sum() * torch.ones(3, dtype=x.dtype)).relu(),
+    "Caffe's means": lambda x: F.avg_pool2d(
+        x - torch.tensor([104.0, 117, 123], dtype=x.dtype)[:, None, None], 2
+    ).relu(),
+    "frames as a batch": lambda x: F.interpolate(x.transpose(0, 1), (4, 3), mode="bilinear").relu(),
+    "rows pooled as a batch": lambda x: F.avg_pool1d(x[0].transpose(0, 1), 3).relu(),
+    "a mask and a mirror image": lambda x: F.avg_pool2d(torch.where(MASK, x, x.flip(3)), 2).relu(),
+    "a mask and a blur": lambda x: kernel(torch.where(MASK, x, F.avg_pool2d(x, 3, 1, 1))).relu(),
+    "halfway to a mirror image": lambda x: F.avg_pool2d(torch.lerp(x, x.flip(3), 0.5), 2).relu(),
+    "part of the way": lambda x: kernel(torch.lerp(x, x.mean((2, 3), keepdim=True), seeded(6))).relu(),
+    "two products added": lambda x: torch.addmm(x[0, 0, :, :2], x[0, 1], seeded(6, 2)).relu(),
+    "a lens": lambda x: F.grid_sample(x, LENS, align_corners=False).relu(),
+    "the nearest pixels": lambda x: F.grid_sample(x, LENS, "nearest", align_corners=False).relu(),
+    "a rotation": lambda x: F.grid_sample(
+        x, F.affine_grid(torch.tensor([[[0.8, -0.6, 0], [0.6, 0.8, 0]]], dtype=x.dtype), (1, 3, 3, 3)), "bicubic"
+    ).relu(),
+    "a graph": lambda x: torch.sparse.mm(GRAPH.to_sparse(), x[0, 0]).relu(),
+    "a graph by rows": lambda x: (GRAPH.to_sparse_csr() @ x[0, 0]).relu(),
+    "a low pass": lambda x: low_pass(x).relu(),
+    "a spectrogram": spectrogram,
+    "a Fourier neural operator": filtered,
+    "chosen pixels": lambda x: x.masked_select(seeded(3, 8, 6) > 0.5).relu(),
+    "pixels put into another image": lambda x: (
+        torch.zeros(8, 6, dtype=x.dtype).index_put((torch.tensor([1, 4]), torch.tensor([2, 2])), x[0, 0, 0, :2]).relu()
+    ),
+    "pixels scattered": lambda x: (
+        torch.zeros(1, 9, dtype=x.dtype).scatter(1, torch.tensor([[7, 0, 2]]), x[0, :1, 0, :3]).relu()
+    ),
+    "means of superpixels": lambda x: (
+        torch.zeros(3, 5, dtype=x.dtype)
+        .scatter_reduce(1, (torch.arange(48) % 4).expand(3, 48), x[0].flatten(1), "mean", include_self=False)
+        .relu()
+    ),
+    "running sums": lambda x: F.avg_pool2d(x.cumsum(2).cumsum(3), 2).relu(),
+    "a linear system": lambda x: torch.linalg.solve(seeded(8, 8), x[0, 0])[:4].relu(),
+    "a factored system": lambda x: torch.linalg.lu_solve(*torch.linalg.lu_factor(seeded(8, 8)), x[0, 0])[:4].relu(),
+    "the inverse of a part": lambda x: torch.linalg.inv(x[0, 0, :2, :2] + 9 * torch.eye(2, dtype=x.dtype)).relu(),
+    "a matrix to be solved": lambda x: torch.linalg.solve(
+        x[0, 0, :2, :2] + 9 * torch.eye(2, dtype=x.dtype), seeded(2, 3)
+    ),
+}
+"""Code whose harmless space is the nullspace of the derivative of all its outputs at any point."""
+
+
+@pytest.mark.parametrize("name", ENDING_LATE)
+def test_the_front_does_not_end_early(name: str) -> None:
+    net = network(ENDING_LATE[name])
+    x = torch.rand(1, *IMAGE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    points = [c * x for c in (1.0, -1.0, 1e3, -1e3)]  # where a ReLU is 0 at one point it is not at the other
+    rows = [torch.autograd.functional.jacobian(net.double, p, vectorize=False).reshape(-1, x.numel()) for p in points]
+    expected = x.numel() - int(torch.linalg.matrix_rank(torch.cat(rows)))
+    assert bs.nullspace(bs.front(net)).dim == expected
+
+
 def factors(operator: LinearMap) -> list[type[LinearMap]]:
     return [type(factor) for factor in operator.factors]
 

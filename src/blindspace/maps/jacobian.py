@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedLayerError
 from .linear_map import LinearMap, Shape
 
 
@@ -60,5 +61,5 @@ def _each(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Shape) -> T
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # it is no slower than a loop
             return torch.func.vmap(function)(rows)
-    except RuntimeError:
+    except (RuntimeError, UnsupportedLayerError):
         return torch.stack([function(row) for row in rows])

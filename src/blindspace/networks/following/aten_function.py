@@ -183,6 +183,8 @@ def _copied(leaf: Any) -> Any:
     if not isinstance(leaf, Tensor):
         return leaf
     with torch.inference_mode(False), torch.no_grad():
+        if leaf.layout not in (torch.strided, torch.sparse_coo):
+            leaf = leaf.to_sparse()  # products with other sparse matrices have no derivative
         return leaf.detach().to(precision_of(leaf.dtype, torch.float64), copy=True)
 
 

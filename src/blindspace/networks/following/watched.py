@@ -58,6 +58,8 @@ class Watched(Tensor):
                 dtype=numbers.dtype,
                 device=numbers.device,
             )
+        torch._C._set_conj(made, numbers.is_conj())
+        torch._C._set_neg(made, numbers.is_neg())
         # C++ code that asks for the address of the numbers gets an exception, not a null pointer.
         torch._C._set_throw_on_mutable_data_ptr(made)
         _HELD[made] = numbers, follower
