@@ -230,7 +230,8 @@ def test_the_front_is_as_large_as_it_can_be(name: str, dim: int) -> None:
 
 def low_pass(x: Tensor) -> Tensor:
     spectrum = torch.fft.rfft2(x)
-    return torch.fft.irfft2(spectrum * (torch.arange(4) < 2), s=(8, 6))
+    back: Tensor = torch.fft.irfft2(spectrum * (torch.arange(4) < 2), s=(8, 6))
+    return back
 
 
 def spectrogram(x: Tensor) -> Tensor:
@@ -242,7 +243,8 @@ def spectrogram(x: Tensor) -> Tensor:
 def filtered(x: Tensor) -> Tensor:
     """A convolution by way of Fourier space, as a Fourier neural operator does it, of four of its frequencies."""
     weight = torch.complex(seeded(2, 3, 2, 2), seeded(3, 2, 2, 2).reshape(2, 3, 2, 2))
-    return torch.fft.irfft2(torch.einsum("bixy,oixy->boxy", torch.fft.rfft2(x)[..., :2, :2], weight), s=(8, 6)).relu()
+    back: Tensor = torch.fft.irfft2(torch.einsum("bixy,oixy->boxy", torch.fft.rfft2(x)[..., :2, :2], weight), s=(8, 6))
+    return back.relu()
 
 
 LENS = torch.from_numpy(np.random.default_rng(9).uniform(-1, 1, (1, 4, 4, 2)))
@@ -268,7 +270,7 @@ ENDING_LATE: dict[str, Function] = {
     "a lens": lambda x: F.grid_sample(x, LENS, align_corners=False).relu(),
     "the nearest pixels": lambda x: F.grid_sample(x, LENS, "nearest", align_corners=False).relu(),
     "a rotation": lambda x: F.grid_sample(
-        x, F.affine_grid(torch.tensor([[[0.8, -0.6, 0], [0.6, 0.8, 0]]], dtype=x.dtype), (1, 3, 3, 3)), "bicubic"
+        x, F.affine_grid(torch.tensor([[[0.8, -0.6, 0], [0.6, 0.8, 0]]], dtype=x.dtype), [1, 3, 3, 3]), "bicubic"
     ).relu(),
     "a graph": lambda x: torch.sparse.mm(GRAPH.to_sparse(), x[0, 0]).relu(),
     "a graph by rows": lambda x: (GRAPH.to_sparse_csr() @ x[0, 0]).relu(),
