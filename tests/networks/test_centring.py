@@ -49,6 +49,13 @@ def by_hand(x: Tensor) -> Tensor:
     return centred / (centred.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
 
 
+def by_hand_twice(x: Tensor) -> Tensor:
+    """The same, with the deviations computed twice."""
+    y = F.conv2d(x, KERNELS, stride=4)
+    u = y.mean(1, keepdim=True)
+    return (y - u) / ((y - u).pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
+
+
 @dataclass(frozen=True)
 class Case:
     """A network of one function, and the dimension of its harmless space; None if the oracle computes it."""
@@ -98,6 +105,7 @@ CASES = {
     "scaled": Case(lambda x: F.layer_norm(x * 3 - 1, (8,)), (3, 8), 3),
     "scaled apart": Case(lambda x: F.layer_norm(x * EIGHT, (8,)), (3, 8), 3),
     "by hand": Case(by_hand, (3, 8, 8), 172),
+    "by hand twice": Case(by_hand_twice, (3, 8, 8), 172),
     "one value": Case(lambda x: F.layer_norm(x[..., None], (1,)) + x.sin()[..., None], (3, 8), 0),
     "root mean square norm": Case(lambda x: F.rms_norm(x, (8,)), (3, 8), 0),
     "softmax of a square": Case(lambda x: (x * x).softmax(-1), (3, 8), 0),
@@ -138,10 +146,11 @@ def test_the_front_is_what_is_read(name: str) -> None:
     generator = torch.Generator().manual_seed(1)
     x, noise = (torch.randn(3, *case.shape, generator=generator, dtype=torch.float64) for _ in range(2))
     harmless = space.project(noise)
-    for image, delta, other in zip(x, harmless, noise - harmless, strict=True):
-        before = case.function(image[None])
-        assert float((case.function((image + delta)[None]) - before).abs().max()) < 1e-9
-        assert float((case.function((image + other)[None]) - before).abs().max()) > 1e-6
+    with torch.no_grad():
+        for image, delta, other in zip(x, harmless, noise - harmless, strict=True):
+            before = case.function(image[None])
+            assert float((case.function((image + delta)[None]) - before).abs().max()) < 1e-9
+            assert float((case.function((image + other)[None]) - before).abs().max()) > 1e-6
 
 
 def test_images_of_a_batch_stay_apart() -> None:
@@ -159,6 +168,10 @@ def test_a_centring_is_taken_into_the_kernels() -> None:
     factors = bs.front(network(CASES["tokens"])).factors
     assert [type(factor) for factor in factors] == [Convolution, Gather]
     assert factors[-1].out_shape == (20,)  # the class token does not depend on the input
+    for name in ("by hand", "by hand twice"):
+        first, *others = bs.front(network(CASES[name])).factors
+        assert (type(first), first.out_shape) == (Convolution, (5, 2, 2))
+        assert all(operator.in_dim <= operator.out_dim for operator in others)
 
 
 # --- the map -----------------------------------------------------------------------------------------------

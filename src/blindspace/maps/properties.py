@@ -90,6 +90,8 @@ def is_injective(operator: LinearMap) -> bool | None:
     """Whether the nullspace of A is trivial; None if the structure does not decide it."""
     if operator.out_dim < operator.in_dim:
         return False
+    if isinstance(operator, Adjoint) and is_coisometric(operator.of):
+        return True
     norms = column_norms(operator)
     return None if norms is None else bool((norms > 0).all())
 

@@ -310,6 +310,8 @@ def _matrix_along(operator: Kronecker | Padding, axis: int) -> Tensor:
 def summed(parts: Sequence[LinearMap]) -> LinearMap:
     """The sum of maps, with convolutions, matrices, scalings and moves to different places merged where they fit.
 
+    Values less their mean, as normalisations in code compute them, become a centring and its adjoint.
+
     Args:
         parts: Maps with the same input shape and the same output shape; at least one.
 
@@ -339,12 +341,32 @@ def _sum_of_two(a: LinearMap, b: LinearMap) -> LinearMap | None:
             return Dense(a.matrix + b.matrix, a.leading)
         case ((Diagonal() | Identity()), (Diagonal() | Identity())):
             return Diagonal(_diagonal(a) + _diagonal(b), a.in_shape)
+    for value, mean in ((a, b), (b, a)):
+        if is_identity(value) and (centring := _centring_of(mean)) is not None:
+            return Composed(centring.T, centring)
     here, there = monomial(a), monomial(b)
     if here is None or there is None or bool(((here[0] >= 0) & (there[0] >= 0)).any()):
         return None
     moved = gather(a.in_shape, a.out_shape, torch.maximum(here[0], there[0]))
     weight = torch.where(here[0] >= 0, here[1], there[1])
     return moved if bool((weight == 1).all()) else compose(moved, Diagonal(weight.reshape(a.out_shape), a.out_shape))
+
+
+def _centring_of(mean: LinearMap) -> Centring | None:
+    """The centring C with CᵀC = I + ``mean``; None if the map is no negative mean along axes.
+
+    The axes are those of the first value's group, and the map is compared at random points (Freivalds 1979).
+    """
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(3, *mean.in_shape, generator=generator, dtype=torch.float64)
+    points[0] = 0
+    points[0].view(-1)[0] = 1
+    found = mean._forward(points)
+    axes = sorted(set(found[0].nonzero().T.ne(0).any(1).nonzero().flatten().tolist()))
+    if not axes or mean.in_shape != mean.out_shape:
+        return None
+    expected = -points.mean([axis + 1 for axis in axes], keepdim=True).expand_as(points)
+    return Centring(mean.in_shape, axes) if torch.allclose(found, expected, rtol=1e-13, atol=1e-14) else None
 
 
 def _diagonal(operator: Diagonal | Identity) -> Tensor:

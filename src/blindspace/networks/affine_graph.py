@@ -27,6 +27,7 @@ from ..maps import (
     summed,
     vstack,
 )
+from ..maps.content_key import map_key
 from ..maps.properties import is_injective, positions
 
 LARGEST_MATRIX = 256 << 20
@@ -254,8 +255,14 @@ def front_map(graph: AffineGraph) -> LinearMap:
     before = paths.between(graph.input, start)
     # A map with fewer outputs than inputs is applied once; any other is folded into each branch.
     start = graph.input if before.out_dim >= before.in_dim else start
-    branches = vstack([_varying(paths.between(start, value)) for value in values])
+    branches = vstack(_distinct([_varying(paths.between(start, value)) for value in values]))
     return branches if start is graph.input else compose(before, branches)
+
+
+def _distinct(maps: Sequence[LinearMap]) -> list[LinearMap]:
+    """The maps without those that code has computed twice."""
+    keys = [map_key(operator) for operator in maps]
+    return [each for i, each in enumerate(maps) if keys[i] is None or keys[i] not in keys[:i]]
 
 
 def _varying(operator: LinearMap) -> LinearMap:
