@@ -6,7 +6,7 @@ TESTS_READY := .venv/.ready-for-tests
 # Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test lint types results bench clean
+.PHONY: help demo test lint types results architectures bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ results: $(TESTS_READY) ## Reproduce every table and figure on CIFAR-10 and MNIS
 	$(BIN)/blindspace data get cifar10
 	$(BIN)/blindspace data get mnist
 	$(BIN)/blindspace reproduce all --preset cpu --out results
+
+architectures: $(TESTS_READY) ## Audit the architectures of timm, transformers and torchvision; an hour, and can be interrupted
+	OMP_NUM_THREADS=1 $(BIN)/python tests/suites/architectures.py
 
 bench: $(READY) ## Measure what a projection costs, as a ratio to the least it could
 	$(BIN)/blindspace bench --json results/bench/result.json --picture results/bench/cost.png
