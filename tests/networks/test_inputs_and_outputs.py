@@ -191,20 +191,14 @@ def test_outputs_of_a_batch_are_those_of_each_image(form: Callable[[Tensor], Any
     assert network.labels(x).shape == (3,)
 
 
-def test_networks_that_are_no_evidence() -> None:
+def test_networks_that_draw_random_numbers() -> None:
     class Noisy(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x + torch.rand_like(x)
 
-    class Constant(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return 0 * x + 1
-
     plain = bs.load("mnist-mlp")
-    assert (plain.is_random, plain.is_constant, plain.takes_batches) == (False, False, True)
+    assert (plain.is_random, plain.takes_batches) == (False, True)
     assert bs.load(Noisy(), (4,)).is_random
-    constant = bs.load(Constant(), (4,))
-    assert (constant.is_random, constant.is_constant) == (False, True)
 
 
 # --- several inputs ----------------------------------------------------------------------------------------

@@ -179,13 +179,6 @@ class Network:
         image = self._random_inputs(1)
         return not alike(self.outputs(image), self.outputs(image))
 
-    @cached_property
-    def is_constant(self) -> bool:
-        """Whether the outputs for three different inputs are the same: that they do not move is no evidence."""
-        images = self._random_inputs(3) * torch.tensor([0.0, 1.0, -100.0]).reshape(3, *[1] * len(self.input_shape))
-        first, *others = self.outputs(images)
-        return all(torch.equal(first.nan_to_num(), other.nan_to_num()) for other in others)
-
     def class_scores(self, outputs: Tensor) -> Tensor:
         """The scores of classes among outputs ``(B, …)`` of the module: all, or the columns ``scores``."""
         return outputs if self.scores is None else outputs[:, self.scores]

@@ -128,8 +128,9 @@ def _kind(transformers: Any, config: Any) -> Any:
     for ending in ("ForImageClassification", "ForSequenceClassification", "ForAudioClassification"):
         if wanted.endswith(ending):
             return getattr(transformers, "AutoModel" + ending)
-    every = ["AutoModel", *sorted(name for name in dir(transformers) if name.startswith("AutoModelFor"))]
-    made = [getattr(transformers, name) for name in every if name != "AutoModelForCausalLM"]
+    known = transformers.models.auto.modeling_auto
+    every = ["AutoModel", *sorted(name for name in vars(known) if name.startswith("AutoModelFor"))]
+    made = [getattr(known, name) for name in every if name != "AutoModelForCausalLM"]
     return next((auto for auto in made if type(config) in getattr(auto, "_model_mapping", ())), transformers.AutoModel)
 
 
