@@ -33,6 +33,7 @@ from blindspace.errors import (
 from blindspace.extras import library
 from blindspace.networks import Network, layers
 from blindspace.networks.sources.factory import load_weights, split_options
+from blindspace.networks.sources.huggingface import _kind
 from blindspace.networks.sources.preprocessing import parse
 from blindspace.networks.sources.torch_export_graph import operation
 
@@ -552,6 +553,36 @@ def test_torchvision(tmp_path: Path) -> None:
             bs.load(f"torchvision:{name}")
 
 
+@needs("torchvision")
+def test_of_detectors_the_features() -> None:
+    """Boxes are chosen by their scores, so that the number of outputs depends on the image; features have a form."""
+    network = bs.load("torchvision:ssdlite320_mobilenet_v3_large", random_weights=True)
+    detector = library("torchvision", "torchvision").models.get_model(
+        "ssdlite320_mobilenet_v3_large", weights=None, weights_backbone=None
+    )
+    assert network.input_shape == (3, 320, 320)
+    own = network.module.get_submodule("model")
+    detector.load_state_dict({**detector.state_dict(), **own.state_dict()})
+    x = noise(2, 3, 320, 320)
+    with torch.no_grad():
+        expected = detector.eval().backbone(2 * x - 1)  # its published normalisation
+    found = torch.cat([each.flatten(1) for each in expected.values()], 1)
+    torch.testing.assert_close(network.outputs(x), found, rtol=1e-4, atol=1e-5)
+
+
+@needs("torchvision")
+def test_two_pictures_of_torchvision() -> None:
+    network = bs.load("torchvision:raft_small", random_weights=True)
+    assert (network.input_shape, network.space) == ((98304,), "values, image1 3 × 128 × 128, image2 3 × 128 × 128")
+    held = bs.load(
+        "torchvision:raft_small", random_weights=True, vary="image1", fix={"image2": torch.zeros(3, 128, 128)}
+    )
+    assert held.input_shape == (3, 128, 128)
+    x = noise(1, 3, 128, 128)
+    both = torch.cat([x.flatten(1), second.reshape(1, -1)], 1)
+    torch.testing.assert_close(held.outputs(x), network.outputs(both), rtol=1e-3, atol=1e-3)
+
+
 # --- transformers ------------------------------------------------------------------------------------------
 
 
@@ -586,6 +617,55 @@ def test_types_of_transformers(model: str, shape: tuple[int, ...], space: str, o
     x = noise(2, *shape)
     assert network.outputs(x).shape == (2, out)  # the last hidden state, and the pooled one or the features
     torch.testing.assert_close(network.outputs(x, torch.float64).float(), network.outputs(x), rtol=1e-3, atol=1e-4)
+
+
+SMALL = "num_hidden_layers=1,hidden_size=12,num_attention_heads=2,intermediate_size=8"
+
+
+@needs("transformers")
+@pytest.mark.parametrize(
+    ("model", "shape", "space", "dim"),
+    [
+        # tubes of 2 × 16 × 16 pixels of 3 colours, and 12 numbers for each
+        (f"hf:vivit[{SMALL},num_frames=4,image_size=32]", (4, 3, 32, 32), "pixels", 2 * 4 * (1536 - 12)),
+        (f"hf:timesformer[{SMALL},num_frames=3,image_size=32]", (3, 3, 32, 32), "pixels", 3 * 4 * (768 - 12)),
+        # two by two patches of 16 with stride 10, which leave the last rows and columns unread
+        (
+            f"hf:audio-spectrogram-transformer[{SMALL},max_length=29,num_mel_bins=28]",
+            (29, 28),
+            "values of a spectrogram",
+            29 * 28 - 4 * 12,
+        ),
+        (
+            "hf:perceiver[num_latents=4,d_latents=8,d_model=6,num_self_attends_per_block=1,num_self_attention_heads=2,"
+            "num_cross_attention_heads=2,max_position_embeddings=10]",
+            (10, 6),
+            "features",
+            10,  # a normalisation reads each position alone, and not its mean
+        ),
+        (f"hf:siglip2_vision_model[{SMALL},num_patches=4,patch_size=4]", (4, 48), "pixels", 4 * (48 - 12)),
+        (
+            "hf:whisper[d_model=12,encoder_layers=1,decoder_layers=1,encoder_attention_heads=2,"
+            "decoder_attention_heads=2,encoder_ffn_dim=8,max_source_positions=8]",
+            (80, 16),
+            "values of a spectrogram",
+            80 * 16 - 12 * 16,
+        ),
+    ],
+)
+def test_inputs_are_those_that_configs_state(model: str, shape: tuple[int, ...], space: str, dim: int) -> None:
+    network = bs.load(model, random_weights=True)
+    assert (network.input_shape, network.space) == (shape, space)
+    assert bs.harmless(network).dim == dim
+
+
+@needs("transformers")
+def test_a_class_that_is_not_auto_model_is_found() -> None:
+    """Some types have no bare network."""
+    module = transformers()
+    assert _kind(module, module.DepthAnythingConfig()).__name__ == "AutoModelForDepthEstimation"
+    assert _kind(module, module.SuperPointConfig()).__name__ == "AutoModelForKeypointDetection"
+    assert _kind(module, module.ViTConfig()).__name__ == "AutoModel"
 
 
 def vit(folder: Path, **options: Any) -> Any:

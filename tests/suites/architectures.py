@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from multiprocessing.connection import Connection
@@ -167,7 +168,7 @@ def page(rows: Iterable[Row]) -> str:
         .format(
             **{"all": len(ordered), "followed": len(followed), "sure": len(sure)},
             **{"exact": sum(row.certificate == "exact" for row in sure), "some": sum(row.dim > 0 for row in followed)},
-            dims={row.name: f"{row.dim:,} of {row.inputs:,}" for row in followed},
+            dims=defaultdict(lambda: "…", {row.name: f"{row.dim:,} of {row.inputs:,}" for row in followed}),
         )
         .rstrip()
     ]
