@@ -574,9 +574,8 @@ def test_of_detectors_the_features() -> None:
 def test_two_pictures_of_torchvision() -> None:
     network = bs.load("torchvision:raft_small", random_weights=True)
     assert (network.input_shape, network.space) == ((98304,), "values, image1 3 × 128 × 128, image2 3 × 128 × 128")
-    held = bs.load(
-        "torchvision:raft_small", random_weights=True, vary="image1", fix={"image2": torch.zeros(3, 128, 128)}
-    )
+    second = torch.zeros(3, 128, 128)
+    held = bs.load("torchvision:raft_small", random_weights=True, vary="image1", fix={"image2": second})
     assert held.input_shape == (3, 128, 128)
     x = noise(1, 3, 128, 128)
     both = torch.cat([x.flatten(1), second.reshape(1, -1)], 1)
