@@ -269,7 +269,7 @@ def test_outputs_are_chosen_by_name(tmp_path: Path) -> None:
     [
         ({}, UnsupportedLayerError, "3 inputs .x float 1 × 8, state float . × 4, rate int64.*--fix rate=FILE"),
         ({"fix": {"stat": 0}}, UnknownNameError, "reads no input 'stat'; there are x, state, rate"),
-        ({"vary": {"x": None}}, UnsupportedLayerError, "3 inputs .*or vary them jointly, --vary x --vary rate"),
+        ({"vary": {"x": None}}, UnsupportedLayerError, "3 inputs .*or vary several jointly, --vary x --vary state$"),
         ({"vary": {"x": None}, "fix": {"x": [0] * 8}}, ValueRangeError, "x cannot vary and be held"),
         (
             {"vary": {"x": (9,), "state": None}, "fix": {"rate": 1}},

@@ -14,9 +14,10 @@ from .call import Call, Terms
 from .session import Array, node_alone
 
 LINEAR = {
-    "AffineGrid": (0,), "Attention": (2, 5), "BatchNormalization": (1, 2, 3), "Col2Im": (0,), "Conv": (0, 1, 2),
-    "ConvTranspose": (0, 1, 2), "DeformConv": (0, 1, 3, 4), "DequantizeLinear": (1,), "GroupNormalization": (1, 2),
-    "InstanceNormalization": (1, 2), "LayerNormalization": (1, 2), "NegativeLogLikelihoodLoss": (0,), "OneHot": (2,),
+    "AffineGrid": (0,), "Attention": (2, 5), "BatchNormalization": (1, 2, 3), "CausalConvWithState": (0, 1, 2, 3),
+    "Col2Im": (0,), "Conv": (0, 1, 2), "ConvTranspose": (0, 1, 2), "DeformConv": (0, 1, 3, 4),
+    "DequantizeLinear": (1,), "GroupNormalization": (1, 2), "InstanceNormalization": (1, 2),
+    "LayerNormalization": (1, 2), "LinearAttention": (0, 2, 3), "NegativeLogLikelihoodLoss": (0,), "OneHot": (2,),
     "PRelu": (1,), "RMSNormalization": (1,), "RoiAlign": (0,), "RotaryEmbedding": (0, 1, 2), "STFT": (0, 2),
     "ScatterElements": (0, 2), "ScatterND": (0, 2),
 }  # fmt: skip
@@ -37,6 +38,8 @@ def by_columns(call: Call) -> list[Terms] | None:
     (index,) = call.varying
     kinds = ("none", "add", "sum", "mean", *(["mul"] if index == 0 else []))  # several updates may be multiplied
     if given.get("reduction", "none") not in kinds or given.get("mode") == "max":
+        return None
+    if given.get("activation", "none") != "none":
         return None
     tensor, size = call.tensor(index), prod(call.tensor(index))
     if size > MOST_COLUMNS or size * max(map(prod, call.outputs)) > MOST_ENTRIES:

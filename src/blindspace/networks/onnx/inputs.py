@@ -43,10 +43,12 @@ def network_input(model: ModelProto, beside: Container[str] = ()) -> ValueInfoPr
     if not inputs:
         raise UnsupportedLayerError("the network reads no input; it must read one")
     described = ", ".join(f"{value.name} {described_input(value)}" for value in inputs)
-    first, last = inputs[0].name, inputs[-1].name
+    last = inputs[-1].name
+    floats = [value.name for value in inputs if value.type.tensor_type.elem_type in FLOATS]
+    jointly = f", or vary several jointly, --vary {' --vary '.join(floats)}" if len(floats) > 1 else ""
     raise UnsupportedLayerError(
         f"the network reads {len(inputs)} inputs ({described}); hold others at a value, --fix {last}=FILE "
-        f"(fix={{{last!r}: …}}), or vary them jointly, --vary {first} --vary {last}"
+        f"(fix={{{last!r}: …}}){jointly}"
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 RANDOM = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 """Operations whose outputs are not constant even if all their inputs are."""
 
-SHAPES = ("Shape", "Size")
+SHAPES = ("Shape", "Size", "EyeLike")
 """Operations that read only shapes."""
 
 

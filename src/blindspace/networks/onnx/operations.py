@@ -86,7 +86,7 @@ MOVED = {
         ("Slice", "Pad", "Split", "Gather", "GatherElements", "GatherND", "Expand", "Tile", "Trilu", "CenterCropPad",
          "ReverseSequence", "Compress", "MaxUnpool", "MaxPool"), (0,)
     ),
-    "Where": (1, 2), "Scatter": (0, 2), "ScatterElements": (0, 2), "ScatterND": (0, 2),
+    "TensorScatter": (0, 1), "Where": (1, 2), "Scatter": (0, 2), "ScatterElements": (0, 2), "ScatterND": (0, 2),
 }  # fmt: skip
 """Operations each of whose outputs is a value that they read, or a constant, by the operands that hold values."""
 
