@@ -188,6 +188,10 @@ def test_the_map_subtracts_the_mean(operator: Centring) -> None:
     expected = x - x.mean(operator.axes, keepdim=True)
     torch.testing.assert_close(operator.T @ (operator @ x), expected, rtol=0, atol=1e-14)
     torch.testing.assert_close(torch.as_tensor(operator.to_scipy().toarray()), matrix, rtol=0, atol=1e-15)
+    space = bs.nullspace(operator)
+    assert (space.solver, space.dim) == ("diagonal", operator.in_dim - operator.out_dim)
+    torch.testing.assert_close(space.project(x), x.mean(operator.axes, keepdim=True).expand_as(x), rtol=0, atol=1e-14)
+    bs.testing.check_subspace(space)
 
 
 @pytest.mark.parametrize(("shape", "axes"), [((3,), []), ((3,), [1]), ((3, 1), [1]), ((), [0])])

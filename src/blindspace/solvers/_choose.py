@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
-from ..maps import Composed, LinearMap, compose
+from ..maps import Centring, Composed, LinearMap, compose
 from ..maps.linear_map import FEW
 from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
@@ -102,6 +102,8 @@ def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
         certificate = of_composition([inner.certificate, *proofs], scale, operator.norm(), operator.shape)
     else:
         certificate = inner.certificate
+    if isinstance(first, Centring):
+        certificate = replace(certificate, method=f"{certificate.method}, of deviations from a mean")
     reason = f"{' and '.join(map(repr, dropped))} {'is' if len(dropped) == 1 else 'are'} injective" if dropped else ""
     return ReducedSolver(operator, inner, first, certificate, reason)
 
