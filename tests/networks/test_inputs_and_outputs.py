@@ -321,6 +321,35 @@ def test_values_are_never_unpickled(tmp_path: Path) -> None:
     assert not (tmp_path / "sprung").exists()
 
 
+def test_onnx_files_choose_likewise(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    helper = onnx.helper
+    kind = onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Mul", ["image", "mask"], ["masked"]),
+        helper.make_node("Relu", ["masked"], ["features"]),
+        helper.make_node("ReduceMean", ["features"], ["logits"], axes=[1], keepdims=1),
+    ]
+    inputs = [helper.make_tensor_value_info(name, kind, ["N", 4]) for name in ("image", "mask")]
+    outputs = [helper.make_tensor_value_info(name, kind, ["N", n]) for name, n in (("features", 4), ("logits", 1))]
+    model = helper.make_model(helper.make_graph(nodes, "two", inputs, outputs), ir_version=10)
+    model.opset_import[0].version = 17
+    path = tmp_path / "two.onnx"
+    onnx.save(model, path)
+    mask, x = torch.tensor([1.0, 0, 2, 0]), torch.rand(3, 4)
+    network = bs.load(path, fix={"mask": mask})
+    assert bs.harmless(network).dim == 2
+    assert network.outputs(x).shape == (3, 5)
+    assert torch.equal(network.labels(x), torch.zeros(3, dtype=torch.int64)), "the only logit"
+    assert bs.load(path, vary="mask", fix={"image": mask}, output="features").outputs(x).shape == (3, 4)
+    assert bs.load(path, vary=("image", "mask")).input_shape == (8,)
+    with pytest.raises(UnknownNameError, match="reads no input 'musk'"):
+        bs.load(path, fix={"musk": mask})
+    with pytest.raises(ValueRangeError, match="session and float_meaning are options of ONNX files"):
+        bs.load("mnist-mlp", float_meaning=True)
+
+
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "makers_of_pairs.py").write_text(
         "from torch import nn\n"
