@@ -83,7 +83,17 @@ def test_the_last_resort_says_why_the_others_refused() -> None:
 
 
 def test_names_and_table() -> None:
-    assert list(NAMES) == ["dense", "diagonal", "patchwise", "separable", "grouped", "local", "fourier", "krylov"]
+    assert list(NAMES) == [
+        "dense",
+        "diagonal",
+        "patchwise",
+        "separable",
+        "grouped",
+        "blockwise",
+        "local",
+        "fourier",
+        "krylov",
+    ]
     assert [solver.name for solver in table()] == list(NAMES)
     assert all(solver.serves and solver.how for solver in table())
 

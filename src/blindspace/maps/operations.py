@@ -237,6 +237,9 @@ def matmul(in_shape: Shape, matrix: Tensor, left: bool = False) -> LinearMap:
         product = linear(in_shape, matrix[None])
         return compose(product, reshape(product.out_shape, in_shape[:-1] or (1,)))
     batch = matrix.shape[:-2]
+    alone = matrix[(slice(0, 1),) * len(batch)]
+    if batch == torch.Size(in_shape[:-2])[len(in_shape) - 2 - len(batch) :] and bool((alone == matrix).all()):
+        matrix, batch = alone, alone.shape[:-2]  # the same matrix everywhere
     if prod(batch) > 1:
         return _batched_matmul(in_shape, matrix, left)
     matrix = matrix.reshape(matrix.shape[-2:])

@@ -8,6 +8,7 @@ from .projectors.diagonal import DiagonalSolver
 from .projectors.patchwise import PatchwiseSolver
 from .projectors.separable import SeparableSolver
 from .projectors.grouped import GroupedSolver
+from .projectors.blockwise import BlockwiseSolver
 from .projectors.local import LocalSolver
 from .fourier.solver import FourierSolver
 from .projectors.krylov import KrylovSolver
@@ -17,6 +18,7 @@ from ._choose import choose
 
 __all__ = [
     "NAMES",
+    "BlockwiseSolver",
     "BoundSolver",
     "Certificate",
     "Cost",

@@ -30,8 +30,8 @@ class Cost(NamedTuple):
     Attributes:
         memory: Bytes taken at the peak, estimated.
         preference: Rank of preference: of all solvers that serve a map, the one with the lowest is tried first. The
-            structural ones have 10 to 40, local has 45, fourier 50, dense 60 and krylov 90; ``ON_REQUEST`` to wait to
-            be asked.
+            structural ones have 10 to 40, blockwise and local 45, fourier 50, dense 60 and krylov 90; ``ON_REQUEST`` to
+            wait to be asked.
     """
 
     memory: int
