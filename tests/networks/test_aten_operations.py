@@ -394,6 +394,33 @@ def test_a_constant_that_is_overwritten_later_counts_as_it_was(name: str) -> Non
     torch.testing.assert_close(bs.front(net) @ seeded(1, *SHAPE), expected.reshape(1, *bs.front(net).out_shape))
 
 
+def test_adjoint_products_of_what_ran_in_inference_mode() -> None:
+    @torch.inference_mode()
+    def function(x: Tensor) -> Tensor:
+        y = x * 1
+        return torch.addcmul(y.flip(1), y, seeded(6).clone()).cumsum(1)
+
+    net = network(function)
+    matrix = bs.front(net).to_dense()
+    torch.testing.assert_close(bs.front(net).adjoint(seeded(1, *SHAPE)).flatten(), seeded(1, *SHAPE).flatten() @ matrix)
+
+
+def test_weights_of_a_bag_that_have_no_derivative_end_the_front() -> None:
+    bags = I4.expand(4, 4)
+    net = network(lambda x: F.embedding_bag(bags, seeded(4, 3), per_sample_weights=x[0, :, :4], mode="sum"))
+    assert list(ends(net).values()) == [["_embedding_bag_forward_only"]]
+
+
+def test_a_write_through_a_complex_view_ends_the_front() -> None:
+    def function(x: Tensor) -> Tensor:
+        z = cx(x[0] * 1)
+        z[1:].mul_(2j)
+        return torch.view_as_real(z)
+
+    net = network(function)
+    assert bs.nullspace(bs.front(net)).dim == 0
+
+
 def test_bits_that_are_read_as_numbers_of_another_type_end_the_front() -> None:
     assert list(ends(network(lambda x: x.view(torch.float32))).values()) == [["view"]]
     assert list(ends(network(lambda x: x.view(torch.complex128))).values()) == [["view"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import torch
@@ -57,9 +56,10 @@ def _each(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Shape) -> T
     """A function of every row: of all at once where torch can batch its operations, else one after the other."""
     if not len(rows):
         return rows.new_zeros(0, *shape)
+    torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # without a rule for batches it is as fast as a loop
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)  # it is no slower than a loop
-            return torch.func.vmap(function)(rows)
+        return torch.func.vmap(function)(rows)
     except (RuntimeError, UnsupportedLayerError):
         return torch.stack([function(row) for row in rows])
+    finally:
+        torch._C._functorch._set_vmap_fallback_warning_enabled(True)

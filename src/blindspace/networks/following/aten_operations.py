@@ -34,10 +34,11 @@ def linear_part(call: Call) -> list[Reads] | None:
     if not is_affine(call) or not all(value.affine for value in call.values.values()):
         return None
     try:
-        function = Function(call)
-        found = _moved(call, function) if is_move(call) else _mapped(call, function)
-        if not (name_of(call) in VIEWS or function.does(found)):
-            return None
+        with torch.inference_mode(False), torch.no_grad():  # no derivative can be taken of tensors made in that mode
+            function = Function(call)
+            found = _moved(call, function) if is_move(call) else _mapped(call, function)
+            if not (name_of(call) in VIEWS or function.does(found)):
+                return None
     except BlindspaceError:
         return None  # torch refuses the operation in float64, or its numbers are not finite
     values = {place: operand.value for place, operand in function.operands.items()}

@@ -125,9 +125,10 @@ def _read_from(tensor: Tensor, written: Tensor) -> Tensor | None:
     """Where each number of a tensor lies in another one of the same memory, counted from 1; 0 where it does not.
 
     Returns:
-        int64, one entry per number of the tensor; None if the two read the memory as numbers of different types.
+        int64, one entry per number of the tensor; None if the two read the memory as numbers of different types, or as
+        complex ones.
     """
-    if tensor.dtype != written.dtype or not _has_storage(tensor) or not _has_storage(written):
+    if tensor.dtype != written.dtype or tensor.is_complex() or not _has_storage(tensor) or not _has_storage(written):
         return None
     here, there = addresses(tensor), addresses(written)
     if torch.equal(here, there):
