@@ -56,10 +56,11 @@ def _each(function: Callable[[Tensor], Tensor], rows: Tensor, shape: Shape) -> T
     """A function of every row: of all at once where torch can batch its operations, else one after the other."""
     if not len(rows):
         return rows.new_zeros(0, *shape)
-    torch._C._functorch._set_vmap_fallback_warning_enabled(False)  # without a rule for batches it is as fast as a loop
+    warn = torch._C._functorch._set_vmap_fallback_warning_enabled  # type: ignore[attr-defined]
+    warn(False)  # an operation without a rule for batches is as fast as in a loop
     try:
         return torch.func.vmap(function)(rows)
     except (RuntimeError, UnsupportedLayerError):
         return torch.stack([function(row) for row in rows])
     finally:
-        torch._C._functorch._set_vmap_fallback_warning_enabled(True)
+        warn(True)
