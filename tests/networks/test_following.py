@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -357,3 +358,12 @@ def test_values_that_others_determine_are_left_out() -> None:
 
     values = front_values(network(function).record().graph)
     assert [value.shape for value in values] == [(4, 4, 3)]
+
+
+def test_traced_code_is_followed() -> None:
+    """Traced code calls convolutions by another name than modules do."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced = torch.jit.trace(module, torch.rand(1, 3, 8, 8))
+    assert bs.harmless(bs.load(traced, (3, 8, 8))).dim == bs.harmless(bs.load(module, (3, 8, 8))).dim == 192 - 16

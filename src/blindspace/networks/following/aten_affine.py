@@ -78,7 +78,7 @@ LINEAR = _by_operation({
     "self*weight + end*weight": "lerp",
     "i1*i2*i3": "_trilinear",
     "input*weight + bias": (
-        "linear convolution native_batch_norm _native_batch_norm_legit_no_training "
+        "linear convolution _convolution native_batch_norm _native_batch_norm_legit_no_training "
         "cudnn_batch_norm"
     ),
     "self*weight + bias": "conv_tbc",

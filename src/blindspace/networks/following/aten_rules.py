@@ -162,7 +162,7 @@ def _batch_norm(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> L
 # --- convolutions and windows ------------------------------------------------------------------------------
 
 
-@rule("convolution")
+@rule("convolution", "_convolution")  # the latter in traced code
 def _convolution(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap | None:
     given = call.given
     if argument != "input":

@@ -36,7 +36,7 @@ KINDS = (
 """Modules that count as linear layers."""
 
 WEIGHED = {
-    "convolution": ("input", "weight"), "linear": ("input", "weight"),
+    "convolution": ("input", "weight"), "_convolution": ("input", "weight"), "linear": ("input", "weight"),
     "addmm": ("mat1", "mat2"), "mm": ("self", "mat2"),
 }  # fmt: skip
 """Operations that count as linear layers outside such modules, with the names of their two factors."""
