@@ -24,6 +24,8 @@ from .rank.certificate import Certificate, of_composition
 
 PROOF_LIMIT = 2 << 30  # Bytes that proving an outer factor injective may take
 
+WIDE = 1000  # Values between factors from which a composition of few inputs is taken column by column
+
 WHOLE_LIMIT = 1 << 30
 """Bytes up to which a composed map is taken as one matrix; above, its factors' solvers precondition an iteration."""
 
@@ -83,9 +85,10 @@ def _asked(operator: LinearMap, wanted: BoundSolver) -> Solver:
 def _composed(operator: Composed, wanted: BoundSolver | None) -> Solver:
     """The solver of a composition without outer factors that are injective and an inner one that only moves values.
 
-    With few inputs the whole matrix is quicker than anything that is known of the factors.
+    If few inputs grow to many values, the whole matrix is quicker than anything that is known of the factors.
     """
-    if wanted is None and operator.in_dim <= FEW and DenseSolver.cost(operator).memory <= WHOLE_LIMIT:
+    grows = operator.in_dim <= FEW and max(factor.out_dim for factor in operator.factors) > WIDE
+    if wanted is None and grows and DenseSolver.cost(operator).memory <= WHOLE_LIMIT:
         return DenseSolver(operator)
     factors = compose(operator).factors
     # A uniform scaling changes no nullspace, wherever it stands.
