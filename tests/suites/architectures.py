@@ -35,6 +35,8 @@ NAMES = HERE / "architectures.txt"
 DOCS = HERE.parents[1] / "docs"
 KEPT, PAGE, WORDS = DOCS / "architectures.csv", DOCS / "architectures.md", HERE / "architectures_words.md"
 
+HEAD = "| family | architecture | reads | cannot see | certificate | claim | front ends at ← read by |"
+
 WARM = ("timm:test_vit", "hf:vit_msn[num_hidden_layers=1]", "torchvision:squeezenet1_1")
 """Small networks; loading them imports what most others need."""
 
@@ -162,37 +164,30 @@ def page(rows: Iterable[Row]) -> str:
     """The table as Markdown."""
     ordered = sorted(rows, key=lambda row: (row.name.split(":")[0], row.family, row.name))
     followed = [row for row in ordered if not row.refused]
-    sure = [row for row in followed if row.certificate in ("exact", "numerical")]
     lines = [
         WORDS.read_text(encoding="utf-8")
         .format(
-            **{"all": len(ordered), "followed": len(followed), "sure": len(sure)},
-            **{"exact": sum(row.certificate == "exact" for row in sure), "some": sum(row.dim > 0 for row in followed)},
+            **{"all": len(ordered), "followed": len(followed), "some": sum(row.dim > 0 for row in followed)},
+            exact=sum(row.certificate == "exact" for row in followed),
             dims=defaultdict(lambda: "…", {row.name: f"{row.dim:,} of {row.inputs:,}" for row in followed}),
         )
         .rstrip()
     ]
     for source, title in (("timm", "timm"), ("hf", "transformers"), ("torchvision", "torchvision")):
-        lines += [
-            "",
-            f"## {title}",
-            "",
-            "| family | architecture | reads | cannot see | certificate | front ends at ← read by |",
-        ]
-        lines += ["|---|---|---|---|---|---|"]
-        lines += [_line(row) for row in ordered if row.name.split(":")[0] == source and not row.refused]
-        lines += [
-            f"\n`{row.name}` is refused: {row.refused}"
-            for row in ordered
-            if row.name.split(":")[0] == source and row.refused
-        ]
+        own = [row for row in ordered if row.name.startswith(f"{source}:")]
+        lines += ["", f"## {title}", "", HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
+        lines += [_line(row) for row in own if not row.refused]
+        lines += [f"\n`{row.name}` is refused: {row.refused}." for row in own if row.refused]
     return "\n".join(lines) + "\n"
 
 
 def _line(row: Row) -> str:
     share = f" ({row.dim / row.inputs:.0%})" if row.dim else ""
-    cells = (f"`{row.name}`", row.reads, f"{row.dim:,}{share}", f"{row.certificate}, {row.method}", row.front)
-    return f"| {row.family} | " + " | ".join(cells) + " |"
+    cells = (
+        row.family, f"`{row.name}`", row.reads, f"{row.dim:,}{share}", f"{row.certificate}, {row.method}", row.claim,
+        row.front,
+    )  # fmt: skip
+    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
