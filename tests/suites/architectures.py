@@ -168,6 +168,7 @@ def page(rows: Iterable[Row]) -> str:
         WORDS.read_text(encoding="utf-8")
         .format(
             **{"all": len(ordered), "followed": len(followed), "some": sum(row.dim > 0 for row in followed)},
+            listed=len(NAMES.read_text(encoding="utf-8").split()),
             exact=sum(row.certificate == "exact" for row in followed),
             dims=defaultdict(lambda: "…", {row.name: f"{row.dim:,} of {row.inputs:,}" for row in followed}),
         )
