@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,9 @@ from judging import Case, mixing
 FLOATS = {TensorProto.FLOAT: (1e-3, 2.0**-23), TensorProto.DOUBLE: (1e-7, 2.0**-52)}
 """Types of inputs that are varied, each with its tolerance and rounding."""
 
+KINDS = ("node", "simple", "pytorch-operator", "pytorch-converted")
+"""Kinds of backend tests; those of large published models would be downloaded."""
+
 NUMBERS = frozenset({"FLOAT", "DOUBLE", "FLOAT16", "BOOL", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64"})
 """Types of outputs that are compared."""
 
@@ -35,16 +38,19 @@ OPSET = 7
 
 @cache
 def operators() -> dict[str, Callable[[], Iterator[Case]]]:
-    """The cases of every operation; a model of several nodes counts as that of its test's name."""
-    tests: dict[str, list[Any]] = defaultdict(list)
+    """The cases of every operation, by name; what the standard expands an operation into counts apart."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from onnx.backend.test.loader import load_model_tests
 
-        for kind in ("node", "simple", "pytorch-operator", "pytorch-converted"):
-            for test in load_model_tests(kind=kind):
-                tests[_operation(test)].append(test)
-    return {name: lambda found=found: _cases(found) for name, found in sorted(tests.items())}
+        tests = [test for kind in KINDS for test in load_model_tests(kind=kind)]
+    single = {str(test.name): _operation(test) for test in tests}
+    found: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+    for test in tests:
+        whole, expanded, _ = str(test.name).partition("_expanded")
+        operation = f"{single[whole]}, expanded" if expanded and whole in single else single[test.name]
+        found[operation].append((operation, test))
+    return {name: partial(_cases, tests) for name, tests in sorted(found.items())}
 
 
 def _model(test: Any) -> Any:
@@ -52,7 +58,7 @@ def _model(test: Any) -> Any:
 
 
 def _operation(test: Any) -> str:
-    """The operation of a model of one node, with a note if the standard's own expansion into others is tested."""
+    """The operation of a model of one node; the name of its test for others."""
     nodes = _model(test).graph.node
     return str(nodes[0].op_type) if len(nodes) == 1 else str(test.name).removeprefix("test_")
 
@@ -69,8 +75,8 @@ def _inputs(test: Any) -> list[Any]:
     return arrays
 
 
-def _cases(tests: list[Any]) -> Iterator[Case]:
-    for test in tests:
+def _cases(tests: list[tuple[str, Any]]) -> Iterator[Case]:
+    for operation, test in tests:
         model = _model(test)
         version = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=OPSET)
         constants = {each.name for each in model.graph.initializer}
@@ -81,7 +87,7 @@ def _cases(tests: list[Any]) -> Iterator[Case]:
         arrays = {each.name: np.asarray(array) for each, array in zip(free, given, strict=False)}
         for each in free:
             if each.type.tensor_type.elem_type in FLOATS and arrays[each.name].size:
-                yield _case(_operation(test), f"{test.name}.{each.name}", model, arrays, each.name)
+                yield _case(operation, f"{test.name}.{each.name}", model, arrays, each.name)
 
 
 def _case(operator: str, id: str, model: Any, arrays: dict[str, NDArray[Any]], varied: str) -> Case:

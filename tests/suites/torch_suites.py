@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,11 @@ from blindspace.networks import Network, load
 from judging import Case, mixing
 
 
-PRECISION = {torch.float64: (1e-7, 2.0**-52), torch.float32: (1e-3, 2.0**-23), torch.float16: (0.1, 2.0**-10), torch.bfloat16: (0.3, 2.0**-7)}
+PRECISION = {
+    torch.float64: (1e-7, 2.0**-52), torch.float32: (1e-3, 2.0**-23),
+    torch.float16: (0.1, 2.0**-10), torch.bfloat16: (0.3, 2.0**-7),
+}  # fmt: skip
+"""Tolerance and rounding of the floating types."""
 
 
 class Applied(nn.Module):
@@ -48,7 +53,7 @@ class Applied(nn.Module):
 
     def flat(self, x: Tensor) -> Tensor:
         """All outputs of one input, ``(m,)`` in float64."""
-        torch.manual_seed(0)  # outputs that are drawn at random are the same in every run
+        torch.default_generator.manual_seed(0)  # what is drawn at random is the same in every run
         leaves = [each.clone() if isinstance(each, Tensor) else each for each in self.leaves]
         leaves[self.place] = leaves[self.place] + x.reshape(leaves[self.place].shape)
         args, kwargs = self.unflatten(leaves)
@@ -107,7 +112,7 @@ def _cases_of_call(
 
 def operators() -> dict[str, Callable[[], Iterator[Case]]]:
     """The cases of every operator, by name; operators with variants are told apart by those."""
-    return {_name(info): lambda info=info: _operator_cases(info) for info in op_db}
+    return {_name(info): partial(_operator_cases, info) for info in op_db}
 
 
 def _name(info: Any) -> str:
@@ -130,7 +135,7 @@ def _operator_cases(info: Any) -> Iterator[Case]:
 
 def modules() -> dict[str, Callable[[], Iterator[Case]]]:
     """The cases of every module, by name."""
-    return {str(info.name): lambda info=info: _module_cases(info) for info in module_db}
+    return {str(info.name): partial(_module_cases, info) for info in module_db}
 
 
 def _module_cases(info: Any) -> Iterator[Case]:

@@ -1,0 +1,50 @@
+"""All test suites, and what came of each of their operators."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from zlib import crc32
+
+import onnx_suites
+import torch_suites
+from judging import Case, Verdict
+
+Operators = Mapping[str, Callable[[], Iterator[Case]]]
+
+SUITES: dict[str, Callable[[], Operators]] = {
+    "torch operators": torch_suites.operators,
+    "torch modules": torch_suites.modules,
+    "ONNX operations": onnx_suites.operators,
+}
+"""From the name of a suite to the cases of its operators."""
+
+WRONG = ("unsound", "uncaught")
+"""Outcomes that must not occur."""
+
+
+def spread(cases: Iterator[Case], most: int) -> list[Case]:
+    """At most so many cases, evenly spread over all."""
+    found = list(cases)
+    return [found[i * len(found) // most] for i in range(most)] if len(found) > most else found
+
+
+def one(name: str, cases: Iterator[Case], among: int = 8) -> list[Case]:
+    """One case among the first ones, always the same; none if there are none."""
+    found = list(islice(cases, among))
+    return [found[crc32(name.encode()) % len(found)]] if found else []
+
+
+def verdict_of_operator(verdicts: list[Verdict]) -> str:
+    """What came of an operator: one word for all its cases."""
+    counts = Counter(verdict.outcome for verdict in verdicts if verdict.kind == "affine")
+    wrong = [outcome for outcome in WRONG if any(verdict.outcome == outcome for verdict in verdicts)]
+    if wrong:
+        return wrong[0]
+    if counts:
+        return next(iter(counts)) if len(counts) == 1 else "in part" if counts["recognised"] or counts["in part"] else "ended"
+    left = {verdict.outcome for verdict in verdicts if verdict.kind != "invalid"}
+    if not left:
+        return "no floating-point input"
+    return "not affine: refused" if left == {"refused"} else "not affine: ended"
