@@ -6,7 +6,7 @@ TESTS_READY := .venv/.ready-for-tests
 # Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test lint types results architectures bench clean
+.PHONY: help demo test lint types suites results architectures bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ lint: $(TESTS_READY) ## Check style
 
 types: $(TESTS_READY) ## Check types
 	$(BIN)/mypy
+
+suites: $(TESTS_READY) ## Run the test suites of torch and ONNX and write docs/suites.md; minutes, and can be interrupted
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/suites/whole.py
 
 results: $(TESTS_READY) ## Reproduce every table and figure on CIFAR-10 and MNIST; hours, and can be interrupted
 	$(BIN)/blindspace data get cifar10

@@ -28,6 +28,9 @@ SIZES = (1e-3, 1.0, 30.0, 1e3)
 LARGEST = 400
 """Number of inputs up to which the nullspace of the Jacobian is computed."""
 
+MIXED = 4_000_000
+"""Most random numbers that outputs are multiplied by."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -35,7 +38,7 @@ class Case:
 
     Attributes:
         operator: Name of the operator.
-        id: Name of the case.
+        name: Name of the case.
         shape: Shape of one input.
         compute: ``(1, *shape)`` in float64 to the outputs, ``(m,)``; the same for the same input.
         network: The network to follow.
@@ -44,7 +47,7 @@ class Case:
     """
 
     operator: str
-    id: str
+    name: str
     shape: tuple[int, ...]
     compute: Callable[[Tensor], Tensor]
     network: Callable[[], Network]
@@ -55,7 +58,8 @@ class Case:
 def mixing(inputs: int, outputs: int) -> Tensor:
     """Random numbers that the outputs are multiplied by, ``(outputs, few)``: few enough to leave a nullspace."""
     random = torch.Generator().manual_seed(0)
-    return torch.randn(outputs, max(min(inputs, outputs) // 2, 1), generator=random, dtype=torch.float64)
+    few = min(min(inputs, outputs) // 2, MIXED // outputs)
+    return torch.randn(outputs, max(few, 1), generator=random, dtype=torch.float64)
 
 
 @dataclass(frozen=True)

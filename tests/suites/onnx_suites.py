@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from judging import Case, mixing
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from blindspace.networks import Network, load
-from judging import Case, mixing
 
 FLOATS = {TensorProto.FLOAT: (1e-3, 2.0**-23), TensorProto.DOUBLE: (1e-7, 2.0**-52)}
 """Types of inputs that are varied, each with its tolerance and rounding."""
@@ -90,7 +90,7 @@ def _cases(tests: list[tuple[str, Any]]) -> Iterator[Case]:
                 yield _case(operation, f"{test.name}.{each.name}", model, arrays, each.name)
 
 
-def _case(operator: str, id: str, model: Any, arrays: dict[str, NDArray[Any]], varied: str) -> Case:
+def _case(operator: str, name: str, model: Any, arrays: dict[str, NDArray[Any]], varied: str) -> Case:
     shape = tuple(int(n) for n in arrays[varied].shape) or (1,)
     kind = helper.np_dtype_to_tensor_dtype(arrays[varied].dtype)
     own = np.float64 if kind == TensorProto.DOUBLE else np.float32
@@ -110,7 +110,7 @@ def _case(operator: str, id: str, model: Any, arrays: dict[str, NDArray[Any]], v
             path.write_bytes(mixed.SerializeToString())
             return load(path)
 
-    return Case(operator, id, shape, compute, network, *FLOATS[kind])
+    return Case(operator, name, shape, compute, network, *FLOATS[kind])
 
 
 def _session(model: Any) -> Any:

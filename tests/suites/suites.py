@@ -42,8 +42,10 @@ def verdict_of_operator(verdicts: list[Verdict]) -> str:
     wrong = [outcome for outcome in WRONG if any(verdict.outcome == outcome for verdict in verdicts)]
     if wrong:
         return wrong[0]
+    if len(counts) == 1:
+        return next(iter(counts))
     if counts:
-        return next(iter(counts)) if len(counts) == 1 else "in part" if counts["recognised"] or counts["in part"] else "ended"
+        return "in part" if counts["recognised"] or counts["in part"] else "ended"
     left = {verdict.outcome for verdict in verdicts if verdict.kind != "invalid"}
     if not left:
         return "no floating-point input"

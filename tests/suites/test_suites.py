@@ -9,16 +9,17 @@ from torch import Tensor, nn
 pytest.importorskip("expecttest", reason="the test suites of torch need it")
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
-from blindspace.networks import load
 from judging import Case, judge
+
+from blindspace.networks import load
 from suites import SUITES, WRONG, one
 
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_no_operator_is_unsound_or_uncaught(suite: str) -> None:
-    found = {case.id: judge(case) for name, cases in SUITES[suite]().items() for case in one(name, cases())}
-    assert len(found) > 100 and sum(verdict.outcome == "recognised" for verdict in found.values()) > 50
-    assert not {id: verdict for id, verdict in found.items() if verdict.outcome in WRONG}
+    found = {case.name: judge(case) for name, cases in SUITES[suite]().items() for case in one(name, cases())}
+    assert sum(verdict.outcome == "recognised" for verdict in found.values()) > 25
+    assert not {name: verdict for name, verdict in found.items() if verdict.outcome in WRONG}
 
 
 class Half(nn.Module):
@@ -49,4 +50,5 @@ def test_an_exception_is_uncaught() -> None:
         raise IndexError("out of range")
 
     verdict = judge(Case("case", "case", (8,), lambda x: x[0], network))  # type: ignore[arg-type]
-    assert verdict.outcome == "uncaught" and "IndexError: out of range" in verdict.detail
+    assert verdict.outcome == "uncaught"
+    assert "IndexError: out of range" in verdict.detail

@@ -7,14 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from judging import Case, mixing
 from torch import Tensor, nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.testing._internal.common_modules import module_db
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
 from blindspace.networks import Network, load
-from judging import Case, mixing
-
 
 PRECISION = {
     torch.float64: (1e-7, 2.0**-52), torch.float32: (1e-3, 2.0**-23),
@@ -83,20 +82,20 @@ def _is_place(leaf: Any) -> bool:
     return dense and leaf.is_floating_point() and leaf.numel() > 0
 
 
-def _case(operator: str, id: str, applied: Applied) -> Case:
+def _case(operator: str, name: str, applied: Applied) -> Case:
     given = applied.leaves[applied.place]
     shape = tuple(given.shape) or (1,)
 
     def network() -> Network:
         outputs = applied.flat(torch.zeros(1, *shape, dtype=torch.float64))
-        return load(applied.mix(len(outputs)), shape, name=id)
+        return load(applied.mix(len(outputs)), shape, name=name)
 
     def compute(x: Tensor) -> Tensor:
         if applied.mixing is None:
             return applied.flat(x)
         return applied(x)[0]
 
-    return Case(operator, id, shape, compute, network, *PRECISION[given.dtype])
+    return Case(operator, name, shape, compute, network, *PRECISION[given.dtype])
 
 
 def _cases_of_call(
@@ -106,8 +105,8 @@ def _cases_of_call(
     leaves = [each.detach() if isinstance(each, Tensor) else each for each in leaves]
     for place, leaf in enumerate(leaves):
         if _is_place(leaf):
-            id = f"{operator} {sample}.{place}"
-            yield _case(operator, id, Applied(function, leaves, place, lambda new: tree_unflatten(new, spec), module))
+            name = f"{operator} {sample}.{place}"
+            yield _case(operator, name, Applied(function, leaves, place, lambda new: tree_unflatten(new, spec), module))
 
 
 def operators() -> dict[str, Callable[[], Iterator[Case]]]:
@@ -129,7 +128,7 @@ def _operator_cases(info: Any) -> Iterator[Case]:
         yield from _cases_of_call(_name(info), number, info.op, arguments)
         if info.inplace_variant is not None and _is_place(sample.input):
             for case in _cases_of_call(_name(info) + "_", number, info.inplace_variant, arguments):
-                if case.id.endswith(".0"):
+                if case.name.endswith(".0"):
                     yield case
 
 

@@ -12,8 +12,9 @@ from collections import Counter
 from dataclasses import astuple
 from pathlib import Path
 
-from blindspace.files import writing
 from judging import Verdict, judge
+
+from blindspace.files import writing
 from suites import SUITES, WRONG, spread, verdict_of_operator
 
 ROOT = Path(__file__).parents[2]
@@ -21,8 +22,26 @@ JOURNALS = ROOT / "build" / "suites"
 TABLES = ROOT / "results" / "suites"
 PAGE = ROOT / "docs" / "suites.md"
 
-MOST = 12
+MOST = 6
 """Cases of one operator; of more, as many are taken, evenly spread."""
+
+ABOUT = (
+    "`make suites` runs Blindspace against the operators and modules that torch tests itself with, and against "
+    "the backend tests of the ONNX standard. Each floating-point argument of each sample becomes the input of "
+    "a network (at most {MOST} of one operator): the operator, then random numbers. What it computes says "
+    "whether it is affine and how much of its input it cannot see; the space that the front reports must leave "
+    "the outputs as they are. The claim of a network is measured before it is reported; here it is not, so "
+    "that the front stands alone."
+)
+
+OUTCOMES_MEAN = (
+    "An affine operator is *recognised* if all that it cannot see is reported in every case, recognised *in "
+    "part* if in some cases or dimensions; at others the front *ends*, which makes the space smaller, or the "
+    "network is *refused* in one line. Many of those that end are affine at the sizes of their samples only, "
+    "such as a maximum over one number. *Unsound* (outputs move along the space) and *uncaught* (another "
+    "exception) must be 0. A row of the tables in `results/suites/` is one operator, with the number of its "
+    "cases of each kind and the first message."
+)
 
 Found = dict[str, list[Verdict]]
 
@@ -63,16 +82,9 @@ def page(suites: dict[str, Found]) -> str:
     lines = [
         "# The test suites of others",
         "",
-        "`make suites` runs Blindspace against the operators and modules that torch tests itself with, and against the",
-        "backend tests of the ONNX standard. Each floating-point argument of each sample becomes the input of a network",
-        f"(at most {MOST} of one operator): the operator, then random numbers. What it computes says whether it is affine",
-        "and how much of its input it cannot see; the space that the front reports must leave the outputs as they are.",
-        "The claim of a network is measured again before it is reported; here it is not, so that the front stands alone.",
+        *wrapped(ABOUT.format(MOST=MOST)),
         "",
-        "An affine operator is *recognised* if all that it cannot see is reported in every case, recognised *in part* if",
-        "in some cases or dimensions; at others the front *ends*, which makes the space smaller, or the network is",
-        "*refused* in one line. *Unsound* (outputs move along the space) and *uncaught* (another exception) must be 0.",
-        "The tables are in `results/suites/`.",
+        *wrapped(OUTCOMES_MEAN),
         "",
         "| suite | operators | cases | " + " | ".join(OUTCOMES) + " |",
         "|---|" + "---:|" * (2 + len(OUTCOMES)),
@@ -111,7 +123,8 @@ def main(journals: Path = JOURNALS, tables: Path = TABLES, text: Path = PAGE) ->
         partial.write_text(page(suites))
     for suite in suites:
         (journals / f"{suite.replace(' ', '-')}.jsonl").unlink()
-    return int(any(verdict.outcome in WRONG for found in suites.values() for each in found.values() for verdict in each))
+    verdicts = [verdict for found in suites.values() for each in found.values() for verdict in each]
+    return int(any(verdict.outcome in WRONG for verdict in verdicts))
 
 
 if __name__ == "__main__":
