@@ -135,12 +135,12 @@ ROUTES |= {
     "allclose": lambda x: [float(torch.allclose(value, torch.zeros_like(value), atol=0.5)) for value in x[0]],
     "is_nonzero": lambda x: [float(value.round().is_nonzero()) for value in x[0]],
     "aten_item": lambda x: [torch.ops.aten._local_scalar_dense.default(value) for value in x[0]],
-    "base_class": lambda x: torch._C.TensorBase.tolist(x),  # type: ignore[attr-defined]
+    "base_class": lambda x: torch._C.TensorBase.tolist(x),
     "bisection": _bisected,
     "while": _while,
     "repr": lambda x: [float(text) for text in re.findall(r"-?\d+\.\d*", repr(x[0].detach()))] or [0.0],
     "format": lambda x: [float(f"{value:.6f}") for value in x[0].detach()],
-    "dlpack": lambda x: torch.from_dlpack(x.detach()).clone(),
+    "dlpack": lambda x: torch.utils.dlpack.from_dlpack(x.detach()).clone(),
     "storage": lambda x: list(x.detach().clone().untyped_storage())[-8:],
     "storage_set": lambda x: torch.tensor([], dtype=x.dtype).set_(x.detach().clone().untyped_storage()),
     "data_ptr": lambda x: list((_bytes(x) * 4).from_address(x.data_ptr())),
@@ -355,7 +355,7 @@ for _schema, _code in {
     LIBRARY.impl(_schema.partition("(")[0], _code, "CPU")
 
 ROUTES |= {
-    "autograd_function": lambda x: OfNumpy.apply(x),
+    "autograd_function": lambda x: OfNumpy.apply(x),  # type: ignore[no-untyped-call]
     "custom": lambda x: torch.ops.smuggling.hidden(x),
     "custom_number": lambda x: torch.ops.smuggling.number(x),
     "custom_near": lambda x: torch.ops.smuggling.near(x),
@@ -465,7 +465,8 @@ class PatchedForward(Plain):
 class ConvForward(nn.Module):
     class Conv(nn.Conv1d):
         def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-            return super()._conv_forward(x.abs(), weight, bias)
+            made: Tensor = super()._conv_forward(x.abs(), weight, bias)
+            return made
 
     def __init__(self) -> None:
         super().__init__()
@@ -525,7 +526,8 @@ class HyperWeight(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         self.scaled.factor = x[0, 4:].abs()
-        return self.layer(torch.ones(1, 4, dtype=x.dtype)) + x[:, :4].relu()
+        made: Tensor = self.layer(torch.ones(1, 4, dtype=x.dtype))
+        return made + x[:, :4].relu()
 
 
 class State(nn.Module):

@@ -157,7 +157,7 @@ def _alone(model: Any, arrays: dict[str, NDArray[Any]], varied: str, kind: int) 
 
 def _mixed(model: Any, inputs: int, outputs: int, own: type) -> Any:
     """The model with its outputs multiplied by random numbers."""
-    weight = mixing(inputs, outputs).numpy().astype(own)
+    weight: NDArray[Any] = mixing(inputs, outputs).numpy().astype(own)
     nodes = list(model.graph.node)
     nodes[-1].output[0] = "bs_outputs"
     model.graph.ClearField("node")

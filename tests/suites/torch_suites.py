@@ -91,9 +91,7 @@ def _case(operator: str, name: str, applied: Applied) -> Case:
         return load(applied.mix(len(outputs)), shape, name=name)
 
     def compute(x: Tensor) -> Tensor:
-        if applied.mixing is None:
-            return applied.flat(x)
-        return applied(x)[0]
+        return applied.flat(x) if applied.mixing is None else applied.forward(x)[0]
 
     return Case(operator, name, shape, compute, network, *PRECISION[given.dtype])
 
