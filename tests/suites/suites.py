@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
+from math import prod
 from zlib import crc32
 
 import onnx_suites
@@ -31,9 +32,11 @@ def spread(cases: Iterator[Case], most: int) -> list[Case]:
 
 
 def one(name: str, cases: Iterator[Case], among: int = 8) -> list[Case]:
-    """One case among the first ones, always the same; none if there are none."""
+    """One of the cases with the fewest numbers among the first ones, always the same; none if there are none."""
     found = list(islice(cases, among))
-    return [found[crc32(name.encode()) % len(found)]] if found else []
+    several = [case for case in found if prod(case.shape) > 1] or found
+    fewest = [case for case in several if prod(case.shape) == min(prod(each.shape) for each in several)]
+    return [fewest[crc32(name.encode()) % len(fewest)]] if fewest else []
 
 
 def verdict_of_operator(verdicts: list[Verdict]) -> str:
