@@ -121,7 +121,8 @@ def _operator_cases(info: Any) -> Iterator[Case]:
     if dtype is None:
         return
     torch.manual_seed(0)
-    for number, sample in enumerate(info.sample_inputs("cpu", dtype, requires_grad=False)):
+    # Not info.sample_inputs, which looks for a test of torch on the stack for every sample.
+    for number, sample in enumerate(info.sample_inputs_func(info, "cpu", dtype, False)):
         arguments = ((sample.input, *sample.args), sample.kwargs)
         yield from _cases_of_call(_name(info), number, info.op, arguments)
         if info.inplace_variant is not None and _is_place(sample.input):
