@@ -268,8 +268,8 @@ def test_an_operation_is_followed(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_listed_operation_is_tried() -> None:
-    """Cudnn runs on the GPU only."""
-    assert {*MOVES, *LINEAR} - {*VIEWS} - {*TRIED} == {"cudnn_batch_norm"}
+    """Cudnn runs on the GPU only; traced code alone calls the other name of a convolution."""
+    assert {*MOVES, *LINEAR} - {*VIEWS} - {*TRIED} == {"cudnn_batch_norm", "_convolution"}
 
 
 def halved(m: Tensor) -> Tensor:
