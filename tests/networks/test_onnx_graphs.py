@@ -478,3 +478,20 @@ def test_a_quantisation_that_clips_is_a_relu_and_ends_the_front(tmp_path: Path) 
     network = loaded(tmp_path, Case("clipped", nodes, IMAGE, weights).model(), float_meaning=True)
     assert list(ends(network).values()) == [["Max q above Max"]]
     assert harmless(network).dim == 60 - 36
+
+
+# --- functions of the model's own ---------------------------------------------------------------------------
+
+
+WEIGHT = np.random.default_rng(0).standard_normal((16, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("operation", "dim"), [("Neg", 12), ("Abs", 0)])
+def test_functions_are_inlined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, dim: int) -> None:
+    """A function of the model's own is what its nodes are, also where nothing else has imported the inliner."""
+    monkeypatch.delattr(onnx, "inliner", raising=False)
+    model = build([("own:Own", "x", "own", {}), ("MatMul", "own w", "y", {})], (1, 16), {"w": WEIGHT})
+    opset = onnx.helper.make_opsetid("", 17)
+    node = onnx.helper.make_node(operation, ["a"], ["b"])
+    model.functions.append(onnx.helper.make_function("own", "Own", ["a"], ["b"], [node], [opset]))
+    assert harmless(loaded(tmp_path, model)).dim == dim

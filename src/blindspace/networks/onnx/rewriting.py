@@ -47,9 +47,8 @@ NUMBERS = {"LeakyRelu": ("alpha",), "Elu": ("alpha",), "HardSigmoid": ("alpha", 
 
 def simplified(model: ModelProto) -> ModelProto:
     """The model with local functions inlined, constants as weights, and fused operations taken apart."""
-    onnx = require("onnx")
     if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+        model = require("onnx.inliner").inline_local_functions(model)
     nodes: list[NodeProto] = []
     weights = []
     for node in model.graph.node:
