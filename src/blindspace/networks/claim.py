@@ -150,7 +150,9 @@ def _in_precision(
 
 def _outputs(network: Network, x: Tensor, dtype: torch.dtype, seed: int = SEED) -> Tensor:
     """The outputs for one input, float64. Random numbers are those of every other run, but not of the recording."""
-    torch.manual_seed(seed)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed takes milliseconds for devices that are not there
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
     random.seed(seed)
     np.random.seed(seed)
     return network.outputs(x[None], dtype).double().flatten()

@@ -46,6 +46,6 @@ def _trace(module: nn.Module, x: Tensor) -> tuple[list[tuple[str, Tensor]], Exce
             found.append((name, torch.stack([numbers.mean(), (numbers * weights).mean(), size])))
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         failure = Recorder(tuple(x.shape), module, x.dtype, keep).run(x[None])
     return found, failure
