@@ -18,9 +18,9 @@ from blindspace.errors import ShapeError, UnknownNameError
 from blindspace.maps import LinearMap, from_module, operations
 from blindspace.networks import Network
 from blindspace.testing import check_map
+from followed import Code, Function
 
 Shape = tuple[int, ...]
-Function = Callable[[Tensor], Tensor]
 
 
 def weights(*shape: int) -> Tensor:
@@ -251,17 +251,6 @@ def test_an_unknown_padding_mode_is_refused() -> None:
 
 
 # --- one operation in three front ends ----------------------------------------------------------------------
-
-
-class Code(nn.Module):
-    """A function as a module that no rule knows."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
 
 
 @dataclass(frozen=True)

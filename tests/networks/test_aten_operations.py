@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -16,30 +14,15 @@ from blindspace.networks.affine_graph import Value
 from blindspace.networks.following.aten_affine import LINEAR, MOVES, VIEWS
 from blindspace.networks.following.aten_call import Call, shape_of
 from blindspace.networks.following.aten_operations import linear_part
+from followed import Function, seeded
+from followed import network as followed
 
-Function = Callable[[Tensor], Tensor]
 ATEN = torch.ops.aten
 SHAPE = (4, 6)
 
 
-class Code(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 def network(function: Function, shape: tuple[int, ...] = SHAPE) -> Network:
-    return Network("code", Code(function).eval(), shape)
-
-
-def seeded(*shape: int) -> Tensor:
-    """Random numbers from NumPy, as those that torch draws while it is watched are not constant."""
-    return torch.from_numpy(np.random.default_rng(sum(shape)).standard_normal(shape))
+    return followed(function, shape)
 
 
 def reals(tensor: Tensor) -> Tensor:

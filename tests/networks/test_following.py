@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -15,29 +14,14 @@ import blindspace as bs
 from blindspace.maps import Convolution, Gather, LinearMap, Padding
 from blindspace.networks import Network, ends
 from blindspace.networks.affine_graph import front_values
+from followed import Function, seeded
+from followed import network as followed
 
-Function = Callable[[Tensor], Tensor]
 IMAGE = (3, 8, 6)
 
 
-class Code(nn.Module):
-    """A function as a network."""
-
-    def __init__(self, function: Function) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(x)
-
-
 def network(function: Function, shape: tuple[int, ...] = IMAGE) -> Network:
-    return Network("code", Code(function).eval(), shape)
-
-
-def seeded(*shape: int) -> Tensor:
-    """Random numbers from NumPy, as those that torch draws while it is watched are not constant."""
-    return torch.from_numpy(np.random.default_rng(sum(shape)).standard_normal(shape))
+    return followed(function, shape)
 
 
 def differences(net: Network) -> Tensor:

@@ -27,7 +27,7 @@ from ..affine_graph import AffineGraph, Layer, Recording, Value
 from .aten_call import Call, shape_of, tensors_in
 from .aten_centring import centred
 from .aten_operations import PASSED_ON, RULES, linear_part
-from .tensor_values import TensorValues
+from .tensor_values import TensorValues, memory_of
 from .watched import Watched, WatchedFunctions, plain
 
 KINDS = (
@@ -47,7 +47,7 @@ SHAPED = (
 )  # fmt: skip
 """Operations that read only the shape of a tensor."""
 
-OVERWRITING = ("copy", "zero", "fill", "set_data", "uniform", "normal", "random", "bernoulli", "exponential")
+OVERWRITING = ("copy", "zero", "fill", "uniform", "normal", "random", "bernoulli", "exponential")
 """Operations that do not read the tensor that they write into."""
 
 HARMLESS = ("is_same_size", "_linalg_check_errors", "_assert_async", "is_pinned", "_has_same_storage_numel")
@@ -426,7 +426,7 @@ class Recorder(TorchDispatchMode):
                 self._readers.add(value, self._calls)
         random = torch.Tag.nondeterministic_seeded in call.func.tags
         depends = random or (bool(values) and call.name not in SHAPED)
-        known = {_storage(tensor) for tensor in call.tensors}
+        known = {memory_of(tensor) for tensor in call.tensors}
         seen = threading.get_ident() == self._thread and not random and whole is None
         normalised = centred(call) if seen and made is None else None
         targets = [*outputs, *(tensor for tensor in written if not any(tensor is other for other in outputs))]
@@ -453,7 +453,7 @@ class Recorder(TorchDispatchMode):
             into = any(tensor is other for other in written)
             if tensor.layout == torch.strided:
                 # Memory that torch did not allocate, such as that of a file, can be read by others.
-                new = _storage(tensor) not in known and call.name != "from_file"
+                new = memory_of(tensor) not in known and call.name != "from_file"
                 own = new and tensor.untyped_storage().resizable()
                 self.held.keep(tensor, held, own)
             if into and torch.Tag.inplace_view not in call.func.tags:
@@ -498,7 +498,3 @@ def _layer_shape(module: nn.Module, tensor: Tensor) -> Shape:
         return shape_of(tensor) if tensor.ndim > 1 else tuple(tensor.shape)
     axes = module.weight.ndim - 1  # type: ignore[operator]
     return tuple(int(n) for n in tensor.shape[-axes:])
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata) if tensor.layout == torch.strided else id(tensor)

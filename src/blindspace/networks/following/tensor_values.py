@@ -56,7 +56,7 @@ class TensorValues:
             self._values[tensor] = value
         if self._is_known(tensor):
             return
-        memory = _memory(tensor)
+        memory = memory_of(tensor)
         if memory not in self._storages:
             self._storages[memory] = StorageWeakRef(tensor.untyped_storage()) if _has_storage(tensor) else tensor
             if own:
@@ -66,11 +66,11 @@ class TensorValues:
 
     def is_own(self, tensor: Tensor) -> bool:
         """Whether only watched tensors can read the memory of a tensor."""
-        return _memory(tensor) in self._own
+        return memory_of(tensor) in self._own
 
     def expose(self, tensor: Tensor) -> None:
         """Record that others can read the memory of a tensor from now on."""
-        self._own.discard(_memory(tensor))
+        self._own.discard(memory_of(tensor))
 
     def wrote(self, tensor: Tensor, value: Value | None, name: str) -> None:
         """Record that an operation wrote a value into a tensor: what other tensors of the same memory then hold.
@@ -107,11 +107,11 @@ class TensorValues:
 
     def _others(self, tensor: Tensor) -> list[Tensor]:
         """The other tensors of the same memory that are alive."""
-        sharing = (ref() for ref in self._sharing.get(_memory(tensor), []))
+        sharing = (ref() for ref in self._sharing.get(memory_of(tensor), []))
         return [other for other in sharing if other is not None and other is not tensor]
 
     def _is_known(self, tensor: Tensor) -> bool:
-        return any(ref() is tensor for ref in self._sharing.get(_memory(tensor), []))
+        return any(ref() is tensor for ref in self._sharing.get(memory_of(tensor), []))
 
 
 def _terms(value: Value | None, read: Tensor, tensor: Tensor) -> list[tuple[Value, LinearMap]]:
@@ -150,6 +150,6 @@ def _has_storage(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_meta
 
 
-def _memory(tensor: Tensor) -> int:
+def memory_of(tensor: Tensor) -> int:
     """A number that two tensors share if and only if they share memory."""
     return int(tensor.untyped_storage()._cdata) if _has_storage(tensor) else id(tensor)
