@@ -19,7 +19,7 @@ import safetensors.numpy
 
 from ..errors import FileError, ShapeError, UnknownNameError
 from ..files import writing
-from . import high_bit_depth
+from . import high_bit_depth, tiff
 from .array_files import decode_array
 from .picture_files import decode_picture, encode_picture
 from .pixel_range import check_pixels
@@ -154,6 +154,6 @@ _ENCODERS: dict[str, Callable[[npt.NDArray[Any]], bytes]] = {
 
 _MAGIC: dict[str, Any] = {
     **dict.fromkeys(("png", "png16"), high_bit_depth.PNG),
-    "tiff": high_bit_depth.TIFF,
+    "tiff": tiff.SIGNATURES,
     "jpeg": b"\xff\xd8",
 }

@@ -1,4 +1,4 @@
-"""Pictures of more bits than Pillow reads and writes: 16-bit colour PNG by pypng, float TIFF by tifffile."""
+"""Pictures of more bits than Pillow reads and writes: 16-bit colour PNG by pypng, deep and float TIFF by tifffile."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from ..errors import BlindspaceWarning, FileError, MissingExtraError, first_line
 from ..extras import library
+from . import tiff
+from .pixel_range import normalised
 
 EXTRA = "formats"
 
 PNG = b"\x89PNG\r\n\x1a\n"
-TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
-_BITS, _COLOURS, _FORMAT = 258, 262, 339
-"""Tags of a TIFF: bits per value, colour space and number format."""
-
 _DAMAGE = (ArithmeticError, AttributeError, LookupError, MemoryError, NotImplementedError, OSError, RuntimeError,
            TypeError, ValueError, EOFError, struct.error, zlib.error)  # fmt: skip
 """Exceptions that the readers raise for damaged files."""
@@ -57,32 +55,19 @@ def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
     return colours.transpose(2, 0, 1) / 65535
 
 
-def needs_tifffile(content: bytes) -> bool:
-    """Whether Pillow cannot read this TIFF, or not at full depth: floats or 16 bits in colour, float64."""
-    if content[:4] not in TIFF:
-        return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Damage is reported later.
-            image = Image.open(BytesIO(content), formats=("TIFF",))
-        with image:
-            tags: Any = image.tag_v2  # type: ignore[attr-defined]
-            return len(tags.get(_BITS, ())) > 1 and max(tags[_BITS]) > 8 and tags.get(_COLOURS) in (1, 2)
-    except UnidentifiedImageError:
-        # Damaged, or of a kind unknown to Pillow; tifffile knows more kinds and has clearer errors.
-        return True
-    except (Image.DecompressionBombError, SyntaxError, *_DAMAGE):
-        return False
+def read_tiff(content: bytes, values: tiff.Values, name: str) -> npt.NDArray[np.float64]:
+    """The first page of a TIFF, ``(C, H, W)`` in [0, 1] without transparency, C being 1 or 3.
 
-
-def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
-    """The first page of a TIFF, ``(C, H, W)`` in [0, 1], C being 1 or 3.
+    Args:
+        content: Bytes of the file.
+        values: What it says of its values; RGB or grey.
+        name: Name of the file in messages.
 
     Raises:
-        FileError: The file is damaged, too large, not a picture, or holds numbers of unknown range.
+        FileError: The file is damaged, too large, compressed in an unknown way, or holds values outside its range.
         MissingExtraError: Tifffile is not installed.
     """
-    tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of floats or of 16-bit colours,")
+    tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of {values.bits}-bit {values.numbers} values,")
     logger = logging.getLogger("tifffile")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)  # It logs damaged files to the screen.
@@ -90,39 +75,28 @@ def read_tiff(content: bytes, name: str) -> npt.NDArray[np.float64]:
         with tifffile.TiffFile(BytesIO(content)) as file:
             page = file.pages[0]
             _check_size(page, len(content), name)
-            values = np.asarray(page.asarray())
-    except (FileError, MissingExtraError):
+            stored = np.asarray(page.asarray())
+            if values.samples > 1 and page.planarconfig == 1:
+                stored = np.moveaxis(stored, -1, 0)
+    except FileError:
         raise
-    except _DAMAGE as error:
+    except (ImportError, *_DAMAGE) as error:
+        if isinstance(error, ImportError) or "imagecodecs" in str(error):
+            raise FileError(
+                f"{name} is packed or compressed in a way that needs imagecodecs; pip install imagecodecs, or save it "
+                "with 8 or 16 bits and without compression"
+            ) from error
         raise FileError(f"{name} is damaged, or no TIFF that can be read here ({first_line(error)})") from error
     finally:
         logger.setLevel(level)
-    if values.ndim == 2:
-        values = values[:, :, None]
-    elif values.ndim == 3 and values.shape[2] not in (1, 2, 3, 4):
-        values = values.transpose(1, 2, 0)  # one plane per colour
-    if values.ndim != 3 or values.shape[2] not in (1, 2, 3, 4) or not values.size:
-        raise FileError(f"{name} holds an array of shape {values.shape}; needed is a picture of 1 or 3 channels")
-    values = values[:, :, : 3 if values.shape[2] > 2 else 1].transpose(2, 0, 1)
-    if values.dtype in (np.uint8, np.uint16):
-        return values / float(np.iinfo(values.dtype).max)
-    if values.dtype.kind != "f":
-        raise FileError(f"{name} holds {values.dtype} pixels of unknown range; save them in [0, 1] as .npz")
-    check_floats(values, name)
-    return values.astype(np.float64)
-
-
-def check_floats(values: npt.NDArray[np.floating], name: str) -> None:
-    """Refuse floats outside [0, 1].
-
-    Raises:
-        FileError: A value is outside; the message repeats the minimum and maximum.
-    """
-    least, greatest = float(values.min()), float(values.max())
-    if not (least >= 0 and greatest <= 1):
-        raise FileError(
-            f"{name} holds floats of unknown range, from {least:.6g} to {greatest:.6g}; save them in [0, 1]"
-        )
+    stored = stored[None] if values.samples == 1 else stored
+    if stored.ndim != 3 or len(stored) != values.samples or not stored.size:
+        raise FileError(f"{name} holds an array of shape {stored.shape}; needed is a picture of 1 or 3 channels")
+    pixels = values.normalised(stored[: values.colours], name)
+    if values.premultiplied:
+        opacity = normalised(stored[-1:], values.low, values.high, name)
+        pixels = np.divide(pixels, opacity, np.zeros_like(pixels), where=opacity > 0).clip(0, 1)
+    return pixels
 
 
 def write_png(pixels: npt.NDArray[np.float64]) -> bytes:
@@ -158,5 +132,6 @@ def _check_size(page: Any, size: int, name: str) -> None:
     pixels = int(page.imagewidth) * int(page.imagelength)
     if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
         raise FileError(f"{name} has too many pixels to be opened safely ({pixels})")
-    if page.compression == 1 and page.nbytes > size:
-        raise FileError(f"{name} is damaged: {size} bytes of at least {page.nbytes}")
+    packed = pixels * int(page.samplesperpixel) * int(page.bitspersample) // 8
+    if page.compression == 1 and packed > size:
+        raise FileError(f"{name} is damaged: {size} bytes of at least {packed}")

@@ -14,10 +14,14 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import FileError, ShapeError
 from ..files import read_bytes, writing
-from . import high_bit_depth
-from .pixel_range import check_pixels
+from . import high_bit_depth, tiff
+from .pixel_range import check_pixels, normalised
 
 PICTURES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_DAMAGE = (SyntaxError, ValueError, struct.error, zlib.error, LookupError, TypeError, EOFError, ArithmeticError,
+           AttributeError, MemoryError, RuntimeError)  # fmt: skip
+"""Exceptions of Pillow's decoders for damaged files."""
+
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
 
 
@@ -42,8 +46,7 @@ def open_picture(content: bytes, name: str, formats: tuple[str, ...] = _FORMATS)
         raise FileError(f"{name} has too many pixels to be opened safely ({error})") from error
     except OSError as error:
         raise FileError(f"cannot read {name}: {error.strerror or error}") from error
-    except (SyntaxError, ValueError, struct.error, zlib.error, IndexError, TypeError, EOFError) as error:
-        # Exceptions of Pillow's decoders for damaged files.
+    except _DAMAGE as error:
         raise FileError(f"{name} is damaged ({error})") from error
 
 
@@ -51,12 +54,13 @@ def read_picture(path: Path) -> npt.NDArray[np.float64]:
     """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is converted to RGB.
 
     Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow reads
-    8 bits, with a warning), as does 16-bit greyscale TIFF. Float TIFF is read if its values lie in [0, 1]; in colour or
-    float64 only with that extra. The pixels are returned as stored: a camera's orientation tag is not applied.
+    8 bits, with a warning). A TIFF is read by what it says of its values (see ``tiff``): by their depth, by which end
+    is white, and floats from 0 to 1 if no other range is stated; deep colours and float64 need that extra. The pixels
+    are returned as stored: a camera's orientation tag is not applied.
 
     Raises:
-        FileError: The file is missing, ``open_picture`` refuses it, or the pixels are floats outside [0, 1] or 32-bit
-            integers, whose range is unknown.
+        FileError: The file is missing, ``open_picture`` refuses it, or its values are outside the range they should
+            have or of unknown range: signed or 32-bit integers without stated extremes.
         MissingExtraError: Pillow cannot read this TIFF, and tifffile is not installed.
     """
     return decode_picture(read_bytes(path), str(path))
@@ -64,22 +68,21 @@ def read_picture(path: Path) -> npt.NDArray[np.float64]:
 
 def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
     """The picture in the bytes of a file, as ``read_picture`` returns it; messages call it ``name``."""
-    if high_bit_depth.needs_tifffile(content):
-        return high_bit_depth.read_tiff(content, name)
+    stated = tiff.values(content, name) if content[:4] in tiff.SIGNATURES else None
+    if stated is not None and tiff.needs_tifffile(content, stated):
+        return high_bit_depth.read_tiff(content, stated, name)
     image = open_picture(content, name)
     if high_bit_depth.is_16_bit_png(content):
         whole = high_bit_depth.read_png(content, name)
         if whole is not None:
             return whole
     if image.mode.startswith("I") or image.mode == "F":
-        pixels = np.asarray(image).astype(np.float64)
-        if image.mode == "F":
-            high_bit_depth.check_floats(pixels, name)
-            return pixels[None]
-        if pixels.min() < 0 or pixels.max() > 65535:
-            raise FileError(f"{name} holds {image.mode} pixels of unknown range; save them in [0, 1] as .npz")
-        return np.asarray((pixels / 65535)[None])
-    if image.mode in ("1", "L", "LA", "La"):
+        stored = np.asarray(image)[None]
+        white = 1.0 if image.mode == "F" else 65535.0
+        return normalised(stored, 0.0, white, name) if stated is None else stated.normalised(stored, name)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"), np.float64)[None] / 255
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # Converted directly to RGB, Pillow warns of lost transparency.

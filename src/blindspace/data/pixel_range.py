@@ -1,11 +1,13 @@
-"""The check that pixels are finite and in range."""
+"""The range of pixels: checked, and mapped to [0, 1]."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ValueRangeError
+from ..errors import FileError, ValueRangeError
 
 
 def check_pixels(pixels: npt.NDArray[np.floating], what: str, low: float = 0.0, high: float = 1.0) -> None:
@@ -33,3 +35,24 @@ def check_pixels(pixels: npt.NDArray[np.floating], what: str, low: float = 0.0, 
         raise ValueRangeError(
             f"{what} has pixels from {least:.6g} to {greatest:.6g}; needed is {low:g} to {high:g}{advice}"
         )
+
+
+def normalised(stored: npt.NDArray[Any], low: float, high: float, name: str) -> npt.NDArray[np.float64]:
+    """Numbers of a picture file as pixels in [0, 1].
+
+    Args:
+        stored: Integers or floats, any shape.
+        low: The number that becomes 0.
+        high: The number that becomes 1.
+        name: Name of the file in messages.
+
+    Raises:
+        FileError: A number lies outside, or is NaN; the message repeats the smallest and largest.
+    """
+    least, greatest = float(stored.min()), float(stored.max())
+    if not (low <= least and greatest <= high):
+        raise FileError(
+            f"{name} holds numbers of unknown range, from {least:.6g} to {greatest:.6g} where {low:g} to {high:g} is "
+            "stated or usual; save them in [0, 1]"
+        )
+    return (stored.astype(np.float64) - low) / (high - low)
