@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, ValueRangeError, real
+from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError, real
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace, nearest, norms, nullspace
@@ -94,12 +94,18 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
 
     Raises:
         ValueRangeError: A label is not the index of a logit.
+        UnsupportedLayerError: The outputs have no gradient.
     """
     with torch.enable_grad():
         x = images.detach().requires_grad_()
         logits = labelled(model(x), labels)
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        gradient = torch.autograd.grad(loss, x)[0]
+        gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
+    if gradient is None:
+        raise UnsupportedLayerError(
+            "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
+            "computes in whole numbers; use random perturbations or nes"
+        )
     return -gradient if targeted else gradient
 
 
@@ -142,8 +148,8 @@ def prepared(
     if isinstance(model, Network):
         network = model
         double = images.dtype == torch.float64 and network.runs_in_float64
-        module, dtype = (network.double, torch.float64) if double else (network.module, network.dtype)
-        return lambda x: network.class_scores(module(x.to(dtype))), allowed
+        dtype = torch.float64 if double else network.dtype
+        return lambda x: network.class_scores(network.run(x, dtype)), allowed
     if not callable(model) or isinstance(model, type):
         raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
     return model, allowed

@@ -26,6 +26,7 @@ from .network import Network
 from .one_tensor import FIRST, OneTensor
 from .outputs import ALONE, has_rows, scores
 from .paper_networks import PAPER, is_trainable, trainable
+from .precisions import parameter_dtype
 from .sources.factory import from_factory, is_factory, load_weights, seeded
 from .sources.huggingface import from_huggingface
 from .sources.preprocessing import output_shape, preprocessing
@@ -209,8 +210,7 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
     module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs)
     whole = _behind(steps, module)
     try:
-        with torch.no_grad():
-            found = module.found(nn.Sequential(*steps)(torch.zeros(1, *shape, dtype=_precision(source.module))))
+        found, dtype = _first_run(nn.Sequential(*steps), module, shape)
     except UnknownNameError:
         raise
     except Exception as error:  # Code of others may raise anything.
@@ -222,16 +222,26 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
         ) from error
     if varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found):
         whole = _behind(steps, source.module)
-    return Network(source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)))
+    return Network(
+        source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)), reads=dtype
+    )
+
+
+@torch.no_grad()
+def _first_run(steps: nn.Module, module: OneTensor, shape: Shape) -> tuple[dict[str, Tensor], torch.dtype]:
+    """The outputs for one input, and the precision that a module reads: that of its parameters, or else float32."""
+    failures: list[Exception] = []
+    for dtype in dict.fromkeys((parameter_dtype(module), torch.float32)):
+        try:
+            return module.found(steps(torch.zeros(1, *shape, dtype=dtype))), dtype
+        except Exception as error:  # Code of others may raise anything.
+            failures.append(error)
+    raise failures[0]
 
 
 def _is_one_tensor(outputs: dict[str, Tensor]) -> bool:
     """Whether a network returns one real tensor with a row for each input."""
     return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and not outputs[ALONE].is_complex()
-
-
-def _precision(module: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _of_images(name: str, input_shape: Shape | None) -> Shape:

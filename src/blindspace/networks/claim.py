@@ -116,7 +116,8 @@ def _in_precision(
     network: Network, dtype: torch.dtype, inputs: tuple[Tensor, Tensor, Tensor, Tensor], residual: float
 ) -> Iterator[Evidence]:
     """The evidence of one precision, one per magnitude; of one whose runs say nothing, a single one that is void."""
-    name = str(dtype).removeprefix("torch.")
+    rounding = network.precision if dtype == network.dtype else dtype
+    name, eps = str(rounding).removeprefix("torch."), torch.finfo(rounding).eps
     try:
         first, again, drawn = (_outputs(network, inputs[0][0], dtype, seed) for seed in (SEED, SEED, SEED + 1))
     except Exception as error:  # code that insists on a precision; any error may come of it
@@ -128,15 +129,19 @@ def _in_precision(
     found: list[Evidence] = []
     for magnitude, point, along, noise, signs in zip(MAGNITUDES, *inputs, strict=True):
         # Two points so near that the input's own rounding, or what the projection leaves, cannot tell them apart.
-        unit = 2 * torch.finfo(dtype).eps * (point.abs() + along.abs()) + residual * along.abs().max()
+        unit = 2 * eps * (point.abs() + along.abs()) + residual * along.abs().max()
         ends = (point, point + along)
         base, moved, other = (_outputs(network, x, dtype) for x in (*ends, point + noise))
         near, far = (_outputs(network, x + unit * signs, dtype) for x in ends)
         if not bool(base.isfinite().all()) or not bool(other.isfinite().all()):
             continue  # the network overflows for any input of that size
         rounded = max(_change(near, base), _change(far, moved))  # far out, a mean that is subtracted later rounds more
-        floor = SLACK * (rounded + torch.finfo(dtype).eps * float(base.abs().max()))
-        found.append(Evidence(_change(moved, base), _change(other, base), floor, magnitude, name))
+        floor = SLACK * (rounded + eps * float(base.abs().max()))
+        change = _change(moved, base)
+        if change > floor:  # a network that rounds to few numbers moves in steps, which most such points do not reach
+            further = (_outputs(network, x + SLACK * unit * signs, dtype) for x in ends)
+            floor = max(floor, *map(_change, further, (base, moved)))
+        found.append(Evidence(change, _change(other, base), floor, magnitude, name))
     if not found:
         yield Evidence(0.0, 0.0, 0.0, 1.0, name, "the outputs are not finite")
     elif all(evidence.noise == 0 == evidence.moved for evidence in found):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError
+from ..errors import PrecisionError, ShapeError
 from ..maps import LinearMap, Shape
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
 from .following.trace import first_difference
+from .precisions import computed_in, in_float64, parameter_dtype
 
 ALIKE = 1e-3
 """Relative difference up to which outputs count as the same, other than by rounding."""
@@ -35,6 +35,7 @@ class Network:
             input shape if empty.
         scores: Columns of the outputs, side by side, that are scores of classes and decide about labels; all if None.
         deployed: The network as it is deployed, if this one leaves out the roundings of a quantised network.
+        reads: Precision of the images that the module reads, if it is not that of its parameters.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Network:
     space: str = ""
     scores: slice | None = None
     deployed: Network | None = field(default=None, kw_only=True, repr=False)
+    reads: torch.dtype | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if not self.space:
@@ -54,18 +56,41 @@ class Network:
 
     @cached_property
     def dtype(self) -> torch.dtype:
-        """The model's own precision, which is that of its parameters."""
-        return next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        """The precision of the images that the module reads: ``reads``, or that of its parameters."""
+        return self.reads or parameter_dtype(self.module)
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """The coarsest precision in which the module multiplies, which decides how its outputs are rounded."""
+        try:
+            return computed_in(self.module, self._random_inputs(1).to(self.dtype))
+        except Exception:  # code of others may raise anything
+            return self.dtype
 
     @property
     def runs_in_float64(self) -> bool:
-        """Whether the network can run in float64, besides its own precision."""
-        return True
+        """Whether the network can run in float64, besides its own precision: code may insist on its own."""
+        return self._double is not None
+
+    @property
+    def double(self) -> nn.Module:
+        """A copy in float64, for the mathematics. What nothing can copy, such as a lock, it shares with the module.
+
+        Raises:
+            PrecisionError: The code insists on its own precision, or does not let itself be copied.
+        """
+        if self._double is None:
+            own = str(self.dtype).removeprefix("torch.")
+            raise PrecisionError(f"{self.name} runs in its own {own} only, not in float64; choose that precision")
+        return self._double
 
     @cached_property
-    def double(self) -> nn.Module:
-        """A copy in float64, for the mathematics."""
-        return copy.deepcopy(self.module).double()
+    def _double(self) -> nn.Module | None:
+        try:
+            found = in_float64(self.module)
+            return found if computed_in(found, self._random_inputs(1)) == torch.float64 else None
+        except Exception:  # code of others may raise anything
+            return None
 
     def record(self) -> Recording:
         """The network followed from its input; it runs once, however often the recording is asked for.
@@ -77,11 +102,10 @@ class Network:
 
     @cached_property
     def _recording(self) -> Recording:
-        try:
+        if self.runs_in_float64:
             # Weights that the code computes while it runs are then as exact as the others.
-            return record_module(self.double, self.input_shape, torch.float64, self.name, self.dtype)
-        except Exception:  # code that insists on its own precision, or cannot be copied
-            return record_module(self.module, self.input_shape, self.dtype, self.name)
+            return record_module(self.double, self.input_shape, torch.float64, self.name, self.precision)
+        return record_module(self.module, self.input_shape, self.dtype, self.name, self.precision)
 
     @cached_property
     def front(self) -> LinearMap:
@@ -150,9 +174,14 @@ class Network:
 
         Raises:
             ShapeError: The images have another shape.
+            PrecisionError: The network does not run in float64.
         """
-        size = batch_size if len(self.check(images)) < 2 or self.takes_batches else 1
-        return torch.cat([self._run(part, dtype or self.dtype) for part in images.split(size)])
+        return torch.cat([self.run(part, dtype or self.dtype) for part in self.check(images).split(batch_size)])
+
+    def run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
+        """The outputs of one batch in a precision, with gradients. As ``outputs``."""
+        parts = images.split(1) if len(images) > 1 and not self.takes_batches else [images]
+        return torch.cat([self._run(part, dtype) for part in parts])
 
     def _run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
