@@ -71,13 +71,16 @@ class HalfFirst(Around):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, net = nn.Identity(), self.net
-        self.bias = nn.Parameter(torch.ones(5).half())
-        self.rest = net
+        self.net = nn.Sequential(HalfBias(), *self.net)
+
+
+class HalfBias(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.ones(()).half())
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.rest(x) + self.bias
-        return found
+        return x + self.bias
 
 
 class PlainTensors(Around):
@@ -85,7 +88,7 @@ class PlainTensors(Around):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = {"kernels": [torch.randn(4, 3, 4, 4)]}
+        self.held: dict[str, list[Tensor]] = {"kernels": [torch.randn(4, 3, 4, 4)]}
         self.mean = torch.rand(3, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -172,7 +175,8 @@ def test_steps_of_rounding_are_no_contradiction(seed: int, gain: float) -> None:
             self.stem = nn.Conv2d(3, 64, 8, 8)
 
         def forward(self, x: Tensor) -> Tensor:
-            return (self.stem(x) * gain).round().relu().flatten(1)
+            values: Tensor = self.stem(x) * gain
+            return values.round().relu().flatten(1)
 
     torch.manual_seed(seed)
     assert bs.harmless(Steps(), input_shape=(3, 32, 32)).dim == 3072 - 16 * 64
@@ -211,7 +215,7 @@ class OfComputed(Around):
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernels = self.net[0].weight * 2
+        self.kernels = next(self.net.parameters()) * 2
 
     def forward(self, x: Tensor) -> Tensor:
         found: Tensor = self.net[1:](F.conv2d(x, self.kernels, stride=4))
