@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..data import NamedImage, check_pixels, read_images, samples
+from ..data.channels import in_channels
 from ..errors import FileError, ShapeError, ValueRangeError
 from ..evidence import Evidence
 from ..networks import BUILTIN, Network
@@ -20,6 +21,8 @@ SAMPLES_WORD = "samples"
 
 def load_images(given: Sequence[str], network: Network, pixel_range: bool = True) -> list[NamedImage]:
     """Read the images that arguments stand for, each of the network's input shape, float64.
+
+    Greyscale is read as three equal channels if the network reads colours.
 
     Args:
         given: pictures, array files, folders, or the word ``samples``.
@@ -41,7 +44,7 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
         else:
             images += read_images([Path(word)])
     limit = (0.0, 1.0) if pixel_range else (-np.inf, np.inf)
-    images = _distinct(images)
+    images = [NamedImage(image.name, in_channels(image.pixels, network.input_shape)) for image in _distinct(images)]
     for image in images:
         network.check(torch.from_numpy(image.pixels)[None], image.name)
         check_pixels(image.pixels, image.name, *limit)

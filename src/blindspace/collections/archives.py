@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.picture_files import PICTURES
+from ..data.recognition import SUFFIXES as PICTURES
 from ..errors import FileError, first_line
 from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix

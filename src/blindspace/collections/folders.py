@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..data.picture_files import PICTURES
+from ..data.recognition import SUFFIXES as PICTURES
 from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 

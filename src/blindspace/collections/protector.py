@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..data.channels import in_channels
 from ..data.encoding import decode, encode
 from ..data.picture_files import decode_picture
 from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
@@ -174,8 +175,8 @@ class Protector:
         try:
             network, space = self._reader(shape)
             names = [name for name, _ in members.values()]
-            images = torch.from_numpy(np.stack([pixels for _, pixels in members.values()]))
-            images = images.expand(-1, network.input_shape[0], -1, -1).contiguous()
+            alike = [in_channels(pixels, network.input_shape) for _, pixels in members.values()]
+            images = torch.from_numpy(np.stack(alike))
             return dict(zip(members, self._made(network, space, images, names), strict=True))
         except _OF_A_SHAPE as error:
             if len(members) == 1 or shape in self._refused:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..errors import FileError
 from .array_files import ARRAYS, read_array, read_names, write_images
-from .picture_files import PICTURES, read_picture, write_png
+from .picture_files import read_picture, write_png
+from .recognition import Holds, is_named_as_picture, recognise_file
 
 __all__ = ["NamedImage", "read_image", "read_images", "write_images", "write_png"]
 
@@ -35,7 +36,7 @@ def read_image(path: Path) -> npt.NDArray[np.float64]:
     """Read one image.
 
     Args:
-        path: A picture (PNG, JPEG, BMP, WebP, TIFF, GIF), or an array file with a single image.
+        path: A picture in any format that Pillow opens, or an array file with a single image.
 
     Returns:
         float64 ``(C, H, W)``; pictures and uint8 arrays are in [0, 1], float arrays are unchanged.
@@ -77,13 +78,17 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
 
 def _pictures_in(folder: Path) -> list[Path]:
     try:
-        # Hidden files are leftovers of other programs, whatever their suffix.
-        names = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.name[0] != "."]
+        # Hidden files are leftovers of other programs, whatever they hold.
+        names = [path for path in folder.iterdir() if path.name[0] != "." and _is_picture(path)]
     except OSError as error:
         raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     if not names:
-        raise FileError(f"the folder {folder} contains no picture; looked for {' '.join(PICTURES)}")
+        raise FileError(f"the folder {folder} contains no picture")
     return sorted(names)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.is_file() and (is_named_as_picture(path.name) or recognise_file(path).holds is Holds.PICTURE)
 
 
 def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
@@ -92,9 +97,9 @@ def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
         raise FileError(f"{path} does not exist; give a picture or a {', '.join(ARRAYS)} file")
     if path.is_dir():
         raise FileError(f"{path} is a folder; give one picture or array file")
-    if suffix in PICTURES:
-        yield path.stem, read_picture(path)
-    elif suffix in ARRAYS:
+    if not path.is_file():
+        raise FileError(f"{path} is no plain file; give a picture or a {', '.join(ARRAYS)} file")
+    if suffix in ARRAYS:
         array = read_array(path)
         if array.ndim == 3:
             yield path.stem, array
@@ -105,5 +110,8 @@ def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
             yield from zip(names, array, strict=True)
     elif suffix in _PICKLES:
         raise FileError(f"{path} is a pickle, which can run code; save the images as .safetensors or .npz")
+    elif _is_picture(path):
+        yield path.stem, read_picture(path)
     else:
-        raise FileError(f"{path} has no known suffix; accepted are {' '.join(PICTURES + ARRAYS)}")
+        found = recognise_file(path).what
+        raise FileError(f"{path} is {found}, not a picture; give one, or a {', '.join(ARRAYS)} file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,51 +13,83 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import FileError, ShapeError
+from ..errors import FileError, ShapeError, first_line
 from ..files import read_bytes, writing
-from . import high_bit_depth, tiff
+from . import high_bit_depth, losses, tiff
 from .pixel_range import check_pixels, normalised
+from .recognition import Holds, pillow_formats, recognise
 
-PICTURES: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _DAMAGE = (SyntaxError, ValueError, struct.error, zlib.error, LookupError, TypeError, EOFError, ArithmeticError,
-           AttributeError, MemoryError, RuntimeError)  # fmt: skip
+           AttributeError, NotImplementedError, RuntimeError, MemoryError)  # fmt: skip
 """Exceptions of Pillow's decoders for damaged files."""
 
-_FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "GIF")
+_OPENED = ("a PNG picture", "a JPEG picture", "a GIF picture", "a WebP picture", "a TIFF or camera raw picture")
 
 
-def open_picture(content: bytes, name: str, formats: tuple[str, ...] = _FORMATS) -> Image.Image:
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """A decoded picture.
+
+    Attributes:
+        pixels: Float64 ``(C, H, W)`` in [0, 1], turned as the file says.
+        dropped: What the file holds beside these pixels: ``frames: 3`` or ``pages: 3``, the number of those after the
+            first; ``transparency``, if a pixel is not opaque; ``colour profile``, if it is not sRGB.
+    """
+
+    pixels: npt.NDArray[np.float64]
+    dropped: tuple[str, ...] = ()
+
+
+def open_picture(content: bytes, name: str, formats: tuple[str, ...] | None = None) -> Image.Image:
     """Open a picture and decode it completely; of an animation the first frame.
 
     Args:
         content: Bytes of the file.
         name: Name of the file in messages.
-        formats: Pillow's names of the formats to accept.
+        formats: Pillow's names of the formats to accept; all that can be opened here if None.
 
     Raises:
         FileError: The file is truncated, larger than Pillow's limit, or in none of ``formats``.
     """
+    return _opened(content, name, formats)[0]
+
+
+def _opened(content: bytes, name: str, formats: tuple[str, ...] | None = None) -> tuple[Image.Image, int]:
+    """As ``open_picture``, with the number of frames."""
     try:
-        with Image.open(BytesIO(content), formats=formats) as image:
+        with Image.open(BytesIO(content), formats=formats or pillow_formats()) as image:
+            count = losses.frames(image)
             image.load()  # Otherwise a truncated file would be noticed only later.
-            return image
+            return image, count
     except UnidentifiedImageError as error:
-        raise FileError(f"{name} is not a {', '.join(formats)} image") from error
+        raise FileError(_unidentified(content, name, formats)) from error
     except Image.DecompressionBombError as error:
         raise FileError(f"{name} has too many pixels to be opened safely ({error})") from error
     except OSError as error:
-        raise FileError(f"cannot read {name}: {error.strerror or error}") from error
+        raise FileError(f"cannot read {name}: {error.strerror or first_line(error)}") from error
     except _DAMAGE as error:
-        raise FileError(f"{name} is damaged ({error})") from error
+        raise FileError(f"{name} is damaged ({first_line(error)})") from error
+
+
+def _unidentified(content: bytes, name: str, formats: tuple[str, ...] | None) -> str:
+    if formats is not None:
+        return f"{name} is not a {', '.join(formats)} image"
+    found = recognise(content)
+    if found.holds is not Holds.PICTURE:
+        return f"{name} is not a picture: it is {found.what if content else 'empty'}"
+    if found.what in _OPENED:
+        return f"{name} is damaged: it begins as {found.what} and cannot be opened"
+    return f"{name} is {found.what}, which needs a library that is not installed; convert it to PNG first"
 
 
 def read_picture(path: Path) -> npt.NDArray[np.float64]:
     """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is converted to RGB.
 
-    Transparency is dropped. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow reads
-    8 bits, with a warning). A TIFF is read by what it says of its values (see ``tiff``): by their depth, by which end
-    is white, and floats from 0 to 1 if no other range is stated; deep colours and float64 need that extra. The pixels
-    are returned as stored: a camera's orientation tag is not applied.
+    Every format that Pillow or an installed plugin of it opens is read, whatever the file's name. The picture is turned
+    as its orientation tag says. Transparency, colour profiles, and frames after the first are dropped; ``decoded``
+    says so. 16-bit PNG keeps its depth (in colour with the extra ``formats``; without it Pillow reads 8 bits, with a
+    warning). A TIFF is read by what it says of its values (see ``tiff``): by their depth, by which end is white, and
+    floats from 0 to 1 if no other range is stated; deep colours and float64 need that extra.
 
     Raises:
         FileError: The file is missing, ``open_picture`` refuses it, or its values are outside the range they should
@@ -68,14 +101,34 @@ def read_picture(path: Path) -> npt.NDArray[np.float64]:
 
 def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
     """The picture in the bytes of a file, as ``read_picture`` returns it; messages call it ``name``."""
+    return decoded(content, name).pixels
+
+
+def decoded(content: bytes, name: str) -> Decoded:
+    """The picture in the bytes of a file, as ``read_picture`` returns it, and what is dropped.
+
+    Args:
+        content: Bytes of the file.
+        name: Name of the file in messages.
+
+    Raises:
+        FileError, MissingExtraError: As ``read_picture``.
+    """
     stated = tiff.values(content, name) if content[:4] in tiff.SIGNATURES else None
     if stated is not None and tiff.needs_tifffile(content, stated):
-        return high_bit_depth.read_tiff(content, stated, name)
-    image = open_picture(content, name)
-    if high_bit_depth.is_16_bit_png(content):
-        whole = high_bit_depth.read_png(content, name)
-        if whole is not None:
-            return whole
+        pixels = high_bit_depth.read_tiff(content, stated, name)
+        turn, dropped = losses.of_tiff(content)
+        return Decoded(losses.turned(pixels, turn), dropped)
+    image, count = _opened(content, name)
+    whole = high_bit_depth.read_png(content, name) if high_bit_depth.is_16_bit_png(content) else None
+    try:
+        pixels = _pixels(image, stated, name) if whole is None else whole
+    except _DAMAGE as error:
+        raise FileError(f"{name} cannot be converted to colours ({first_line(error)})") from error
+    return Decoded(losses.turned(pixels, losses.orientation(image)), losses.dropped(image, count))
+
+
+def _pixels(image: Image.Image, stated: tiff.Values | None, name: str) -> npt.NDArray[np.float64]:
     if image.mode.startswith("I") or image.mode == "F":
         stored = np.asarray(image)[None]
         white = 1.0 if image.mode == "F" else 65535.0
@@ -84,8 +137,8 @@ def decode_picture(content: bytes, name: str) -> npt.NDArray[np.float64]:
         image = image.convert("LA")
     if image.mode in ("1", "L", "LA"):
         return np.asarray(image.convert("L"), np.float64)[None] / 255
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA")  # Converted directly to RGB, Pillow warns of lost transparency.
+    if image.mode in ("P", "PA", "RGBa"):
+        image = image.convert("RGBA")  # Converted directly to RGB, Pillow warns of lost transparency, or refuses.
     return np.asarray(image.convert("RGB"), np.float64).transpose(2, 0, 1) / 255
 
 
