@@ -84,6 +84,12 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch says so in the message of a RuntimeError."""
+    said = isinstance(error, RuntimeError) and "allocat" in str(error) and "memory" in str(error)
+    return said or isinstance(error, MemoryError)
+
+
 def shown(value: object) -> str:
     """Return how a message repeats what a user gave: its ``repr`` if that is short and one line, else its type."""
     text = repr(value)

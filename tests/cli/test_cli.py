@@ -27,7 +27,6 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
 import blindspace as bs
-from blindspace.cli.commands import Runnable, as_command
 from blindspace.cli.main import run
 from blindspace.cli.output import progress
 from blindspace.data import read_image, samples, write_images, write_png
@@ -620,28 +619,6 @@ def test_bad_input_gets_one_line(capsys: Capture, tmp_path: Path, case: str) -> 
     assert fragment in err
     assert "Traceback" not in out + err
     assert contents(tmp_path) == before
-
-
-def failing(error: Exception) -> Callable[[str], Runnable]:
-    """A loader of one command that raises an error."""
-
-    def audit(model: str) -> None:
-        raise error
-
-    return lambda name: as_command(audit, name)
-
-
-def test_what_is_no_fault_of_the_input_is_not_hidden() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run(["audit", "mnist-mlp"], failing(ZeroDivisionError()))
-
-
-@pytest.mark.parametrize("error", [MemoryError(), OSError(28, "No space left on device", "y.npz")])
-def test_what_the_machine_cannot_do(capsys: Capture, error: Exception) -> None:
-    assert run(["audit", "mnist-mlp"], failing(error)) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    assert ("memory" if isinstance(error, MemoryError) else "y.npz: No space left") in err
 
 
 # --- interrupted ------------------------------------------------------------------------------------------

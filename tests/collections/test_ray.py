@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -20,9 +23,7 @@ from blindspace.collections import cluster as cluster_module
 from blindspace.errors import BlindspaceError
 from blindspace.perturbations.registry import Recipe
 
-os.environ["RAY_ENABLE_AUTO_CONNECT"] = (
-    "0"  # read as Ray is imported; the engine sets it too, but would be too late here
-)
+os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read as Ray is imported
 ray: Any = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytest.importorskip("ray.data", reason="the extra [ray] is not installed")
 
@@ -39,7 +40,9 @@ def cluster() -> Iterator[Any]:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     head = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False, "_system_config": SOON}
     made: Any = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(made.address, logging_level=logging.CRITICAL, log_to_driver=False)
     yield made
+    ray.shutdown()
     made.shutdown()
 
 
@@ -76,18 +79,66 @@ def test_a_lost_node_loses_nothing(tmp_path: Path, source: Path, cluster: Any) -
 
 
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, source: Path, cluster: Any) -> None:
-    ray.shutdown()
     nonsense = replace(NOISE, model="nonsense")
     with pytest.raises(BlindspaceError, match="no network is called 'nonsense'") as caught:
-        protect(source, tmp_path / "dst", nonsense, workers=1, engine="ray", address=cluster.address)
+        protect(source, tmp_path / "dst", nonsense, workers=1, engine="ray")  # on the cluster that is in use here
     assert "\n" not in str(caught.value)
-    assert not ray.is_initialized()
 
 
-def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, source: Path) -> None:
-    with pytest.raises(BlindspaceError, match=r"no Ray cluster can be had at 127\.0\.0\.1:1:") as caught:
-        protect(source, tmp_path / "dst", NOISE, workers=1, engine="ray", address="127.0.0.1:1")
+@pytest.fixture
+def unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process uses no cluster, whatever the other tests do."""
+    monkeypatch.setattr(cluster_module, "_in_use", lambda: None)
+
+
+@pytest.mark.usefixtures("unused")
+def test_a_stale_address_is_not_asked(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps the address of the last cluster in a file, which a killed cluster leaves behind."""
+    with tempfile.TemporaryDirectory() as folder:  # the paths of sockets must be short
+        (Path(folder) / "ray").mkdir()
+        (Path(folder) / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        summary = protect(source / "00.png", tmp_path / "dst", NOISE, workers=1, engine="ray")
+    assert (summary.images, summary.protected) == (1, 1)
+
+
+@pytest.mark.usefixtures("unused")
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "127.0.0.1:port", "[::1]:99999"])
+@pytest.mark.parametrize("given", ["argument", "environment"])
+def test_a_dead_address_is_one_line(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, address: str, given: str
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address if given == "environment" else "127.0.0.1:2")
+    with pytest.raises(BlindspaceError, match=f"no Ray cluster can be had at {re.escape(address)}: ") as caught:
+        protect(
+            *(source, tmp_path / "dst", NOISE),
+            workers=1,
+            engine="ray",
+            address=address if given == "argument" else None,
+        )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("unused")
+def test_what_listens_without_answering_is_no_cluster(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(BlindspaceError, match=f"{address}: it does not answer within 0.1 seconds"):
+            protect(source, tmp_path / "dst", NOISE, workers=1, engine="ray", address=address)
+
+
+def end(*_: object) -> None:
+    """What Ray does to a process whose cluster is lost."""
+    os._exit(1)
+
+
+def test_a_lost_cluster_is_one_line(tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_module, "_drive", end)
+    with pytest.raises(BlindspaceError, match="the Ray cluster was lost; what is done stays done"):
+        protect(source, tmp_path / "dst", NOISE, workers=1, engine="ray", address="local")
 
 
 def test_no_thread_outlives_ray() -> None:

@@ -65,6 +65,15 @@ def test_sizes_are_kept() -> None:
     assert torch.allclose((made(free) - X).abs().flatten(1).amax(1), torch.tensor(7.0).double())
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("in_range", [False, True])
+@pytest.mark.parametrize("pixels", [0.0, 0.5, 1.0])
+def test_size_0_changes_nothing(norm: str, in_range: bool, pixels: float) -> None:
+    """Where every pixel is black or white nothing fits at once, and a second search begins."""
+    x = torch.full_like(X, pixels)
+    assert torch.equal(made(Recipe("noise", size=0, norm=norm, in_range=in_range), x), x)
+
+
 def test_seeds_differ_and_repeat() -> None:
     first, second = made(Recipe(seed=1)), made(Recipe(seed=2))
     assert torch.equal(first, made(Recipe(seed=1)))

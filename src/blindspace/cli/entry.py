@@ -1,4 +1,4 @@
-"""Start of the ``blindspace`` program: Ctrl-C may come while Python still imports the command line."""
+"""Start of the ``blindspace`` program: Ctrl-C may come, and imports may fail, before there is a command line."""
 
 import sys
 
@@ -10,6 +10,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("blindspace: interrupted before it began", file=sys.stderr)
         sys.exit(2)
+    except ImportError as error:
+        print(f"blindspace: the installation is incomplete: {error}; install blindspace again", file=sys.stderr)
+        sys.exit(70)
     run()
 
 

@@ -18,7 +18,12 @@ from .output import console, progress, write_json
 def identify(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="The network in question; only its outputs are used.")],
     reader: NetworkOptions,
-    among: Annotated[list[str], typer.Option("--among", metavar="MODEL", help="A candidate; give several.")],
+    among: Annotated[
+        list[str],
+        typer.Option(
+            "--among", metavar="MODEL[=FILE]", help="A candidate, perhaps with a file of weights; give several."
+        ),
+    ],
     images: Annotated[
         list[str] | None, typer.Option("--images", help="Pictures, array files, folders; random noise if none.")
     ] = None,

@@ -1,10 +1,11 @@
-"""The command line. Bad input gets one line and exit code 2; a 'no' gets exit code 1."""
+"""The command line: its exit codes, each with one line at most that says why."""
 
 from __future__ import annotations
 
 import gc
 import io
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -12,11 +13,22 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..errors import BlindspaceError, BlindspaceWarning, WithdrawnError
+from ..errors import BlindspaceError, BlindspaceWarning, WithdrawnError, first_line, is_out_of_memory
 from .commands import OnDemand, Runnable, load_command
+
+NO = 1
+"""The exit code where the answer is no, and of nothing else."""
+
+BAD_INPUT = 2
+"""The exit code on bad input, on what the machine cannot do, and on an interruption."""
+
+UNEXPECTED = 70
+"""The exit code of a fault of the program itself, as in the C library's ``sysexits.h``."""
 
 INTERRUPTED = 130
 """The code by which Typer reports Ctrl-C; no command here exits with it."""
+
+DEBUG = "--debug"
 
 app = typer.Typer(
     cls=OnDemand,
@@ -38,6 +50,9 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an error before its line; goes with every command.")
+    ] = False,
 ) -> None:
     """Find, prove and use what a neural network cannot see."""
 
@@ -50,35 +65,55 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
         load: gives the command of a name.
 
     Returns:
-        The exit code: 0 on success, 1 where the answer is no, 2 on bad input or an interruption.
+        The exit code: 0 on success, 1 where the answer is no, 2 on bad input or an interruption, 70 on an error that
+        nobody expected.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
+    given, debug = _without_debug(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        code = int(app(arguments, standalone_mode=False, obj=load) or 0)
+        code = int(app(given, standalone_mode=False, obj=load) or 0)
     except typer.Exit as stop:
         code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except WithdrawnError as error:
-        return _fail(str(error), 1)
-    except BlindspaceError as error:
-        return _fail(str(error))
-    except OSError as error:
-        return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
-    except MemoryError:
-        return _fail("out of memory; take a smaller input or fewer images")
-    except Exception as error:
-        # Usage errors of the command-line parser, which is Typer's own copy of Click or Click itself.
-        if not hasattr(error, "format_message"):
-            raise
-        message = str(error.format_message())
-        return _fail(message) if message else 0  # no arguments at all: the help has been shown
+    except (Exception, SystemExit) as error:  # code of others that a command runs may end the process
+        if debug:
+            traceback.print_exception(error)
+        return _failure(error)
     if code == INTERRUPTED:
         return _fail("interrupted; nothing is half-written, and what can be resumed resumes with the same command")
     return code
 
 
-def _fail(message: str, code: int = 2) -> int:
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without ``--debug``, which may stand before and after the command, and whether it was there."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    rest = [word for word in arguments[:end] if word != DEBUG]
+    return rest + arguments[end:], len(rest) < end
+
+
+def _failure(error: BaseException) -> int:
+    """Print the line of an error and return its exit code."""
+    match error:
+        case WithdrawnError():
+            return _fail(str(error), NO)
+        case BlindspaceError():
+            return _fail(str(error))
+        case OSError():
+            return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        case _ if is_out_of_memory(error):
+            return _fail("out of memory; take a smaller input or fewer images")
+    # Usage errors of the command-line parser, which is Typer's own copy of Click or Click itself.
+    if hasattr(error, "format_message"):
+        message = str(error.format_message())
+        return _fail(message) if message else 0  # no arguments at all: the help has been shown
+    what = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+    return _fail(
+        f"unexpected error, {what}; please report it with what the same command prints under {DEBUG}", UNEXPECTED
+    )
+
+
+def _fail(message: str, code: int = BAD_INPUT) -> int:
     print("blindspace: " + " ".join(message.split()), file=sys.stderr)
     return code
 

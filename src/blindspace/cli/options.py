@@ -196,11 +196,37 @@ class NetworkOptions:
             float_meaning=self.float_meaning,
         )
 
-    def load_other(self, model: str) -> Network:
-        """Load a network of another name, with its own weights, that reads the same inputs."""
+    def load_other(self, text: str) -> Network:
+        """Load another network that reads the same inputs, as ``--among`` and ``--also`` name it.
+
+        Args:
+            text: A name, or ``NAME=FILE`` with the file of its weights. A name alone has random weights where MODEL is
+                asked to have them, unless it is a file with weights of its own.
+        """
         from ..networks import load
 
-        return load(model, self.input_shape, preprocess=self.preprocess)
+        model, weights = _split_weights(text)
+        random = self.random_weights and weights is None and not Path(model).is_file()
+        return load(model, self.input_shape, weights=weights, preprocess=self.preprocess, random_weights=random)
+
+
+def _split_weights(text: str) -> tuple[str, str | None]:
+    """The name and the file in ``NAME=FILE``; an equals sign in brackets belongs to the options of the name.
+
+    Raises:
+        ValueRangeError: The name or the file is missing.
+    """
+    depth, signs = 0, []
+    for place, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if letter == "=" and depth == 0:
+            signs.append(place)
+    if not signs or Path(text).exists():
+        return text, None
+    model, weights = text[: signs[0]], text[signs[0] + 1 :]
+    if not model or not weights:
+        raise ValueRangeError(f"another network is given as MODEL or MODEL=FILE, got {text!r}")
+    return model, weights
 
 
 def with_network(command: Callable[..., None]) -> Callable[..., None]:

@@ -38,7 +38,12 @@ def perturb(
     ],
     reader: NetworkOptions,
     also: Annotated[
-        list[str] | None, typer.Option("--also", metavar="MODEL", help="A further network that must notice nothing.")
+        list[str] | None,
+        typer.Option(
+            "--also",
+            metavar="MODEL[=FILE]",
+            help="A further network that must notice nothing, perhaps with a file of weights.",
+        ),
     ] = None,
     kind: Annotated[
         str,

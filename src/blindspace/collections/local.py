@@ -5,30 +5,22 @@ A worker that is killed is replaced and its shard done again; when the parent is
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import sys
-import threading
-import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 import torch
 
-from ..errors import BlindspaceError, BlindspaceWarning
+from ..errors import BlindspaceError
 from .journal import Done
+from .processes import prepare, received, sendable, start
 from .source import Shard
 from .work import Job, Worker
 
 ATTEMPTS = 3
 """Number of workers that may be killed during one shard before it is given up."""
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def run_here(job: Job, shards: Sequence[Shard], report: Callable[[Done], None]) -> None:
@@ -49,6 +41,7 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
 
     Raises:
         BlindspaceError: As ``Worker``; or workers were killed during one shard repeatedly.
+        RuntimeError: A worker met an error that nobody expected.
     """
     todo = deque(shards)
     killed: Counter[str] = Counter()
@@ -73,12 +66,10 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
                         ) from None
                     crew.hire(shard)
                     continue
-                if isinstance(answer, str):
-                    warnings.warn(answer, BlindspaceWarning, stacklevel=2)
+                done = received(answer)
+                if done is None:
                     continue
-                if isinstance(answer, BlindspaceError):
-                    raise answer
-                report(answer)
+                report(done)
                 if todo:
                     crew.give(connection, todo.popleft())
                 else:
@@ -92,19 +83,14 @@ class _Crew:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.context = multiprocessing.get_context("spawn")
         self.busy: dict[Connection, Shard] = {}
         self.processes: dict[Connection, SpawnProcess] = {}
 
     def hire(self, shard: Shard) -> None:
         """A new worker with its first shard."""
-        ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=_work, args=(self.job, theirs), daemon=True)
-        with _alone_with_ctrl_c(), _one_thread():
-            process.start()
-        theirs.close()  # so that the pipe ends with the worker
-        self.processes[ours] = process
-        self.give(ours, shard)
+        process, connection = start(_work, self.job)
+        self.processes[connection] = process
+        self.give(connection, shard)
 
     def give(self, connection: Connection, shard: Shard) -> None:
         """Hand out the next shard; a dead worker is noticed when its answer is read."""
@@ -128,60 +114,17 @@ class _Crew:
             process.join()
 
 
-@contextmanager
-def _alone_with_ctrl_c() -> Iterator[None]:
-    """Processes started here do not get Ctrl-C, which a terminal sends to all; the parent ends them."""
-    resource_tracker.ensure_running()  # when it starts, it lets the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Processes started here have libraries of one thread, whose sums do not depend on the number of cores."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _work(job: Job, connection: Connection) -> None:
     """The loop of a worker process, until its parent has no more shards or has ended."""
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
-    said: set[str] = set()
-
-    def tell(message: Warning | str, category: type[Warning], *_: object) -> None:
-        if issubclass(category, BlindspaceWarning) and str(message) not in said:
-            said.add(str(message))
-            connection.send(str(message))
-
-    warnings.showwarning = tell  # type: ignore[assignment]
-    try:
-        shard = connection.recv()
-        worker = Worker(job)
+    prepare(connection)
+    worker: Worker | None = None
+    with suppress(EOFError, OSError):
         while True:
-            connection.send(worker.do(shard))
             shard = connection.recv()
-    except BlindspaceError as error:
-        connection.send(error)
-    except MemoryError:
-        connection.send(BlindspaceError("out of memory; take fewer --workers or smaller pictures"))
-    except (EOFError, OSError):
-        sys.exit(0)  # nothing more to do
-
-
-def _end_with_the_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+            try:
+                worker = worker or Worker(job)
+                answer: Done | Exception = worker.do(shard)
+            except (Exception, SystemExit) as error:  # a network's own code may end the process
+                answer = sendable(error)
+            connection.send(answer)

@@ -47,7 +47,8 @@ def _fitted(task: Task, project: Repeated, noise: Tensor, x: Tensor) -> Tensor:
         return into_box(project, noise, -x, 1 - x)
     limit = size if norm == "linf" else 1.0
     found = into_box(project, noise, (-x).clamp(min=-limit), (1 - x).clamp(max=limit))
-    return found * (size / norms(found, norm).clamp(min=size))
+    length = norms(found, norm)
+    return found * torch.where(length > size, size / length, 1.0)
 
 
 def _or_of_grey(task: Task, found: Tensor, wanted: Tensor) -> Tensor:
