@@ -12,6 +12,7 @@ from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
 from blindspace.perturbations import Key, Recipe
 from blindspace.perturbations._keyed import key_score
 from blindspace.subspaces import nullspace
+from blindspace.subspaces.box import Norm
 
 SHAPE = (3, 12, 12)
 torch.manual_seed(0)
@@ -68,7 +69,7 @@ def test_sizes_are_kept() -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("in_range", [False, True])
 @pytest.mark.parametrize("pixels", [0.0, 0.5, 1.0])
-def test_size_0_changes_nothing(norm: str, in_range: bool, pixels: float) -> None:
+def test_size_0_changes_nothing(norm: Norm, in_range: bool, pixels: float) -> None:
     """Where every pixel is black or white nothing fits at once, and a second search begins."""
     x = torch.full_like(X, pixels)
     assert torch.equal(made(Recipe("noise", size=0, norm=norm, in_range=in_range), x), x)
