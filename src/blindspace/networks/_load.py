@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from ..data import CLASSES
 from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line, shown
@@ -27,6 +28,8 @@ from .one_tensor import FIRST, OneTensor
 from .outputs import ALONE, has_rows, scores
 from .paper_networks import PAPER, is_trainable, trainable
 from .precisions import parameter_dtype
+from .sources.batches import check_rows
+from .sources.exported_program import from_module
 from .sources.factory import from_factory, is_factory, load_weights, seeded
 from .sources.huggingface import from_huggingface
 from .sources.preprocessing import output_shape, preprocessing
@@ -44,7 +47,7 @@ FORMS = (
 
 
 def load(
-    model: str | Path | nn.Module | Network,
+    model: str | Path | nn.Module | ExportedProgram | Network,
     input_shape: Sequence[int] | None = None,
     *,
     weights: str | Path | None = None,
@@ -72,7 +75,7 @@ def load(
         model: The network to load.
 
             - a built-in name, one of the paper's networks that ``train`` has trained, a module, which is put in eval,
-              or a ``Network``, which is returned unchanged;
+              a program of ``torch.export``, or a ``Network``, which is returned unchanged;
             - ``timm:NAME``, ``torchvision:NAME``: an architecture of that library;
             - ``hf:FOLDER``, ``hf:ORGANISATION/NAME`` (in the local cache) or ``hf:TYPE``, of transformers;
             - ``package.module:function``: the result of an installed function; importing executes it, so name only
@@ -80,7 +83,8 @@ def load(
             - a path to a ``.onnx``, ``.onnx.gz`` or ``.pt2`` file.
 
             Options of architectures are given in brackets: ``hf:dinov2[hidden_size=384,num_attention_heads=6]``.
-        input_shape: Shape of one input, without the batch; needed for a module, and for photographs to be resized.
+        input_shape: Shape of one input, without the batch; needed for a module that was not exported, and for
+            photographs to be resized.
         weights: A ``.safetensors`` file; for a built-in network instead of the shipped one, such as ``train`` writes.
         name: Name of the network in reports.
         preprocess: "timm", "torchvision" or "hf" for the published preprocessing, a ``preprocessor_config.json``, or
@@ -111,7 +115,7 @@ def load(
     asked = Choice.of(vary, fix, output)
     if isinstance(model, Network):
         return _unchanged(model, shape, weights, name, preprocess, random_weights, asked)
-    if not isinstance(model, str | Path | nn.Module):
+    if not isinstance(model, str | Path | nn.Module | ExportedProgram):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
@@ -146,11 +150,14 @@ def _unchanged(
 
 
 def _source(
-    model: str | Path | nn.Module, input_shape: Shape | None, weights: Path | None, random_weights: bool
+    model: str | Path | nn.Module | ExportedProgram,
+    input_shape: Shape | None,
+    weights: Path | None,
+    random_weights: bool,
 ) -> RawModel:
-    if isinstance(model, nn.Module):
+    if isinstance(model, nn.Module | ExportedProgram):
         _refuse(weights, random_weights, f"a {type(model).__name__}")
-        return RawModel(type(model).__name__, model)
+        return from_module(model)
     name = str(model)
     suffix = Path(name).suffix.lower()
     if is_trainable(name):
@@ -207,7 +214,7 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
         steps, shape = (), (sum(map(prod, given.values())),)
         space = "values, " + ", ".join(f"{key} {' × '.join(map(str, each))}" for key, each in given.items())
     read = output_shape(steps, shape)
-    module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs)
+    module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs, source.batch)
     whole = _behind(steps, module)
     try:
         found, dtype = _first_run(nn.Sequential(*steps), module, shape)
@@ -220,7 +227,9 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
         raise ShapeError(
             f"{source.name} cannot read an input of shape {read}{between}: {first_line(error)}{meant}"
         ) from error
-    if varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found):
+    if source.batch > 1:
+        check_rows(module.found, source.name, shape, dtype, source.batch)
+    if not source.batch and varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found):
         whole = _behind(steps, source.module)
     return Network(
         source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)), reads=dtype

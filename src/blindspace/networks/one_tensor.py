@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ..errors import ShapeError
 from ..maps import Shape
 from .outputs import compared, side_by_side
 
@@ -26,17 +28,23 @@ class OneTensor(nn.Module):
             several are the parts of one vector, flattened and side by side.
         fixed: Values of other arguments. Tensors are those of one input, without the batch, and repeated for a batch.
         outputs: Names of the outputs that are compared, as in ``compared``.
+        batch: Number of images that the network reads at once, of which the last ones are repeated where they are
+            fewer; 0 if that is free.
     """
 
     def __init__(
-        self, model: nn.Module, varied: Mapping[str, Shape], fixed: Mapping[str, Any], outputs: Sequence[str] = ()
+        self,
+        model: nn.Module,
+        varied: Mapping[str, Shape],
+        fixed: Mapping[str, Any],
+        outputs: Sequence[str] = (),
+        batch: int = 0,
     ) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.batch = model, batch
         self.varied = dict(varied)
         self.outputs = tuple(outputs)
-        parameters = signature(model).values()
-        self.places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        self.places = places(model)
         self.numbers = {name: value for name, value in fixed.items() if not isinstance(value, Tensor)}
         self.tensors = [name for name in fixed if name not in self.numbers]
         for name in self.tensors:
@@ -47,12 +55,23 @@ class OneTensor(nn.Module):
         return side_by_side(self.found(x), len(x))
 
     def found(self, x: Tensor) -> dict[str, Tensor]:
-        """The outputs that are compared, by name."""
+        """The outputs that are compared, by name.
+
+        Raises:
+            ShapeError: The network reads a fixed number of images at once, and an output has no row for each.
+        """
+        if not self.batch:
+            return self._run(x)
+        parts = x.split(self.batch)
+        runs = [self._run(torch.cat([part, *[part[-1:]] * (self.batch - len(part))])) for part in parts]
+        for name, output in runs[0].items():
+            if self.batch > 1 and output.shape[:1] != (self.batch,):
+                raise ShapeError(f"the output {name} {tuple(output.shape)} has no row for each of {self.batch} inputs")
+        return {name: torch.cat([_rows(run[name], self.batch) for run in runs])[: len(x)] for name in runs[0]}
+
+    def _run(self, x: Tensor) -> dict[str, Tensor]:
         given = {**self._parts(x), **self.numbers, **{name: self._fixed(name, x) for name in self.tensors}}
-        # Modules of torch.export read by position alone.
-        places = [FIRST] if FIRST in given else takewhile(given.__contains__, self.places)
-        first = [given.pop(name) for name in list(places)]
-        return compared(self.model(*first, **given), self.outputs)
+        return compared(called(self.model, self.places, given), self.outputs)
 
     def _parts(self, x: Tensor) -> dict[str, Tensor]:
         if len(self.varied) == 1:
@@ -64,6 +83,32 @@ class OneTensor(nn.Module):
         value: Tensor = getattr(self, f"fixed_{name}")
         value = value.to(x.dtype) if value.is_floating_point() else value
         return value.repeat(len(x), *[1] * value.ndim)
+
+
+def called(module: Callable[..., Any], places: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """What a module returns for arguments by name; the first ones are given by position, as ``torch.export`` demands.
+
+    Args:
+        module: The module.
+        places: Names of its arguments by position, as ``places`` returns them.
+        given: The arguments; ``FIRST`` stands for the first one.
+    """
+    rest = dict(given)
+    first = [rest.pop(name) for name in ([FIRST] if FIRST in rest else list(takewhile(rest.__contains__, places)))]
+    return module(*first, **rest)
+
+
+def places(module: nn.Module) -> list[str]:
+    """Names of the arguments that a module takes by position."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [p.name for p in signature(module).values() if p.kind in kinds]
+    exported = getattr(module, "_in_spec", None)  # the arguments of a module of torch.export: by position, by name
+    return names if exported is None else names[: exported.child(0).num_children]
+
+
+def _rows(output: Tensor, batch: int) -> Tensor:
+    """An output with one row for each image, also if that of a single image has no such axis."""
+    return output if output.shape[:1] == (batch,) else output[None]
 
 
 def signature(module: nn.Module) -> Mapping[str, inspect.Parameter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -65,10 +66,12 @@ def in_float64(module: nn.Module) -> nn.Module:
     Raises:
         Exception: A module does not let itself be copied.
     """
-    try:
-        found = copy.deepcopy(module)
-    except Exception:  # objects of others may raise anything
-        found = copy.deepcopy(module, _uncopied(module))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch warns of its own code in copies of its graphs
+        try:
+            found = copy.deepcopy(module)
+        except Exception:  # objects of others may raise anything
+            found = copy.deepcopy(module, _uncopied(module))
     found.double()
     for part in found.modules():
         for name, value in list(vars(part).items()):

@@ -50,7 +50,14 @@ SHAPED = (
 OVERWRITING = ("copy", "zero", "fill", "uniform", "normal", "random", "bernoulli", "exponential")
 """Operations that do not read the tensor that they write into."""
 
-HARMLESS = ("is_same_size", "_linalg_check_errors", "_assert_async", "is_pinned", "_has_same_storage_numel")
+HARMLESS = (
+    "is_same_size",
+    "_linalg_check_errors",
+    "_assert_async",
+    "is_pinned",
+    "_has_same_storage_numel",
+    "_assert_tensor_metadata",
+)
 """Operations that write no tensor and let the network's code see nothing of the values, other than by an exception."""
 
 CHOOSING = {"index": "indices", "masked_select": "mask", "repeat_interleave": "repeats", "_unsafe_index": "indices"}

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...errors import FileError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Shape
+from .batches import takes_any
 from .raw_model import RawModel
 from .torch_export_graph import DTYPES, Exported, named
 
@@ -103,14 +104,21 @@ def _read(path: Path, archive: _Archive) -> RawModel:
         )
     read = {name: graph["tensor_values"][name] for name in inputs}
     sizes = {name: meta["sizes"] for name, meta in read.items()}
-    fixed = [batch["as_int"] for batch, *_ in sizes.values() if "as_int" in batch]
-    if set(fixed) - {1}:
-        raise ShapeError(f"{path} was exported for batches of {max(fixed)}; export it for 1, or for any number")
+    fixed = {batch["as_int"] for batch, *_ in sizes.values() if "as_int" in batch}
+    if len(fixed) > 1:
+        raise ShapeError(
+            f"{path} reads inputs in batches of {', '.join(map(str, sorted(fixed)))}; export it for one number"
+        )
+    batch = fixed.pop() if fixed else 0
     dtypes = {name: DTYPES[meta["dtype"]] for name, meta in read.items()}
-    module = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], bool(fixed))
+    module = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]])
     shapes = {name: _shape(size[1:]) for name, size in sizes.items()}
-    _try(path, module, {name: torch.zeros(1, *shape, dtype=dtypes[name]) for name, shape in shapes.items()})
-    return RawModel(path.name, module, arguments=dict.fromkeys(inputs, True), shapes=shapes)
+    _try(path, module, {name: torch.zeros(batch or 1, *shape, dtype=dtypes[name]) for name, shape in shapes.items()})
+    if batch:
+        free = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], batch)
+        if takes_any(lambda x: module(**x), lambda x: free(**x), shapes, dtypes, batch):
+            module, batch = free, 0
+    return RawModel(path.name, module, arguments=dict.fromkeys(inputs, True), shapes=shapes, batch=batch)
 
 
 def _try(path: Path, module: Exported, zeros: Mapping[str, Tensor]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count
 from typing import Any
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UnsupportedLayerError
+from .batches import begins_with_batch
+from .torch_export_regions import Autocast, laid_out
 
 _TENSORS = """
 abs adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d add addbmm
@@ -118,6 +121,11 @@ class InputDtype:
 
 
 @dataclass(frozen=True)
+class BatchSize:
+    """The number of inputs: the file says that of the example input."""
+
+
+@dataclass(frozen=True)
 class Step:
     """One operation.
 
@@ -127,6 +135,7 @@ class Step:
         kwargs: Keyword arguments, likewise.
         outputs: Names of its results.
         sequence: Whether it has several results, or one that is a sequence.
+        autocast: The autocast that it runs under; None outside of any.
     """
 
     function: Any
@@ -134,6 +143,7 @@ class Step:
     kwargs: dict[str, Any]
     outputs: tuple[str, ...]
     sequence: bool
+    autocast: Autocast | None = None
 
     @cached_property
     def reads(self) -> list[str]:
@@ -150,7 +160,7 @@ class Exported(nn.Module):
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         dtype: Dtype of the first input.
-        one_by_one: Whether the network was exported for a batch of 1 only.
+        batch: A size that stands for that of the batch where sizes begin with it; 0 if none does.
 
     Raises:
         UnsupportedLayerError: An operation is not allowed, or has an argument of an unsupported kind.
@@ -163,12 +173,17 @@ class Exported(nn.Module):
         inputs: Sequence[str],
         outputs: Sequence[str],
         dtype: torch.dtype,
-        one_by_one: bool,
+        batch: int = 0,
     ) -> None:
         super().__init__()
-        self.inputs, self.outputs, self.one_by_one = tuple(inputs), tuple(outputs), one_by_one
+        self.batch = batch
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         # Operations without outputs only check sizes and types, and would refuse float64.
-        self.steps = [self._step(node, tensors, dtype) for node in nodes if node["outputs"]]
+        self.steps = [
+            replace(self._step(node, tensors, dtype), autocast=autocast)
+            for node, autocast in laid_out(nodes)
+            if node["outputs"]
+        ]
         self._last = {name: index for index, step in enumerate(self.steps) for name in step.reads}
         self.slots: dict[str, str] = {}
         for name, tensor in tensors.items():
@@ -182,19 +197,13 @@ class Exported(nn.Module):
 
     def forward(self, *given: Tensor, **named: Tensor) -> Tensor | dict[str, Tensor]:
         """The output for inputs ``(B, …)``, or the outputs by name."""
-        values = dict(zip(self.inputs, given, strict=False)) | named
-        batch = len(values[self.inputs[0]])
-        if self.one_by_one and batch != 1:
-            runs = [self._run({name: x[i : i + 1] for name, x in values.items()}) for i in range(batch)]
-            found = {name: torch.cat([run[name] for run in runs]) for name in self.outputs}
-        else:
-            found = self._run(values)
+        found = self._run(dict(zip(self.inputs, given, strict=False)) | named)
         return found[self.outputs[0]] if len(found) == 1 else found
 
     def _run(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values: dict[str, Any] = {name: getattr(self, slot) for name, slot in self.slots.items()}
         values.update(inputs)
-        dtype = inputs[self.inputs[0]].dtype
+        dtype, batch = inputs[self.inputs[0]].dtype, len(inputs[self.inputs[0]])
 
         def filled(given: Any) -> Any:
             match given:
@@ -202,13 +211,16 @@ class Exported(nn.Module):
                     return values[name]
                 case InputDtype():
                     return dtype
+                case BatchSize():
+                    return batch
                 case list():
                     return [filled(each) for each in given]
             return given
 
         for index, step in enumerate(self.steps):
             args = [filled(each) for each in step.args]
-            result = step.function(*args, **{key: filled(each) for key, each in step.kwargs.items()})
+            with nullcontext() if step.autocast is None else step.autocast(DTYPES):
+                result = step.function(*args, **{key: filled(each) for key, each in step.kwargs.items()})
             results = result if step.sequence else (result,)
             values.update(zip(step.outputs, results, strict=False))
             for name in step.reads:
@@ -229,6 +241,8 @@ class Exported(nn.Module):
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for index, argument in enumerate(function._schema.arguments):
+            if self.batch and begins_with_batch(function._schema.name, given.get(argument.name), self.batch):
+                given[argument.name] = [BatchSize(), *given[argument.name][1:]]
             if argument.name in given:
                 if index == len(args) and not argument.kwarg_only:
                     args.append(given[argument.name])
