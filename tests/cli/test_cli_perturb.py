@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from blindspace.cli.main import run
-from blindspace.data import read_image, read_images, samples
+from blindspace.data import read_image, read_images, samples, write_images
 from blindspace.networks import load
 
 X = samples("cifar10").tensor(torch.float64)[:3].numpy()
@@ -76,9 +76,64 @@ def test_a_key_takes_the_noise_off(capsys: Capture, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BLINDSPACE_KEY", "open sesame")
     result_of(capsys, *back)
     assert np.abs(np.load("z.npz")["images"] - X).max() < 1e-13
+    assert result_of(capsys, *back[:-2])["salt"] == found["salt"]  # the file states it
+    once = ("perturb", "z.npz", "-o", "u.npz", "--kind", "keyed", "--remove", "--size", 3)
+    assert "taken off" in refused(capsys, *once)
+    Path("z.npz").unlink()
     monkeypatch.setenv("BLINDSPACE_KEY", "open simsim")
-    result_of(capsys, *back)
-    assert np.abs(np.load("z.npz")["images"] - X).max() > 1
+    assert run([*map(str, back), "--json", "-"]) == 1
+    shown = capsys.readouterr()
+    assert "3 of 3 images are not written" in shown.err
+    assert list(json.loads(shown.out)["not_removed"]) == [f"x-{n:04d}" for n in range(3)]
+    assert not Path("z.npz").exists()
+
+
+def test_only_images_with_the_noise_are_written(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("cryptography", reason="the extra [keyed] is not installed")
+    monkeypatch.setenv("BLINDSPACE_KEY", "open sesame")
+    salt = result_of(capsys, *PERTURB, "y.npz", "--kind", "keyed", "--size", 3)["salt"]
+    noisy = np.load("y.npz")["images"]
+    write_images(Path("renamed.npz"), noisy[::-1], metadata={"names": json.dumps(["x-0000", "x-0001", "x-0002"])})
+    back = ["-o", "z.npz", "--kind", "keyed", "--remove", "--size", "3", "--salt", salt]
+    assert run(["perturb", "renamed.npz", *back]) == 1
+    shown = capsys.readouterr().out
+    assert "2 of 3 images are not written" in shown
+    assert "x-0000: this noise is not in it" in shown
+    assert np.abs(np.load("z.npz")["images"] - X[1:2]).max() < 1e-13
+    assert [image.name for image in read_images([Path("z.npz")])] == ["x-0001"]
+    write_images(Path("lost.npz"), noisy)  # The names are lost.
+    write_images(Path("never.npz"), X, metadata={"names": json.dumps(["x-0000", "x-0001", "x-0002"])})
+    Path("z.npz").unlink()
+    for file in ("lost.npz", "never.npz"):
+        assert run(["perturb", file, *back]) == 1
+        assert "3 of 3 images are not written" in capsys.readouterr().out
+        assert not Path("z.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("stated", "fragment"),
+    [
+        ({"size": "2.0"}, "has the size 2.0, not 0.5"),
+        ({"norm": "l2"}, "has the norm l2, not linf"),
+        ({"salt": "01" * 8}, "has the salt 0101"),
+        ({"kind": "noise"}, "has the kind noise, not keyed"),
+        ({"in_range": "true"}, "within [0, 1]"),
+        ({"removed": "true"}, "taken off"),
+        ({"model": "models/other.onnx"}, "harmless for models/other.onnx, not cifar-resnet"),
+        ({"model": "cifar-resnet", "also": '["mnist-mlp"]'}, "harmless for cifar-resnet, mnist-mlp, not cifar-resnet"),
+    ],
+)
+def test_what_a_file_states_of_its_noise(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, stated: dict[str, str], fragment: str
+) -> None:
+    monkeypatch.setenv("BLINDSPACE_KEY", "open sesame")
+    for file in ("y.npz", "y.safetensors"):
+        write_images(Path(file), X, metadata=stated)
+        back = ("perturb", file, "-o", "z.npz", "--kind", "keyed", "--remove", "--salt", "00" * 8)
+        message = refused(capsys, *back)
+        assert message.startswith(f"blindspace: {file} states that")
+        assert fragment in message
+        assert not Path("z.npz").exists()
 
 
 @pytest.mark.parametrize("in_range", [False, True])

@@ -11,7 +11,8 @@ import scipy.stats
 import torch
 from torch import nn
 
-from blindspace.errors import MissingExtraError, ValueRangeError
+from blindspace.errors import BlindspaceWarning, MissingExtraError, ValueRangeError
+from blindspace.perturbations import Fit, perturb, removal, remove_keyed
 from blindspace.perturbations._keyed import Key, keyed
 from blindspace.subspaces import nullspace
 
@@ -103,3 +104,69 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
     with pytest.raises(MissingExtraError, match=r"blindspace\[keyed\]"):
         KEY.uniform("a", 3)
+
+
+NET = nullspace(nn.Conv2d(3, 4, 3, 2, 1), (3, 16, 16))
+"""A space of more than 500 dimensions, in which a key's noise can be recognised."""
+
+NAMES = ["a", "b", "c"]
+
+
+def test_noise_that_fits() -> None:
+    images = {
+        "eight bits": torch.randint(0, 256, (3, 3, 16, 16), generator=torch.Generator().manual_seed(0)).double() / 255,
+        "floats": torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double(),
+        "black": torch.zeros(3, 3, 16, 16).double(),
+    }
+    for kind, x in images.items():
+        for size in (2.0,) if kind == "floats" else (2.0, 0.004):
+            noisy = x + keyed(NET, KEY, NAMES, size)
+            for stored in (noisy, noisy.float()):
+                found = remove_keyed(NET, KEY, NAMES, stored, size)
+                assert found.fits == (Fit.fits,) * 3, (kind, size)
+                assert (found.images - x).abs().max() < 1e-6
+        left = perturb(noisy, NET, "keyed", key=KEY, names=NAMES, size=size, remove=True)
+        assert (left.images - x).abs().max() < 1e-12
+
+
+def test_noise_that_does_not_fit() -> None:
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
+    noisy = x + keyed(NET, KEY, NAMES, 2.0)
+    other = Key.derive("correct horsf", b"12345678")
+    part = nullspace(nn.Conv2d(3, 4, 3, 2, 1), (3, 16, 16)) & NET
+    other_space = nullspace(nn.Conv2d(3, 4, 3, 2, 1), (3, 16, 16))
+    tried = {
+        "another key": remove_keyed(NET, other, NAMES, noisy, 2.0),
+        "other names": remove_keyed(NET, KEY, ["x", "y", "z"], noisy, 2.0),
+        "no noise": remove_keyed(NET, KEY, NAMES, x, 2.0),
+        "taken off before": remove_keyed(NET, KEY, NAMES, remove_keyed(NET, KEY, NAMES, noisy, 2.0).images, 2.0),
+        "half of it": remove_keyed(NET, KEY, NAMES, noisy, 1.0),
+        "twice as much": remove_keyed(NET, KEY, NAMES, noisy, 4.0),
+        "another norm": remove_keyed(NET, KEY, NAMES, noisy, 2.0, "l2"),
+        "a part of the space": remove_keyed(part, KEY, NAMES, noisy, 2.0),
+        "another space": remove_keyed(other_space, KEY, NAMES, noisy, 2.0),
+    }
+    assert {name: found.fits for name, found in tried.items()} == dict.fromkeys(tried, (Fit.other,) * 3)
+    with pytest.raises(ValueRangeError, match="1 of 3 images, 'z' first, do not contain the noise"):
+        perturb(noisy, NET, "keyed", key=KEY, names=["a", "b", "z"], size=2.0, remove=True)
+
+
+def test_noise_that_cannot_be_checked() -> None:
+    x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(1)).double()
+    noisy = x + keyed(NET, KEY, NAMES, 0.004)
+    with pytest.warns(BlindspaceWarning, match="3 of 3 images, 'a' first"):
+        left = perturb(noisy, NET, "keyed", key=KEY, names=NAMES, size=0.004, remove=True)
+    assert (left.images - x).abs().max() < 1e-12
+    small = nullspace(nn.Linear(8, 3), (8,))
+    vectors = torch.rand(3, 8, generator=torch.Generator().manual_seed(0)).double()
+    assert remove_keyed(small, KEY, NAMES, vectors, 0.5).fits == (Fit.unknown,) * 3
+
+
+def test_verdicts_by_chance_are_as_rare_as_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a level of one in ten, noise of wrong names passes as often as that, exactly for every dimension."""
+    monkeypatch.setattr(removal, "RISK", 0.1)
+    for dim in (2, 5, 40):
+        directions = torch.randn(20000, dim, generator=torch.Generator().manual_seed(dim)).double()
+        signs = removal._agreement(torch.ones(1, dim).double().expand_as(directions), directions, dim)
+        for sign in (-1, 1):
+            assert abs(float((signs == sign).double().mean()) - 0.1) < 0.01

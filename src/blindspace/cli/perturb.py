@@ -18,6 +18,7 @@ from ..perturbations import perturb as make
 from .images import check_finite, load_images, stack
 from .options import ImagesArgument, JsonOption, NetworkOptions, SeedOption, with_network, writable_folder
 from .output import console, progress, write_json
+from .removal import check_networks, show_left, stated_salt, with_noise
 from .saving import check_out, saved
 from .secrets import KeyFileOption, SaltOption, read_key
 
@@ -62,7 +63,7 @@ def perturb(
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Remove keyed noise that was added without --in-range.")
+        bool, typer.Option("--remove", help="Remove keyed noise that was added without --in-range, if it is there.")
     ] = False,
     members: Annotated[int, typer.Option(help="Number of perturbations per image in a family.", min=1)] = 4,
     file_format: Annotated[
@@ -76,7 +77,10 @@ def perturb(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Add perturbations that the network cannot notice, and measure in the files written that it does not."""
+    """Add perturbations that the network cannot notice, and measure in the files written that it does not.
+
+    With --remove, exit code 1 if an image does not contain the noise; such images are not written.
+    """
     chosen = kind_named(kind)
     in_range = in_range or chosen.always_in_range
     check_out(out, file_format, in_range)
@@ -87,10 +91,22 @@ def perturb(
     for option, given in (("text", text), ("target", target)):
         if given and option not in chosen.settings:
             raise ValueRangeError(f"--{option} belongs to a decoy, not to {kind}; add --kind decoy")
+    if remove:
+        salt = stated_salt(images, {"kind": kind, "size": size, "norm": norm.value}, salt)
     key, salt_used = read_key(key_file, salt, fresh=not remove) if "key" in chosen.settings else (None, None)
     network = reader.load()
     others = [reader.load_other(name) for name in also or ()]
     named = load_images(images, network, pixel_range=not remove)
+    left: dict[str, str] = {}
+    if remove and key is not None:
+        check_networks(images, network, others)
+        total = len(named)
+        named, left = with_noise(named, network, others, key, size, norm.value)
+        if left:
+            show_left(console(json), left, total)
+        if not named:
+            write_json({"out": None, "names": [], "not_removed": left}, json)
+            raise typer.Exit(1)
     with progress("perturb") as report:
         report(0, 3, "perturbations")
         made = make(
@@ -121,6 +137,7 @@ def perturb(
             "in_range": in_range,
             "seed": seed,
             "salt": salt_used,
+            **({"removed": True} if remove else {}),
         }
         if not in_range:  # what overflows is not written
             check_finite(verify(network, x, made.images), f"a perturbation of size {size:g}")
@@ -131,7 +148,8 @@ def perturb(
         for name, image in zip(names, perturbed, strict=True):
             write_png(preview / f"{name}.png", image.clamp(0, 1).numpy())
     screen = console(json)
-    screen.print(f"{len(names)} perturbed image{'s' * (len(names) != 1)} in {escape(str(out))}")
+    many, without = "s" * (len(names) != 1), " without their keyed noise" * remove
+    screen.print(f"{len(names)} {'' if remove else 'perturbed '}image{many}{without} in {escape(str(out))}")
     if salt_used is not None and not remove:
         # What was moved to keep the pixel range is not the noise alone.
         use = "recognise the noise" if in_range else "take the noise off"
@@ -147,4 +165,8 @@ def perturb(
     result = {"out": str(out), "names": names, **settings, "unchanged": unchanged, **evidence[0].to_dict()}
     if others:
         result["others"] = [{"model": o.name, **e.to_dict()} for o, e in zip(others, evidence[1:], strict=True)]
+    if remove:
+        result["not_removed"] = left
     write_json(result, json)
+    if left:
+        raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 from pathlib import Path
@@ -14,12 +15,28 @@ from ..perturbations import Key
 
 VARIABLE = "BLINDSPACE_KEY"
 
+LARGEST = 1 << 16
+"""Bytes of the largest key file."""
+
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # It begins like UTF-16.
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+"""Encodings by their byte order marks, which are no part of a passphrase."""
+
 KeyFileOption = Annotated[
     Path | None,
     typer.Option(help=f"File whose first line is the passphrase of keyed noise; without it, {VARIABLE} or a prompt."),
 ]
 SaltOption = Annotated[
-    str | None, typer.Option(help="Salt of the key, in hexadecimal; if none is given, a random one is drawn and shown.")
+    str | None,
+    typer.Option(
+        help="Salt of the key, in hexadecimal; if none is given, a random one is drawn and shown. --remove finds it in "
+        "the file."
+    ),
 ]
 
 
@@ -48,17 +65,39 @@ def read_key(key_file: Path | None, salt: str | None, fresh: bool = True) -> tup
 
 def _passphrase(key_file: Path | None) -> str:
     if key_file is not None:
-        try:
-            lines = key_file.read_text(encoding="utf-8").splitlines()
-        except OSError as error:
-            raise FileError(f"cannot read the key file {key_file}: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise FileError(
-                f"the key file {key_file} is not a text file; its first line must be the passphrase"
-            ) from error
-        return lines[0] if lines else ""
+        return _first_line(key_file)
     if VARIABLE in os.environ:
         return os.environ[VARIABLE]
     if not sys.stdin.isatty():
         raise ValueRangeError(f"keyed noise needs a passphrase; give --key-file, or set {VARIABLE}")
     return str(typer.prompt("passphrase", hide_input=True, err=True))
+
+
+def _first_line(key_file: Path) -> str:
+    """The first line of a text file, whichever way an editor has marked its encoding and ended its lines.
+
+    Raises:
+        FileError: The file cannot be read, is no text or too large, or its first line is empty.
+    """
+    try:
+        with key_file.open("rb") as file:
+            content = file.read(LARGEST + 1)
+    except OSError as error:
+        raise FileError(f"cannot read the key file {key_file}: {error.strerror or error}") from error
+    if len(content) > LARGEST:
+        raise FileError(
+            f"the key file {key_file} has more than {LARGEST} bytes, so it is not a text file with the passphrase"
+        )
+    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise FileError(
+            f"the key file {key_file} is not a text file in {encoding}; its first line must be the passphrase"
+        ) from error
+    line = (text.splitlines() or [""])[0]
+    if not line.strip():
+        raise FileError(f"the key file {key_file} begins with an empty line; its first line must be the passphrase")
+    if not line.isprintable() and "\0" in line:
+        raise FileError(f"the key file {key_file} is not a text file; its first line must be the passphrase")
+    return line

@@ -112,8 +112,8 @@ def _choose(name: str, keys: list[str]) -> str:
     return keys[0]
 
 
-def read_names(path: Path) -> list[str] | None:
-    """The names of images that ``write_images`` stored as ``names`` in the metadata; None if there are none.
+def read_metadata(path: Path) -> dict[str, str]:
+    """The metadata that ``write_images`` stored; empty if there are none, as in files of other programs.
 
     Args:
         path: A file that ``read_array`` reads.
@@ -125,10 +125,24 @@ def read_names(path: Path) -> list[str] | None:
         else:
             loaded = np.load(path, allow_pickle=False)
             if isinstance(loaded, np.ndarray) or "metadata" not in loaded:
-                return None
+                return {}
             with loaded:
                 words = json.loads(str(loaded["metadata"]))
-        names = json.loads(words["names"])
+    except _DAMAGE:
+        return {}
+    if not isinstance(words, dict):
+        return {}
+    return {name: word for name, word in words.items() if isinstance(name, str) and isinstance(word, str)}
+
+
+def read_names(path: Path) -> list[str] | None:
+    """The names of images that ``write_images`` stored as ``names`` in the metadata; None if there are none.
+
+    Args:
+        path: A file that ``read_array`` reads.
+    """
+    try:
+        names = json.loads(read_metadata(path)["names"])
     except _DAMAGE:
         return None  # The file was written by another program.
     # Files are written under these names, so none may point outside its folder.

@@ -9,6 +9,7 @@ from ._perturb import Perturbed, perturb
 from .builtin_kinds import BUILTIN_KINDS
 from .contour import ContourGrid, contour_grid
 from .registry import Kind, Made, Recipe, Task, kind_named, kinds, register
+from .removal import Fit, Removal, remove_keyed
 from .rounding import round_to_levels
 from .sample import harmless_noise, rescale
 from .text import text_picture
@@ -18,6 +19,7 @@ __all__ = [
     "ContourGrid",
     "Decomposition",
     "Decoy",
+    "Fit",
     "Key",
     "Kind",
     "Largest",
@@ -26,6 +28,7 @@ __all__ = [
     "Perturbed",
     "Recipe",
     "Relation",
+    "Removal",
     "Task",
     "contour_grid",
     "decompose",
@@ -41,6 +44,7 @@ __all__ = [
     "perturb",
     "register",
     "relation",
+    "remove_keyed",
     "rescale",
     "round_to_levels",
     "smallest",

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import ValueRangeError
+from ..errors import BlindspaceWarning, ValueRangeError
 from ..maps import Operator
 from ..networks import Network, harmless, load
 from ..networks.arguments import Space, as_images, as_pixels
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
-from ._keyed import Key, keyed
+from ._keyed import Key
 from .registry import Recipe, kind_named, kinds
+from .removal import Fit, remove_keyed
 
 
 @dataclass(frozen=True)
@@ -85,14 +87,15 @@ def perturb(
         text: Text that a decoy shows.
         key: Key of keyed noise.
         members: Number of perturbations per image in a family.
-        remove: Whether keyed noise is subtracted from images that it was added to.
+        remove: Whether keyed noise is subtracted from images that it was added to; it is checked that it was, with a
+            warning where that cannot be done (see ``remove_keyed``).
         also: Further networks that must not notice anything.
         progress: Called with steps done, steps in all and what is done.
 
     Raises:
         ShapeError: The images have another shape than the network reads.
-        ValueRangeError: A pixel is outside [0, 1], a setting is out of range or belongs to another kind, or nothing is
-            harmless.
+        ValueRangeError: A pixel is outside [0, 1], a setting is out of range or belongs to another kind, nothing is
+            harmless, or an image does not contain the noise that is to be removed.
         UnknownNameError: The kind or norm is not known.
         BlindspaceError: The network is of another type, or cannot be followed.
     """
@@ -111,7 +114,7 @@ def perturb(
     x = as_images(images, space.shape).double() if remove else as_pixels(images, space.shape)
     called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
     if remove and key is not None:
-        made, originals = x - keyed(space, key, called, size, norm), x
+        made, originals = _removed(space, key, called, x, size, norm), x
     else:
         found = recipe.run(space, x, called, network if isinstance(network, Network) else None, key, target, progress)
         made, originals = found.images, x if found.originals is None else found.originals
@@ -121,3 +124,23 @@ def perturb(
     moved = a.forward(delta).flatten(1).norm(dim=1)
     residual = float((moved / size_of.clamp(min=1e-300)).max()) if len(delta) else 0.0
     return Perturbed(made, originals, tuple(called), recipe, residual, space)
+
+
+def _removed(space: Subspace, key: Key, names: Sequence[str], images: Tensor, size: float, norm: Norm) -> Tensor:
+    """Images without the noise of a key, all of which had it."""
+    found = remove_keyed(space, key, names, images, size, norm)
+    verdicts = list(zip(names, found.fits, strict=True))
+    wrong, unknown = ([name for name, fit in verdicts if fit is bad] for bad in (Fit.other, Fit.unknown))
+    if wrong:
+        raise ValueRangeError(
+            f"{len(wrong)} of {len(names)} images, {wrong[0]!r} first, do not contain the noise of this key at this "
+            "size; give the passphrase, salt, names, network, size and norm that it was added with"
+        )
+    if unknown:
+        warnings.warn(
+            f"it cannot be checked whether the noise was in {len(unknown)} of {len(names)} images, {unknown[0]!r} "
+            "first: it is too small beside what is harmless in them",
+            BlindspaceWarning,
+            stacklevel=3,
+        )
+    return found.images
