@@ -70,7 +70,7 @@ def remove_keyed(
 
     An image fits if without the noise all its values are levels of 8 or 16 bits, as in pictures; or if its harmless
     component agreed with the noise before and no longer does (see this module). A size that is wrong by a few per cent
-    may fit.
+    may fit, and so may, in about one image of 200, the noise of a network that reads a part of what the right one does.
 
     Args:
         space: As for ``keyed``; the other arguments too.
