@@ -20,7 +20,7 @@ import blindspace as bs
 from blindspace.cli.main import run
 from blindspace.errors import BlindspaceError, FileError, ShapeError, UnknownNameError, ValueRangeError, first_line
 from blindspace.networks import Network
-from blindspace.networks.outputs import compared, named_tensors, scores, side_by_side
+from blindspace.networks.outputs import Found, columns, named_tensors, picked, side_by_side
 
 
 class Two(NamedTuple):
@@ -58,13 +58,15 @@ def test_tensors_have_names(outputs: Any, expected: dict[str, Tensor]) -> None:
 
 def test_outputs_that_are_compared() -> None:
     outputs = {"logits": A, "features": [B, C]}
-    assert list(compared(outputs)) == ["logits", "features.0"], "whole numbers count only where there are no others"
-    assert list(compared([C])) == ["0"]
-    assert list(compared(outputs, ["features", "logits"])) == ["features.0", "features.1", "logits"]
+    found = picked(outputs)
+    assert list(Found(found).compared) == ["logits", "features.0"], "whole numbers count only where there are no others"
+    assert list(Found(picked([C])).compared) == ["0"]
+    named = picked(outputs, ["features", "logits"])
+    assert list(Found(named, named=True).compared) == ["features.0", "features.1", "logits"]
     with pytest.raises(UnknownNameError, match=r"no output is called 'feature'; there are logits, features\.0, feat"):
-        compared(outputs, ["feature"])
+        picked(outputs, ["feature"])
     with pytest.raises(ShapeError, match="returns a list without a tensor"):
-        compared([None])
+        picked([None])
 
 
 def test_outputs_side_by_side() -> None:
@@ -77,17 +79,13 @@ def test_outputs_side_by_side() -> None:
         side_by_side({"a": torch.tensor(3.0)}, 2)
 
 
-@pytest.mark.parametrize(
-    ("names", "classes", "expected"),
-    [
-        (["output"], 3, None),
-        (["boxes", "logits"], 0, slice(20, 23)),
-        (["x.boxes", "x.scores"], 3, slice(20, 23)),
-        (["boxes", "scores"], 0, slice(0, 20)),
-    ],
-)
-def test_which_outputs_are_scores(names: list[str], classes: int, expected: slice | None) -> None:
-    assert scores(dict(zip(names, [B[:1], A[:1]][-len(names) :], strict=True)), classes) == expected
+def test_columns_of_an_output_among_several() -> None:
+    found = {"a": B, "b": torch.complex(A, A), "c": A}
+    beside = side_by_side(found, 2)
+    assert torch.equal(beside[:, columns(found, "a", 2)], B.flatten(1))
+    assert torch.equal(beside[:, columns(found, "c", 2)], A)
+    assert columns(found, "b", 2) == slice(20, 26), "a complex number is two real ones"
+    assert columns({"a": B}, "a", 2) is None
 
 
 # --- several outputs ---------------------------------------------------------------------------------------
@@ -188,7 +186,6 @@ def test_outputs_of_a_batch_are_those_of_each_image(form: Callable[[Tensor], Any
     assert found.shape == (3, width)
     torch.testing.assert_close(found, torch.cat([network.outputs(one).flatten(1) for one in x.split(1)]))
     assert bs.harmless(network).dim == 6
-    assert network.labels(x).shape == (3,)
 
 
 def test_networks_that_draw_random_numbers() -> None:
@@ -341,7 +338,7 @@ def test_onnx_files_choose_likewise(tmp_path: Path) -> None:
     network = bs.load(path, fix={"mask": mask})
     assert bs.harmless(network).dim == 2
     assert network.outputs(x).shape == (3, 5)
-    assert torch.equal(network.labels(x), torch.zeros(3, dtype=torch.int64)), "the only logit"
+    assert torch.equal(network.labels(x), torch.ones(3, dtype=torch.int64)), "the only logit is above 0"
     assert bs.load(path, vary="mask", fix={"image": mask}, output="features").outputs(x).shape == (3, 4)
     assert bs.load(path, vary=("image", "mask")).input_shape == (8,)
     with pytest.raises(UnknownNameError, match="reads no input 'musk'"):

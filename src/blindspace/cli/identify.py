@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..evidence import identify as measure
+from ..networks.labels import DASH
 from .images import load_images, stack
 from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
@@ -47,9 +48,13 @@ def identify(
     for title in ("harmless for", "moves its outputs by", "labels changed", "by noise of the same norm"):
         table.add_column(title, justify="left" if title == "harmless for" else "right")
     for row in answer.to_dict()["candidates"]:
-        share = f"{row['change']:.1e} of the control"
-        table.add_row(escape(row["candidate"]), share, str(row["labels_changed"]), str(row["control_labels_changed"]))
+        labels = (_count(row[name]) for name in ("labels_changed", "control_labels_changed"))
+        table.add_row(escape(row["candidate"]), f"{row['change']:.1e} of the control", *labels)
     screen.print(table)
     write_json({"model": asked.name, "size": size, "seed": seed, **answer.to_dict()}, json)
     if answer.match is None:
         raise typer.Exit(1)
+
+
+def _count(labels: int | None) -> str:
+    return DASH if labels is None else str(labels)

@@ -16,6 +16,7 @@ from ..evidence import inspect as measure
 from ..evidence._inspect import embedded_images
 from ..evidence.detection import validate
 from ..networks import Network, harmless
+from ..networks.labels import share
 from ..report.inspect import detection_table, draw, table
 from .images import load_images, stack
 from .options import (
@@ -87,7 +88,7 @@ def inspect(
     if clean is not None:
         found["clean"] = _clean(network, canonical(space, x, result.reference.prior), x, names, clean)
         screen.print(
-            f"cleaned images in {escape(str(clean))}: {found['clean']['labels_changed']} of {len(names)} labels "
+            f"cleaned images in {escape(str(clean))}: {share(found['clean']['labels_changed'], len(names))} labels "
             f"change, outputs move by {found['clean']['max_output_change']:.1e} at most"
         )
     if picture is not None:

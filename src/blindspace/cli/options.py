@@ -177,6 +177,15 @@ class NetworkOptions:
     float_meaning: Annotated[
         bool, typer.Option("--float-meaning", help="Read a quantised ONNX file without its roundings.")
     ] = False
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            metavar="KIND",
+            help="What decides about the label of an image: argmax, the largest output; sign, that of the only one; or "
+            "none. By the outputs if not given.",
+        ),
+    ] = None
 
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""
@@ -194,6 +203,7 @@ class NetworkOptions:
             output=self.output,
             session=read_pairs(self.session, "--session", "VALUE"),
             float_meaning=self.float_meaning,
+            labels=self.labels,
         )
 
     def load_other(self, text: str) -> Network:

@@ -159,7 +159,7 @@ def perturb(
     for each, other in zip(evidence, (network, *others), strict=True):
         of = f" of {escape(other.name)}" if others else ""
         screen.print(f"  largest output change  {each.output_change()}{of}")
-        screen.print(f"  labels changed         {each.labels_changed} of {each.pairs}")
+        screen.print(f"  labels changed         {each.labels()}")
     if unchanged and size > 0:
         screen.print(f"  left as they were      {unchanged} of {len(names)}: nothing harmless was found within [0, 1]")
     result = {"out": str(out), "names": names, **settings, "unchanged": unchanged, **evidence[0].to_dict()}

@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
+from ..networks.labels import DASH
 from ..perturbations import Recipe, kind_named, kinds
 from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
@@ -100,6 +101,7 @@ def protect(
         pictures=tuple(filter(None, pictures.split(","))),
         per_shard=per_shard,
         salt=salt or "",
+        labels=reader.labels,
     )
     with progress("protecting") as report:
         summary = run(
@@ -120,7 +122,11 @@ def protect(
     if summary.images_per_second:
         screen.print(f"  speed                  {summary.images_per_second:.3g} pictures per second")
     screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
-    screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
+    if summary.labels_changed is None:
+        screen.print(f"  labels changed         {DASH}: the network gives none")
+        screen.print(f"  outputs moved by > 1 % {summary.moved}{_some(summary.relabelled)}")
+    else:
+        screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
     for name, reason in summary.not_protected.items():
         screen.print(f"  [red]not protected[/red]  {escape(name)}: {escape(reason)}")
     if summary.others:

@@ -6,9 +6,12 @@ import math
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ..errors import ValueRangeError
 from ..evidence import verify as measure
+from ..networks import Network
+from ..networks.labels import NONE
 from .images import check_finite, load_pairs, stack
 from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
@@ -41,7 +44,12 @@ def verify(
     screen.print(f"{evidence.max_front_change:.1e} in {evidence.dtype}")
     screen.print(f"  largest output change  {evidence.output_change()} (tolerance {tolerance:.1e})")
     screen.print(f"  relative residual      {evidence.relative_residual:.1e}")
-    screen.print(f"  labels changed         {evidence.labels_changed} of {evidence.pairs}")
+    screen.print(f"  labels changed         {evidence.labels()}{_why(network)}")
     write_json({"model": network.name, "tolerance": tolerance, "harmless": same, **evidence.to_dict()}, json)
     if not same:
         raise typer.Exit(1)
+
+
+def _why(network: Network) -> str:
+    """Why there are no labels, where there are none."""
+    return escape(f": {network.labelling.words}") if network.labelling.kind == NONE else ""

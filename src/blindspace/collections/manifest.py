@@ -26,9 +26,10 @@ class Summary:
     Attributes:
         images: Number of pictures found.
         protected: Number of protected pictures.
-        labels_changed: Number of protected pictures whose label changed.
+        labels_changed: Number of protected pictures whose label changed; None if the network gives none.
+        moved: Number of protected pictures without labels whose outputs moved by more than 1 %.
         not_protected: Names and reasons of the first ``LISTED`` pictures that are not protected.
-        relabelled: Names of the first ``LISTED`` pictures whose label changed.
+        relabelled: Names of the first ``LISTED`` pictures whose label changed, or outputs moved.
         max_output_change: Largest change of an output over the protected pictures, measured on the files read back.
         others: Files of the source that are not pictures and were not copied.
         shards: Number of shards.
@@ -38,7 +39,8 @@ class Summary:
 
     images: int
     protected: int
-    labels_changed: int
+    labels_changed: int | None
+    moved: int
     not_protected: dict[str, str]
     relabelled: tuple[str, ...]
     max_output_change: float
@@ -49,8 +51,8 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Whether every picture is protected and keeps its label."""
-        return self.protected == self.images and not self.labels_changed
+        """Whether every picture is protected and keeps its label, or without labels its outputs."""
+        return self.protected == self.images and not self.labels_changed and not self.moved
 
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain values for JSON."""
@@ -86,15 +88,19 @@ def close(
                     continue
                 count["protected"] += 1
                 largest = max(largest, row["max_output_change"])
+                count["labelled"] += row["label"] is not None
+                count["moved"] += row["moved"]
                 if row["label"] != row["label_after"]:
                     count["labels_changed"] += 1
+                if row["moved"] or row["label"] != row["label_after"]:
                     relabelled += [row["name"]] * (len(relabelled) < LISTED)
             if shard.kind != "folder":
                 files |= journal.done(shard).outputs
     summary = Summary(
         images=count["images"],
         protected=count["protected"],
-        labels_changed=count["labels_changed"],
+        labels_changed=None if count["protected"] and not count["labelled"] else count["labels_changed"],
+        moved=count["moved"],
         not_protected=lost,
         relabelled=tuple(relabelled),
         max_output_change=largest,

@@ -31,6 +31,9 @@ from .source import Picture
 LEVELS = {"png": 256, "png16": 65536}
 """Names of the formats that round pixels."""
 
+MOVED = 1e-2
+"""Largest change of an output, relative to the largest output for that picture, where no label says what counts."""
+
 BATCH_BYTES = 16 << 20
 """Bytes of float64 pixels that are processed together; a single larger picture is processed alone."""
 
@@ -53,6 +56,7 @@ class Settings:
         pictures: Columns and endings of members that hold pictures, as for ``kinds``.
         per_shard: Number of files of a folder per shard.
         salt: Salt of the key's derivation, in hexadecimal; it is not secret.
+        labels: What decides about labels, as for ``networks.load``.
 
     Raises:
         UnknownNameError: The format is unknown or loses too much.
@@ -70,6 +74,7 @@ class Settings:
     pictures: tuple[str, ...] = ()
     per_shard: int = 64
     salt: str = ""
+    labels: str | None = None
 
     def __post_init__(self) -> None:
         encode(np.zeros((1, 1, 1)), self.file_format)  # refuses those that keep no promise or need a library
@@ -192,9 +197,9 @@ class Protector:
         contents = [encode(image.numpy(), self.settings.file_format) for image in made]
         # The claim is about the new file as it is read back.
         read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents]))
-        before, after = network.outputs(images).flatten(1), network.outputs(read).flatten(1)
-        change = (after - before).abs().amax(1)
-        labels = before.argmax(1), after.argmax(1)
+        before, after = network.answers(images), network.answers(read)
+        change = (after.outputs - before.outputs).flatten(1).abs().amax(1)
+        allowed = MOVED * before.outputs.flatten(1).abs().amax(1)
         pixel = (read - images).flatten(1).abs().amax(1)
         for n, content in enumerate(contents):
             if not bool(change[n].isfinite()):
@@ -205,8 +210,9 @@ class Protector:
                 "shape": list(read.shape[1:]),
                 "max_output_change": float(change[n]),
                 "max_pixel_change": float(pixel[n]),
-                "label": int(labels[0][n]),
-                "label_after": int(labels[1][n]),
+                "label": None if before.labels is None else int(before.labels[n]),
+                "label_after": None if after.labels is None else int(after.labels[n]),
+                "moved": before.labels is None and bool(change[n] > allowed[n]),
             }
             yield Outcome(content, "", evidence)
 
@@ -251,7 +257,9 @@ class Protector:
     def _load(self, shape: tuple[int, ...] | None) -> Network:
         s = self.settings
         weights = None if s.weights is None else Path(s.weights)
-        return load(s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights)
+        return load(
+            s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights, labels=s.labels
+        )
 
 
 _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)

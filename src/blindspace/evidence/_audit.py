@@ -15,6 +15,7 @@ from ..errors import ValueRangeError
 from ..maps import LinearMap, Shape
 from ..networks import Evidence, LayerReport, Network, ends, front, hold, load, measure
 from ..networks import layers as linear_layers
+from ..networks.labels import count_changed
 from ..progress import Progress
 from ..solvers import SolverChoice
 from ..subspaces import EpsilonNullity, Spectrum, Subspace, nullspace, soft_dimension
@@ -34,17 +35,18 @@ class Response:
         size: L∞ norm of the harmless perturbations, which are random.
         harmless: largest change of any output under the harmless perturbations.
         noise: largest change of any output under Gaussian noise of the same L2 norms, the control.
-        labels_changed: number of inputs whose largest output moves to another class under the harmless perturbation.
+        labels_changed: number of inputs whose label changes under the harmless perturbation; None if the network gives
+            no labels.
         inputs: number of inputs.
     """
 
     size: float
     harmless: float
     noise: float
-    labels_changed: int
+    labels_changed: int | None
     inputs: int
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, Any]:
         """The attributes as plain values for JSON."""
         return dict(vars(self))
 
@@ -215,13 +217,11 @@ def _response(network: Network, space: Subspace, noise: Tensor, seed: int, size:
     delta = size * delta / delta.flatten(1).abs().amax(1).reshape(ones)
     other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
     other = other * (delta.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)).reshape(ones)
-    before, harmless, control = (
-        network.outputs(batch).flatten(1) for batch in (inputs, inputs + delta, inputs + other)
-    )
+    before, harmless, control = (network.answers(batch) for batch in (inputs, inputs + delta, inputs + other))
     return Response(
         size=size,
-        harmless=float((harmless - before).abs().max()),
-        noise=float((control - before).abs().max()),
-        labels_changed=int((harmless.argmax(1) != before.argmax(1)).sum()),
+        harmless=float((harmless.outputs - before.outputs).abs().max()),
+        noise=float((control.outputs - before.outputs).abs().max()),
+        labels_changed=count_changed(before, harmless),
         inputs=len(inputs),
     )

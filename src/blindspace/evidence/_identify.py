@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network
+from ..networks.labels import Answers, count_changed, decide
+from ..networks.outputs import ALONE, Found
 from ..perturbations import harmless_noise
 from ..progress import Progress
 
@@ -55,15 +57,15 @@ class Identification:
         candidates: names of the networks that the probes were made for.
         change: one number per candidate: ‖output(probe) − output(image)‖ relative to the same for the control, the
             largest over the images whose output the control moves; 1 if it moves none.
-        labels_changed: number of the probe's images whose label changes, one per candidate.
+        labels_changed: number of the probe's images whose label changes, one per candidate; None without labels.
         control_labels_changed: the same for the control.
         pairs: number of images of one probe.
     """
 
     candidates: tuple[str, ...]
     change: tuple[float, ...]
-    labels_changed: tuple[int, ...]
-    control_labels_changed: tuple[int, ...]
+    labels_changed: tuple[int | None, ...]
+    control_labels_changed: tuple[int | None, ...]
     pairs: int
 
     @property
@@ -171,20 +173,31 @@ def identify(
     return Identification(tuple(each.name for each in probes), change, labels, control, len(probes[0].images))
 
 
-def _query(network: Outputs | Network, candidate: Probe) -> tuple[float, int, int]:
-    query = network.outputs if isinstance(network, Network) else network
+def _query(network: Outputs | Network, candidate: Probe) -> tuple[float, int | None, int | None]:
+    query = network.answers if isinstance(network, Network) else _answers(network)
     if isinstance(network, Network):
         network.check(candidate.images, f"the probe of {candidate.name}")
     images = (candidate.images, candidate.harmless, candidate.control)
     answers = [query(x) for x in images]
-    if not all(isinstance(answer, Tensor) and answer.ndim > 1 for answer in answers):
-        raise ShapeError(f"the network must answer with tensors (B, …), got {type(answers[0]).__name__}")
-    before, after, control = (answer.double().flatten(1) for answer in answers)
+    before, after, control = (answer.outputs.double().flatten(1) for answer in answers)
     if not bool(torch.cat([before, after, control]).isfinite().all()):
         raise ValueRangeError(f"an output for the probe of {candidate.name} is NaN or infinite; take a smaller size")
     moved, by_control = (after - before).norm(dim=1), (control - before).norm(dim=1)
     # An image whose output even the control does not move carries no information.
     telling = by_control > 0
     change = float((moved[telling] / by_control[telling]).max()) if bool(telling.any()) else 1.0
-    labels = before.argmax(1)
-    return change, int((after.argmax(1) != labels).sum()), int((control.argmax(1) != labels).sum())
+    return change, count_changed(answers[0], answers[1]), count_changed(answers[0], answers[2])
+
+
+def _answers(function: Outputs) -> Callable[[Tensor], Answers]:
+    """The answers of a network that is known by its outputs alone."""
+
+    def query(images: Tensor) -> Answers:
+        outputs = function(images)
+        if not isinstance(outputs, Tensor) or outputs.shape[:1] != (len(images),):
+            given = str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else type(outputs).__name__
+            raise ShapeError(f"the network must answer with tensors (B, …), got {given} for {len(images)} images")
+        outputs = outputs if outputs.ndim > 1 else outputs[:, None]
+        return Answers(outputs, decide(Found({ALONE: outputs}), len(outputs)).labels(outputs))
+
+    return query

@@ -111,6 +111,7 @@ class Leakage:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        changed = self.evidence.labels_changed
         return {
             "model": self.model,
             "pairs": len(self.originals),
@@ -118,7 +119,7 @@ class Leakage:
             "shape": list(self.originals.shape[1:]),
             "dim": self.dim,
             "evidence": self.evidence.to_dict(),
-            "labels_agree": 1 - self.evidence.labels_changed / self.evidence.pairs,
+            "labels_agree": None if changed is None else 1 - changed / self.evidence.pairs,
             "rows": [row.to_dict() for row in self.rows],
         }
 

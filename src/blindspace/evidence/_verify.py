@@ -13,6 +13,7 @@ from .._html import table
 from ..errors import ShapeError, ValueRangeError
 from ..networks import front
 from ..networks.arguments import NetworkLike, as_inputs, as_network
+from ..networks.labels import count_changed, share
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Evidence:
         max_output_change: largest change of any output, in the model's own precision.
         max_output_change_float64: the same in float64; None for a network that runs in its own precision only.
         relative_residual: ‖A δ‖ / (‖A‖ ‖δ‖) with δ = x̂ − x, float64; 0 if δ = 0.
-        labels_changed: number of pairs with different labels (index of the largest output), in the model's own
-            precision.
+        labels_changed: number of pairs with different labels, in the model's own precision; None if the network gives
+            none.
         max_perturbation: largest |δ| of any pixel.
         dtype: the model's own precision.
     """
@@ -38,19 +39,23 @@ class Evidence:
     max_output_change: float
     max_output_change_float64: float | None
     relative_residual: float
-    labels_changed: int
+    labels_changed: int | None
     max_perturbation: float
     dtype: str
 
     def harmless(self, tolerance: float = 1e-3) -> bool:
         """Whether no label changed and no output moved by more than ``tolerance`` in the model's own precision."""
-        return self.labels_changed == 0 and self.max_output_change <= tolerance
+        return not self.labels_changed and self.max_output_change <= tolerance
 
     def output_change(self) -> str:
         """The largest change of an output in words, in each precision that was measured."""
         double = self.max_output_change_float64
         own = f"{self.max_output_change:.1e} in the model's own {self.dtype}"
         return own if double is None else f"{double:.1e} in float64, {own}"
+
+    def labels(self) -> str:
+        """The labels that changed, in words; a dash where there are none."""
+        return share(self.labels_changed, self.pairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -86,22 +91,21 @@ def verify(network: NetworkLike, images: Tensor, changed: Tensor, input_shape: S
     front_own = a.forward(changed.to(own)) - a.forward(images.to(own))
     # Exactly A x̂ − A x, not A (x̂ − x): the claim is about the images as the network reads them.
     front_double = a.forward(changed.double()) - a.forward(images.double())
-    out_own = [network.outputs(batch) for batch in (images, changed)]
+    own_answers = [network.answers(batch) for batch in (images, changed)]
     out_double = None
     if network.runs_in_float64:
         out_double = [network.outputs(batch, torch.float64) for batch in (images, changed)]
     size = delta.flatten(1).norm(dim=1) * a.norm()
     error = a.forward(delta).flatten(1).norm(dim=1)
     residual = torch.where(size > 0, error / size.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
-    first, second = (out.flatten(1).argmax(1) for out in out_own)
     return Evidence(
         pairs=len(images),
         max_front_change=_largest(front_own),
         max_front_change_float64=_largest(front_double),
-        max_output_change=_largest(out_own[1] - out_own[0]),
+        max_output_change=_largest(own_answers[1].outputs - own_answers[0].outputs),
         max_output_change_float64=None if out_double is None else _largest(out_double[1] - out_double[0]),
         relative_residual=_largest(residual),
-        labels_changed=int((first != second).sum()),
+        labels_changed=count_changed(*own_answers),
         max_perturbation=_largest(delta),
         dtype=str(own).removeprefix("torch."),
     )

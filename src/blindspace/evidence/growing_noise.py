@@ -132,11 +132,11 @@ def growing_noise(
         progress: called before each size.
 
     Raises:
-        ValueRangeError: the space is {0}.
+        ValueRangeError: the space is {0}, or the network has no labels that follow from scores.
     """
     x, truth = images.tensor(torch.float64), images.targets()
     outputs = network.outputs(x, torch.float64).flatten(1)
-    predicted, best = network.labels(x), outputs.topk(2, 1).values
+    predicted, best = network.labels(x), network.class_scores(outputs).topk(2, 1).values
     chosen = _choose(truth, predicted)
     generator = torch.Generator().manual_seed(seed)
     steps: list[Step] = []
@@ -204,7 +204,7 @@ def _example(
     own, double = network.outputs(batch).flatten(1), network.outputs(batch, torch.float64).flatten(1)
     readings = [
         Reading(network.class_name(int(label)), float(confidence))
-        for confidence, label in zip(*own.double().softmax(1).max(1), strict=True)
+        for confidence, label in zip(*network.class_scores(own.double()).softmax(1).max(1), strict=True)
     ]
     moved, moved_double = ((out[1:] - out[0]).abs().amax(1).tolist() for out in (own, double))
     return Example(

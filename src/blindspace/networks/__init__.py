@@ -6,6 +6,7 @@ from ._load import load
 from .affine_graph import Layer, Recording
 from .builtin import BUILTIN, Recipe
 from .claim import Evidence, hold, measure_claim
+from .labels import Answers, Labelling
 from .network import Network
 from .paper_networks import PAPER
 from .preprocessing_modules import CentreCrop, Normalise, Resize
@@ -14,9 +15,11 @@ from .training import Card, train
 __all__ = [
     "BUILTIN",
     "PAPER",
+    "Answers",
     "Card",
     "CentreCrop",
     "Evidence",
+    "Labelling",
     "Layer",
     "LayerReport",
     "Network",

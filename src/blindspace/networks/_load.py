@@ -23,9 +23,10 @@ from ..maps import Shape
 from ..maps.linear_map import as_shape
 from .builtin import BUILTIN
 from .choice import Choice, arguments, check_arguments
+from .labels import Declared
 from .network import Network
 from .one_tensor import FIRST, OneTensor
-from .outputs import ALONE, has_rows, scores
+from .outputs import ALONE, Found, has_rows
 from .paper_networks import PAPER, is_trainable, trainable
 from .precisions import parameter_dtype
 from .sources.batches import check_rows
@@ -59,6 +60,7 @@ def load(
     output: str | Sequence[str] = (),
     session: Mapping[str, str] | None = None,
     float_meaning: bool = False,
+    labels: str | None = None,
 ) -> Network:
     """Load a network.
 
@@ -98,13 +100,15 @@ def load(
         output: Names of the outputs that count, such as ``logits``, ``0`` or ``features.1``; all if empty.
         session: Options of the runtime's session of an ONNX file, as ``onnx.network.load_onnx`` takes them.
         float_meaning: Whether a quantised ONNX file is read without its roundings.
+        labels: What decides about the label of an input: "argmax", the largest of several outputs; "sign", that of a
+            single one; or "none". By the rule of ``labels.py`` if None.
 
     Raises:
         UnknownNameError: Nothing has that name; nor has an input or output.
         MissingExtraError: The library of the network is not installed.
         ShapeError: The shape is missing, or the network cannot read it.
         FileError: A file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
-        ValueRangeError: Options cannot be read, or the network cannot be built with them.
+        ValueRangeError: Options cannot be read, the network cannot be built with them, or has no such labels.
         UnsupportedLayerError: A part of the network is not supported.
     """
     for option, given in (("weights", weights), ("preprocess", preprocess)):
@@ -112,21 +116,30 @@ def load(
             raise FileError(f"{option} must be a string or a path, got {type(given).__name__}")
     weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     shape = None if input_shape is None else as_shape(input_shape)
-    asked = Choice.of(vary, fix, output)
+    asked, declared = Choice.of(vary, fix, output), Declared.by_user(labels)
     if isinstance(model, Network):
-        return _unchanged(model, shape, weights, name, preprocess, random_weights, asked)
+        return _labelled(_unchanged(model, shape, weights, name, preprocess, random_weights, asked), declared)
     if not isinstance(model, str | Path | nn.Module | ExportedProgram):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
-        return _from_onnx(path, shape, name, preprocess, asked, session, float_meaning)
+        return _labelled(_from_onnx(path, shape, name, preprocess, asked, session, float_meaning), declared)
     if session or float_meaning:
         raise ValueRangeError(f"session and float_meaning are options of ONNX files, which {shown(str(model))} is not")
     source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
     steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
-    return _network(source, shape, steps, steps is not source.normalise, asked)
+    return _labelled(_network(source, shape, steps, steps is not source.normalise, asked), declared)
+
+
+def _labelled(network: Network, declared: Declared) -> Network:
+    """The network with the kind of labels that the user states, if any."""
+    if not declared.kind:
+        return network
+    network = replace(network, declared=declared)
+    _ = network.labelling  # raises where the outputs have no such labels
+    return network
 
 
 def _unchanged(
@@ -157,7 +170,9 @@ def _source(
 ) -> RawModel:
     if isinstance(model, nn.Module | ExportedProgram):
         _refuse(weights, random_weights, f"a {type(model).__name__}")
-        return from_module(model)
+        found = from_module(model)
+        quantity = Declared("none", f"as it is called {found.name}")
+        return replace(found, labels=quantity) if "regress" in found.name.lower() else found
     name = str(model)
     suffix = Path(name).suffix.lower()
     if is_trainable(name):
@@ -228,16 +243,14 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
             f"{source.name} cannot read an input of shape {read}{between}: {first_line(error)}{meant}"
         ) from error
     if source.batch > 1:
-        check_rows(module.found, source.name, shape, dtype, source.batch)
-    if not source.batch and varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found):
+        check_rows(lambda x: module.found(x).every, source.name, shape, dtype, source.batch)
+    if not source.batch and varied in ([first], [FIRST]) and not fixed and _is_one_tensor(found.every):
         whole = _behind(steps, source.module)
-    return Network(
-        source.name, whole, shape, source.classes, source.card, space, scores(found, len(source.classes)), reads=dtype
-    )
+    return Network(source.name, whole, shape, source.classes, source.card, space, source.labels, reads=dtype)
 
 
 @torch.no_grad()
-def _first_run(steps: nn.Module, module: OneTensor, shape: Shape) -> tuple[dict[str, Tensor], torch.dtype]:
+def _first_run(steps: nn.Module, module: OneTensor, shape: Shape) -> tuple[Found, torch.dtype]:
     """The outputs for one input, and the precision that a module reads: that of its parameters, or else float32."""
     failures: list[Exception] = []
     for dtype in dict.fromkeys((parameter_dtype(module), torch.float32)):
@@ -248,7 +261,7 @@ def _first_run(steps: nn.Module, module: OneTensor, shape: Shape) -> tuple[dict[
     raise failures[0]
 
 
-def _is_one_tensor(outputs: dict[str, Tensor]) -> bool:
+def _is_one_tensor(outputs: Mapping[str, Tensor]) -> bool:
     """Whether a network returns one real tensor with a row for each input."""
     return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and not outputs[ALONE].is_complex()
 

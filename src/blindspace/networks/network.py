@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -10,15 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import PrecisionError, ShapeError
+from ..errors import PrecisionError, ShapeError, ValueRangeError
 from ..maps import LinearMap, Shape
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
 from .following.trace import first_difference
+from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide
+from .last_operation import last_operation
+from .one_tensor import found
+from .outputs import side_by_side
 from .precisions import computed_in, in_float64, parameter_dtype
 
 ALIKE = 1e-3
 """Relative difference up to which outputs count as the same, other than by rounding."""
+
+SIZES = (1.0, 1e2, 1e4)
+"""Sizes of random inputs that tell a probability from a logit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +41,7 @@ class Network:
         card: Accuracy, recipe and hash of a built-in network, if known.
         space: Meaning of the input, such as "pixels", "samples", "token embeddings" or "features"; derived from the
             input shape if empty.
-        scores: Columns of the outputs, side by side, that are scores of classes and decide about labels; all if None.
+        declared: What the user or the source says of labels (``labels.py`` has the rule).
         deployed: The network as it is deployed, if this one leaves out the roundings of a quantised network.
         reads: Precision of the images that the module reads, if it is not that of its parameters.
     """
@@ -44,7 +52,7 @@ class Network:
     classes: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
     space: str = ""
-    scores: slice | None = None
+    declared: Declared = NOTHING_DECLARED
     deployed: Network | None = field(default=None, kw_only=True, repr=False)
     reads: torch.dtype | None = field(default=None, kw_only=True)
 
@@ -176,17 +184,46 @@ class Network:
             ShapeError: The images have another shape.
             PrecisionError: The network does not run in float64.
         """
-        return torch.cat([self.run(part, dtype or self.dtype) for part in self.check(images).split(batch_size)])
+        parts = self._batches(images, batch_size)
+        return torch.cat([self.run(part, dtype or self.dtype) for part in parts])[: len(images)]
+
+    @torch.no_grad()
+    def answers(self, images: Tensor, dtype: torch.dtype | None = None, batch_size: int = 256) -> Answers:
+        """The network's outputs and labels, of the same run. As ``outputs``."""
+        parts = [alone for part in self._batches(images, batch_size) for alone in self._readable(part)]
+        runs = [self._answers(part, dtype or self.dtype) for part in parts]
+        labels = [run.labels for run in runs if run.labels is not None]
+        outputs = torch.cat([run.outputs for run in runs])
+        return Answers(outputs[: len(images)], torch.cat(labels)[: len(images)] if labels else None)
 
     def run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """The outputs of one batch in a precision, with gradients. As ``outputs``."""
-        parts = images.split(1) if len(images) > 1 and not self.takes_batches else [images]
-        return torch.cat([self._run(part, dtype) for part in parts])
+        return torch.cat([self._run(part, dtype) for part in self._readable(images)])
+
+    def _batches(self, images: Tensor, batch_size: int) -> tuple[Tensor, ...]:
+        """The images in batches; an image of zeros stands for none."""
+        if not len(self.check(images)):
+            return (images.new_zeros(1, *self.input_shape),)
+        return tuple(images.split(batch_size))
+
+    def _readable(self, images: Tensor) -> tuple[Tensor, ...]:
+        """A batch in parts that the network reads at once."""
+        return tuple(images.split(1)) if len(images) > 1 and not self.takes_batches else (images,)
 
     def _run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
-        found: Tensor = module(images.to(dtype))
-        return found
+        outputs: Tensor = self._module(dtype)(images.to(dtype))
+        return outputs
+
+    def _answers(self, images: Tensor, dtype: torch.dtype) -> Answers:
+        if self.labelling.kind != STATED:
+            outputs = self._run(images, dtype)
+            return Answers(outputs, self.labelling.labels(outputs))
+        every = found(self._module(dtype), images.to(dtype))
+        outputs = side_by_side(every.compared, len(images))
+        return Answers(outputs, self.labelling.labels(outputs, every))
+
+    def _module(self, dtype: torch.dtype) -> nn.Module:
+        return self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
 
     def _random_inputs(self, count: int) -> Tensor:
         return torch.rand(count, *self.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -208,13 +245,50 @@ class Network:
         image = self._random_inputs(1)
         return not alike(self.outputs(image), self.outputs(image))
 
+    @cached_property
+    @torch.no_grad()
+    def labelling(self) -> Labelling:
+        """How labels follow from the outputs, determined once, by the rule of ``labels.py``.
+
+        Raises:
+            ValueRangeError: The user states a kind of label that the outputs do not have.
+        """
+        inputs = self._random_inputs(8 if self.takes_batches else 1)
+        facts = Facts(self.input_shape, len(self.classes), self.declared, self.last_operation, self._extremes)
+        return decide(found(self.module, inputs.to(self.dtype)), len(inputs), facts)
+
+    def last_operation(self, output: str) -> str:
+        """The operation that makes the numbers of an output, in small letters; empty if it is not known."""
+        with torch.enable_grad(), suppress(Exception):  # code of others may refuse gradients
+            return last_operation(
+                found(self.module, self._random_inputs(1).to(self.dtype).requires_grad_()).every[output]
+            )
+        return ""
+
+    def _extremes(self) -> Tensor:
+        """The outputs for random inputs of all sizes."""
+        inputs = torch.cat([self._random_inputs(4) * 2 - 1] * 3)
+        return self.outputs(inputs * torch.tensor(SIZES).repeat_interleave(4).reshape(-1, *[1] * len(self.input_shape)))
+
     def class_scores(self, outputs: Tensor) -> Tensor:
-        """The scores of classes among outputs ``(B, …)`` of the module: all, or the columns ``scores``."""
-        return outputs if self.scores is None else outputs[:, self.scores]
+        """One score per class, ``(B, K)`` with K ≥ 2, from outputs ``(B, …)`` of the module.
+
+        Raises:
+            ValueRangeError: The network has no labels that follow from scores.
+        """
+        return self.labelling.scores(outputs)
 
     def labels(self, images: Tensor) -> Tensor:
-        """The class of the largest score in the model's own precision, int64 ``(B,)``. As ``outputs``."""
-        return self.class_scores(self.outputs(images)).flatten(1).argmax(1)
+        """The labels in the model's own precision, int64 ``(B,)``; ``answers`` has them with the outputs.
+
+        Raises:
+            ValueRangeError: The network has no labels; the message says why.
+            ShapeError: As ``outputs``.
+        """
+        labels = self.answers(images).labels
+        if labels is None:
+            raise ValueRangeError(f"{self.name} gives no labels: {self.labelling.words}")
+        return labels
 
     def class_name(self, label: int) -> str:
         """The name of a class; its number if the names are not known."""

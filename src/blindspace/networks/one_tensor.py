@@ -6,17 +6,25 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import takewhile
 from math import prod
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ShapeError
 from ..maps import Shape
-from .outputs import compared, side_by_side
+from .outputs import ALONE, Found, picked, side_by_side
 
 FIRST = ""
 """Stands for the first argument of a module, given by position."""
+
+
+@runtime_checkable
+class OutputsByName(Protocol):
+    """A module that tells its outputs apart."""
+
+    def found(self, x: Tensor) -> Found:
+        """The outputs by name, for a batch."""
 
 
 class OneTensor(nn.Module):
@@ -27,7 +35,7 @@ class OneTensor(nn.Module):
         varied: Shape of one input by the name of the argument that receives it. A single one is read as it is;
             several are the parts of one vector, flattened and side by side.
         fixed: Values of other arguments. Tensors are those of one input, without the batch, and repeated for a batch.
-        outputs: Names of the outputs that are compared, as in ``compared``.
+        outputs: Names of the outputs that count, as in ``picked``.
         batch: Number of images that the network reads at once, of which the last ones are repeated where they are
             fewer; 0 if that is free.
     """
@@ -52,16 +60,18 @@ class OneTensor(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, *input_shape)`` to the outputs, as in ``side_by_side``."""
-        return side_by_side(self.found(x), len(x))
+        return side_by_side(self.found(x).compared, len(x))
 
-    def found(self, x: Tensor) -> dict[str, Tensor]:
-        """The outputs that are compared, by name.
+    def found(self, x: Tensor) -> Found:
+        """The outputs by name, those of whole numbers included.
 
         Raises:
             ShapeError: The network reads a fixed number of images at once, and an output has no row for each.
         """
-        if not self.batch:
-            return self._run(x)
+        return Found(self._rows(x) if self.batch else self._run(x), bool(self.outputs))
+
+    def _rows(self, x: Tensor) -> dict[str, Tensor]:
+        """The outputs of a network that reads a fixed number of images at once."""
         parts = x.split(self.batch)
         runs = [self._run(torch.cat([part, *[part[-1:]] * (self.batch - len(part))])) for part in parts]
         for name, output in runs[0].items():
@@ -71,7 +81,7 @@ class OneTensor(nn.Module):
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         given = {**self._parts(x), **self.numbers, **{name: self._fixed(name, x) for name in self.tensors}}
-        return compared(called(self.model, self.places, given), self.outputs)
+        return picked(called(self.model, self.places, given), self.outputs)
 
     def _parts(self, x: Tensor) -> dict[str, Tensor]:
         if len(self.varied) == 1:
@@ -83,6 +93,16 @@ class OneTensor(nn.Module):
         value: Tensor = getattr(self, f"fixed_{name}")
         value = value.to(x.dtype) if value.is_floating_point() else value
         return value.repeat(len(x), *[1] * value.ndim)
+
+
+def found(module: nn.Module, x: Tensor) -> Found:
+    """The outputs of a network by name, also of one behind its preprocessing."""
+    *before, last = [*module.children()] if isinstance(module, nn.Sequential) and len(module) else [module]
+    if not isinstance(last, OutputsByName):
+        return Found({ALONE: module(x)})
+    for part in before:
+        x = part(x)
+    return last.found(x)
 
 
 def called(module: Callable[..., Any], places: Sequence[str], given: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -48,13 +48,12 @@ def _parts(outputs: Any) -> Iterable[tuple[Any, Any]]:
     return ()
 
 
-def compared(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
-    """The outputs of a network that are compared.
+def picked(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
+    """The outputs of a network that count.
 
     Args:
         outputs: As for ``named_tensors``.
-        names: The outputs to compare, each by its name, or by that of a container for all it holds. If empty, all that
-            are real or complex numbers; where there are none, all.
+        names: The outputs to take, each by its name, or by that of a container for all it holds; all if empty.
 
     Raises:
         UnknownNameError: No output has that name; the message lists those that exist.
@@ -68,7 +67,26 @@ def compared(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
             raise UnknownNameError(f"no output is called {name!r}; there are {', '.join(found)}")
     if names:
         return {each: tensor for name in names for each, tensor in found.items() if _within(each, name)}
-    return {name: x for name, x in found.items() if x.is_floating_point() or x.is_complex()} or found
+    return found
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outputs of a network for a batch.
+
+    Attributes:
+        every: The outputs that count, by name.
+        named: Whether the user has named them.
+    """
+
+    every: Mapping[str, Tensor]
+    named: bool = False
+
+    @property
+    def compared(self) -> dict[str, Tensor]:
+        """The outputs that are compared: real and complex numbers; all where there are none, or if ``named``."""
+        numbers = {name: x for name, x in self.every.items() if x.is_floating_point() or x.is_complex()}
+        return dict(self.every) if self.named or not numbers else numbers
 
 
 def _within(name: str, place: str) -> bool:
@@ -99,23 +117,19 @@ def has_rows(output: Tensor, batch: int) -> bool:
     return output.ndim > 1 and len(output) == batch
 
 
-def scores(found: Mapping[str, Tensor], classes: int) -> slice | None:
-    """The columns of ``side_by_side`` that are scores of classes, which decide about labels; None for all.
-
-    They are the output whose last name is ``logits``, else the first with one value per known class, else the first.
+def columns(found: Mapping[str, Tensor], wanted: str, batch: int) -> slice | None:
+    """The columns of ``side_by_side`` that hold an output; None if it is the only one.
 
     Args:
-        found: The outputs for a batch of one.
-        classes: Number of classes whose names are known; 0 if none are.
+        found: The outputs that are compared.
+        wanted: Name of one of them.
+        batch: Size of the batch that the network has read.
     """
     if len(found) == 1:
         return None
-    logits = [name for name in found if name.split(".")[-1] == "logits"]
-    fitting = [name for name, x in found.items() if classes and x.numel() == classes]
-    wanted = [*logits, *fitting, *found][0]
     start = 0
     for name, x in found.items():
-        width = x.numel() * (2 if x.is_complex() else 1)
+        width = x.numel() // batch * (2 if x.is_complex() else 1)
         if name == wanted:
             return slice(start, start + width)
         start += width

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from ..evidence import Audit, Response
 from ..networks import Evidence, LayerReport
+from ..networks.labels import share
 from ..subspaces import EpsilonNullity
 
 
@@ -51,7 +52,7 @@ def _measured(evidence: Evidence) -> str:
 def _shown(response: Response) -> str:
     return (
         f"outputs move by {response.harmless:.1e} for harmless noise of L∞ {response.size:g}, by {response.noise:.1e} "
-        f"for noise of the same norm; {response.labels_changed} of {response.inputs} labels change"
+        f"for noise of the same norm; {share(response.labels_changed, response.inputs)} labels change"
     )
 
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ..errors import ValueRangeError
+from ..evidence import Evidence
 from ..evidence._leakage import (
     ANYONE,
     CONDITIONAL_MEAN,
@@ -66,12 +67,20 @@ def summary(leakage: Leakage) -> list[str]:
     )
     return [
         *unchanged,
-        f"the network     {found.labels_changed} of {found.pairs} labels change; it recognises what it did before",
+        f"the network     {_labels(found)}",
         f"to look at      SSIM {_ssim(leakage.best(ANYONE))} with the original",
         f"who knows it    gets the {known.method}: SSIM {_ssim(known)}, whatever was added",
         *(f"who has pairs   gets SSIM {_ssim(row)} by a {row.method}" for row in pairs),
         f"who has neither gets SSIM {_ssim(unknown)} by a {unknown.method}",
     ]
+
+
+def _labels(evidence: Evidence) -> str:
+    """What the network makes of the protected images."""
+    if evidence.labels_changed is None:
+        return f"outputs move by {evidence.output_change()}; it gives no labels"
+    told = "; it recognises what it did before" if not evidence.labels_changed else ""
+    return f"{evidence.labels()} labels change{told}"
 
 
 def _from_pairs(leakage: Leakage) -> list[Recovery]:

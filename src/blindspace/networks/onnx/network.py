@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording, value_shape
+from ..last_operation import MOVES
 from ..network import Network
-from ..outputs import scores, side_by_side
+from ..outputs import Found, side_by_side
 from .inputs import chosen, described_input, full_shape, held, network_input, spelled, type_name
 from .recorder import record_onnx
 from .rewriting import copied, readable
@@ -50,6 +51,7 @@ class OnnxModule(nn.Module):
         batched: Whether the input has a batch axis of any size; else the images run one by one.
         tensor: Shape of the tensor that the network reads for one image.
         beside: Values of its other inputs.
+        named: Whether the user has named the outputs.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class OnnxModule(nn.Module):
         batched: bool,
         tensor: Shape,
         beside: Mapping[str, Array] | None = None,
+        named: bool = False,
     ) -> None:
         super().__init__()
         self.opened, self.given, self.dtype, self.batched, self.tensor = opened, given, dtype, batched, tensor
-        self.beside = dict(beside or {})
+        self.beside, self.named = dict(beside or {}), named
         self.names = readable_outputs(opened)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,9 +81,11 @@ class OnnxModule(nn.Module):
                 "an ONNX network has no gradients here, which the attack needs; use random perturbations or the "
                 "network in PyTorch"
             )
-        return side_by_side(self.found(x), len(x)) if len(x) else self.forward(x.new_zeros(1, *x.shape[1:]))[:0]
+        if not len(x):
+            return self.forward(x.new_zeros(1, *x.shape[1:]))[:0]
+        return side_by_side(self.found(x).compared, len(x)).to(self.dtype)
 
-    def found(self, x: Tensor) -> dict[str, Tensor]:
+    def found(self, x: Tensor) -> Found:
         """The outputs that are tensors of numbers, by name, each ``(B, …)``. As ``forward``."""
         images = x.detach().cpu().to(self.dtype).numpy()
         if self.batched:
@@ -88,7 +93,13 @@ class OnnxModule(nn.Module):
         else:
             alone = [self._run(image.reshape(self.tensor)) for image in images]
             outputs = {name: _stacked([run[name] for run in alone]) for name in alone[0]}
-        return {name: torch.from_numpy(np.ascontiguousarray(y)).to(self.dtype) for name, y in outputs.items()}
+        return Found({name: self._tensor(y) for name, y in outputs.items()}, self.named)
+
+    def _tensor(self, output: Array) -> Tensor:
+        """An output in the network's own precision; whole numbers stay so."""
+        if output.dtype.kind == "f":
+            return torch.from_numpy(np.ascontiguousarray(output)).to(self.dtype)
+        return torch.from_numpy(output.astype(np.int64))
 
     def _run(self, images: Array) -> dict[str, Array]:
         try:
@@ -169,6 +180,14 @@ class OnnxNetwork(Network):
         """As ``Network.parts_at``; not known for the runtime's own operations, so always empty."""
         return ""
 
+    def last_operation(self, output: str) -> str:
+        """As ``Network.last_operation``, by the node that makes it."""
+        makers = {name: node for node in self.alone.graph.node for name in node.output}
+        node = makers.get(output)
+        while node is not None and node.op_type.lower() in MOVES:
+            node = makers.get(node.input[0])
+        return "" if node is None else node.op_type.lower()
+
     @cached_property
     def _recording(self) -> Recording:
         if isinstance(self.module, OnnxModule):
@@ -204,7 +223,7 @@ class OnnxNetwork(Network):
         def reopened(module: nn.Module) -> nn.Module:
             if isinstance(module, OnnxModule):
                 return OnnxModule(
-                    opened, module.given, module.dtype, module.batched, module.tensor, module.beside
+                    opened, module.given, module.dtype, module.batched, module.tensor, module.beside, module.named
                 ).eval()
             *before, last = module.children()
             return nn.Sequential(*before, reopened(last)).eval()
@@ -254,14 +273,14 @@ def load_onnx(
         input_shape = next(iter(vary.values())) or input_shape
     elif vary:
         input_shape = None
-    network = _opened(model, beside, path.name, name or path.name, input_shape, session or {})
+    network = _opened(model, beside, path.name, name or path.name, input_shape, session or {}, bool(outputs))
     if len(vary) > 1:
         network = replace(network, space=f"values of {', '.join(vary)}")
     if not float_meaning:
         return network
     given = network_input(network.alone)
     plain = unrounded(network.alone, given, full_shape(given, network.input_shape))
-    found = _opened(plain, {}, path.name, network.name, network.input_shape, network.session)
+    found = _opened(plain, {}, path.name, network.name, network.input_shape, network.session, bool(outputs))
     return replace(found, space=network.space, deployed=network)
 
 
@@ -272,6 +291,7 @@ def _opened(
     name: str,
     input_shape: Sequence[int] | None,
     options: Mapping[str, str],
+    named: bool,
 ) -> OnnxNetwork:
     """A model of one input, and values of others, as a network that has run once."""
     given = network_input(model, beside)
@@ -290,11 +310,11 @@ def _opened(
         tried = alone.found(torch.zeros(1, *shape))
     except UnsupportedLayerError as error:
         raise ShapeError(f"{file} cannot read an input of shape {shape}: {error}") from error
-    if not any(output.numel() for output in tried.values()):
+    if not any(output.numel() for output in tried.every.values()):
         raise FileError(f"{file} writes nothing for an input {shape}; it has no output to compare")
     batched = tensor == (1, *shape) and _takes_batches(alone, shape)
-    module = OnnxModule(opened, given.name, dtype, batched, tensor, beside).eval()
-    return OnnxNetwork(name, module, shape, scores=scores(tried, 0), model=model, beside=beside, session=dict(options))
+    module = OnnxModule(opened, given.name, dtype, batched, tensor, beside, named).eval()
+    return OnnxNetwork(name, module, shape, model=model, beside=beside, session=dict(options))
 
 
 def _takes_batches(alone: OnnxModule, shape: Shape) -> bool:

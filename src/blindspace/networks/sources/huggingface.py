@@ -16,6 +16,7 @@ from ...errors import FileError, UnknownNameError, UnsupportedLayerError, ValueR
 from ...extras import library
 from ...maps import Shape
 from ..choice import arguments
+from ..labels import Declared
 from .factory import assign_weights, build, split_options
 from .preprocessing import CONFIG, from_config, read_config
 from .raw_model import RawModel
@@ -71,6 +72,7 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         preprocessing=(lambda: from_config(*written)) if written else None,
         space=read.space,
         classes=_classes(module),
+        labels=_labels(module),
     )
 
 
@@ -232,6 +234,19 @@ def _preprocessor(place: str | None) -> tuple[dict[str, Any], Path] | None:
         return None
     path = Path(place) / CONFIG if Path(place).is_dir() else cached(place, CONFIG)
     return (read_config(path), path) if path is not None and path.is_file() else None
+
+
+def _labels(module: Any) -> Declared:
+    """What the config says of labels; transformers takes a single number for a regression unless it says otherwise."""
+    config = module.config
+    problem = getattr(config, "problem_type", None)
+    if not hasattr(module, "classifier") and "Classification" not in type(module).__name__:
+        return Declared("none", "as it has no classifier")
+    if problem == "regression" or (problem is None and getattr(config, "num_labels", 2) == 1):
+        return Declared("none", "as its config is that of a regression")
+    if problem == "multi_label_classification":
+        return Declared("none", "as its classes do not exclude each other")
+    return Declared()
 
 
 def _classes(module: Any) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from ...maps import Shape
+from ..labels import NOTHING_DECLARED, Declared
 
 Steps = tuple[nn.Module, ...]
 """Preprocessing steps in the order of application."""
@@ -35,6 +36,7 @@ class RawModel:
         space: What the input is; determined from its shape if empty.
         classes: Names of the outputs, if known.
         card: Further facts about the network.
+        labels: What the source says of its labels.
     """
 
     name: str
@@ -52,3 +54,4 @@ class RawModel:
     space: str = ""
     classes: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)
+    labels: Declared = NOTHING_DECLARED

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...errors import UnknownNameError, UnsupportedLayerError
 from ...extras import library
 from ...maps import Shape
+from ..labels import Declared
 from ..preprocessing_modules import CentreCrop, Resize
 from .factory import assign_weights, build, split_options
 from .preprocessing import EXAMPLE, normalise
@@ -65,6 +66,7 @@ def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawMode
         kind="timm",
         normalise=(normalise(config["mean"], config["std"]),),
         preprocessing=lambda: _timm_steps(model, config, shape),
+        labels=Declared() if getattr(module, "num_classes", 1) else Declared("none", "as it has no classifier"),
     )
 
 
