@@ -393,16 +393,16 @@ def test_a_damaged_table_is_listed(tmp_path: Path) -> None:
     assert check(tmp_path / "dst").good
 
 
-def test_pictures_hidden_in_lists_are_not_passed_over(tmp_path: Path) -> None:
+def test_columns_that_are_named(tmp_path: Path) -> None:
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     (tmp_path / "src").mkdir()
-    both = pa.table({"several": [[coded(PIXELS[0])]], "one": [coded(PIXELS[1])]})
+    both = pa.table({"several": [[coded(PIXELS[0])]], "one": [coded(PIXELS[1])], "n": [1]})
     parquet.write_table(both, tmp_path / "src/t.parquet")
-    with pytest.raises(FileError, match=r"several.*--pictures"):
-        protect(tmp_path / "src", tmp_path / "dst", QUICK, workers=0)
-    chosen = replace(QUICK, pictures=("one",))
-    assert protect(tmp_path / "src", tmp_path / "dst", chosen, workers=0).protected == 1
-    for wrong, why in (("two", "it has several, one"), ("several", "not pictures")):
+    for chosen in ("one", "several"):
+        there = protect(tmp_path / "src", tmp_path / chosen, replace(QUICK, pictures=(chosen,)), workers=0)
+        assert (there.images, there.protected, len(there.carried_over)) == (1, 1, 1)
+    assert protect(tmp_path / "src", tmp_path / "both", QUICK, workers=0).protected == 2
+    for wrong, why in (("two", "it has several, one"), ("n", "not pictures")):
         with pytest.raises(FileError, match=why):
             protect(tmp_path / "src", tmp_path / "new", replace(QUICK, pictures=(wrong,)), workers=0)
 

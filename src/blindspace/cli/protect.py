@@ -19,6 +19,8 @@ from .options import JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
+NOTHING_FOUND = "nothing was protected: no picture was found"
+
 
 class Engine(StrEnum):
     """Where the work is done."""
@@ -33,7 +35,8 @@ def protect(
     source: Annotated[
         Path | None,
         typer.Argument(
-            metavar="SRC", help="Folder with pictures, .tar shards (WebDataset) or .parquet tables; or one such file."
+            metavar="SRC",
+            help="Folder with pictures, tar shards (WebDataset) or Parquet tables, by content; or one such file.",
         ),
     ] = None,
     target: Annotated[
@@ -75,7 +78,10 @@ def protect(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Protect a collection of pictures, resumable at any moment; exit code 1 if one fails or changes its label.
+    """Protect a collection of pictures, resumable at any moment.
+
+    The exit code is 1 if a picture fails or changes its label, if a file may hold pictures and is not served, or if
+    nothing was protected.
 
     DST gets manifest.jsonl, one line per picture with hashes and evidence, and manifest.json.
     """
@@ -116,19 +122,29 @@ def protect(
         )
     colour = "green" if summary.good else "red"
     told = f"{summary.protected} of {summary.images} pictures protected"
+    if not summary.protected:
+        told = f"nothing was protected: none of {summary.images} pictures" if summary.images else NOTHING_FOUND
     screen.print(f"[{colour}]{told}[/{colour}] in {escape(str(target))}")
     if summary.done_before:
         screen.print(f"  done before            {summary.done_before} of {summary.shards} shards")
     if summary.images_per_second:
         screen.print(f"  speed                  {summary.images_per_second:.3g} pictures per second")
-    screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
-    if summary.labels_changed is None:
+    if summary.protected:
+        screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
+    if summary.protected and summary.labels_changed is None:
         screen.print(f"  labels changed         {DASH}: the network gives none")
         screen.print(f"  outputs moved by > 1 % {summary.moved}{_some(summary.relabelled)}")
-    else:
+    elif summary.protected:
         screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
+    for what, count in summary.dropped.items():
+        screen.print(f"  {'dropped: ' + what:<23}in {count} of {summary.protected}")
     for name, reason in summary.not_protected.items():
         screen.print(f"  [red]not protected[/red]  {escape(name)}: {escape(reason)}")
+    more = summary.images - summary.protected - len(summary.not_protected)
+    if more:
+        screen.print(f"  [red]not protected[/red]  {more} more, in manifest.jsonl")
+    if summary.carried_over:
+        screen.print(f"  copied as they are     --pictures names others{_some(summary.carried_over)}")
     if summary.others:
         screen.print(f"  no pictures, left in SRC{_some(summary.others)}")
     write_json(summary.to_dict(), json)

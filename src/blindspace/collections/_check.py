@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,6 +17,8 @@ from ..files import sha256
 from .journal import OWN, inside
 from .kinds import kind_of
 from .manifest import LISTED, MANIFEST, SUMMARY
+
+_OF_JOURNAL = re.compile(re.escape(OWN) + r"/(lock|settings\.json|records/[0-9a-f]+\.jsonl)")
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def check(target: Path) -> Checked:
         problems |= {f"{output}/{member}".rstrip("/"): why for member, why in list(found.items())[:LISTED]}
     for path in sorted(target.rglob("*")):
         name = path.relative_to(target).as_posix()
-        if not path.is_file() or name in (MANIFEST, SUMMARY) or name.startswith(f"{OWN}/") or name in seen:
+        if not path.is_file() or name in (MANIFEST, SUMMARY) or name in seen or _OF_JOURNAL.fullmatch(name):
             continue
         # An archive without any protected picture is named among the files only.
         if files.get(name) != sha256(path):

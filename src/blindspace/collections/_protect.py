@@ -46,7 +46,8 @@ def protect(
     ``manifest.jsonl``, one line per picture, and ``manifest.json`` are written into ``target``.
 
     Args:
-        source: A folder with pictures, ``.tar`` shards or ``.parquet`` tables anywhere below, or one such file.
+        source: A folder with pictures, tar shards or Parquet tables anywhere below, or one such file. What a file, a
+            member or a column holds is determined by its content.
         target: Folder of the results: a new one, or that of an earlier run with the same settings.
         settings: The settings of the protection.
         key: Key of keyed noise; it is never stored.

@@ -1,7 +1,8 @@
 """WebDataset shards: tar archives in which neighbouring members of one key make a sample.
 
-Members that are not pictures are copied unchanged, in their places. A sample with a picture that cannot be protected is
-left out as a whole, since readers of shards expect complete samples.
+What a member holds is decided by its content. Members that hold no picture are copied unchanged, in their places. A
+sample with a picture that cannot be protected, or with a member in which pictures may be stored, is left out whole,
+since readers of shards expect complete samples.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..data.recognition import SUFFIXES as PICTURES
+from ..data.recognition import Content, Holds, is_named_as_picture, recognise
 from ..errors import FileError, first_line
 from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
@@ -25,28 +26,34 @@ from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
 
 
+COMPRESSED = (".gz", ".bz2", ".xz")
+
+
 class _Member(NamedTuple):
     info: tarfile.TarInfo
     content: bytes
     is_picture: bool
+    reason: str = ""
+    is_carried: bool = False
 
 
 class Archives:
     """Pictures in tar archives, one archive per shard; compressed archives are written uncompressed.
 
     Args:
-        endings: Endings of members that are pictures, after the key's dot, such as ``jpg``, ``left.png``; those with a
-            picture's suffix if empty.
+        endings: Endings of members that are pictures, after the key's dot, such as ``jpg``, ``left.png``; if empty,
+            their content decides.
     """
 
-    suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz")
+    holds = Holds.TAR
+    suffixes: tuple[str, ...] = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
     def __init__(self, endings: Sequence[str] = ()) -> None:
         self.endings = tuple(endings)
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
         """One archive per shard."""
-        plain = [with_suffix(name.removesuffix(".gz"), ".tar") for name in names]
+        plain = [with_suffix(_uncompressed(name), ".tar") for name in names]
         found = Counter(plain)
         for name, new in zip(names, plain, strict=True):
             yield Shard.of(root, "archive", [name], [new if found[new] == 1 else name + ".tar"])
@@ -68,7 +75,7 @@ class Archives:
         except DAMAGE as error:
             damage = (Picture(name, None, f"the archive is damaged, the rest of it is lost: {first_line(error)}"),)
         last = _portion(name, held, taken)
-        yield Portion(last.pictures + damage, last.rest)
+        yield Portion(last.pictures + damage, last.rest, last.carried)
 
     def _samples(self, path: Path) -> Iterator[list[_Member]]:
         sample: list[_Member] = []
@@ -77,24 +84,30 @@ class Archives:
             for info in archive:
                 stream = archive.extractfile(info) if info.isreg() else None
                 archive.members = []  # type: ignore[attr-defined]  # else it remembers every one
-                if stream is None:
-                    continue  # folders and links are no part of a sample
+                if stream is None and not (info.issym() or info.islnk()):
+                    continue  # folders are no part of a sample
                 own, ending = _key(info.name)
                 if sample and own != key:
                     yield sample
                     sample = []
                 key = own
-                sample.append(_Member(info, stream.read(), self._is_picture(ending)))
+                sample.append(self._member(info, b"" if stream is None else stream.read(), ending))
             whole = _ends_well(archive)
         if sample:
             yield sample
         if not whole:
             raise tarfile.ReadError("it is cut short, or a header in it cannot be read")
 
-    def _is_picture(self, ending: str) -> bool:
+    def _member(self, info: tarfile.TarInfo, content: bytes, ending: str) -> _Member:
+        if not info.isreg():
+            return _Member(info, content, True, "it is a link; store the file itself")
         if self.endings:
-            return ending in self.endings
-        return f".{ending}".lower().endswith(PICTURES)
+            chosen = ending in self.endings
+            return _Member(info, content, chosen, is_carried=not chosen and recognise(content).may_hold_pictures)
+        found = recognise(content)
+        if found.holds is Holds.PICTURE or is_named_as_picture(f".{ending}"):
+            return _Member(info, content, True)
+        return _Member(info, content, found.may_hold_pictures, _closed(found) if found.may_hold_pictures else "")
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Archive]:
@@ -144,6 +157,16 @@ class _Archive:
         self.archive.members = []  # type: ignore[attr-defined]
 
 
+def _closed(found: Content) -> str:
+    return f"it is {found.what}, in which pictures may be stored; store them as files"
+
+
+def _uncompressed(name: str) -> str:
+    """The name of an archive without the suffix of its compression."""
+    stem = next((name.removesuffix(suffix) for suffix in COMPRESSED if name.endswith(suffix)), name)
+    return stem if stem.endswith(".tar") else name
+
+
 def _ends_well(archive: tarfile.TarFile) -> bool:
     """Whether only the block of zeros that ends an archive follows the last member.
 
@@ -182,9 +205,13 @@ def _portion(archive: str, samples: list[list[_Member]], taken: set[str]) -> Por
             if not member.is_picture:
                 continue
             name = f"{archive}/{member.info.name}"
-            if name in taken:
+            if member.reason and name not in taken:
+                taken.add(name)
+                pictures.append(Picture(name, None, member.reason, group=str(number)))
+            elif name in taken:
                 pictures.append(Picture(name, None, "the archive holds a second one of that name", group=str(number)))
             else:
                 taken.add(name)
                 pictures.append(Picture(name, member.content, group=str(number)))
-    return Portion(tuple(pictures), tuple(samples))
+    carried = tuple(f"{archive}/{member.info.name}" for sample in samples for member in sample if member.is_carried)
+    return Portion(tuple(pictures), tuple(samples), carried)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..data.recognition import SUFFIXES as PICTURES
+from ..data.recognition import SUFFIXES, Holds
 from ..files import writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
@@ -19,7 +19,8 @@ class Folders:
         per_shard: Number of pictures per shard.
     """
 
-    suffixes: tuple[str, ...] = PICTURES
+    holds = Holds.PICTURE
+    suffixes: tuple[str, ...] = SUFFIXES
 
     def __init__(self, per_shard: int) -> None:
         self.per_shard = per_shard

@@ -217,4 +217,11 @@ class Record:
         self.images += 1
         self.protected += "output" in row
         self.labels_changed += row.get("label") != row.get("label_after")
+        self._write(row)
+
+    def carry(self, name: str) -> None:
+        """Append what holds pictures and is copied as it is."""
+        self._write({"name": name, "carried_over": True})
+
+    def _write(self, row: Mapping[str, Any]) -> None:
         self.stream.write(json.dumps(row, ensure_ascii=False) + "\n")

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.recognition import Holds, recognise_file
 from ..errors import FileError
 from .archives import Archives
 from .folders import Folders
 from .source import Kind, Shard
 from .tables import Tables
+from .unserved import Unserved
 
 PER_SHARD = 64
 """Number of files of a folder per shard."""
@@ -22,11 +24,16 @@ def kinds(pictures: Sequence[str] = (), per_shard: int = PER_SHARD) -> dict[str,
     """Every kind by its name.
 
     Args:
-        pictures: Columns of tables and endings of archives' members that hold pictures; determined from the data if
+        pictures: Columns of tables and endings of archives' members that hold pictures; determined from all data if
             empty.
         per_shard: Number of files of a folder per shard.
     """
-    return {"folder": Folders(per_shard), "archive": Archives(pictures), "table": Tables(pictures)}
+    return {
+        "folder": Folders(per_shard),
+        "archive": Archives(pictures),
+        "table": Tables(pictures),
+        "unserved": Unserved(),
+    }
 
 
 def kind_of(output: str) -> Kind:
@@ -42,7 +49,7 @@ class Plan:
     Attributes:
         root: Folder of the shards' inputs.
         shards: The shards in their order.
-        others: Files of no kind, and links to folders; they are not copied.
+        others: Files that hold no pictures, and links to folders; they are not copied.
     """
 
     root: Path
@@ -53,7 +60,7 @@ class Plan:
 def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
     """The shards of a collection: of a folder with all below it, or of one file.
 
-    Hidden files are left out, links to folders are not followed.
+    The kind of a file is determined by its content; hidden files are left out, links to folders are not followed.
 
     Args:
         source: Folder or file of the collection.
@@ -61,7 +68,8 @@ def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
         kinds: The kinds by name, from ``kinds``.
 
     Raises:
-        FileError: The source is missing or contains nothing of any kind, or two results would have one name.
+        FileError: The source is missing, contains no file or one that cannot be read, or two results would have one
+            name.
         MissingExtraError: A library that a kind needs is not installed.
     """
     if not source.exists():
@@ -70,21 +78,32 @@ def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
     names = _below(source) if source.is_dir() else [source.name]
     of_kind: dict[str, list[str]] = {name: [] for name in kinds}
     others: list[str] = []
-    for name in names:
-        found = next((word for word, kind in kinds.items() if name.lower().endswith(kind.suffixes)), None)
-        (others if found is None else of_kind[found]).append(name)
     try:
+        for name in names:
+            found = _kind(root / name, kinds)
+            (others if found is None else of_kind[found]).append(name)
         shards = [shard for word, kind in kinds.items() for shard in kind.plan(root, of_kind[word], suffix)]
     except OSError as error:
         raise FileError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
-    if not shards:
-        accepted = " ".join(suffix for kind in kinds.values() for suffix in kind.suffixes)
-        raise FileError(f"there is nothing to protect in {source}; looked for {accepted}")
+    if not shards and not others:
+        raise FileError(f"there is nothing to protect in {source}: it contains no file")
     outputs = Counter(output for shard in shards for output in shard.outputs)
     twice = [output for output, count in outputs.items() if count > 1]
     if twice:
         raise FileError(f"two files of {source} would both become {twice[0]}; rename one")
     return Plan(root, tuple(shards), tuple(others))
+
+
+def _kind(path: Path, kinds: dict[str, Kind]) -> str | None:
+    """The kind of a file: by its content, or by its name if the content is damaged; None if it holds no pictures."""
+    if path.exists() and not path.is_file():
+        return None
+    holds = recognise_file(path).holds
+    by_content = next((word for word, kind in kinds.items() if kind.holds is holds), None)
+    if by_content is not None and holds is not Holds.CLOSED:
+        return by_content
+    by_name = next((word for word, kind in kinds.items() if path.name.lower().endswith(kind.suffixes)), None)
+    return by_name or by_content
 
 
 def _below(folder: Path) -> list[str]:

@@ -31,7 +31,11 @@ class Summary:
         not_protected: Names and reasons of the first ``LISTED`` pictures that are not protected.
         relabelled: Names of the first ``LISTED`` pictures whose label changed, or outputs moved.
         max_output_change: Largest change of an output over the protected pictures, measured on the files read back.
-        others: Files of the source that are not pictures and were not copied.
+        dropped: Number of protected pictures of whose originals something was dropped, by what it was: ``frames``,
+            ``pages``, ``transparency``, ``colour profile``.
+        carried_over: Names of the first ``LISTED`` members and columns that hold pictures and were copied as they are,
+            because the user named others.
+        others: Files of the source that hold no pictures and were not copied.
         shards: Number of shards.
         done_before: Number of shards finished by an earlier run.
         images_per_second: Speed of this run; 0 if nothing was left to do.
@@ -44,6 +48,8 @@ class Summary:
     not_protected: dict[str, str]
     relabelled: tuple[str, ...]
     max_output_change: float
+    dropped: dict[str, int]
+    carried_over: tuple[str, ...]
     others: tuple[str, ...]
     shards: int
     done_before: int
@@ -51,8 +57,8 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Whether every picture is protected and keeps its label, or without labels its outputs."""
-        return self.protected == self.images and not self.labels_changed and not self.moved
+        """Whether there are pictures, each is protected, and each keeps its label, or without labels its outputs."""
+        return 0 < self.protected == self.images and not self.labels_changed and not self.moved
 
     def to_dict(self) -> dict[str, Any]:
         """The totals as plain values for JSON."""
@@ -74,6 +80,8 @@ def close(
     count: Counter[str] = Counter()
     lost: dict[str, str] = {}
     relabelled: list[str] = []
+    carried: list[str] = []
+    dropped: Counter[str] = Counter()
     largest = 0.0
     files: dict[str, str] = {}
     with writing(journal.target / MANIFEST) as temporary, temporary.open("w", encoding="utf-8") as stream:
@@ -81,12 +89,16 @@ def close(
             for line in journal.rows(shard):
                 stream.write(line)
                 row = json.loads(line)
+                if row.get("carried_over"):
+                    carried += [row["name"]] * (len(carried) < LISTED)
+                    continue
                 count["images"] += 1
                 if "output" not in row:
                     if len(lost) < LISTED:
                         lost[row["name"]] = row["reason"]
                     continue
                 count["protected"] += 1
+                dropped.update(what.partition(":")[0] for what in row["dropped"])
                 largest = max(largest, row["max_output_change"])
                 count["labelled"] += row["label"] is not None
                 count["moved"] += row["moved"]
@@ -104,6 +116,8 @@ def close(
         not_protected=lost,
         relabelled=tuple(relabelled),
         max_output_change=largest,
+        dropped=dict(sorted(dropped.items())),
+        carried_over=tuple(carried),
         others=planned.others[:LISTED],
         shards=len(planned.shards),
         done_before=done_before,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..data.channels import in_channels
 from ..data.encoding import decode, encode
-from ..data.picture_files import decode_picture
+from ..data.picture_files import Decoded, decoded
 from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..files import sha256
 from ..maps import Shape
@@ -27,6 +27,9 @@ from ..perturbations.registry import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace
 from .source import Picture
+
+VERSION = 2
+"""Version of what is protected and how; work of another one is not continued."""
 
 LEVELS = {"png": 256, "png16": 65536}
 """Names of the formats that round pixels."""
@@ -85,7 +88,8 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
         files = [name for name in (self.weights, self.model) if name is not None and Path(name).is_file()]
-        return {**asdict(self), "recipe": self.recipe.to_dict(), "files": {name: sha256(name) for name in files}}
+        hashes = {name: sha256(name) for name in files}
+        return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": hashes}
 
     def digest(self) -> str:
         """Hash of the settings."""
@@ -99,7 +103,8 @@ class Outcome:
     Attributes:
         content: Content of the new file; None if the picture could not be protected.
         reason: Reason why it could not be protected.
-        evidence: Plain values for JSON: hashes of both files, and the network's outputs for both pictures compared.
+        evidence: Plain values for JSON: hashes of both files, the network's outputs for both pictures compared, and
+            what of the original was dropped, as ``data.picture_files.Decoded`` says.
     """
 
     content: bytes | None
@@ -144,28 +149,33 @@ class Protector:
             BlindspaceError: The network itself cannot be loaded.
         """
         outcomes: dict[int, Outcome] = {}
-        for window in self._windows(pictures, outcomes):
+        dropped: dict[int, tuple[str, ...]] = {}
+        for window in self._windows(pictures, outcomes, dropped):
             for shape, members in window.items():
                 outcomes |= self._protect_alike(shape, {n: (pictures[n].name, pixels) for n, pixels in members})
         whole = []
         for number, picture in enumerate(pictures):
             outcome = outcomes[number]
             source = None if picture.content is None else hashlib.sha256(picture.content).hexdigest()
-            whole.append(Outcome(outcome.content, outcome.reason, {"source_sha256": source, **outcome.evidence}))
+            evidence = {"source_sha256": source, **outcome.evidence}
+            if outcome.content is not None:
+                evidence["dropped"] = list(dropped[number])
+            whole.append(Outcome(outcome.content, outcome.reason, evidence))
         return whole
 
     def _windows(
-        self, pictures: Sequence[Picture], outcomes: dict[int, Outcome]
+        self, pictures: Sequence[Picture], outcomes: dict[int, Outcome], dropped: dict[int, tuple[str, ...]]
     ) -> Iterator[dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]]]:
         """Decoded pictures by shape, as far as memory allows at once."""
         window: dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]] = {}
         size = 0
         for number, picture in enumerate(pictures):
             try:
-                pixels = _pixels(picture)
+                found = _decoded(picture)
             except (FileError, MissingExtraError) as error:
                 outcomes[number] = Outcome(None, str(error), {})
                 continue
+            pixels, dropped[number] = found.pixels, found.dropped
             if window and size + pixels.nbytes > self.batch_bytes:
                 yield window
                 window, size = {}, 0
@@ -266,8 +276,8 @@ _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)
 """A fault of some pictures that does not concern others."""
 
 
-def _pixels(picture: Picture) -> npt.NDArray[np.float64]:
-    """A picture's pixels, float64 ``(C, H, W)`` in [0, 1].
+def _decoded(picture: Picture) -> Decoded:
+    """A picture's pixels, and what is dropped.
 
     Raises:
         FileError: The picture cannot be read.
@@ -275,4 +285,4 @@ def _pixels(picture: Picture) -> npt.NDArray[np.float64]:
     """
     if picture.content is None:
         raise FileError(picture.reason)
-    return decode_picture(picture.content, picture.name)
+    return decoded(picture.content, picture.name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+
+from ..data.recognition import Holds
 
 PORTION = 8 << 20
 """Bytes of files that are read at once; a single larger file is read whole."""
@@ -23,6 +25,7 @@ class Shard:
         inputs: Files below the source folder, with / between folders.
         outputs: Files below the destination: one per input of a folder, else a single one.
         part: Row group of a table; None for other kinds.
+        forms: Columns of a table that hold pictures, as ``cells.survey`` returns them; empty for other kinds.
         id: Hash of the above and of the inputs' sizes and times, so that a changed input makes another shard.
     """
 
@@ -30,10 +33,19 @@ class Shard:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     part: int | None
+    forms: Mapping[str, str]
     id: str
 
     @classmethod
-    def of(cls, root: Path, kind: str, inputs: Sequence[str], outputs: Sequence[str], part: int | None = None) -> Shard:
+    def of(
+        cls,
+        root: Path,
+        kind: str,
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        part: int | None = None,
+        forms: Mapping[str, str] | None = None,
+    ) -> Shard:
         """The shard of these files as they are on disk now.
 
         Raises:
@@ -41,8 +53,10 @@ class Shard:
         """
         stats = [(root / name).stat() for name in inputs]
         state = [[name, stat.st_size, stat.st_mtime_ns] for name, stat in zip(inputs, stats, strict=True)]
-        made_of = json.dumps([kind, state, list(outputs), part])
-        return cls(kind, tuple(inputs), tuple(outputs), part, hashlib.sha256(made_of.encode()).hexdigest()[:32])
+        made_of = json.dumps([kind, state, list(outputs), part, forms])
+        return cls(
+            kind, tuple(inputs), tuple(outputs), part, forms or {}, hashlib.sha256(made_of.encode()).hexdigest()[:32]
+        )
 
 
 @dataclass(frozen=True)
@@ -69,10 +83,12 @@ class Portion:
     Attributes:
         pictures: The pictures in their order.
         rest: Data that the kind's writer needs to put the results in place.
+        carried: Names of what holds pictures and is copied as it is, because the user named others.
     """
 
     pictures: tuple[Picture, ...]
     rest: Any = None
+    carried: tuple[str, ...] = ()
 
 
 class Place(NamedTuple):
@@ -98,8 +114,14 @@ class Writer(Protocol):
 
 
 class Kind(Protocol):
-    """One kind of collection."""
+    """One kind of collection.
 
+    Attributes:
+        holds: What its files hold.
+        suffixes: Endings of names that say so, of files that are damaged.
+    """
+
+    holds: Holds
     suffixes: tuple[str, ...]
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:

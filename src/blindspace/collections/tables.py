@@ -1,47 +1,43 @@
-"""Parquet tables with pictures in their columns: raw bytes, or the struct of bytes and path of Hugging Face datasets.
+"""Parquet tables with pictures in their columns: as bytes in any layout, in base64, in structs of bytes and path.
 
-The other columns of a table, its order and its metadata are kept. A picture that cannot be protected leaves an empty
-cell.
+Which columns hold pictures is decided by all of their rows, before the work begins. The other columns of a table, its
+order and its metadata are kept. A cell with a picture that cannot be protected, or with something in which pictures may
+be stored, becomes empty.
 """
 
 from __future__ import annotations
 
-import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from ..errors import FileError, MissingExtraError, first_line
+from ..data.recognition import Holds
+from ..errors import FileError, first_line
 from ..files import writing
+from .cells import NAMED, PIXELS, Found, contents, found_in, replaced, survey
+from .columns import arrow, column_of, is_bytes, is_text, leaves, type_of_results
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
 ROW_GROUP = 64 << 20
 """Number of bytes after which a row group is written."""
 
 TRIED = 64
-"""Number of rows that are examined to determine which columns hold pictures."""
+"""Number of rows that are examined at once."""
 
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("Parquet tables need pyarrow; pip install 'blindspace[collections]'") from error
-    return pyarrow
+_CARRIED = "carried"
+"""Form of a column that holds pictures and is copied as it is, because the user named others."""
 
 
 class Tables:
     """Pictures in Parquet files, one row group per shard.
 
     Args:
-        columns: Columns that hold pictures; determined from the first rows if empty.
+        columns: Columns that hold pictures; determined from all rows if empty.
     """
 
+    holds = Holds.PARQUET
     suffixes: tuple[str, ...] = (".parquet",)
 
     def __init__(self, columns: Sequence[str] = ()) -> None:
@@ -51,67 +47,73 @@ class Tables:
         """One row group a shard; a file of several becomes as many files.
 
         Raises:
-            FileError: A column is missing, or may hold pictures in a form that is not supported.
+            FileError: A column is missing, or of a type that holds no pictures.
         """
-        pa = _pyarrow()
-        groups = {}
+        groups: dict[str, int] = {}
+        forms: dict[str, dict[str, str]] = {}
         for name in names:
+            groups[name], forms[name] = 1, {}
             try:
-                with pa.parquet.ParquetFile(root / name) as table:
+                with arrow().parquet.ParquetFile(root / name) as table:
                     groups[name] = max(1, int(table.num_row_groups))
-                    self._chosen(table, root / name)
-            except (pa.ArrowException, OSError):
-                groups[name] = 1  # when it is read, it is listed with the reason
+                    forms[name] = self._forms(table, root / name)
+            except _damage():
+                continue  # when it is read, it is listed with the reason
+        plain = {name: name if name.endswith(".parquet") else with_suffix(name, ".parquet") for name in names}
         outputs = {
-            name: [with_suffix(name, f"-{part:05d}.parquet") for part in range(count)] if count > 1 else [name]
+            name: [with_suffix(plain[name], f"-{part:05d}.parquet") for part in range(count)]
+            if count > 1
+            else [plain[name]]
             for name, count in groups.items()
         }
         taken = Counter(output for several in outputs.values() for output in several)
         for name, several in outputs.items():
             for part, output in enumerate(several):
                 free = output if taken[output] == 1 else f"{name}-{part:05d}.parquet"
-                yield Shard.of(root, "table", [name], [free], part)
+                yield Shard.of(root, "table", [name], [free], part, forms[name])
 
-    def _chosen(self, table: Any, path: Path) -> list[str]:
-        """The columns that hold pictures."""
+    def _forms(self, table: Any, path: Path) -> dict[str, str]:
+        """The form of each leaf that holds pictures, by its path."""
         schema = table.schema_arrow
-        if self.columns:
-            missing = [name for name in self.columns if name not in schema.names]
-            if missing:
-                raise FileError(f"{path} has no column {missing[0]!r}; it has {', '.join(schema.names)}")
-            unfit = [name for name in self.columns if not _holds_bytes(schema.field(name).type)]
-            if unfit:
-                raise FileError(f"the column {unfit[0]!r} of {path} holds {schema.field(unfit[0]).type}, not pictures")
-            return list(self.columns)
-        for field in schema:
-            if not _holds_bytes(field.type) and _hides_bytes(field.type):
-                raise FileError(
-                    f"the column {field.name!r} of {path} holds {field.type}, in which pictures would stay as they "
-                    "are; name the columns to protect (--pictures image), and it is carried over"
-                )
-        columns = [field.name for field in schema if _holds_bytes(field.type)]
-        first = next(table.iter_batches(TRIED, columns=columns, use_threads=False), None) if columns else None
-        if first is None:
-            return columns
-        return [name for name in columns if any(_is_picture(_bytes_of(cell)) for cell in first[name].to_pylist())]
+        missing = [name for name in self.columns if name not in schema.names]
+        if missing:
+            raise FileError(f"{path} has no column {missing[0]!r}; it has {', '.join(schema.names)}")
+        forms: dict[str, str] = {}
+        for number, field in enumerate(schema):
+            name = _unique(schema, number)
+            if field.name in self.columns:
+                chosen = {
+                    leaf: NAMED if is_bytes(kind) or is_text(kind) else PIXELS
+                    for leaf, kind in leaves(field.type, name)
+                }
+                named = {leaf: form for leaf, form in chosen.items() if not leaf.endswith(".path")}
+                if not named:
+                    raise FileError(f"the column {field.name!r} of {path} holds {field.type}, not pictures")
+                forms |= named
+                continue
+            found = survey(_parts(table, field.name, number), field.type, name)
+            forms |= dict.fromkeys(found, _CARRIED) if self.columns else found
+        return forms
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
         """A row group in batches; the rows before the damage if it is damaged."""
-        pa = _pyarrow()
+        pa = arrow()
         name, part = shard.inputs[0], shard.part or 0
+        forms = {leaf: form for leaf, form in shard.forms.items() if form != _CARRIED}
+        carried = tuple(f"{name}/{leaf}" for leaf, form in shard.forms.items() if form == _CARRIED and not part)
         try:
             with pa.parquet.ParquetFile(root / name) as table:
-                columns = self._chosen(table, root / name)
                 groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)][: part + 1]
                 if not sum(group.num_rows for group in groups):
-                    yield Portion((), (pa.RecordBatch.from_pylist([], table.schema_arrow), columns))
+                    yield Portion((), (pa.RecordBatch.from_pylist([], table.schema_arrow), {}, forms), carried)
                     return
                 row = sum(group.num_rows for group in groups[:-1])
                 rows = max(1, PORTION * groups[-1].num_rows // max(1, groups[-1].total_byte_size))
                 for batch in table.iter_batches(rows, row_groups=[part], use_threads=False):
-                    yield _portion(name, batch, columns, row)
+                    yield _portion(name, batch, forms, row, carried)
                     row += len(batch)
-        except (pa.ArrowException, OSError) as error:
+                    carried = ()
+        except _damage() as error:
             reason = f"the table is damaged, the rest of its row group {part} is lost: {first_line(error)}"
             yield Portion((Picture(name if part == 0 else f"{name}/{part}", None, reason),))
 
@@ -127,22 +129,23 @@ class Tables:
             path.unlink()
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
-        """Every cell that may hold a picture.
+        """Every leaf that may be a picture.
 
         Raises:
             FileError: The table is damaged.
         """
-        pa = _pyarrow()
         try:
-            with pa.parquet.ParquetFile(path) as table:
-                columns = [field.name for field in table.schema_arrow if _holds_bytes(field.type)]
+            with arrow().parquet.ParquetFile(path) as table:
+                schema = table.schema_arrow
                 row = 0
-                for batch in table.iter_batches(TRIED, columns=columns, use_threads=False):
-                    for column in columns:
-                        cells = enumerate(map(_bytes_of, batch[column].to_pylist()), row)
-                        yield from ((_member(number, column), cell) for number, cell in cells if cell is not None)
+                for batch in table.iter_batches(TRIED, use_threads=False):
+                    for number, field in enumerate(schema):
+                        name = _unique(schema, number)
+                        if any(is_bytes(kind) or is_text(kind) for _, kind in leaves(field.type, name)):
+                            for at, cell in enumerate(_values(batch.column(number)), row):
+                                yield from ((_member(at, place), c) for place, c in contents(cell, field.type, name))
                     row += len(batch)
-        except (pa.ArrowException, OSError) as error:
+        except _damage() as error:
             raise FileError(f"{path} is damaged: {first_line(error)}") from error
 
 
@@ -158,34 +161,36 @@ class _Table:
     def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
         if portion.rest is None:
             return [Place(self.output, "") for _ in contents]
-        pa = _pyarrow()
-        batch, columns = portion.rest
+        batch, found, forms = portion.rest
         places: list[Place] = []
         rest = iter(contents)
-        for column in columns:
-            index = batch.schema.get_field_index(column)
-            field = batch.schema.field(index)
-            cells = []
-            for number, cell in enumerate(batch.column(index).to_pylist()):
-                cells.append(None if cell is None else self._cell(cell, next(rest)))
-                if cell is not None:
-                    places.append(Place(self.output, _member(self.rows + number, column)))
+        schema = batch.schema
+        for number in range(len(schema)):
+            field, name = schema.field(number), _unique(schema, number)
+            new = type_of_results(field.type, name, forms)
+            if number in found:
+                cells = [
+                    replaced(cell, field.type, name, forms, one, rest, self.suffix)
+                    for cell, one in zip(_values(batch.column(number)), found[number], strict=True)
+                ]
+                column = column_of(cells, new)
+                for row, leaves_of_cell in enumerate(found[number]):
+                    taken = (one for one in leaves_of_cell if one is not None)
+                    places += [Place(self.output, _member(self.rows + row, one.place)) for one in taken]
+            elif _is_of(name, field.type, forms):
+                column = column_of([], new)  # a table without rows
+            else:
+                continue
             # A picture that is left out leaves an empty cell.
-            batch = batch.set_column(index, field.with_nullable(True), pa.array(cells, field.type))
+            batch = batch.set_column(number, field.with_type(new).with_nullable(True), column)
         self.rows += len(batch)
         self.held.append(batch)
         if sum(batch.nbytes for batch in self.held) >= ROW_GROUP or self.file is None:
             self._flush()
         return places
 
-    def _cell(self, cell: Any, content: bytes | None) -> Any:
-        if content is None or not isinstance(cell, dict):
-            return content
-        path = cell.get("path")
-        return {**cell, "bytes": content, **({"path": with_suffix(path, self.suffix)} if path else {})}
-
     def _flush(self) -> None:
-        pa = _pyarrow()
+        pa = arrow()
         if not self.held:
             return
         if self.file is None:
@@ -200,50 +205,57 @@ class _Table:
             self.file.close()
 
 
-def _portion(name: str, batch: Any, columns: Sequence[str], first: int) -> Portion:
-    pictures = []
-    for column in columns:
-        for row, cell in enumerate(batch[column].to_pylist(), first):
-            if cell is not None:
-                content = _bytes_of(cell)
-                reason = "the table holds a path in the place of its bytes" if content is None else ""
-                pictures.append(Picture(f"{name}/{_member(row, column)}", content, reason))
-    return Portion(tuple(pictures), (batch, list(columns)))
+def _portion(name: str, batch: Any, forms: Mapping[str, str], first: int, carried: tuple[str, ...]) -> Portion:
+    pictures: list[Picture] = []
+    found: dict[int, list[list[Found | None]]] = {}
+    for number in range(len(batch.schema)):
+        column, kind = _unique(batch.schema, number), batch.schema.field(number).type
+        if not _is_of(column, kind, forms):
+            continue
+        found[number] = [found_in(cell, kind, column, forms) for cell in _values(batch.column(number))]
+        for row, leaves_of_cell in enumerate(found[number], first):
+            taken = [one for one in leaves_of_cell if one is not None]
+            # A cell is kept or emptied as a whole.
+            group = _member(row, column) if len(taken) > 1 else ""
+            names = (f"{name}/{_member(row, one.place)}" for one in taken)
+            pictures += [Picture(at, one.content, one.reason, group) for at, one in zip(names, taken, strict=True)]
+    return Portion(tuple(pictures), (batch, found, dict(forms)), carried)
 
 
-def _member(row: int, column: str) -> str:
-    return f"{row:08d}/{column}"
+def _parts(table: Any, column: str, number: int) -> Iterator[Any]:
+    """A column in parts of some rows."""
+    many = table.schema_arrow.names.count(column) > 1
+    for batch in table.iter_batches(TRIED, columns=None if many else [column], use_threads=False):
+        yield _stored(batch.column(number if many else 0))
 
 
-def _bytes_of(cell: Any) -> bytes | None:
-    content = cell.get("bytes") if isinstance(cell, dict) else cell
-    return content if isinstance(content, bytes) else None
+def _stored(column: Any) -> Any:
+    """A column as its extension type stores it."""
+    while isinstance(column, arrow().ExtensionArray):
+        column = column.storage
+    return column
 
 
-def _is_bytes(kind: Any) -> bool:
-    types = _pyarrow().types
-    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+def _values(column: Any) -> list[Any]:
+    values: list[Any] = _stored(column).to_pylist()
+    return values
 
 
-def _holds_bytes(kind: Any) -> bool:
-    """Whether a column holds bytes, or structs with a field named ``bytes``."""
-    if _pyarrow().types.is_struct(kind):
-        return any(kind.field(i).name == "bytes" and _is_bytes(kind.field(i).type) for i in range(kind.num_fields))
-    return _is_bytes(kind)
+def _unique(schema: Any, number: int) -> str:
+    """The name of a column, with its number if others have the same."""
+    name = str(schema.field(number).name)
+    return name if schema.names.count(name) == 1 else f"{name}#{number}"
 
 
-def _hides_bytes(kind: Any) -> bool:
-    """Whether the type contains bytes at any depth."""
-    return _is_bytes(kind) or any(_hides_bytes(kind.field(i).type) for i in range(kind.num_fields))
+def _is_of(name: str, kind: Any, forms: Mapping[str, str]) -> bool:
+    """Whether a column holds pictures."""
+    return any(leaf in forms for leaf, _ in leaves(kind, name))
 
 
-def _is_picture(content: bytes | None) -> bool:
-    if content is None:
-        return False
-    try:
-        with Image.open(io.BytesIO(content)):
-            return True
-    except UnidentifiedImageError:
-        return False
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return True  # one that is damaged
+def _member(row: int, place: str) -> str:
+    return f"{row:08d}/{place}"
+
+
+def _damage() -> tuple[type[Exception], ...]:
+    """Exceptions of pyarrow for damaged tables and for values that have no form in Python."""
+    return (arrow().ArrowException, OSError, ValueError, TypeError, OverflowError)

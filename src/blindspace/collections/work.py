@@ -58,6 +58,8 @@ class Worker:
         with self.journal.recording(shard) as record, kind.writer(self.job.target, shard, suffix) as writer:
             for portion in kind.read(self.job.root, shard):
                 outcomes = _together(portion.pictures, self.protector.protect(portion.pictures))
+                for name in portion.carried:
+                    record.carry(name)
                 places = writer.write(portion, [outcome.content for outcome in outcomes])
                 for picture, outcome, place in zip(portion.pictures, outcomes, places, strict=True):
                     row = {"name": picture.name, **outcome.evidence, "settings": self.job.digest}
