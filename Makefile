@@ -24,8 +24,9 @@ lint: $(TESTS_READY) ## Check style
 types: $(TESTS_READY) ## Check types
 	$(BIN)/mypy
 
-suites: $(TESTS_READY) ## Run the test suites of torch and ONNX and write docs/suites.md; minutes, and can be interrupted
+suites: $(TESTS_READY) ## Run the test suites of torch and ONNX, and mutated files; write docs/suites.md and docs/fuzz.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/suites/whole.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/suites/fuzz.py
 
 results: $(TESTS_READY) ## Reproduce every table and figure on CIFAR-10 and MNIST; hours, and can be interrupted
 	$(BIN)/blindspace data get cifar10

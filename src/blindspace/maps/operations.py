@@ -23,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError
+from ..errors import ShapeError, UnknownNameError, UnsupportedLayerError, require_memory
 from .convolution import Convolution
 from .dense import Dense
 from .diagonal import Diagonal
 from .jacobian import Jacobian
 from .kronecker import Kronecker
-from .linear_map import LinearMap, Shape
+from .linear_map import DENSE_LIMIT, LinearMap, Shape
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
 from .pooling import adaptive_matrix, window_matrix
@@ -458,6 +458,7 @@ def resize(
     Raises:
         UnknownNameError: No such mode or convention exists.
         UnsupportedLayerError: torch does not have this mode with these options.
+        TooLargeError: The matrix along an axis would be too large.
     """
     if size is None:
         if scale is None:
@@ -472,6 +473,8 @@ def resize(
     if not 1 <= axes <= len(in_shape) or min(size) < 1:
         raise ShapeError(f"an input {tuple(in_shape)} cannot be resized to {tuple(size)}")
     sides = list(zip(in_shape[-axes:], size, strict=True))
+    needed = 16 * max(n * wanted for n, wanted in sides)
+    require_memory(f"a resize of {tuple(in_shape)} to {tuple(size)}", needed, DENSE_LIMIT, "take a smaller size")
     if convention == "pil":
         if align_corners or scale is not None:
             raise UnsupportedLayerError("Pillow's resize knows neither align_corners nor scale factors; leave them out")

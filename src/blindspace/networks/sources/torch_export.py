@@ -36,7 +36,16 @@ def from_torch_export(path: Path) -> RawModel:
     try:
         with zipfile.ZipFile(path) as file:
             return _read(path, _Archive(path, file))
-    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, StopIteration, RuntimeError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        LookupError,
+        TypeError,
+        ValueError,
+        StopIteration,
+        RuntimeError,
+        OSError,
+        EOFError,
+    ) as error:
         reason = first_line(error) if not isinstance(error, KeyError) else f"it lacks {error}"
         raise FileError(f"{path} cannot be read as a .pt2 file of torch.export ({reason})") from error
 
