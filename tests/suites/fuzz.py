@@ -37,8 +37,8 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "fuzz.md"
 
 COUNTS = {
-    "pictures": 400, "arrays": 200, "tables": 250, "archives": 200, "weights": 200, "ONNX": 250, "programs": 100,
-    "configs": 200, "keys": 50, "folders": 100, "results": 50,
+    "pictures": 400, "arrays": 200, "tables": 250, "archives": 200, "weights": 200, "ONNX": 200,
+    "ONNX with data": 50, "programs": 100, "configs": 200, "keys": 50, "folders": 100, "results": 50,
 }  # fmt: skip
 """Number of mutated files of each kind, 2,000 in all."""
 
@@ -150,6 +150,7 @@ READERS: dict[str, Callable[[Path, Path], Any]] = {
     "archives": _protect,
     "weights": lambda path, out: _claim("fuzz_corpus:network", input_shape=SHAPE, weights=path),
     "ONNX": lambda path, out: _claim(path),
+    "ONNX with data": lambda path, out: _claim(path.with_suffix("") if path.suffix == ".data" else path),
     "programs": lambda path, out: _claim(path),
     "configs": lambda path, out: _claim(
         "fuzz_corpus:network", input_shape=(3, 20, 28), random_weights=True, preprocess=path

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import pyarrow as pa  # type: ignore[import-untyped]
 import tifffile
 import torch
@@ -104,6 +105,7 @@ def tables() -> dict[str, bytes]:
         "raw": pa.array([None, *contents[1:]], pa.binary()),
         "dictionary": pa.array(contents, pa.binary()).dictionary_encode(),
         "text": pa.array([base64.b64encode(content).decode() for content in contents]),
+        "lists": pa.array([pixels(n).tolist() for n in range(3)], pa.list_(pa.list_(pa.list_(pa.uint8())))),
     }
     made = {}
     for name, column in columns.items():
@@ -121,7 +123,8 @@ def archives() -> dict[str, bytes]:
         stream = io.BytesIO()
         with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
             for n in range(3):
-                for ending, content in (("png", _coded(Image.fromarray(pixels(n)), "PNG")), ("cls", b"%d" % n)):
+                picture = _coded(Image.fromarray(pixels(n)), "PNG")
+                for ending, content in (("png" if n else "data", picture), ("cls", b"%d" % n)):
                     info = tarfile.TarInfo(f"{n:03d}.{ending}")
                     info.size = len(content)
                     archive.addfile(info, io.BytesIO(content))
@@ -163,6 +166,14 @@ def graphs() -> dict[str, bytes]:
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         made[f"{name}.onnx"] = model.SerializeToString()
     return made
+
+
+def graph_with_data() -> dict[str, bytes]:
+    """An ONNX file whose weights stand in a file beside it."""
+    with TemporaryDirectory() as place:
+        model = onnx.load_from_string(graphs()["network.onnx"])
+        onnx.save_model(model, f"{place}/n.onnx", save_as_external_data=True, location="n.onnx.data", size_threshold=64)
+        return {path.name: path.read_bytes() for path in sorted(Path(place).iterdir())}
 
 
 def programs() -> dict[str, bytes]:
@@ -251,6 +262,7 @@ CORPORA = {
     "archives": archives,
     "weights": weights,
     "ONNX": graphs,
+    "ONNX with data": graph_with_data,
     "programs": programs,
     "configs": configs,
     "keys": keys,
@@ -258,5 +270,5 @@ CORPORA = {
     "results": results,
 }
 
-WHOLE = ("folders", "results")
+WHOLE = ("ONNX with data", "folders", "results")
 """Corpora whose files are read together: one of them is mutated, the others stand beside it."""
