@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from blindspace import networks
-from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError
+from blindspace.errors import BlindspaceError, ShapeError, TooLargeError, UnknownNameError, UnsupportedLayerError
 from blindspace.maps import from_module
 from blindspace.maps.operations import resize
 from blindspace.maps.resize import PIL_FILTERS, pil_matrix, torch_matrix
@@ -217,3 +217,9 @@ REFUSED: list[tuple[Any, type[BlindspaceError], str]] = [
 def test_refused(make: Any, error: type[BlindspaceError], named: str) -> None:
     with pytest.raises(error, match=named):
         make()
+
+
+@pytest.mark.parametrize("convention", ["torch", "pil"])
+def test_a_size_beyond_memory_is_refused_before_any_is_taken(convention: str) -> None:
+    with pytest.raises(TooLargeError, match=r"a resize of \(3, 20, 28\) to \(2147483648, 16\) needs about 6"):
+        resize((3, 20, 28), (2**31, 16), "bilinear", convention=convention)

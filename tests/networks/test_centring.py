@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import blindspace as bs
+from blindspace.errors import TooLargeError
 from blindspace.maps import Centring, Convolution, Dense, Diagonal, Gather, Kronecker, Padding, Rearrange, compose
 from blindspace.networks import Network, ends
 
@@ -174,6 +175,13 @@ def test_a_centring_is_taken_into_the_kernels() -> None:
 
 
 # --- the map -----------------------------------------------------------------------------------------------
+
+
+def test_a_matrix_beyond_memory_is_refused_before_any_is_taken() -> None:
+    operator = Centring((3, 64, 1024), [2, 1])
+    with pytest.raises(TooLargeError, match=r"the sparse matrix of .* needs about 288"):
+        operator.to_scipy()
+
 
 CENTRINGS = [Centring((5,), [0]), Centring((4, 3, 5), [1]), Centring((4, 3, 5), [0, -1]), Centring((1, 2), [0, 1])]
 

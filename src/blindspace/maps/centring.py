@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, require_memory
-from .linear_map import DENSE_LIMIT, LinearMap, Shape
+from .linear_map import LinearMap, Shape
+
+SPARSE_LIMIT = 8 << 30
+"""Largest size of a sparse matrix in bytes."""
 
 
 class Centring(LinearMap):
@@ -60,7 +63,7 @@ class Centring(LinearMap):
     def _to_scipy(self) -> scipy.sparse.csr_array:
         groups = prod(self.out_shape[:-1])
         what = f"the sparse matrix of {self}"
-        require_memory(what, 24 * self.out_dim * self.count, DENSE_LIMIT, "take a smaller input shape")
+        require_memory(what, 24 * self.out_dim * self.count, SPARSE_LIMIT, "take a smaller input shape")
         rows = deviations(torch.eye(self.count, dtype=torch.float64)).T.numpy()
         matrix = scipy.sparse.csc_array(scipy.sparse.kron(scipy.sparse.eye_array(groups), scipy.sparse.csr_array(rows)))
         return scipy.sparse.csr_array(matrix[:, np.argsort(self.groups().flatten().numpy())])

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse
 
 from ...errors import TooLargeError, require_memory
-from ...maps import Centring, Composed, Convolution, Dense, Jacobian, Kronecker, LinearMap, Summed, VStack
+from ...maps import Composed, Convolution, Dense, Jacobian, Kronecker, LinearMap, Summed, VStack
 from ...maps.linear_map import Adjoint
 
 PANEL = 128  # Columns eliminated at a time
@@ -181,8 +181,6 @@ def most_entries(operator: LinearMap) -> int:
             return rest * prod(int(matrix.count_nonzero()) for matrix in matrices)
         case Jacobian():
             return operator.in_dim * operator.out_dim
-        case Centring():
-            return operator.out_dim * operator.count
         case Dense():
             return operator.matrix.numel() * int(np.prod(operator.leading))
     return max(operator.in_dim, operator.out_dim)
