@@ -447,7 +447,7 @@ def test_evidence_leaves_out_the_precision_that_there_is_not(tmp_path: Path) -> 
 
 
 def with_two_inputs() -> Any:
-    model = plain()
+    model = build([("Mul", "x mask", "y", {})], IMAGE)
     model.graph.input.add().CopyFrom(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, [1]))
     return model
 
@@ -484,8 +484,8 @@ def not_well_formed() -> Any:
     ("model", "error", "says"),
     [
         (with_two_inputs, UnsupportedLayerError, "2 inputs .x float 1 × 2 × 5 × 6, mask float 1.; .*--fix mask="),
-        (with_weights_elsewhere, FileError, "'w' in other files"),
-        (with_a_constant_elsewhere, FileError, "other files"),
+        (with_weights_elsewhere, FileError, "the weight 'w' in '/etc/passwd', which is no file of the same folder"),
+        (with_a_constant_elsewhere, FileError, "the weight 'c' in weights.bin, which is missing"),
         (of_whole_numbers, UnsupportedLayerError, "uint8"),
         (of_unknown_operations, FileError, "valid|cannot run"),
         (not_well_formed, FileError, "nobody"),

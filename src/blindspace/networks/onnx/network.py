@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,18 +19,16 @@ from ..affine_graph import Recording, value_shape
 from ..last_operation import MOVES
 from ..network import Network
 from ..outputs import Found, side_by_side
+from .files import LARGEST, read_model
+from .forms import brought_into_form
 from .inputs import chosen, described_input, full_shape, held, network_input, spelled, type_name
 from .recorder import record_onnx
-from .rewriting import copied, readable
 from .runs import part_of
-from .session import LEVEL, Array, readable_outputs, require, session
+from .session import LEVEL, Array, readable_outputs, session
 from .unrounded import unrounded
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
-
-LARGEST = (1 << 31) - 1
-"""Bytes of an unpacked model up to which files are read; the format itself allows no more."""
+    from onnx import ModelProto, ValueInfoProto
 
 DTYPES = {1: torch.float32, 10: torch.float16, 11: torch.float64}
 """Precisions that a network may run in, by ONNX's number of the type of its input."""
@@ -259,15 +255,17 @@ def load_onnx(
         largest: Bytes of the unpacked model above which the file is refused.
 
     Raises:
-        FileError: The file is missing, damaged or too large, keeps weights in other files, or the runtime refuses it.
+        FileError: As in ``files.read_model``.
         ShapeError: Sizes are left open and not given, or the network cannot read an input of that shape.
         UnknownNameError: There is no input, output or option of that name.
         ValueRangeError: An input varies and is held.
         UnsupportedLayerError: The network reads several inputs, or no floating-point numbers.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
-    model = _checked(_content(path, largest), path)
+    model = read_model(path, largest)
     vary = vary or {}
+    asked = next(iter(vary.values()), None) or input_shape
+    model = brought_into_form(model, {*vary, *(fix or {})}, asked)
     model, beside = chosen(model, vary, fix or {}, outputs)
     if len(vary) == 1:
         input_shape = next(iter(vary.values())) or input_shape
@@ -337,77 +335,6 @@ def _stacked(parts: Sequence[Array]) -> Array:
     if len({part.shape for part in parts}) > 1:
         raise UnsupportedLayerError("the network writes outputs of different sizes for different images")
     return np.stack([np.atleast_1d(part) for part in parts])
-
-
-def _content(path: Path, largest: int) -> bytes:
-    """The content of a file, unpacked."""
-    if not path.is_file():
-        raise FileError(f"{path} does not exist; give the path of an .onnx file")
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as stream:
-            content = stream.read(largest + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path} cannot be read: {first_line(error)}") from error
-    if len(content) > largest:
-        raise FileError(f"{path} holds more than {largest} bytes, which an ONNX file in one piece cannot")
-    return content
-
-
-def _checked(content: bytes, path: Path) -> ModelProto:
-    """The model, checked to be well-formed and in one piece."""
-    onnx = require("onnx")
-    try:
-        model: ModelProto = onnx.load_model_from_string(content)
-        elsewhere = next((t.name for t in _tensors(model) if onnx.external_data_helper.uses_external_data(t)), None)
-        if elsewhere is None:
-            readable(model)
-            _check(model)
-    except Exception as error:  # protobuf and the checker raise errors of their own
-        raise FileError(f"{path} is not a valid ONNX file: {first_line(error)}") from error
-    if elsewhere is not None:
-        raise FileError(
-            f"{path} keeps weights such as {elsewhere!r} in other files, which are not read; save it as one with "
-            "onnx.save(onnx.load(path), new_path)"
-        )
-    return model
-
-
-def _check(model: ModelProto) -> None:
-    """Check a model to be well-formed; inputs and outputs may leave out their shapes, as the runtime allows."""
-    onnx = require("onnx")
-    incomplete = []
-    for value in (*model.graph.input, *model.graph.output):
-        if value.type.WhichOneof("value") in (None, "tensor_type") and not value.type.tensor_type.HasField("shape"):
-            incomplete.append((value, copied(value)))
-            value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or onnx.TensorProto.FLOAT
-            value.type.tensor_type.shape.SetInParent()
-    try:
-        onnx.checker.check_model(model)
-    finally:
-        for value, before in incomplete:
-            value.CopyFrom(before)
-
-
-def _tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """All tensors of a model, those in graphs inside nodes and in functions included."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        yield from _node_tensors(function.node)
-
-
-def _graph_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: Sequence[NodeProto]) -> Iterator[TensorProto]:
-    for attribute in (attribute for node in nodes for attribute in node.attribute):
-        sparse = [attribute.sparse_tensor, *attribute.sparse_tensors]
-        yield from (attribute.t, *attribute.tensors, *(part for s in sparse for part in (s.values, s.indices)))
-        for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-            yield from _graph_tensors(graph)
 
 
 def _input_shape(given: ValueInfoProto, asked: Sequence[int] | None, file: str) -> Shape:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .nodes import graphs_in
+from .nodes import captured, graphs_in
 from .session import is_standard, require
 
 if TYPE_CHECKING:
@@ -34,6 +34,23 @@ def readable(message: Any) -> None:
         elif described.type == described.TYPE_MESSAGE:
             for part in value:
                 readable(part)
+
+
+def in_order(model: ModelProto) -> ModelProto:
+    """The model with every node behind those whose outputs it reads, which the standard asks for and the runtime not.
+
+    Unchanged if there is no such order.
+    """
+    waiting, found = list(model.graph.node), []
+    unmade = {name for node in waiting for name in node.output}
+    while waiting:
+        ready = [node for node in waiting if not unmade & {*node.input, *captured(node)}]
+        if not ready:
+            return model
+        found += ready
+        unmade -= {name for node in ready for name in node.output}
+        waiting = [node for node in waiting if all(node is not other for other in ready)]
+    return rebuilt(model, found)
 
 
 # --- operations in simpler terms ---------------------------------------------------------------------------
