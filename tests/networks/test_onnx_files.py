@@ -236,3 +236,40 @@ def test_maps_from_classes_to_probabilities_are_tensors_of_them(tmp_path: Path) 
     labels, maps = session(model).run(None, {"x": x.numpy()})
     expected = torch.tensor([[float(label), *each.values()] for label, each in zip(labels, maps, strict=True)])
     assert torch.allclose(found.outputs(x), expected, atol=1e-6)
+
+
+# --- precisions ------------------------------------------------------------------------------------------------------
+
+
+def of_half(inside: bool) -> Any:
+    """The network in half precision, between conversions or from its input on."""
+    weights = network().graph.initializer
+    arrays = {each.name: onnx.numpy_helper.to_array(each).astype(np.float16) for each in weights}
+    nodes: Any = [STEM, ("Relu", "c", "r", {}), ("Flatten", "r", "f", {}), HEAD]
+    if not inside:
+        return build(nodes, IMAGE, arrays, kind=onnx.TensorProto.FLOAT16)
+    nodes[0] = ("Conv", "x16 w", "c", STEM[3])
+    nodes.insert(0, ("Cast", "x", "x16", {"to": onnx.TensorProto.FLOAT16}))
+    return build([*nodes, ("Cast", "y", "z", {"to": onnx.TensorProto.FLOAT})], IMAGE, arrays, outputs="z")
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_half_precision(inside: bool, tmp_path: Path) -> None:
+    model = of_half(inside)
+    found = bs.load(saved(tmp_path, model))
+    assert (found.dtype, found.precision) == (torch.float32 if inside else torch.float16, torch.float16)
+    x = torch.rand(2, *IMAGE[1:]).to(found.dtype)
+    assert torch.equal(found.outputs(x), outputs(model, x))
+    assert bs.harmless(found).dim == DIM
+
+
+def test_an_input_that_numpy_does_not_have_is_refused(tmp_path: Path) -> None:
+    model = build([("Identity", "x", "y", {})], IMAGE, kind=onnx.TensorProto.BFLOAT16)
+    with pytest.raises(bs.BlindspaceError, match="reads bfloat16, which numpy cannot hand"):
+        bs.load(saved(tmp_path, model))
+
+
+def test_the_format_of_the_runtime_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.ort").write_bytes(b"ORTM")
+    with pytest.raises(FileError, match=r"convert it to \.onnx"):
+        bs.load(tmp_path / "net.ort")

@@ -39,7 +39,7 @@ from .sources.timm_torchvision import from_timm, from_torchvision
 from .sources.torch_export import from_torch_export
 
 PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
-OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".caffemodel", ".mlmodel", ".gguf")
+OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".caffemodel", ".mlmodel", ".gguf", ".ort")
 """Suffixes of network files that are not supported."""
 
 FORMS = (

@@ -37,6 +37,10 @@ ALIKE = 1e-3
 """Relative difference that two images in one batch may make to their outputs if a network is to run in batches."""
 
 
+COARSE = {10: torch.float16, 16: torch.bfloat16}
+"""Precisions coarser than float32, by ONNX's number."""
+
+
 class OnnxModule(nn.Module):
     """An ONNX network as a torch module: ``(B, *input_shape)`` to its outputs, without gradients.
 
@@ -149,6 +153,14 @@ class OnnxNetwork(Network):
     def dtype(self) -> torch.dtype:
         """The precision of the input."""
         return DTYPES[network_input(self.alone).type.tensor_type.elem_type]
+
+    @cached_property
+    def precision(self) -> torch.dtype:
+        """The coarsest precision of the input, the weights and the conversions in between."""
+        kinds = {weight.data_type for weight in self.model.graph.initializer}
+        kinds |= {a.i for node in self.model.graph.node if node.op_type == "Cast" for a in node.attribute}
+        coarse = [COARSE[kind] for kind in kinds if kind in COARSE]
+        return max([self.dtype, *coarse], key=lambda dtype: torch.finfo(dtype).eps)
 
     @property
     def runs_in_float64(self) -> bool:
@@ -294,8 +306,11 @@ def _opened(
     """A model of one input, and values of others, as a network that has run once."""
     given = network_input(model, beside)
     if given.type.tensor_type.elem_type not in DTYPES:
+        kind = type_name(given)
         raise UnsupportedLayerError(
-            f"{file} reads {type_name(given)} and not floating-point numbers: integers have no small changes; give the "
+            f"{file} reads {kind}, which numpy cannot hand to onnxruntime; convert the input of the network to float32"
+            if "float" in kind
+            else f"{file} reads {kind} and not floating-point numbers: integers have no small changes; give the "
             "part of the network behind the conversion"
         )
     tensor = full_shape(given, _input_shape(given, input_shape, file))

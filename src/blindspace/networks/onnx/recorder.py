@@ -56,8 +56,10 @@ def record_onnx(model: ModelProto, input_shape: Shape, before: LinearMap | None 
         ShapeError: ``before`` writes another shape.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
-    plain = simplified(model)
-    recorder = _Recorder(plain, input_shape, before)
+    try:
+        recorder = _Recorder(simplified(model), input_shape, before)
+    except BlindspaceError:  # the parts of an operation may not exist in its version of the standard
+        recorder = _Recorder(model, input_shape, before)
     while recorder.conditions:
         settled = {name: taken for name, taken in recorder.conditions.items() if taken is not None}
         outside = simplified(branches_outside(recorder.model, settled or recorder.conditions))

@@ -6,9 +6,10 @@ and the nodes in the branches of a condition stand outside of it: what has no si
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .fused import apart
 from .nodes import captured, graphs_in
 from .session import is_standard, require
 
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
 
 Message = TypeVar("Message", bound=Any)
-
-MICROSOFT = "com.microsoft"
-"""The domain of onnxruntime's own operations."""
 
 
 def readable(message: Any) -> None:
@@ -55,53 +53,42 @@ def in_order(model: ModelProto) -> ModelProto:
 
 # --- operations in simpler terms ---------------------------------------------------------------------------
 
-FUSED = {"FusedConv": "Conv", "FusedGemm": "Gemm"}
-"""Operations of onnxruntime that do what one of the standard does, and then an activation."""
-
-NUMBERS = {"LeakyRelu": ("alpha",), "Elu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
-"""The attributes of activations."""
-
 
 def simplified(model: ModelProto) -> ModelProto:
     """The model with local functions inlined, constants as weights, and fused operations taken apart."""
     if model.functions:
         model = require("onnx.inliner").inline_local_functions(model)
+    onnx = require("onnx")
     nodes: list[NodeProto] = []
     weights = []
+    known = _Arrays({weight.name: weight for weight in model.graph.initializer})
     for node in model.graph.node:
         value = next((a.t for a in node.attribute if a.name == "value"), None)
         if node.op_type == "Constant" and is_standard(node.domain) and value is not None:
             weights.append(copied(value))
             weights[-1].name = node.output[0]
-        elif node.domain == MICROSOFT and node.op_type in FUSED:
-            nodes += _apart(node)
+        elif (parts := apart(node, known)) is not None:
+            nodes += parts.nodes
+            weights += [onnx.numpy_helper.from_array(x, name) for name, x in parts.weights.items()]
         else:
             nodes.append(node)
     return rebuilt(model, nodes, weights)
 
 
-def _apart(node: NodeProto) -> list[NodeProto]:
-    """The operation that a fused one begins with, what is added to it, and the activation."""
-    make = require("onnx").helper.make_node
-    given = {a.name: require("onnx").helper.get_attribute_value(a) for a in node.attribute}
-    activation = given.pop("activation", b"").decode()
-    numbers = given.pop("activation_params", [])
-    numbers = [
-        given.pop(f"activation_{name}") for name in ("alpha", "beta") if f"activation_{name}" in given
-    ] or numbers
-    given.pop("activation_gamma", None)
-    (written,), label = node.output, node.name or node.output[0]
-    product, total = f"{written} product", f"{written} sum"
-    found = [make(FUSED[node.op_type], node.input[:3], [product], name=label, **given)]
-    if len(node.input) > 3:
-        found.append(make("Add", [product, node.input[3]], [total], name=f"{label} sum"))
-    read = list(found[-1].output)
-    if activation == "Clip":
-        bounds = [f"{written} bound {index}" for index in range(len(numbers))]
-        found += [make("Constant", [], [bound], value_float=x) for bound, x in zip(bounds, numbers, strict=True)]
-        read += bounds
-    attributes = dict(zip(NUMBERS.get(activation, ()), numbers, strict=False))
-    return [*found, make(activation or "Identity", read, [written], name=f"{label} {activation}", **attributes)]
+class _Arrays(Mapping[str, Any]):
+    """Weights as arrays by their names, made when they are asked for."""
+
+    def __init__(self, tensors: Mapping[str, Any]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Any:
+        return require("onnx").numpy_helper.to_array(self._tensors[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 # --- conditions --------------------------------------------------------------------------------------------
