@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from .errors import FileError
 def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``, which is renamed to it if the block ends without an error.
 
+    A device or a pipe stays what it is: the finished content is written to it.
+
     Args:
         path: Path of the finished file; missing parent folders are made.
 
@@ -24,15 +27,21 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     try:
+        is_stream = target.exists() and not target.is_file() and not target.is_dir()
         target.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last, because writers such as Pillow and NumPy choose the format by it.
-        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=target.suffix, dir=target.parent)
+        folder = None if is_stream else target.parent
+        handle, name = tempfile.mkstemp(prefix=".partial-", suffix=target.suffix, dir=folder)
         os.close(handle)
     except OSError as error:
         raise unwritable(target, error) from error
     temporary = Path(name)
     try:
         yield temporary
+        if is_stream:
+            with temporary.open("rb") as finished, target.open("wb") as stream:
+                shutil.copyfileobj(finished, stream)
+            return
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files

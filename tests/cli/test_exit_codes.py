@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,3 +136,36 @@ def test_an_incomplete_installation_is_one_line(tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (70, "")
     assert done.stderr == "blindspace: the installation is incomplete: no typer here; install blindspace again\n"
+
+
+@pytest.mark.parametrize("closed", ["stdout", "reader"])
+def test_output_that_nobody_reads(closed: str) -> None:
+    """``blindspace … | head -1``, whose reader ends first; and ``>&-``, by which a shell closes the output."""
+    ends, begins = os.pipe()
+    os.close(ends)
+    done = subprocess.run(
+        [sys.executable, "-m", "blindspace", "audit", "mnist-mlp", "--no-layers"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCE},
+        stdout=begins,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=(lambda: os.close(1)) if closed == "stdout" else None,
+    )
+    os.close(begins)
+    assert (done.returncode, done.stderr) == (0 if closed == "stdout" else 141, "")
+
+
+def test_json_to_a_pipe_leaves_the_pipe(tmp_path: Path) -> None:
+    """As in ``--json >(jq .)``, whose name is that of a pipe."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    assert run(["audit", "mnist-mlp", "--no-layers", "--json", str(pipe)]) == 0
+    reader.join(timeout=60)
+    assert json.loads(heard[0])["front"]["dim"] == 528
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]

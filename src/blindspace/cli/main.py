@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -27,6 +29,9 @@ UNEXPECTED = 70
 
 INTERRUPTED = 130
 """The code by which Typer reports Ctrl-C; no command here exits with it."""
+
+NO_READER = 141
+"""The exit code when what reads the output has ended, such as ``head``: that of a program ended by the signal PIPE."""
 
 DEBUG = "--debug"
 
@@ -66,7 +71,7 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
 
     Returns:
         The exit code: 0 on success, 1 where the answer is no, 2 on bad input or an interruption, 70 on an error that
-        nobody expected.
+        nobody expected, 141 where nobody reads the output any more.
     """
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     given, debug = _without_debug(list(sys.argv[1:] if arguments is None else arguments))
@@ -77,7 +82,7 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (Exception, SystemExit) as error:  # code of others that a command runs may end the process
-        if debug:
+        if debug and not _is_usage(error):
             traceback.print_exception(error)
         return _failure(error)
     if code == INTERRUPTED:
@@ -99,18 +104,26 @@ def _failure(error: BaseException) -> int:
             return _fail(str(error), NO)
         case BlindspaceError():
             return _fail(str(error))
+        case BrokenPipeError():
+            # What is still held for the reader would be written at the end of the process, and fail again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return NO_READER
         case OSError():
             return _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
         case _ if is_out_of_memory(error):
             return _fail("out of memory; take a smaller input or fewer images")
-    # Usage errors of the command-line parser, which is Typer's own copy of Click or Click itself.
-    if hasattr(error, "format_message"):
-        message = str(error.format_message())
+    if _is_usage(error):
+        message = str(error.format_message())  # type: ignore[attr-defined]
         return _fail(message) if message else 0  # no arguments at all: the help has been shown
     what = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
     return _fail(
         f"unexpected error, {what}; please report it with what the same command prints under {DEBUG}", UNEXPECTED
     )
+
+
+def _is_usage(error: BaseException) -> bool:
+    """Whether an error is of the command-line parser, which is Typer's own copy of Click or Click itself."""
+    return hasattr(error, "format_message")
 
 
 def _fail(message: str, code: int = BAD_INPUT) -> int:
@@ -125,6 +138,9 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: object) -
 
 def main() -> None:
     """Entry point of the ``blindspace`` program."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 for the rest of the process
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal without σ gets an escape, not a traceback

@@ -18,9 +18,21 @@ QUIET_AFTER = 2.0
 """Seconds before a progress bar appears."""
 
 
+class Screen(Console):
+    """A console whose reader may go away, such as ``head``."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error of the system; Rich would end the process with 1, which is the code of a "no".
+
+        Raises:
+            BrokenPipeError: Always.
+        """
+        raise BrokenPipeError
+
+
 def console(json_path: str | None) -> Console:
     """The console that tables are printed to: standard error where standard output carries JSON."""
-    screen = Console(stderr=json_path == "-", highlight=False, soft_wrap=True)
+    screen = Screen(stderr=json_path == "-", highlight=False, soft_wrap=True)
     if not screen.is_terminal:
         screen.width = 120  # a file or a pipe has no width of its own
     return screen
@@ -51,7 +63,7 @@ def progress(title: str, screen: Console | None = None, quiet_for: float = QUIET
         screen: console that the bar is drawn on; standard error if None.
         quiet_for: seconds before the bar appears, so that short work shows none.
     """
-    screen = screen or Console(stderr=True)
+    screen = screen or Screen(stderr=True)
     if not screen.is_terminal:
         yield lambda done, total, what: None
         return
