@@ -32,10 +32,11 @@ from blindspace.errors import (
 )
 from blindspace.extras import library
 from blindspace.networks import Network, layers
-from blindspace.networks.sources.factory import load_weights, split_options
+from blindspace.networks.sources.factory import split_options
 from blindspace.networks.sources.huggingface import _kind
 from blindspace.networks.sources.preprocessing import parse
 from blindspace.networks.sources.torch_export_graph import operation
+from blindspace.networks.sources.weights import load_weights
 
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]).view(-1, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(-1, 1, 1)
 

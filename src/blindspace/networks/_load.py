@@ -31,12 +31,13 @@ from .paper_networks import PAPER, is_trainable, trainable
 from .precisions import parameter_dtype
 from .sources.batches import check_rows
 from .sources.exported_program import from_module
-from .sources.factory import from_factory, is_factory, load_weights, seeded
+from .sources.factory import from_factory, is_factory, seeded
 from .sources.huggingface import from_huggingface
 from .sources.preprocessing import output_shape, preprocessing
 from .sources.raw_model import RawModel, Steps
 from .sources.timm_torchvision import from_timm, from_torchvision
 from .sources.torch_export import from_torch_export
+from .sources.weights import load_weights
 
 PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".caffemodel", ".mlmodel", ".gguf", ".ort")
@@ -87,7 +88,8 @@ def load(
             Options of architectures are given in brackets: ``hf:dinov2[hidden_size=384,num_attention_heads=6]``.
         input_shape: Shape of one input, without the batch; needed for a module that was not exported, and for
             photographs to be resized.
-        weights: A ``.safetensors`` file; for a built-in network instead of the shipped one, such as ``train`` writes.
+        weights: A ``.safetensors`` file, an index of several or their folder; for a built-in network instead of the
+            shipped file, such as ``train`` writes.
         name: Name of the network in reports.
         preprocess: "timm", "torchvision" or "hf" for the published preprocessing, a ``preprocessor_config.json``, or
             spelled out, such as "resize 256 bicubic, center-crop 224, normalise imagenet" (see

@@ -1,4 +1,4 @@
-"""Architectures built by a function that the user names, and weights loaded from a .safetensors file."""
+"""Architectures built by a function that the user names."""
 
 from __future__ import annotations
 
@@ -11,21 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from ...errors import FileError, MissingExtraError, UnknownNameError, ValueRangeError, first_line
 from ...maps import Shape
 from .raw_model import RawModel
+from .weights import load_weights
 
 SEED = 0
 """Seed of random weights."""
 
 _NAMED = re.compile(r"(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<attribute>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)")
-
-LISTED = 3
-"""Number of names of weights in a message."""
 
 
 def split_options(model: str) -> tuple[str, dict[str, Any]]:
@@ -63,7 +59,7 @@ def from_factory(model: str, input_shape: Shape | None, weights: Path | None, ra
         model: ``package.module:function``, with options such as ``[width=2]`` as its arguments. The module is imported
             and the function called: name only code that you trust.
         input_shape: Shape of one input.
-        weights: A ``.safetensors`` file of its state.
+        weights: Its state, as ``weights.load_weights`` reads it.
         random_weights: Whether to keep the weights that the function returns.
     """
     name, options = split_options(model)
@@ -121,47 +117,3 @@ def assign_weights(module: nn.Module, model: str, weights: Path | None, random_w
             f"no weights for {model}; give a .safetensors file by --weights (weights=…), "
             "or say --random-weights (random_weights=True) for the architecture alone"
         )
-
-
-def load_weights(module: nn.Module, path: Path, name: str, remedy: str = "") -> None:
-    """Load a ``.safetensors`` file into a module; it must contain all weights of the module and nothing else.
-
-    Args:
-        module: Module that receives the weights.
-        path: Path of the file.
-        name: Name of the network.
-        remedy: Advice in the message about a missing file.
-
-    Raises:
-        FileError: The file is missing, damaged or belongs to another network; the message names weights that differ.
-    """
-    if path.suffix != ".safetensors":
-        raise FileError(
-            f"{path} is not a .safetensors file{remedy or '; save the weights with safetensors.torch.save_file'}"
-        )
-    if not path.is_file():
-        raise FileError(f"{path} does not exist{remedy or '; give the .safetensors file of ' + name}")
-    try:
-        state = load_file(path)
-        shapes = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-        differ = [
-            f"{key} {tuple(value.shape)} for {shapes[key]}"
-            for key, value in state.items()
-            if key in shapes and tuple(value.shape) != shapes[key]
-        ]
-        if not differ:
-            found = module.load_state_dict(state, strict=False)
-            missing, unknown = found.missing_keys, found.unexpected_keys
-    except (SafetensorError, RuntimeError, OSError) as error:
-        raise FileError(f"{path} is damaged or not of {name} ({first_line(error)})") from error
-    if differ:
-        raise FileError(f"{path} is damaged or not of {name} ({_some('of another shape', differ)})")
-    if missing or unknown:
-        reasons = "; ".join(filter(None, [_some("missing", missing), _some("not known to it", unknown)]))
-        raise FileError(f"{path} is damaged or not of {name} ({reasons})")
-
-
-def _some(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"{len(names)} {what}: {', '.join(names[:LISTED])}{', …' * (len(names) > LISTED)}"
