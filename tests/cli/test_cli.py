@@ -534,7 +534,7 @@ BAD: dict[str, tuple[Callable[[], object], tuple[object, ...], str]] = {
     ),
     "truncated npz": (truncated_npz, ("perturb", "bad.npz", *PERTURB[2:]), "bad.npz is damaged"),
     "pickle": (written("bad.pkl", pickle.dumps(GREY)), ("perturb", "bad.pkl", *PERTURB[2:]), "pickle, which can run"),
-    "unknown suffix": (written("bad.txt"), ("perturb", "bad.txt", *PERTURB[2:]), "no known suffix"),
+    "unknown suffix": (written("bad.txt"), ("perturb", "bad.txt", *PERTURB[2:]), "bad.txt is text, not a picture"),
     "empty folder": (lambda: Path("bad").mkdir(), ("perturb", "bad", *PERTURB[2:]), "contains no picture"),
     "more in A than in B": (
         saved(images=GREY[:2]),
