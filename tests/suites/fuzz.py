@@ -80,7 +80,7 @@ def make(corpora: Path, kind: str, number: int, folder: Path) -> Path:
     if kind in WHOLE:
         shutil.copytree(corpora / kind, folder, dirs_exist_ok=True)
     made = folder / chosen.relative_to(corpora / kind)
-    made.write_bytes(mutated(chosen.read_bytes(), rng, is_json=chosen.suffix == ".json"))
+    made.write_bytes(mutated(chosen.read_bytes(), rng, chosen.suffix))
     return made
 
 
@@ -264,10 +264,10 @@ class Readers:
 
 ABOUT = """\
 `make suites` mutates small valid files of every kind that Blindspace reads, from fixed seeds: bits are flipped, parts
-cut, removed, inserted and repeated, numbers replaced by extreme ones, values of JSON replaced by others. It gives each
-to its reader, in a process of its own: pictures, tables and archives to `protect`, networks to `load` and `harmless`,
-results to `protect --check`. Each must be read, or refused in one line. No other exception, crash or hang may come of
-it; nothing may be left half-written, and no part of an original picture may be in a result."""
+cut, removed, inserted and repeated, numbers replaced by extreme ones, values of JSON and fields of ONNX replaced by
+others. It gives each to its reader, in a process of its own: pictures, tables and archives to `protect`, networks to
+`load` and `harmless`, results to `protect --check`. Each must be read, or refused in one line. No other exception,
+crash or hang may come of it; nothing may be left half-written, and no part of an original picture may be in a result."""
 
 
 def page(found: dict[str, list[Outcome]]) -> str:

@@ -8,6 +8,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import onnx
+
 Mutation = Callable[[bytes, random.Random], bytes]
 
 
@@ -93,14 +95,67 @@ def _places(document: Any) -> Any:
         yield from _places(document[key])
 
 
-def mutated(data: bytes, rng: random.Random, is_json: bool = False) -> bytes:
+OPERATIONS = (
+    "Add",
+    "Concat",
+    "Conv",
+    "Gather",
+    "Gemm",
+    "Identity",
+    "MatMul",
+    "Mul",
+    "Reshape",
+    "Resize",
+    "Slice",
+    "Split",
+)
+"""Operations whose names take the place of others."""
+
+
+def _graph(data: bytes, rng: random.Random) -> bytes:
+    """An ONNX model with one field of a node, an attribute, a tensor, a shape or a version replaced by another."""
+    model = onnx.load_from_string(data)
+    graph = model.graph
+    node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
+    value = rng.choice([*graph.input, *graph.output])
+    names = [*(name for each in graph.node for name in (*each.input, *each.output)), "", "absent"]
+    match rng.randrange(9):
+        case 0:
+            node.op_type = rng.choice(OPERATIONS)
+        case 1:
+            node.input[rng.randrange(len(node.input))] = rng.choice(names)
+        case 2:
+            node.output[0] = rng.choice(names)
+        case 3 if node.attribute:
+            attribute = rng.choice(node.attribute)
+            attribute.i = rng.choice((-(2**63), -1, 0, 2, 2**62))
+            if attribute.ints:
+                attribute.ints[rng.randrange(len(attribute.ints))] = rng.choice((-(2**63), -1, 0, 3, 2**31))
+        case 4:
+            tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice((-1, 0, 1, 7, 2**40))
+        case 5:
+            tensor.data_type = rng.randrange(24)
+        case 6:
+            rng.choice(value.type.tensor_type.shape.dim).dim_value = rng.choice((-1, 0, 1, 2, 5, 2**40))
+        case 7:
+            model.opset_import[0].version = rng.choice((0, 1, 6, 11, 13, 26, 10**6))
+        case _:
+            graph.node.remove(node)
+    return bytes(model.SerializeToString())
+
+
+STRUCTURED: dict[str, Mutation] = {".json": _json, ".onnx": _graph}
+"""Mutations of what a file says rather than of its bytes, by suffix."""
+
+
+def mutated(data: bytes, rng: random.Random, suffix: str = "") -> bytes:
     """One mutated version of a file.
 
     Args:
         data: The file, not empty.
         rng: Source of the randomness.
-        is_json: Whether the file is a JSON document, whose values are mutated rather than its bytes.
+        suffix: Suffix of the file, by which what it says may be mutated instead of its bytes.
     """
-    if is_json and rng.random() < 0.8:
-        return _json(data, rng)
+    if suffix in STRUCTURED and rng.random() < 0.8:
+        return STRUCTURED[suffix](data, rng)
     return rng.choice(BYTES)(data, rng)

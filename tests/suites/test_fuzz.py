@@ -17,7 +17,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 import fuzz
 from fuzz import COUNTS, Readers
-from fuzz_corpus import write
+from fuzz_corpus import graphs, write
 from mutations import mutated
 
 FEW = 6
@@ -38,10 +38,10 @@ def test_mutated_files_are_read_or_refused(corpora: Path) -> None:
 
 
 def test_mutations_repeat_and_change_what_they_are_given() -> None:
-    files = (b'{"a": [1, {"b": 2}]}', bytes(range(256)))
-    for data in files:
-        made = [mutated(data, random.Random(seed), data[:1] == b"{") for seed in range(200)]
-        assert made == [mutated(data, random.Random(seed), data[:1] == b"{") for seed in range(200)]
+    files = {".json": b'{"a": [1, {"b": 2}]}', ".bin": bytes(range(256)), ".onnx": graphs()["network.onnx"]}
+    for suffix, data in files.items():
+        made = [mutated(data, random.Random(seed), suffix) for seed in range(200)]
+        assert made == [mutated(data, random.Random(seed), suffix) for seed in range(200)]
         assert len(set(made)) > 100
 
 
