@@ -267,7 +267,8 @@ ABOUT = """\
 cut, removed, inserted and repeated, numbers replaced by extreme ones, values of JSON and fields of ONNX replaced by
 others. It gives each to its reader, in a process of its own: pictures, tables and archives to `protect`, networks to
 `load` and `harmless`, results to `protect --check`. Each must be read, or refused in one line. No other exception,
-crash or hang may come of it; nothing may be left half-written, and no part of an original picture may be in a result."""
+crash or hang may come of it; nothing may be left half-written, and no part of an original picture may be in a
+result."""
 
 
 def page(found: dict[str, list[Outcome]]) -> str:
