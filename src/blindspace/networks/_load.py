@@ -131,8 +131,8 @@ def load(
         raise ValueRangeError(f"session and float_meaning are options of ONNX files, which {shown(str(model))} is not")
     source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
-    steps = source.normalise if preprocess is None else preprocessing(preprocess, source)
-    return _labelled(_network(source, shape, steps, steps is not source.normalise, asked), declared)
+    steps = source.normalise() if preprocess is None else preprocessing(preprocess, source, asked.first_shape or shape)
+    return _labelled(_network(source, shape, steps, preprocess is not None, asked), declared)
 
 
 def _labelled(network: Network, declared: Declared) -> Network:
@@ -221,8 +221,10 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
     check_arguments(source.name, known, varied, list(fixed))
     own = {} if resized else {key: source.shapes.get(key) or source.input_shape for key in varied}
     shapes = {key: asked.varied.get(key) or input_shape or own.get(key) for key in varied}
-    if resized and (len(varied) > 1 or None in shapes.values()):
-        raise _without_images(source.name, varied)
+    if resized and len(varied) > 1:
+        raise ShapeError(
+            f"a preprocessing reads one image, but {', '.join(varied)} of {source.name} vary; vary one of them"
+        )
     given = {key: shape for key, shape in shapes.items() if shape is not None}
     if given != shapes:
         raise ShapeError(f"a {source.name} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
@@ -268,22 +270,6 @@ def _is_one_tensor(outputs: Mapping[str, Tensor]) -> bool:
     return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and not outputs[ALONE].is_complex()
 
 
-def _of_images(name: str, input_shape: Shape | None) -> Shape:
-    """The shape of the images to be resized, which only the user knows."""
-    if input_shape is None:
-        raise _without_images(name)
-    return input_shape
-
-
-def _without_images(name: str, varied: Sequence[str] = ()) -> ShapeError:
-    if len(varied) > 1:
-        return ShapeError(f"a preprocessing reads one image, but {', '.join(varied)} of {name} vary; vary one of them")
-    return ShapeError(
-        f"with a preprocessing, {name} needs the shape of the images: --input-shape 3x480x640 "
-        "(input_shape=(3, 480, 640))"
-    )
-
-
 def _behind(steps: Steps, module: nn.Module) -> nn.Module:
     """The module in eval, behind its preprocessing if it has one."""
     if steps:
@@ -304,21 +290,21 @@ def _from_onnx(
 ) -> Network:
     from .onnx.network import load_onnx
 
-    own = next((shape for shape in asked.varied.values() if shape), input_shape)
-    steps = () if preprocess is None else preprocessing(preprocess, RawModel(path.name, nn.Identity()))
+    own = asked.first_shape or input_shape
+    steps = () if preprocess is None else preprocessing(preprocess, RawModel(path.name, nn.Identity()), own)
     network = load_onnx(
         path,
         name,
-        own if preprocess is None else output_shape(steps, _of_images(path.name, own)),
+        own if own is None else output_shape(steps, own),
         fix=asked.fixed,
         vary=asked.varied,
         outputs=asked.outputs,
         session=session,
         float_meaning=float_meaning,
     )
-    if preprocess is None:
+    if preprocess is None or own is None:
         return network
-    return replace(network, module=_behind(steps, network.module), input_shape=_of_images(path.name, own), space="")
+    return replace(network, module=_behind(steps, network.module), input_shape=own, space="")
 
 
 def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:

@@ -259,6 +259,12 @@ def front_map(graph: AffineGraph) -> LinearMap:
     return branches if start is graph.input else compose(before, branches)
 
 
+def output_map(graph: AffineGraph) -> LinearMap | None:
+    """The linear part of a network that is affine as a whole, from its input to its only output; None for others."""
+    outputs = [value for value, readers in graph.front.items() if "output" in readers]
+    return _Paths(graph.input).between(graph.input, outputs[0]) if len(outputs) == 1 else None
+
+
 def _distinct(maps: Sequence[LinearMap]) -> list[LinearMap]:
     """The maps without those that code has computed twice."""
     keys = [map_key(operator) for operator in maps]

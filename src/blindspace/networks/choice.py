@@ -55,6 +55,11 @@ class Choice:
         """Whether the user asks for anything."""
         return bool(self.varied or self.fixed or self.outputs)
 
+    @property
+    def first_shape(self) -> Shape | None:
+        """Shape of the first input that varies and has one; None if there is none."""
+        return next((shape for shape in self.varied.values() if shape), None)
+
 
 def fixed_value(name: str, given: Any) -> Any:
     """The value at which an argument is held.

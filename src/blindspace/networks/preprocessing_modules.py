@@ -19,20 +19,22 @@ class Normalise(nn.Module):
 
     Args:
         mean: One value per channel, in units of the image.
-        std: One positive value per channel.
+        std: One value per channel, not 0.
+        axis: Axis of the channels, counted from the last.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], axis: int = -3) -> None:
         super().__init__()
+        self.channels = (-1, *[1] * (-1 - axis))
         self.register_buffer("mean", torch.tensor(mean))
         self.register_buffer("std", torch.tensor(std))
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, C, H, W)`` in [0, 1] to the same shape, with about zero mean and unit variance."""
-        return (x - self.mean.view(-1, 1, 1)) / self.std.view(-1, 1, 1)
+        return (x - self.mean.view(self.channels)) / self.std.view(self.channels)
 
 
 class Resize(nn.Module):
@@ -141,6 +143,30 @@ class Multiply(nn.Module):
         return f"{self.factor:g}"
 
 
+class AffineMap(nn.Module):
+    """A linear map, and a constant added to its result.
+
+    Args:
+        operator: The map.
+        constant: ``(*operator.out_shape,)``.
+    """
+
+    constant: Tensor
+
+    def __init__(self, operator: LinearMap, constant: Tensor) -> None:
+        super().__init__()
+        self.operator = operator
+        self.register_buffer("constant", constant, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, *operator.in_shape)`` to ``(B, *operator.out_shape)``."""
+        return self.operator.forward(x) + self.constant
+
+    def extra_repr(self) -> str:
+        """The arguments of the module."""
+        return f"{self.operator}"
+
+
 class FlipChannels(nn.Module):
     """Channels in reverse order: RGB to BGR."""
 
@@ -187,7 +213,7 @@ class ResidualBlock(nn.Module):
 
 @register(Normalise)
 def _normalise(module: Normalise, shape: Shape) -> LinearMap:
-    return Diagonal(1 / module.std.double().view(-1, 1, 1), shape)  # other than a product, it must not broadcast
+    return Diagonal(1 / module.std.double().view(module.channels), shape)  # other than a product, it must not broadcast
 
 
 @lru_cache(maxsize=8)
@@ -208,6 +234,11 @@ def _cropped(module: CentreCrop, shape: Shape) -> LinearMap:
 @register(Multiply)
 def _multiplied(module: Multiply, shape: Shape) -> LinearMap:
     return operations.multiply(shape, module.factor)
+
+
+@register(AffineMap)
+def _affine_map(module: AffineMap, shape: Shape) -> LinearMap:
+    return operations.reshaped(module.operator, shape, module.operator.out_shape)
 
 
 @register(FlipChannels)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from ...maps import Shape
 from ..choice import arguments
 from ..labels import Declared
 from .factory import assign_weights, build, split_options
-from .preprocessing import CONFIG, from_config, read_config
-from .raw_model import RawModel
-from .timm_torchvision import cached, unknown
+from .pictures import Pipeline, per_pixel, whole
+from .processors import MODEL, PREPROCESSOR, PROCESSOR, from_place, pipeline, quietly, read_config, stated
+from .raw_model import RawModel, Steps
+from .timm_torchvision import cached, from_timm, unknown
 
 TOKENS = 16
 """Default number of token embeddings that a text network reads."""
@@ -43,9 +44,12 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         random_weights: Whether to take the architecture alone.
     """
     name, options = split_options(model.removeprefix("hf:"))
+    if (folder := _folder_of_timm(name)) is not None:
+        given = model.removeprefix(f"hf:{name}")
+        return replace(from_timm(f"timm:{folder}{given}", weights, random_weights), name=model, kind="hf")
     transformers = library("transformers", "hf")
     outputs: tuple[str, ...] = ()
-    with _quietly(transformers):
+    with quietly(transformers):
         place, config = _config(transformers, name, options)
         if place is None or weights is not None or random_weights:
             kind = _kind(transformers, config)
@@ -53,13 +57,27 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
             module = _reading_half(module)
             assign_weights(module, model, weights, random_weights)
         else:
-            module, whole = _pretrained(transformers, model, place, config)
+            module, complete = _pretrained(transformers, model, place, config)
             module = _reading_half(module)
             # The pooler reads the last hidden state; where files lack it, its weights mean nothing.
-            outputs = () if whole else ("last_hidden_state",)
+            outputs = () if complete else ("last_hidden_state",)
     read = _input(module, config, model)
     shape = input_shape or read.shape
-    written = _preprocessor(place)
+    written = _processor_file(place)
+    processor: Callable[..., Pipeline] | None = None
+    if place is not None and written is not None:
+        processor = partial(_pipeline, place, written, len(shape))
+
+    def normalise() -> Steps:
+        with quietly(transformers):
+            return per_pixel(processor(), read.channels) if processor and read.channels else ()
+
+    def preprocessing(photograph: Shape) -> Steps:
+        held = read.fixed(shape)
+        others = {key: held.get(key) for key in arguments(module) if key != read.argument}
+        with quietly(transformers):
+            return whole(processor(others), photograph) if processor else ()
+
     return RawModel(
         model,
         module.float(),
@@ -68,27 +86,23 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         fixed={"return_dict": True, **read.fixed(shape)},
         outputs=outputs,
         kind="hf",
-        normalise=from_config(*written, normalise_only=True) if written and read.space == "pixels" else (),
-        preprocessing=(lambda: from_config(*written)) if written else None,
+        normalise=normalise,
+        preprocessing=preprocessing if processor and read.channels else None,
         space=read.space,
         classes=_classes(module),
         labels=_labels(module),
     )
 
 
-@contextmanager
-def _quietly(transformers: Any) -> Iterator[None]:
-    """Context without messages and progress bars of transformers; errors are raised."""
-    logging = transformers.utils.logging
-    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+def _folder_of_timm(name: str) -> Path | None:
+    """The folder of a network, if it is one that timm wrote; transformers would only wrap it."""
+    path = Path(name) / MODEL if Path(name).is_dir() else cached(name, MODEL) if "/" in name else None
+    if path is None or not path.is_file():
+        return None
     try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bar:
-            logging.enable_progress_bar()
+        return path.parent if "pretrained_cfg" in read_config(path) else None
+    except FileError:
+        return None
 
 
 def _config(transformers: Any, name: str, options: Mapping[str, Any]) -> tuple[str | None, Any]:
@@ -180,12 +194,14 @@ class _Read:
         argument: Name of the argument that receives it.
         shape: Its shape by the config.
         space: What it is.
+        channels: Number of channels of the images; 0 if it does not read images.
         patches: Whether it is a list of patches of images that the network needs the arrangement of.
     """
 
     argument: str
     shape: Shape
     space: str
+    channels: int = 0
     patches: bool = False
 
     def fixed(self, shape: Shape) -> dict[str, Any]:
@@ -209,10 +225,12 @@ def _input(module: Any, config: Any, model: str) -> _Read:
 
         size, channels = stated("image_size", SIDE), int(stated("num_channels", 3))
         if "spatial_shapes" in arguments(module):
-            return _Read(argument, (stated("num_patches", 256), channels * config.patch_size**2), "pixels", True)
+            return _Read(
+                argument, (stated("num_patches", 256), channels * config.patch_size**2), "pixels", channels, True
+            )
         height, width = (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
         frames = getattr(config, "num_frames", None)
-        return _Read(argument, (*([frames] if frames else []), channels, height, width), "pixels")
+        return _Read(argument, (*([frames] if frames else []), channels, height, width), "pixels", channels)
     if argument == "input_ids" and hasattr(config, "hidden_size"):
         width = int(getattr(config, "embedding_size", None) or config.hidden_size)
         return _Read("inputs_embeds", (TOKENS, width), "token embeddings")
@@ -228,12 +246,24 @@ def _input(module: Any, config: Any, model: str) -> _Read:
     raise UnsupportedLayerError(f"{model} reads {argument}, which is neither images, text nor sound")
 
 
-def _preprocessor(place: str | None) -> tuple[dict[str, Any], Path] | None:
-    """The preprocessor_config.json beside the weights; None if there is none."""
+def _processor_file(place: str | None) -> Path | None:
+    """The file that states the image processor of a network; None if there is none.
+
+    Raises:
+        FileError: A file is damaged, or is no config of an image processor.
+    """
     if place is None:
         return None
-    path = Path(place) / CONFIG if Path(place).is_dir() else cached(place, CONFIG)
-    return (read_config(path), path) if path is not None and path.is_file() else None
+    names = (PREPROCESSOR, PROCESSOR)
+    paths = {name: Path(place) / name if Path(place).is_dir() else cached(place, name) for name in names}
+    files = {name: path for name, path in paths.items() if path is not None and path.is_file()}
+    found = stated(files)
+    return None if found is None else found[1]
+
+
+def _pipeline(place: str, path: Path, axes: int, others: Mapping[str, Any] | None = None) -> Pipeline:
+    """The code that is run on pictures before the network reads them, as in ``processors.pipeline``."""
+    return pipeline(from_place(place, path), path, others, axes)
 
 
 def _labels(module: Any) -> Declared:

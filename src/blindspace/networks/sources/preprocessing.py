@@ -1,32 +1,27 @@
 """Preprocessing of a photograph in [0, 1] for a network, as modules in front of it.
 
-It is spelled out ("resize 256 bicubic, center-crop 224, normalise imagenet"), or read from a
-``preprocessor_config.json`` of transformers.
-
-The modules compute in real numbers. Programs that resize with Pillow, or on bytes, round each of the two passes of a
-resize to eight bits and clip it to black and white. On photographs the difference is about 0.4 of 1/255 (root mean
-square): at most 1.0 for bilinear, and up to 30 at single edges for bicubic and lanczos, which overshoot and are
-clipped there. A perturbation that is harmless in real numbers is harmless for such a program up to that rounding.
+It is spelled out ("resize 256 bicubic, center-crop 224, normalise imagenet"), or that of a library: the one a network
+was published with, or the one of a ``preprocessor_config.json`` of transformers (see ``processors.py``).
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from ...errors import BlindspaceError, FileError, ShapeError, UnknownNameError, ValueRangeError
+from ...errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError
 from ...maps import Shape, from_module
 from ...maps.resize import PIL_FILTERS, TORCH_AXES
 from ..preprocessing_modules import CentreCrop, ChannelsLast, FlipChannels, Multiply, Normalise, Resize
+from .pictures import whole
+from .processors import from_file
 from .raw_model import RawModel, Steps
 
-CONFIG = "preprocessor_config.json"
 EXAMPLE = "'resize 256 bicubic, center-crop 224, normalise imagenet'"
 
 OWN = ("timm", "torchvision", "hf")
@@ -40,25 +35,44 @@ STATISTICS = {
 """Mean and standard deviation per channel, by name."""
 
 
-def preprocessing(spec: str, source: RawModel) -> Steps:
+def preprocessing(spec: str, source: RawModel, shape: Shape | None) -> Steps:
     """The preprocessing that a user specifies.
 
     Args:
         spec: "timm", "torchvision" or "hf" for the published preprocessing; a ``preprocessor_config.json`` or its
             folder; or spelled out.
         source: The network.
+        shape: Shape of one photograph, which only the user knows; None if it was not given.
+
+    Raises:
+        UnknownNameError: The network was published with no such preprocessing, or a step has no such name.
+        ShapeError: The shape is missing, or not that of an image.
+        FileError: A config cannot be read, or requests what cannot be done here.
+        ValueRangeError: A step has wrong numbers.
     """
+    made = _made(spec, source)
+    if shape is None:
+        raise ShapeError(
+            f"with a preprocessing, {source.name} needs the shape of the images: --input-shape 3x480x640 "
+            "(input_shape=(3, 480, 640))"
+        )
+    if len(shape) != 3:
+        raise ShapeError(f"the preprocessing reads images (channels, height, width), not the shape {shape}")
+    return made(shape)
+
+
+def _made(spec: str, source: RawModel) -> Callable[[Shape], Steps]:
+    """The builder of a preprocessing."""
     if spec in OWN:
         if spec != source.kind or source.preprocessing is None:
             raise UnknownNameError(
                 f"{source.name} was published with no preprocessing of {spec}; spell it out, such as {EXAMPLE}"
             )
-        return source.preprocessing()
-    path = Path(spec)
-    if path.suffix == ".json" or path.is_dir():
-        path = path / CONFIG if path.is_dir() else path
-        return from_config(read_config(path), path)
-    return parse(spec)
+        return source.preprocessing
+    if Path(spec).suffix == ".json" or Path(spec).is_dir():
+        return partial(whole, from_file(Path(spec)))
+    steps = parse(spec)
+    return lambda _: steps
 
 
 def output_shape(steps: Steps, shape: Shape) -> Shape:
@@ -69,8 +83,6 @@ def output_shape(steps: Steps, shape: Shape) -> Shape:
     """
     if not steps:
         return shape
-    if len(shape) != 3:
-        raise ShapeError(f"the preprocessing reads images (channels, height, width), not the shape {shape}")
     try:
         return from_module(nn.Sequential(*steps), shape).out_shape
     except BlindspaceError as error:
@@ -211,105 +223,6 @@ _STEPS: dict[str, Callable[[list[str]], nn.Module]] = {
     "bgr": _plain(FlipChannels),
     "channels-last": _plain(ChannelsLast),
 }
-
-
-# --- the configuration of transformers ---------------------------------------------------------------------------
-
-_PILLOW = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
-"""Pillow's modes in the order of their numbers, from 0."""
-
-_SHORTER_SIDE = "Bit|ChineseCLIP|CLIP|ConvNext|Levit|MobileNetV1|MobileNetV2|MobileViT|PoolFormer"
-"""Processors for which a size of one number is the shorter side; for all others it is the side of a square."""
-
-_NOT_DONE = (
-    "do_pad", "do_thumbnail", "do_align_long_axis", "do_crop_margin", "do_image_splitting", "do_split_image",
-    "do_pan_and_scan", "do_grayscale", "do_color_quantize", "do_affine_transform", "rescale_offset", "include_top",
-    "size_divisor",
-)  # fmt: skip
-"""Keys of steps that are not supported."""
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a JSON file that contains an object.
-
-    Raises:
-        FileError: The file is missing or contains something else.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileError(f"{path} does not exist; give a {CONFIG}, or spell the preprocessing out: {EXAMPLE}") from None
-    except (OSError, ValueError) as error:
-        raise FileError(f"{path} is damaged ({error}); give a {CONFIG}") from error
-    if not isinstance(config, dict):
-        raise FileError(f"{path} contains no JSON object; give a {CONFIG}")
-    return config
-
-
-def from_config(config: Mapping[str, Any], path: Path, normalise_only: bool = False) -> Steps:
-    """The steps that a config of transformers specifies, in its order.
-
-    Args:
-        config: Content of the file.
-        path: Path of the file in messages.
-        normalise_only: Whether to omit the resize and the crop.
-
-    Raises:
-        FileError: The config is damaged, or requests something that is not supported.
-    """
-    refused = [key for key in _NOT_DONE if config.get(key)]
-    if refused and not normalise_only:
-        raise FileError(f"{path} requests {', '.join(refused)}, which is not supported; spell the rest out: {EXAMPLE}")
-    try:
-        # Reversing the channels first is equivalent in any order, and easier for the solvers.
-        flipped = (FlipChannels(),) if config.get("do_flip_channel_order") else ()
-        return (*flipped, *(() if normalise_only else _moved(config)), *_normalised(config, bool(flipped)))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise FileError(f"{path} cannot be read ({error}); spell the preprocessing out: {EXAMPLE}") from error
-
-
-def _moved(config: Mapping[str, Any]) -> Steps:
-    """The resize and the crop."""
-    steps: list[nn.Module] = []
-    if config.get("do_resize"):
-        mode = _PILLOW[int(config["resample"])]
-        size = config["size"]
-        kind = str(config.get("image_processor_type") or config.get("feature_extractor_type"))
-        if isinstance(size, int):
-            size = {"shortest_edge": size} if re.match(_SHORTER_SIDE, kind) else {"height": size, "width": size}
-        given = {key for key, value in size.items() if value}
-        if given == {"height", "width"}:
-            steps.append(Resize((int(size["height"]), int(size["width"])), mode, convention="pil"))
-        elif given == {"shortest_edge"} and kind.startswith("ConvNext"):
-            steps += _convnext(int(size["shortest_edge"]), float(config.get("crop_pct") or 224 / 256), mode)
-        elif given == {"shortest_edge"}:
-            steps.append(Resize(int(size["shortest_edge"]), mode, convention="pil"))
-        else:
-            raise ValueError(f"a size of {size}")
-    if config.get("do_center_crop"):
-        size = config["crop_size"]
-        height, width = (size, size) if isinstance(size, int) else (size["height"], size["width"])
-        steps.append(CentreCrop((int(height), int(width)), smaller_first=True))
-    return tuple(steps)
-
-
-def _convnext(side: int, share: float, mode: str) -> Steps:
-    """The rule of ConvNeXt: small images are cropped, large ones warped."""
-    if side >= 384:
-        return (Resize((side, side), mode, convention="pil"),)
-    return Resize(int(side / share), mode, convention="pil"), CentreCrop(side, smaller_first=True)
-
-
-def _normalised(config: Mapping[str, Any], flipped: bool) -> Steps:
-    steps: list[nn.Module] = []
-    # Old configs do not state the scale, which was always 1/255.
-    factor = 255 * float(config.get("rescale_factor") or 1 / 255) if config.get("do_rescale", True) else 255.0
-    if not math.isclose(factor, 1, rel_tol=1e-6):
-        steps.append(Multiply(factor))
-    if config.get("do_normalize"):
-        order = -1 if flipped else 1
-        steps.append(normalise(config["image_mean"][::order], config["image_std"][::order]))
-    return tuple(steps)
 
 
 def normalise(mean: Sequence[float], std: Sequence[float]) -> Normalise:

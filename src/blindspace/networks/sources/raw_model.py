@@ -31,8 +31,9 @@ class RawModel:
         fixed: Values of other arguments, such as masks, as ``one_tensor.OneTensor`` takes them.
         outputs: Names of the outputs that count unless others are asked for; all if empty.
         kind: Word of ``preprocess`` that stands for the network's own preprocessing, such as "timm".
-        normalise: Published normalisation of every pixel of images in [0, 1].
-        preprocessing: Builder of the whole published preprocessing of photographs in [0, 1]; None if it is unknown.
+        normalise: Builder of what was published to be done to every pixel of images in [0, 1].
+        preprocessing: Builder of the whole published preprocessing of photographs in [0, 1] of a given shape; None if
+            it is unknown.
         space: What the input is; determined from its shape if empty.
         classes: Names of the outputs, if known.
         card: Further facts about the network.
@@ -49,8 +50,8 @@ class RawModel:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     kind: str = ""
-    normalise: Steps = ()
-    preprocessing: Callable[[], Steps] | None = None
+    normalise: Callable[[], Steps] = tuple
+    preprocessing: Callable[[Shape], Steps] | None = None
     space: str = ""
     classes: tuple[str, ...] = ()
     card: dict[str, Any] = field(default_factory=dict)

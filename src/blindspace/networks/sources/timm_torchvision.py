@@ -5,25 +5,28 @@ Weights come from a .safetensors file or, for timm, from the local cache of the 
 
 from __future__ import annotations
 
+import copy
 import difflib
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
+from PIL import Image
 from torch import Tensor, nn
 
-from ...errors import UnknownNameError, UnsupportedLayerError
+from ...errors import UnknownNameError
 from ...extras import library
-from ...maps import Shape
 from ..labels import Declared
-from ..preprocessing_modules import CentreCrop, Resize
+from ..preprocessing_modules import Resize
 from .factory import assign_weights, build, split_options
-from .preprocessing import EXAMPLE, normalise
-from .raw_model import RawModel, Steps
+from .pictures import Pipeline, as_image, per_pixel, whole
+from .preprocessing import normalise
+from .raw_model import RawModel
 
 FRAMES = 16
 """Number of frames that a video network of torchvision reads, unless its weights need more."""
@@ -40,34 +43,45 @@ def unknown(kind: str, what: str, name: str, known: Iterable[str]) -> UnknownNam
 
 
 def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawModel:
-    """``timm:NAME`` or ``timm:NAME[img_size=224]``.
+    """``timm:NAME``, ``timm:NAME[img_size=224]`` or ``timm:FOLDER``.
 
     Args:
-        model: The name, with options for ``timm.create_model`` in brackets.
+        model: The name, with options for ``timm.create_model`` in brackets; or a folder with ``config.json`` and
+            ``model.safetensors``, as timm writes it for the Hugging Face hub.
         weights: A ``.safetensors`` file.
         random_weights: Whether to take the architecture alone.
     """
     name, options = split_options(model.removeprefix("timm:"))
     timm = library("timm", "timm")
+    folder = Path(name) if Path(name).is_dir() else None
     architecture = name.split(".")[0]
-    if not timm.is_model(architecture) or ":" in name or "/" in name:
+    if folder is None and (not timm.is_model(architecture) or ":" in name or "/" in name):
         raise unknown("timm", "model", architecture, timm.list_models())
-    module = build(model, lambda: timm.create_model(name, pretrained=False, **options))
+    place = name if folder is None else f"local-dir:{folder}"
+    module = build(model, lambda: timm.create_model(place, pretrained=False, **options))
     if weights is None and not random_weights:
-        weights = cached(module.pretrained_cfg.get("hf_hub_id"), "model.safetensors")
+        file = "model.safetensors"
+        weights = cached(module.pretrained_cfg.get("hf_hub_id"), file) if folder is None else folder / file
     assign_weights(module, model, weights, random_weights)
     config = timm.data.resolve_model_data_config(module)
-    side = options.get("img_size")
-    shape = (config["input_size"][0], *_pair(side)) if side else tuple(config["input_size"])
+    channels, *size = config["input_size"]
+    shape = (options.get("in_chans", channels), *_pair(options.get("img_size") or size))
+    mean, std = (_of_channels(config[key], shape[0]) for key in ("mean", "std"))
+    config.update(input_size=shape, mean=mean, std=std)
     return RawModel(
         model,
         module,
         shape,
         kind="timm",
-        normalise=(normalise(config["mean"], config["std"]),),
-        preprocessing=lambda: _timm_steps(model, config, shape),
+        normalise=lambda: (normalise(mean, std),),
+        preprocessing=lambda photograph: whole(_timm_pipeline(timm, model, config), photograph),
         labels=Declared() if getattr(module, "num_classes", 1) else Declared("none", "as it has no classifier"),
     )
+
+
+def _of_channels(values: Sequence[float], channels: int) -> list[float]:
+    """Values per channel; for another number of channels their average, as timm's own loaders take it."""
+    return list(values) if len(values) == channels else [sum(values) / len(values)] * channels
 
 
 def _pair(size: Any) -> tuple[int, int]:
@@ -82,25 +96,28 @@ def cached(repository: str | None, name: str) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _timm_steps(model: str, config: dict[str, Any], shape: Shape) -> Steps:
-    """The preprocessing of ``timm.data.create_transform`` in evaluation."""
-    size = tuple(shape[-2:])
-    height, width = (math.floor(n / (config["crop_pct"] or 0.875)) for n in size)
-    mode = config["crop_mode"] or "center"
-    if mode == "squash":
-        resized: int | tuple[int, int] = (height, width)
-    elif mode == "center" and height == width:
-        resized = height
-    else:
-        raise UnsupportedLayerError(
-            f"{model} resizes to {height}x{width} and crops by {mode!r}, which is not supported; "
-            f"spell the preprocessing out, such as {EXAMPLE}"
-        )
-    return (
-        Resize(resized, config["interpolation"], convention="pil"),
-        CentreCrop(size),
-        normalise(config["mean"], config["std"]),
+def _timm_pipeline(timm: Any, model: str, config: dict[str, Any]) -> Pipeline:
+    """The preprocessing that timm does in evaluation, with Pillow."""
+    transform = build(model, lambda: timm.data.create_transform(**config, is_training=False))
+    *moves, _, normalise = transform.transforms
+    return Pipeline(
+        f"the preprocessing of {model}",
+        lambda picture: transform(as_image(picture))[None],
+        # What is done to each pixel by itself may come first; what pads with the mean then pads with 0.
+        lambda levels: reduce(_moved, moves, normalise(levels / 255)),
     )
+
+
+def _moved(pixels: Tensor, move: Any) -> Tensor:
+    """Normalised pixels ``(C, H, W)`` resized or cropped as timm does it with an image of Pillow."""
+    if hasattr(move, "interpolation"):
+        width, height = move(Image.new("L", (pixels.shape[-1], pixels.shape[-2]))).size
+        move = Resize((height, width), move.interpolation.value, convention="pil")
+    elif hasattr(move, "fill"):
+        move = copy.copy(move)
+        move.fill = 0
+    moved: Tensor = move(pixels[None])
+    return moved[0]
 
 
 # --- torchvision -------------------------------------------------------------------------------------------
@@ -127,26 +144,52 @@ def from_torchvision(model: str, weights: Path | None, random_weights: bool) -> 
     transforms: Any = published.transforms() if published is not None else None
     meta: dict[str, Any] = published.meta if published is not None else {}
     raw = RawModel(model, module, kind="torchvision", classes=tuple(meta.get("categories", ())))
+    pipeline = Pipeline(
+        f"the preprocessing of {model}",
+        lambda picture: transforms(as_image(picture))[None],
+        lambda levels: transforms(levels / 255),
+    )
+    raw = replace(raw, normalise=lambda: per_pixel(pipeline, 3), preprocessing=lambda shape: whole(pipeline, shape))
     match type(transforms).__name__:
         case "ImageClassification":
-            steps: Steps = (
-                Resize(transforms.resize_size[0], transforms.interpolation.value, convention="pil"),
-                CentreCrop(transforms.crop_size[0]),
-                normalise(transforms.mean, transforms.std),
-            )
-            shape = (3, transforms.crop_size[0], transforms.crop_size[0])
-            return replace(raw, input_shape=shape, normalise=steps[-1:], preprocessing=lambda: steps)
+            return replace(raw, input_shape=(3, *_pair(transforms.crop_size[0])))
         case "SemanticSegmentation":
-            shape = (3, *_pair(transforms.resize_size[0]))
-            return replace(raw, input_shape=shape, normalise=(normalise(transforms.mean, transforms.std),))
+            return replace(raw, input_shape=(3, *_pair(transforms.resize_size[0])))
         case "VideoClassification":
-            return replace(raw, input_shape=(3, max(FRAMES, meta.get("min_temporal_size", 1)), *transforms.crop_size))
+            frames = replace(
+                pipeline, of_bytes=lambda picture: transforms(_frame(picture))[None], axes=4, channels_at=-4
+            )
+            shape = (3, max(FRAMES, meta.get("min_temporal_size", 1)), *transforms.crop_size)
+            return replace(raw, input_shape=shape, normalise=lambda: per_pixel(frames, 3), preprocessing=None)
         case "OpticalFlow":
-            return replace(raw, input_shape=(3, *meta["min_size"]), varied=("image1", "image2"))
+            raw = replace(raw, module=Flow(module, transforms), varied=("image1", "image2"))
+            return replace(raw, input_shape=(3, *meta["min_size"]), normalise=tuple, preprocessing=None)
         case "ObjectDetection":
             module = Features(module)
-            return replace(raw, module=module, input_shape=(3, *module.size), classes=())
-    return raw
+            return replace(raw, module=module, input_shape=(3, *module.size), classes=(), normalise=tuple)
+    return replace(raw, normalise=tuple, preprocessing=None)
+
+
+def _frame(picture: Any) -> Tensor:
+    """A video of one frame, uint8 ``(1, C, H, W)``."""
+    return torch.from_numpy(picture).permute(2, 0, 1)[None]
+
+
+class Flow(nn.Module):
+    """A network for optical flow behind its preprocessing, which is of both images.
+
+    Args:
+        model: The network.
+        transforms: Its preprocessing, from two images in [0, 1].
+    """
+
+    def __init__(self, model: nn.Module, transforms: nn.Module) -> None:
+        super().__init__()
+        self.model, self.transforms = model, transforms
+
+    def forward(self, image1: Tensor, image2: Tensor) -> Any:
+        """Images ``(B, 3, H, W)`` in [0, 1] to the flow, as often as it is updated."""
+        return self.model(*self.transforms(image1, image2))
 
 
 class Features(nn.Module):
