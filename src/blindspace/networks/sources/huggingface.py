@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ...maps import Shape
 from ..choice import arguments
 from ..labels import Declared
 from .factory import assign_weights, build, split_options
-from .pictures import Pipeline, per_pixel, whole
+from .pictures import OTHERWISE, Pipeline, per_pixel, whole
 from .processors import MODEL, PREPROCESSOR, PROCESSOR, from_place, pipeline, quietly, read_config, stated
 from .raw_model import RawModel, Steps
 from .timm_torchvision import cached, from_timm, unknown
@@ -63,20 +62,24 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
             outputs = () if complete else ("last_hidden_state",)
     read = _input(module, config, model)
     shape = input_shape or read.shape
-    written = _processor_file(place)
-    processor: Callable[..., Pipeline] | None = None
-    if place is not None and written is not None:
-        processor = partial(_pipeline, place, written, len(shape))
+    files = _processor_files(place)
+
+    def processor(others: Mapping[str, Any] | None = None) -> Pipeline | None:
+        found = stated(files)
+        return pipeline(from_place(str(place), found[1]), found[1], others, len(shape)) if found else None
 
     def normalise() -> Steps:
         with quietly(transformers):
-            return per_pixel(processor(), read.channels) if processor and read.channels else ()
+            made = processor() if read.channels else None
+            return per_pixel(made, read.channels) if made else ()
 
     def preprocessing(photograph: Shape) -> Steps:
         held = read.fixed(shape)
-        others = {key: held.get(key) for key in arguments(module) if key != read.argument}
         with quietly(transformers):
-            return whole(processor(others), photograph) if processor else ()
+            made = processor({key: held.get(key) for key in arguments(module) if key != read.argument})
+            if made is None:
+                raise FileError(f"{place} states no image processor; {OTHERWISE}")
+            return whole(made, photograph)
 
     return RawModel(
         model,
@@ -87,7 +90,7 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
         outputs=outputs,
         kind="hf",
         normalise=normalise,
-        preprocessing=preprocessing if processor and read.channels else None,
+        preprocessing=preprocessing if files and read.channels else None,
         space=read.space,
         classes=_classes(module),
         labels=_labels(module),
@@ -246,24 +249,13 @@ def _input(module: Any, config: Any, model: str) -> _Read:
     raise UnsupportedLayerError(f"{model} reads {argument}, which is neither images, text nor sound")
 
 
-def _processor_file(place: str | None) -> Path | None:
-    """The file that states the image processor of a network; None if there is none.
-
-    Raises:
-        FileError: A file is damaged, or is no config of an image processor.
-    """
+def _processor_files(place: str | None) -> dict[str, Path]:
+    """The files beside a network that may state its image processor, by their names."""
     if place is None:
-        return None
+        return {}
     names = (PREPROCESSOR, PROCESSOR)
     paths = {name: Path(place) / name if Path(place).is_dir() else cached(place, name) for name in names}
-    files = {name: path for name, path in paths.items() if path is not None and path.is_file()}
-    found = stated(files)
-    return None if found is None else found[1]
-
-
-def _pipeline(place: str, path: Path, axes: int, others: Mapping[str, Any] | None = None) -> Pipeline:
-    """The code that is run on pictures before the network reads them, as in ``processors.pipeline``."""
-    return pipeline(from_place(place, path), path, others, axes)
+    return {name: path for name, path in paths.items() if path is not None and path.is_file()}
 
 
 def _labels(module: Any) -> Declared:

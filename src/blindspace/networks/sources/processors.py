@@ -159,10 +159,11 @@ def pipeline(processor: Any, path: Path, network: Mapping[str, Any] | None = Non
             found = processor(as_image(picture), return_tensors="pt", **options)
         else:
             found = processor(picture, return_tensors="pt", input_data_format="channels_last", **options)
+        pixels = _pixels(found, name)
         for argument, value in (network or {}).items():
             if not isinstance(found, Tensor) and argument in found and not _same(found[argument], value):
                 raise FileError(f"{name} also makes {argument}, which the network would read; {OTHERWISE}")
-        return _pixels(found, name)
+        return pixels
 
     def of_levels(levels: Tensor) -> Tensor:
         options = {"do_flip_channel_order": False} if flipped else {}
