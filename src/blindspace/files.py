@@ -69,6 +69,11 @@ def read_bytes(path: Path) -> bytes:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
 
 
+def readable(name: str) -> str:
+    """A file's name as text that can be written down: bytes that are not UTF-8 become escapes of hexadecimal digits."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def home() -> Path:
     """Return the cache folder: ``BLINDSPACE_HOME``, or ``~/.cache/blindspace`` if that is not set."""
     given = os.environ.get("BLINDSPACE_HOME")

@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import json
+import os
 import pickle
 import tarfile
 import zipfile
@@ -510,3 +511,85 @@ def test_compressed_archives_are_served(tmp_path: Path) -> None:
     (tmp_path / "a.tar.bz2").write_bytes(bz2.compress(tarred({"0.png": coded(), "0.cls": b"1"})))
     assert protect(tmp_path / "a.tar.bz2", tmp_path / "dst", SETTINGS, workers=0).good
     assert (tmp_path / "dst/a.tar").exists()
+
+
+# --- borders -------------------------------------------------------------------------------------------------------
+
+
+def test_names_that_are_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names in other encodings, and names with control characters, are written down readably."""
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / os.fsdecode(b"caf\xe9.png")).write_bytes(coded())
+    (source / "two\nlines.png").write_bytes(b"")
+    (source / os.fsdecode(b"\xff.txt")).write_bytes(b"text")
+    with tarfile.open(source / os.fsdecode(b"s\xe9.tar"), "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as file:
+        info = tarfile.TarInfo("caf\u00e9.png")
+        info.size = len(content := coded())
+        file.addfile(info, io.BytesIO(content))
+    network = ["--model", SETTINGS.model, "--random-weights", "--input-shape", "3x32x32", "--workers", "0"]
+    assert run(["protect", str(source), str(tmp_path / "dst"), *network]) == 1
+    out, _ = capsys.readouterr()
+    assert r"two\nlines.png: " in out
+    assert r"\xff.txt" in out
+    assert {row["name"] for row in rows(tmp_path / "dst")} == {
+        r"caf\xe9.png",
+        r"s\xe9.tar/caf\xe9.png",
+        "two\nlines.png",
+    }
+    assert check(tmp_path / "dst").good
+
+
+def test_pixels_in_many_columns_are_listed(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "src").mkdir()
+    (tmp_path / "flags").mkdir()
+    values = GENERATOR.integers(0, 256, (3, 784))
+    data = {f"pixel{n}": values[:, n].astype(np.uint8) for n in range(784)} | {"id": [1000, 2000, 3000]}
+    parquet.write_table(pa.table(data | {"image": [coded()] * 3}), tmp_path / "src/t.parquet")
+    summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
+    assert (summary.images, summary.protected) == (6, 3)
+    new = parquet.read_table(tmp_path / "dst/t.parquet")
+    assert new["pixel0"].to_pylist() == new["pixel783"].to_pylist() == [None] * 3
+    assert new["id"].to_pylist() == [1000, 2000, 3000]
+    flags = {f"is{n}": [n % 2, 1, 0] for n in range(100)} | {"image": [coded()] * 3}
+    parquet.write_table(pa.table(flags), tmp_path / "flags/t.parquet")
+    assert protect(tmp_path / "flags", tmp_path / "kept", SETTINGS, workers=0).good
+
+
+def test_columns_of_one_name_and_names_with_dots(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "src").mkdir()
+    arrays = [
+        pa.array([{"b": coded()}]),
+        pa.array([coded()]),
+        pa.array([b"x"]),
+        pa.array([coded()]),
+        pa.array([coded()]),
+    ]
+    data = pa.Table.from_arrays(arrays, names=["a", "a.b", "c", "d", "d"])
+    parquet.write_table(data, tmp_path / "src/t.parquet")
+    summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
+    assert (summary.images, summary.protected) == (4, 4)
+    assert check(tmp_path / "dst").good
+
+
+def test_row_groups_that_cannot_be_examined_are_listed(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "src").mkdir()
+    buffers = pa.array([b"\xff\xfe" * 40, b"a", b"b", b"c"], pa.binary()).buffers()
+    damaged = pa.Array.from_buffers(pa.string(), 4, buffers)
+    data = pa.table({"text": damaged, "image": [coded() for _ in range(4)]})
+    parquet.write_table(data, tmp_path / "src/t.parquet", row_group_size=2)
+    summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
+    assert (summary.images, summary.protected) == (3, 2)
+    assert set(summary.not_protected) == {"t.parquet"}
+    assert [path.name for path in (tmp_path / "dst").glob("*.parquet")] == ["t-00001.parquet"]
+
+
+def test_work_of_another_version_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(coded())
+    protect(tmp_path / "a.png", tmp_path / "dst", SETTINGS, workers=0)
+    monkeypatch.setattr("blindspace.collections.protector.VERSION", 1)
+    with pytest.raises(FileError, match="was begun with version"):
+        protect(tmp_path / "a.png", tmp_path / "dst", SETTINGS, workers=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import os
 import re
@@ -26,6 +27,8 @@ from blindspace.perturbations.registry import Recipe
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read as Ray is imported
 ray: Any = pytest.importorskip("ray", reason="the extra [ray] is not installed")
 pytest.importorskip("ray.data", reason="the extra [ray] is not installed")
+pyarrow: Any = pytest.importorskip("pyarrow")
+pytest.importorskip("pyarrow.parquet")
 
 NOISE = Settings("mnist-mlp", Recipe("noise", size=0.1), per_shard=1, file_format="npz")
 STORE = 80 << 20
@@ -61,6 +64,9 @@ def tree(root: Path) -> dict[str, bytes]:
 
 def test_a_lost_node_loses_nothing(tmp_path: Path, source: Path, cluster: Any) -> None:
     node = cluster.add_node(num_cpus=1, object_store_memory=STORE)
+    pictures = [path.read_bytes() for path in sorted(source.iterdir())[:2]]
+    written = [base64.b64encode(content).decode() for content in pictures]
+    pyarrow.parquet.write_table(pyarrow.table({"a": pictures, "b": written}), source / "t.parquet")
     lost: list[int] = []
 
     def lose(done: int, total: int, what: str) -> None:
@@ -72,7 +78,7 @@ def test_a_lost_node_loses_nothing(tmp_path: Path, source: Path, cluster: Any) -
     summary = protect(source, tmp_path / "dst", NOISE, workers=2, engine="ray", address=cluster.address, report=lose)
     assert lost, "both nodes had a worker"
     assert summary.good
-    assert summary.images == 30
+    assert summary.images == 34
     assert check(tmp_path / "dst").good
     protect(source, tmp_path / "here", NOISE, workers=0)
     assert tree(tmp_path / "dst") == tree(tmp_path / "here")

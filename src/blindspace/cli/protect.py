@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
+from ..files import readable
 from ..networks.labels import DASH
 from ..perturbations import Recipe, kind_named, kinds
 from .options import JsonOption, NetworkOptions, SeedOption, with_network
@@ -124,7 +125,7 @@ def protect(
     told = f"{summary.protected} of {summary.images} pictures protected"
     if not summary.protected:
         told = f"nothing was protected: none of {summary.images} pictures" if summary.images else NOTHING_FOUND
-    screen.print(f"[{colour}]{told}[/{colour}] in {escape(str(target))}")
+    screen.print(f"[{colour}]{told}[/{colour}] in {_printed(str(target))}")
     if summary.done_before:
         screen.print(f"  done before            {summary.done_before} of {summary.shards} shards")
     if summary.images_per_second:
@@ -139,7 +140,7 @@ def protect(
     for what, count in summary.dropped.items():
         screen.print(f"  {'dropped: ' + what:<23}in {count} of {summary.protected}")
     for name, reason in summary.not_protected.items():
-        screen.print(f"  [red]not protected[/red]  {escape(name)}: {escape(reason)}")
+        screen.print(f"  [red]not protected[/red]  {_printed(name)}: {_printed(reason)}")
     more = summary.images - summary.protected - len(summary.not_protected)
     if more:
         screen.print(f"  [red]not protected[/red]  {more} more, in manifest.jsonl")
@@ -159,7 +160,7 @@ def _check(target: Path, screen: Console, json: str | None) -> None:
     else:
         screen.print(f"[red]{found.wrong_in_all} wrong[/red] of {found.pictures} pictures in {found.files} files")
     for name, problem in found.wrong.items():
-        screen.print(f"  {escape(name)}: {escape(problem)}")
+        screen.print(f"  {_printed(name)}: {_printed(problem)}")
     write_json(found.to_dict(), json)
     if not found.good:
         raise typer.Exit(1)
@@ -168,4 +169,9 @@ def _check(target: Path, screen: Console, json: str | None) -> None:
 def _some(names: tuple[str, ...], most: int = 3) -> str:
     if not names:
         return ""
-    return escape(f": {', '.join(names[:most])}" + (", …" if len(names) > most else ""))
+    return _printed(f": {', '.join(names[:most])}" + (", …" if len(names) > most else ""))
+
+
+def _printed(name: str) -> str:
+    """A name on one line of the screen, whatever is in it."""
+    return escape("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in readable(name)))

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ..data.recognition import Content, Holds, is_named_as_picture, recognise
 from ..errors import FileError, first_line
-from ..files import writing
+from ..files import readable, writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
 DAMAGE = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)
@@ -53,20 +53,20 @@ class Archives:
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
         """One archive per shard."""
-        plain = [with_suffix(_uncompressed(name), ".tar") for name in names]
+        plain = [with_suffix(_uncompressed(readable(name)), ".tar") for name in names]
         found = Counter(plain)
         for name, new in zip(names, plain, strict=True):
-            yield Shard.of(root, "archive", [name], [new if found[new] == 1 else name + ".tar"])
+            yield Shard.of(root, "archive", [name], [new if found[new] == 1 else readable(name) + ".tar"])
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
         """The samples in their order; those before the damage if the archive is damaged."""
-        name = shard.inputs[0]
+        path, name = root / shard.inputs[0], readable(shard.inputs[0])
         taken: set[str] = set()
         held: list[list[_Member]] = []
         size = 0
         damage: tuple[Picture, ...] = ()
         try:
-            for sample in self._samples(root / name):
+            for sample in self._samples(path):
                 held.append(sample)
                 size += sum(len(member.content) for member in sample)
                 if size >= PORTION:
@@ -123,7 +123,7 @@ class Archives:
         """
         try:
             for sample in self._samples(path):
-                yield from ((member.info.name, member.content) for member in sample)
+                yield from ((readable(member.info.name), member.content) for member in sample)
         except DAMAGE as error:
             raise FileError(f"{path} is damaged: {first_line(error)}") from error
 
@@ -144,7 +144,9 @@ class _Archive:
                 for member, name, content in zip(sample, names, files, strict=True):
                     self._add(member.info, name, content or b"")
             places += [
-                Place(self.output, name) for member, name in zip(sample, names, strict=True) if member.is_picture
+                Place(self.output, readable(name))
+                for member, name in zip(sample, names, strict=True)
+                if member.is_picture
             ]
         # A damaged archive is itself listed, after its pictures.
         return places + [Place(self.output, "")] * (len(contents) - len(places))
@@ -204,7 +206,7 @@ def _portion(archive: str, samples: list[list[_Member]], taken: set[str]) -> Por
         for member in sample:
             if not member.is_picture:
                 continue
-            name = f"{archive}/{member.info.name}"
+            name = f"{archive}/{readable(member.info.name)}"
             if member.reason and name not in taken:
                 taken.add(name)
                 pictures.append(Picture(name, None, member.reason, group=str(number)))
@@ -213,5 +215,7 @@ def _portion(archive: str, samples: list[list[_Member]], taken: set[str]) -> Por
             else:
                 taken.add(name)
                 pictures.append(Picture(name, member.content, group=str(number)))
-    carried = tuple(f"{archive}/{member.info.name}" for sample in samples for member in sample if member.is_carried)
+    carried = tuple(
+        f"{archive}/{readable(member.info.name)}" for sample in samples for member in sample if member.is_carried
+    )
     return Portion(tuple(pictures), tuple(samples), carried)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.embedded import Wrapped, looks_like_pixels, unwrapped
+from ..data.embedded import LEAST, Wrapped, in_range_of_pixels, looks_like_pixels, unwrapped
 from ..data.recognition import Content, Holds, recognise
 from .columns import leaves, walk
 from .source import with_suffix
@@ -27,6 +27,9 @@ SOME = "some"
 
 PIXELS = "pixels"
 """Form of lists of numbers that look like pixels."""
+
+SPREAD = "spread"
+"""Form of single numbers that are pixels of a picture in many columns."""
 
 _SHORT = 60
 """Number of letters in which no picture is written down."""
@@ -61,11 +64,11 @@ class Found:
         return text if self.is_text else text.encode("ascii")
 
 
-def survey(columns: Iterable[Any], kind: Any, name: str) -> dict[str, str]:
+def survey(parts: Iterable[list[Any]], kind: Any, name: str) -> dict[str, str]:
     """In what form a column holds pictures.
 
     Args:
-        columns: The column in parts, which are read until the answer is certain.
+        parts: The cells of the column in parts, which are read until the answer is certain.
         kind: Its type.
         name: Its name.
 
@@ -78,13 +81,32 @@ def survey(columns: Iterable[Any], kind: Any, name: str) -> dict[str, str]:
         states[path].see(leaf, beside)
         return leaf
 
-    if states:
-        for column in columns:
-            for cell in column.to_pylist():
-                walk(cell, kind, name, name, examine)
-            if all(state.is_certain for state in states.values()):
-                break
+    for cells in parts if states else ():
+        for cell in cells:
+            walk(cell, kind, name, name, examine)
+        if all(state.is_certain for state in states.values()):
+            break
     return {path: state.form for path, state in states.items() if state.form}
+
+
+def spread(parts: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Columns of single numbers that are the pixels of one picture per row.
+
+    Args:
+        parts: The numbers of every such column by its name, as arrays, in parts of some rows; None for an empty cell.
+
+    Returns:
+        Names of the columns; empty if there are fewer than a picture has.
+    """
+    narrow: dict[str, bool] = {}
+    is_varied = False
+    for part in parts:
+        for name, numbers in part.items():
+            values = np.array([value for value in numbers if value is not None], np.float64)
+            narrow[name] = narrow.get(name, True) and in_range_of_pixels(values)
+            is_varied = is_varied or bool(((values != 0) & (values != 1)).any() and narrow[name])
+    found = [name for name, is_narrow in narrow.items() if is_narrow]
+    return found if len(found) >= LEAST and is_varied else []
 
 
 def found_in(cell: Any, kind: Any, name: str, forms: Mapping[str, str]) -> list[Found | None]:

@@ -59,6 +59,12 @@ def is_text(kind: Any) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
+def is_number(kind: Any) -> bool:
+    """Whether values are single numbers."""
+    types = arrow().types
+    return bool(types.is_integer(kind) or types.is_floating(kind))
+
+
 def leaves(kind: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Every leaf of a type that may hold a picture: its path, which begins with the column's name, and its type."""
     kind, types = plain(kind), arrow().types

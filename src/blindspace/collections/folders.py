@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..data.recognition import SUFFIXES, Holds
-from ..files import writing
+from ..files import readable, writing
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
 
@@ -27,11 +27,12 @@ class Folders:
 
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
         """Shards of neighbours in the order of names; if two names differ in the suffix only, both keep it."""
-        stems = Counter(with_suffix(name, suffix) for name in names)
+        stems = Counter(with_suffix(readable(name), suffix) for name in names)
         for first in range(0, len(names), self.per_shard):
             inputs = names[first : first + self.per_shard]
-            plain = [with_suffix(name, suffix) for name in inputs]
-            outputs = [new if stems[new] == 1 else name + suffix for name, new in zip(inputs, plain, strict=True)]
+            told = [readable(name) for name in inputs]
+            plain = [with_suffix(name, suffix) for name in told]
+            outputs = [new if stems[new] == 1 else name + suffix for name, new in zip(told, plain, strict=True)]
             yield Shard.of(root, "folder", inputs, outputs)
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
@@ -43,9 +44,9 @@ class Folders:
             try:
                 content = (root / name).read_bytes()
             except OSError as error:
-                pictures.append(Picture(name, None, f"cannot be read: {error.strerror or error}"))
+                pictures.append(Picture(readable(name), None, f"cannot be read: {error.strerror or error}"))
             else:
-                pictures.append(Picture(name, content))
+                pictures.append(Picture(readable(name), content))
                 size += len(content)
             outputs.append(output)
             if size >= PORTION:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..data.recognition import Holds, recognise_file
 from ..errors import FileError
+from ..files import readable
 from .archives import Archives
 from .folders import Folders
 from .source import Kind, Shard
@@ -81,7 +82,7 @@ def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
     try:
         for name in names:
             found = _kind(root / name, kinds)
-            (others if found is None else of_kind[found]).append(name)
+            (others if found is None else of_kind[found]).append(readable(name) if found is None else name)
         shards = [shard for word, kind in kinds.items() for shard in kind.plan(root, of_kind[word], suffix)]
     except OSError as error:
         raise FileError(f"cannot read {error.filename or source}: {error.strerror or error}") from error

@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..data.embedded import LEAST
 from ..data.recognition import Holds
 from ..errors import FileError, first_line
-from ..files import writing
-from .cells import NAMED, PIXELS, Found, contents, found_in, replaced, survey
-from .columns import arrow, column_of, is_bytes, is_text, leaves, type_of_results
+from ..files import readable, writing
+from .cells import NAMED, PIXELS, SPREAD, Found, contents, found_in, replaced, spread, survey
+from .columns import arrow, column_of, is_bytes, is_number, is_text, leaves, type_of_results
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
 ROW_GROUP = 64 << 20
@@ -28,6 +29,9 @@ TRIED = 64
 
 _CARRIED = "carried"
 """Form of a column that holds pictures and is copied as it is, because the user named others."""
+
+_LOST = ""
+"""Stands in the place of a column's name with the reason why a row group is not read."""
 
 
 class Tables:
@@ -51,15 +55,17 @@ class Tables:
         """
         groups: dict[str, int] = {}
         forms: dict[str, dict[str, str]] = {}
+        damaged: dict[str, dict[int, str]] = {}
         for name in names:
-            groups[name], forms[name] = 1, {}
+            groups[name], forms[name], damaged[name] = 1, {}, {}
             try:
                 with arrow().parquet.ParquetFile(root / name) as table:
                     groups[name] = max(1, int(table.num_row_groups))
-                    forms[name] = self._forms(table, root / name)
-            except _damage():
-                continue  # when it is read, it is listed with the reason
-        plain = {name: name if name.endswith(".parquet") else with_suffix(name, ".parquet") for name in names}
+                    forms[name] = self._forms(table, root / name, damaged[name])
+            except _damage() as error:
+                damaged[name][0] = first_line(error)
+        plain = {name: readable(name) for name in names}
+        plain = {name: new if new.endswith(".parquet") else with_suffix(new, ".parquet") for name, new in plain.items()}
         outputs = {
             name: [with_suffix(plain[name], f"-{part:05d}.parquet") for part in range(count)]
             if count > 1
@@ -69,11 +75,12 @@ class Tables:
         taken = Counter(output for several in outputs.values() for output in several)
         for name, several in outputs.items():
             for part, output in enumerate(several):
-                free = output if taken[output] == 1 else f"{name}-{part:05d}.parquet"
-                yield Shard.of(root, "table", [name], [free], part, forms[name])
+                free = output if taken[output] == 1 else f"{readable(name)}-{part:05d}.parquet"
+                lost = damaged[name].get(part)
+                yield Shard.of(root, "table", [name], [free], part, forms[name] if lost is None else {_LOST: lost})
 
-    def _forms(self, table: Any, path: Path) -> dict[str, str]:
-        """The form of each leaf that holds pictures, by its path."""
+    def _forms(self, table: Any, path: Path, damaged: dict[int, str]) -> dict[str, str]:
+        """The form of each leaf that holds pictures, by its path; damaged row groups are added to ``damaged``."""
         schema = table.schema_arrow
         missing = [name for name in self.columns if name not in schema.names]
         if missing:
@@ -91,18 +98,28 @@ class Tables:
                     raise FileError(f"the column {field.name!r} of {path} holds {field.type}, not pictures")
                 forms |= named
                 continue
-            found = survey(_parts(table, field.name, number), field.type, name)
-            forms |= dict.fromkeys(found, _CARRIED) if self.columns else found
+            if next(leaves(field.type, name), None) is not None:
+                batches = _batches(table, [number], damaged)
+                found = survey((cells[0] for cells in batches), field.type, name)
+                forms |= dict.fromkeys(found, _CARRIED) if self.columns else found
+        numbers = [n for n, field in enumerate(schema) if is_number(field.type) and field.name not in self.columns]
+        if len(numbers) >= LEAST:
+            names = [_unique(schema, number) for number in numbers]
+            parts = (dict(zip(names, cells, strict=True)) for cells in _batches(table, numbers, damaged))
+            forms |= dict.fromkeys(spread(parts), _CARRIED if self.columns else SPREAD)
         return forms
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
         """A row group in batches; the rows before the damage if it is damaged."""
         pa = arrow()
-        name, part = shard.inputs[0], shard.part or 0
+        path, name, part = root / shard.inputs[0], readable(shard.inputs[0]), shard.part or 0
         forms = {leaf: form for leaf, form in shard.forms.items() if form != _CARRIED}
         carried = tuple(f"{name}/{leaf}" for leaf, form in shard.forms.items() if form == _CARRIED and not part)
+        if _LOST in shard.forms:
+            yield _lost(name, part, shard.forms[_LOST])
+            return
         try:
-            with pa.parquet.ParquetFile(root / name) as table:
+            with pa.parquet.ParquetFile(path) as table:
                 groups = [table.metadata.row_group(number) for number in range(table.num_row_groups)][: part + 1]
                 if not sum(group.num_rows for group in groups):
                     yield Portion((), (pa.RecordBatch.from_pylist([], table.schema_arrow), {}, forms), carried)
@@ -114,8 +131,7 @@ class Tables:
                     row += len(batch)
                     carried = ()
         except _damage() as error:
-            reason = f"the table is damaged, the rest of its row group {part} is lost: {first_line(error)}"
-            yield Portion((Picture(name if part == 0 else f"{name}/{part}", None, reason),))
+            yield _lost(name, part, first_line(error))
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Table]:
@@ -161,12 +177,16 @@ class _Table:
     def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
         if portion.rest is None:
             return [Place(self.output, "") for _ in contents]
+        pa = arrow()
         batch, found, forms = portion.rest
         places: list[Place] = []
         rest = iter(contents)
         schema = batch.schema
         for number in range(len(schema)):
             field, name = schema.field(number), _unique(schema, number)
+            if forms.get(name) == SPREAD:
+                batch = batch.set_column(number, field.with_nullable(True), pa.nulls(len(batch), field.type))
+                continue
             new = type_of_results(field.type, name, forms)
             if number in found:
                 cells = [
@@ -187,7 +207,8 @@ class _Table:
         self.held.append(batch)
         if sum(batch.nbytes for batch in self.held) >= ROW_GROUP or self.file is None:
             self._flush()
-        return places
+        # Pictures spread over columns are themselves listed, after the others.
+        return places + [Place(self.output, "")] * (len(contents) - len(places))
 
     def _flush(self) -> None:
         pa = arrow()
@@ -219,14 +240,31 @@ def _portion(name: str, batch: Any, forms: Mapping[str, str], first: int, carrie
             group = _member(row, column) if len(taken) > 1 else ""
             names = (f"{name}/{_member(row, one.place)}" for one in taken)
             pictures += [Picture(at, one.content, one.reason, group) for at, one in zip(names, taken, strict=True)]
+    pixels = [column for column, form in forms.items() if form == SPREAD]
+    for row in range(first, first + len(batch)) if pixels else ():
+        reason = f"its pixels are in {len(pixels)} columns; store pictures as the bytes of files"
+        pictures.append(Picture(f"{name}/{_member(row, pixels[0])}", None, reason))
     return Portion(tuple(pictures), (batch, found, dict(forms)), carried)
 
 
-def _parts(table: Any, column: str, number: int) -> Iterator[Any]:
-    """A column in parts of some rows."""
-    many = table.schema_arrow.names.count(column) > 1
-    for batch in table.iter_batches(TRIED, columns=None if many else [column], use_threads=False):
-        yield _stored(batch.column(number if many else 0))
+def _lost(name: str, part: int, why: str) -> Portion:
+    reason = f"the table is damaged, the rest of its row group {part} is lost: {why}"
+    return Portion((Picture(name if part == 0 else f"{name}/{part}", None, reason),))
+
+
+def _batches(table: Any, numbers: Sequence[int], damaged: dict[int, str]) -> Iterator[list[list[Any]]]:
+    """The cells of some columns, in parts of some rows; a damaged row group is noted and left."""
+    schema = table.schema_arrow
+    names = [schema.field(number).name for number in numbers]
+    # A name selects every column of that name, and the parts of structs that it is a path to.
+    many = any(schema.names.count(name) > 1 or "." in name for name in names)
+    for group in range(table.num_row_groups):
+        try:
+            columns = None if many else names
+            for batch in table.iter_batches(TRIED, row_groups=[group], columns=columns, use_threads=False):
+                yield [_values(batch.column(number if many else n)) for n, number in enumerate(numbers)]
+        except _damage() as error:
+            damaged[group] = first_line(error)
 
 
 def _stored(column: Any) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..data.recognition import Holds, recognise_file
 from ..errors import FileError
+from ..files import readable
 from .source import Picture, Place, Portion, Shard
 
 
@@ -24,7 +25,7 @@ class Unserved:
 
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
         """The files as pictures that cannot be read."""
-        yield Portion(tuple(Picture(name, None, _reason(root / name)) for name in shard.inputs))
+        yield Portion(tuple(Picture(readable(name), None, _reason(root / name)) for name in shard.inputs))
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Nowhere]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 LEAST = 64
 """Smallest number of values that make a picture, one of 8 × 8."""
@@ -49,12 +50,15 @@ def looks_like_pixels(values: Any, shape: Sequence[int]) -> bool:
     if values is None:
         return False
     flat = np.asarray(values).ravel()
-    if len(flat) < LEAST or flat.dtype.kind not in "iuf" or not np.isfinite(flat).all():
+    return len(flat) >= LEAST and in_range_of_pixels(flat) and len(np.unique(flat)) > 2
+
+
+def in_range_of_pixels(values: npt.NDArray[Any]) -> bool:
+    """Whether all numbers are whole ones from 0 to 255, or from 0 to 1."""
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return False
-    least, greatest = flat.min(), flat.max()
-    is_whole = flat.dtype.kind in "iu" or bool((flat == np.rint(flat)).all())
-    in_range = least >= 0 and greatest <= (255 if is_whole else 1)
-    return bool(in_range and len(np.unique(flat)) > 2)
+    is_whole = values.dtype.kind in "iu" or bool((values == np.rint(values)).all())
+    return not values.size or bool(values.min() >= 0 and values.max() <= (255 if is_whole else 1))
 
 
 def hidden_in_text(text: str, holds_picture: Callable[[bytes], bool]) -> str:

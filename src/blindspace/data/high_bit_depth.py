@@ -6,6 +6,8 @@ import logging
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -55,6 +57,28 @@ def read_png(content: bytes, name: str) -> npt.NDArray[np.float64] | None:
     return colours.transpose(2, 0, 1) / 65535
 
 
+@contextmanager
+def tiff_file(content: bytes, what: str) -> Iterator[Any]:
+    """Open a TIFF by tifffile, which would otherwise log damage to the screen.
+
+    Args:
+        content: Bytes of the file.
+        what: What needs tifffile, as the subject of the message.
+
+    Raises:
+        MissingExtraError: Tifffile is not installed.
+    """
+    tifffile = library("tifffile", EXTRA, what)
+    logger = logging.getLogger("tifffile")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with tifffile.TiffFile(BytesIO(content)) as file:
+            yield file
+    finally:
+        logger.setLevel(level)
+
+
 def read_tiff(content: bytes, values: tiff.Values, name: str) -> npt.NDArray[np.float64]:
     """The first page of a TIFF, ``(C, H, W)`` in [0, 1] without transparency, C being 1 or 3.
 
@@ -67,18 +91,14 @@ def read_tiff(content: bytes, values: tiff.Values, name: str) -> npt.NDArray[np.
         FileError: The file is damaged, too large, compressed in an unknown way, or holds values outside its range.
         MissingExtraError: Tifffile is not installed.
     """
-    tifffile = library("tifffile", EXTRA, f"{name}, a TIFF of {values.bits}-bit {values.numbers} values,")
-    logger = logging.getLogger("tifffile")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)  # It logs damaged files to the screen.
     try:
-        with tifffile.TiffFile(BytesIO(content)) as file:
+        with tiff_file(content, f"{name}, a TIFF of {values.bits}-bit {values.numbers} values,") as file:
             page = file.pages[0]
             _check_size(page, len(content), name)
             stored = np.asarray(page.asarray())
             if values.samples > 1 and page.planarconfig == 1:
                 stored = np.moveaxis(stored, -1, 0)
-    except FileError:
+    except (FileError, MissingExtraError):
         raise
     except (ImportError, *_DAMAGE) as error:
         if isinstance(error, ImportError) or "imagecodecs" in str(error):
@@ -87,8 +107,6 @@ def read_tiff(content: bytes, values: tiff.Values, name: str) -> npt.NDArray[np.
                 "with 8 or 16 bits and without compression"
             ) from error
         raise FileError(f"{name} is damaged, or no TIFF that can be read here ({first_line(error)})") from error
-    finally:
-        logger.setLevel(level)
     stored = stored[None] if values.samples == 1 else stored
     if stored.ndim != 3 or len(stored) != values.samples or not stored.size:
         raise FileError(f"{name} holds an array of shape {stored.shape}; needed is a picture of 1 or 3 channels")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
+from ..files import readable
 from .array_files import ARRAYS, read_array, read_names, write_images
 from .picture_files import read_picture, write_png
 from .recognition import Holds, is_named_as_picture, recognise_file
@@ -68,6 +69,7 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
     for given in map(Path, paths):
         for path in _pictures_in(given) if given.is_dir() else [given]:
             for stem, pixels in _read(path):
+                stem = readable(stem)
                 name, count = stem, 2
                 while name in taken:
                     name, count = f"{stem}-{count}", count + 1

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import struct
-from io import BytesIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image
 
 from ..errors import MissingExtraError
-from ..extras import library
+from .high_bit_depth import tiff_file
 
 _EXTRA_SAMPLES, _ICC_PROFILE = 338, 34675
 """Tags of a TIFF."""
@@ -50,7 +49,7 @@ def dropped(image: Image.Image, count: int) -> tuple[str, ...]:
 def of_tiff(content: bytes) -> tuple[int, tuple[str, ...]]:
     """As ``orientation`` and ``dropped``, for a TIFF that Pillow does not read."""
     try:
-        with library("tifffile", "formats").TiffFile(BytesIO(content)) as file:
+        with tiff_file(content, "this TIFF") as file:
             tags = file.pages[0].tags
             turn = int(tags[274].value) if 274 in tags else 1
             # 1 and 2 stand for transparency, 0 for a channel of unknown meaning.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import struct
 import tarfile
+import tokenize
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats of which Pillow knows the name only, or that run a program."""
 
 _NOT_OPENED = (OSError, ValueError, SyntaxError, LookupError, TypeError, ArithmeticError, RuntimeError,
-               struct.error, zlib.error, MemoryError)  # fmt: skip
+               struct.error, zlib.error, tokenize.TokenError, MemoryError)  # fmt: skip
 
 
 class Holds(Enum):
