@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image
 
 from blindspace.collections import Settings, check, protect
 from blindspace.collections import cluster as cluster_module
+from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
 from blindspace.perturbations.registry import Recipe
 
@@ -145,6 +147,18 @@ def test_a_lost_cluster_is_one_line(tmp_path: Path, source: Path, monkeypatch: p
     monkeypatch.setattr(cluster_module, "_drive", end)
     with pytest.raises(BlindspaceError, match="the Ray cluster was lost; what is done stays done"):
         protect(source, tmp_path / "dst", NOISE, workers=1, engine="ray", address="local")
+
+
+def test_what_ray_gives_up_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object) -> None:
+        raise ray.exceptions.ActorDiedError("The actor died unexpectedly.")
+
+    nothing = SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None, exceptions=ray.exceptions)
+    monkeypatch.setattr(cluster_module, "_ray", lambda: nothing)
+    monkeypatch.setattr(cluster_module, "_rows", give_up)
+    job = Job(tmp_path, tmp_path, NOISE, "")
+    with pytest.raises(BlindspaceError, match=r"Ray gives up: The actor died unexpectedly\.; what is done stays done"):
+        cluster_module._on_cluster(job, [], 1, "local", lambda answer: None)
 
 
 def test_no_thread_outlives_ray() -> None:

@@ -164,6 +164,10 @@ def _on_cluster(
         raise BlindspaceError(
             f"the cluster leaves {len(todo)} shards undone; all its nodes must see {job.target} as this one does"
         )
+    except ray.exceptions.RayError as error:
+        raise BlindspaceError(
+            f"Ray gives up: {first_line(error)}; what is done stays done, and the same command resumes"
+        ) from error
     finally:
         _settle()
         ray.shutdown()
