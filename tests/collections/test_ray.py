@@ -151,7 +151,7 @@ def test_a_lost_cluster_is_one_line(tmp_path: Path, source: Path, monkeypatch: p
 
 def test_what_ray_gives_up_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def give_up(*_: object) -> None:
-        raise ray.exceptions.ActorDiedError("The actor died unexpectedly.")
+        raise ray.exceptions.RayError("The actor died unexpectedly.")
 
     nothing = SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None, exceptions=ray.exceptions)
     monkeypatch.setattr(cluster_module, "_ray", lambda: nothing)
