@@ -14,6 +14,7 @@ from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRa
 from . import operations
 from .linear_map import LinearMap, Shape, as_shape
 from .moves import Identity
+from .reparametrised import plain_layer
 from .simplify import compose
 
 K = TypeVar("K")
@@ -55,7 +56,8 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
     """The linear part of an affine module; biases are dropped.
 
     Args:
-        module: A module of a class in ``RULES``, or a Sequential of such modules.
+        module: A module of a class in ``RULES``, or a Sequential of such modules. Its weights may be computed by
+            torch's weight norm, spectral norm, pruning or parametrisations.
         in_shape: Shape of one input, without the batch axis.
 
     Returns:
@@ -70,6 +72,7 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         raise UnsupportedLayerError(f"from_module takes a torch module and the shape of its input, got {shown(module)}")
     kind = type(module).__name__
     shape = as_shape(in_shape)
+    module = plain_layer(module)
     for name, value in [*module.named_parameters(), *module.named_buffers()]:
         if nn.parameter.is_lazy(value) or value.is_meta or value.is_complex():
             what = "complex" if value.is_complex() else "not loaded yet"
@@ -85,7 +88,9 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
     rule = _rule(module)
     if rule is None:
         known = ", ".join(sorted(kind.__name__ for kind in RULES))
-        raise UnsupportedLayerError(f"{kind} is not known to be affine; known are {known}")
+        raise UnsupportedLayerError(
+            f"{kind} is not known to be affine; harmless(module, input_shape=…) follows any code; known are {known}"
+        )
     try:
         operator = rule(module, shape)
         written = _torch_out_shape(module, shape)
