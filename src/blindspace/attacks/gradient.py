@@ -99,8 +99,10 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
     with torch.enable_grad():
         x = images.detach().requires_grad_()
         logits = labelled(model(x), labels)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
-        gradient = torch.autograd.grad(loss, x, allow_unused=True)[0] if loss.requires_grad else None
+        gradient = None
+        if logits.requires_grad:
+            loss = F.cross_entropy(logits, labels, reduction="sum")
+            gradient = torch.autograd.grad(loss, x, allow_unused=True)[0]
     if gradient is None:
         raise UnsupportedLayerError(
             "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "

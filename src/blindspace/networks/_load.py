@@ -266,8 +266,8 @@ def _first_run(steps: nn.Module, module: OneTensor, shape: Shape) -> tuple[Found
 
 
 def _is_one_tensor(outputs: Mapping[str, Tensor]) -> bool:
-    """Whether a network returns one real tensor with a row for each input."""
-    return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and not outputs[ALONE].is_complex()
+    """Whether a network returns one tensor of real numbers with a row for each input."""
+    return list(outputs) == [ALONE] and has_rows(outputs[ALONE], 1) and outputs[ALONE].is_floating_point()
 
 
 def _behind(steps: Steps, module: nn.Module) -> nn.Module:

@@ -60,7 +60,9 @@ def picked(outputs: Any, names: Sequence[str] = ()) -> dict[str, Tensor]:
         ShapeError: The outputs hold no tensor.
     """
     found = named_tensors(outputs)
-    if not found:
+    if any(tensor.is_nested or tensor.layout != torch.strided for tensor in found.values()):
+        raise ShapeError("the network returns a sparse or nested tensor; return a dense one, to_dense()")
+    if not any(tensor.numel() for tensor in found.values()):
         raise ShapeError(f"the network returns a {type(outputs).__name__} without a tensor that could be compared")
     for name in names:
         if not any(_within(each, name) for each in found):
@@ -97,19 +99,26 @@ def side_by_side(found: Mapping[str, Tensor], batch: int) -> Tensor:
     """Outputs as one tensor: a single one unchanged, several flattened and side by side, ``(B, total)``.
 
     Args:
-        found: The outputs; a complex number counts as two real ones.
+        found: The outputs; a complex number counts as two real ones, a truth value and a byte as a whole number.
         batch: Size B of the batch that the network has read.
 
     Raises:
         ShapeError: An output has no batch axis, though the batch is not of one.
     """
-    tensors = [torch.view_as_real(x) if x.is_complex() else x for x in found.values()]
+    tensors = [_of_numbers(x) for x in found.values()]
     if len(tensors) == 1 and has_rows(tensors[0], batch):
         return tensors[0]
     if not all(x.shape[:1] == (batch,) for x in tensors) and batch != 1:
         shapes = ", ".join(str(tuple(x.shape)) for x in tensors)
         raise ShapeError(f"outputs of shapes {shapes} have no batch axis of {batch}; give one input at a time")
     return torch.cat([x.reshape(batch, -1) for x in tensors], 1)
+
+
+def _of_numbers(output: Tensor) -> Tensor:
+    """An output whose numbers can be subtracted."""
+    if output.is_complex():
+        return torch.view_as_real(output)
+    return output if output.is_floating_point() else output.long()
 
 
 def has_rows(output: Tensor, batch: int) -> bool:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from .following.eager import eagerly
+
 MULTIPLYING = (
     "convolution", "_convolution", "linear", "addmm", "mm", "bmm", "baddbmm", "addmv", "mv",
     "scaled_dot_product_attention", "_scaled_dot_product_flash_attention_for_cpu",
@@ -31,7 +33,7 @@ def computed_in(module: nn.Module, x: Tensor) -> torch.dtype:
     Code may convert its values, by hand or by ``torch.autocast``, whatever the dtype of its parameters.
     """
     watch = _Products()
-    with watch:
+    with eagerly(), watch:
         module(x)
     return max([x.dtype, *watch.found], key=lambda dtype: torch.finfo(dtype).eps)
 

@@ -27,6 +27,7 @@ from ..affine_graph import AffineGraph, Layer, Recording, Value
 from .aten_call import Call, shape_of, tensors_in
 from .aten_centring import centred
 from .aten_operations import PASSED_ON, RULES, linear_part
+from .eager import eagerly
 from .tensor_values import TensorValues, memory_of
 from .watched import Watched, WatchedFunctions, plain
 
@@ -206,7 +207,7 @@ class Recorder(TorchDispatchMode):
         x = x.clone()
         self.held.keep(x, self.graph.input, own=True)
         try:
-            with torch.no_grad(), self._watching():
+            with torch.no_grad(), eagerly(), self._watching():
                 self._ended(self.module(Watched(x, self)))
         except Exception as error:  # the network's own code may raise anything
             return self.refused or error

@@ -27,6 +27,7 @@ def from_module(given: nn.Module | ExportedProgram) -> RawModel:
             inputs in batches of several sizes.
     """
     module = given.module() if isinstance(given, ExportedProgram) else given
+    module = getattr(module, "_orig_mod", module)  # torch.compile keeps the module that it has compiled
     name = type(given).__name__ if isinstance(given, ExportedProgram) else type(module).__name__
     for key, tensor in (*module.named_parameters(), *module.named_buffers()):
         if is_lazy(tensor):
