@@ -29,7 +29,7 @@ PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
         "Beit do_center_crop": {**SQUARE, "do_center_crop": True, "crop_size": 24},
         "Bit": CROPPED,
         "Blip": SQUARE,
-        "BridgeTower": {"size": {"shortest_edge": 32}, "size_divisor": 16},
+        "BridgeTower": {"size": {"shortest_edge": 32}, "size_divisor": 16, "crop_size": {"shortest_edge": 32}},
         "Chameleon": CROPPED,
         "ChineseCLIP": CROPPED,
         "CHMv2": SQUARE,

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.errors import BlindspaceError, FileError
+from blindspace.errors import BlindspaceError, FileError, UnsupportedLayerError
 from blindspace.extras import library
 from blindspace.networks.preprocessing_modules import FlipChannels, Normalise
 from blindspace.networks.sources.pictures import Pipeline, per_pixel, whole
@@ -320,6 +320,75 @@ def test_videos_and_flow_of_torchvision() -> None:
         expected = torch.cat([each.flatten(1) for each in raft(2 * first - 1, 2 * second - 1)], 1)
         found = flow.outputs(torch.cat([first.flatten(1), second.flatten(1)], 1))
     assert apart(found, expected) <= 1e-3
+
+
+# --- exported programs that read bytes ---------------------------------------------------------------------
+
+
+class Bytes(nn.Module):
+    """A network that reads pictures in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.layers = nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.layers(x.to(torch.float32) / 255)
+        return found
+
+
+class Wrapping(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        """Bytes beyond 255 begin at 0 again."""
+        return (x + x).float().flatten(1)
+
+
+class Words(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(300, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.table(x).sum(1)
+        return found
+
+
+def exported(module: nn.Module, x: Tensor, path: Path) -> Path:
+    torch.export.save(torch.export.export(module.eval(), (x,)), path)
+    return path
+
+
+def test_bytes_are_read_as_real_numbers_if_that_is_asked_for(tmp_path: Path) -> None:
+    module = Bytes()
+    path = exported(module, torch.zeros(1, 3, 8, 8, dtype=torch.uint8), tmp_path / "bytes.pt2")
+    for given in (path, torch.export.load(path)):
+        with pytest.raises(UnsupportedLayerError, match=r"reads uint8 and not .* --preprocess 'scale 255'"):
+            bs.load(given)
+    network = bs.load(path, (3, 8, 8), preprocess="scale 255")
+    levels = torch.randint(0, 256, (5, 3, 8, 8), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert apart(network.outputs(levels / 255), module(levels.to(torch.uint8))) <= EXACT
+    assert bs.harmless(network).dim == 3 * 64 - 4 * 4
+
+
+@pytest.mark.parametrize(
+    ("module", "example", "message"),
+    [
+        (Wrapping(), torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "does something else to uint8 than to real numbers"),
+        (Words(), torch.zeros(1, 3, dtype=torch.int64), "reads images (channels, height, width)"),
+        (nn.Sequential(nn.Flatten(1), Words()), torch.zeros(1, 1, 2, 2, dtype=torch.int64), "reads int64, and no real"),
+    ],
+)
+def test_integers_that_are_no_real_numbers(module: nn.Module, example: Tensor, message: str, tmp_path: Path) -> None:
+    path = exported(module, example, tmp_path / "integers.pt2")
+    with pytest.raises(UnsupportedLayerError, match="not floating-point numbers"):
+        bs.load(path)
+    with pytest.raises(BlindspaceError) as caught:
+        bs.load(path, tuple(example.shape[1:]), preprocess="scale 255")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # --- code of any library -----------------------------------------------------------------------------------

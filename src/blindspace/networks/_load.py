@@ -33,6 +33,7 @@ from .sources.batches import check_rows
 from .sources.exported_program import from_module
 from .sources.factory import from_factory, is_factory, seeded
 from .sources.huggingface import from_huggingface
+from .sources.integers import check_integers
 from .sources.preprocessing import output_shape, preprocessing
 from .sources.raw_model import RawModel, Steps
 from .sources.timm_torchvision import from_timm, from_torchvision
@@ -235,6 +236,7 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
     read = output_shape(steps, shape)
     module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs, source.batch)
     whole = _behind(steps, module)
+    check_integers(source, varied, module, read, resized)
     try:
         found, dtype = _first_run(nn.Sequential(*steps), module, shape)
     except UnknownNameError:

@@ -51,7 +51,8 @@ def from_module(given: nn.Module | ExportedProgram) -> RawModel:
         dtypes = {key: value.dtype for key, value in _inputs(module).items()}
         if takes_any(partial(called, module, first), partial(called, free, first), shapes, dtypes, batch):
             module, batch = free, 0
-    return RawModel(name, module, shapes=shapes, batch=batch)
+    integers = {key: x.dtype for key, x in _inputs(module).items() if not (x.is_floating_point() or x.is_complex())}
+    return RawModel(name, module, shapes=shapes, integers=integers, batch=batch)
 
 
 def _for_any_batch(module: GraphModule, batch: int) -> GraphModule:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from ...maps import Shape
@@ -26,6 +27,7 @@ class RawModel:
         arguments: Names of the arguments that the module takes, each with whether it needs one; those of its
             ``forward`` if empty.
         shapes: Shapes of the inputs by name, where they differ.
+        integers: Dtypes of the inputs that are integers, such as bytes, by name.
         batch: Number of images that the module reads at once; 0 if that is free.
         varied: Names of the inputs that vary unless others are asked for; the first argument if empty.
         fixed: Values of other arguments, such as masks, as ``one_tensor.OneTensor`` takes them.
@@ -45,6 +47,7 @@ class RawModel:
     input_shape: Shape | None = None
     arguments: Mapping[str, bool] = field(default_factory=dict)
     shapes: Mapping[str, Shape] = field(default_factory=dict)
+    integers: Mapping[str, torch.dtype] = field(default_factory=dict)
     batch: int = 0
     varied: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)

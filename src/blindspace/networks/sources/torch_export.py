@@ -127,7 +127,9 @@ def _read(path: Path, archive: _Archive) -> RawModel:
         free = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], batch)
         if takes_any(lambda x: module(**x), lambda x: free(**x), shapes, dtypes, batch):
             module, batch = free, 0
-    return RawModel(path.name, module, arguments=dict.fromkeys(inputs, True), shapes=shapes, batch=batch)
+    integers = {name: dtype for name, dtype in dtypes.items() if not dtype.is_floating_point}
+    named_inputs = dict.fromkeys(inputs, True)
+    return RawModel(path.name, module, arguments=named_inputs, shapes=shapes, integers=integers, batch=batch)
 
 
 def _try(path: Path, module: Exported, zeros: Mapping[str, Tensor]) -> None:
