@@ -593,3 +593,20 @@ def test_work_of_another_version_is_not_continued(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("blindspace.collections.protector.VERSION", 1)
     with pytest.raises(FileError, match="was begun with version"):
         protect(tmp_path / "a.png", tmp_path / "dst", SETTINGS, workers=0)
+
+
+def test_files_that_may_not_be_read_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.png", "locked.png", "locked.dat"):
+        (tmp_path / "src" / name).write_bytes(coded())
+    opened = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name.startswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
+    assert summary.protected == 1
+    assert summary.not_protected == dict.fromkeys(("locked.png", "locked.dat"), "cannot be read: Permission denied")

@@ -225,3 +225,20 @@ def test_numbers_that_look_like_pixels() -> None:
     assert not looks_like_pixels(np.ones(512), (512,))
     assert not looks_like_pixels(np.arange(512) % 2, (512,))
     assert not looks_like_pixels(np.linspace(-1, 1, 64), (64,))
+
+
+def test_a_folder_of_arrays_is_read(tmp_path: Path) -> None:
+    for name in ("b.npz", "a.npz"):
+        np.savez(tmp_path / name, image=RGB.transpose(2, 0, 1))
+    (tmp_path / "notes.txt").write_text("text")
+    assert [image.name for image in read_images([tmp_path])] == ["a", "b"]
+    (tmp_path / "c.png").write_bytes(PNG)
+    assert [image.name for image in read_images([tmp_path])] == ["c"]
+
+
+@pytest.mark.parametrize(
+    "unit", [b"1, ", b"1,\n", b" ", b"[", b"1.1", b"1, " * 62 + b"x ", b"ab" * 32 + b"\n", b"data:"]
+)
+def test_long_texts_are_examined_once(unit: bytes) -> None:
+    """The number of steps grows with the length alone: a text of a million letters takes no minutes."""
+    assert recognise(unit * (1_000_000 // len(unit))).holds is Holds.NOTHING

@@ -154,13 +154,21 @@ class _Archive:
     def _add(self, info: tarfile.TarInfo, name: str, content: bytes) -> None:
         new = copy.copy(info)
         new.name, new.size = name, len(content)
-        new.pax_headers = {word: value for word, value in info.pax_headers.items() if word not in ("path", "size")}
+        # Attributes of a file system may hold a thumbnail.
+        new.pax_headers = {
+            word: value
+            for word, value in info.pax_headers.items()
+            if word not in ("path", "size") and "xattr" not in word
+        }
         self.archive.addfile(new, io.BytesIO(content))
         self.archive.members = []  # type: ignore[attr-defined]
 
 
 def _closed(found: Content) -> str:
-    return f"it is {found.what}, in which pictures may be stored; store them as files"
+    return (
+        f"it is {found.what}, in which pictures may be stored; store them as files, or name the endings of pictures "
+        "(--pictures), and others are copied as they are"
+    )
 
 
 def _uncompressed(name: str) -> str:

@@ -31,6 +31,8 @@ PIXELS = "pixels"
 SPREAD = "spread"
 """Form of single numbers that are pixels of a picture in many columns."""
 
+ADVICE = "store pictures as the bytes of files, or name their columns (--pictures), and others are copied as they are"
+
 _SHORT = 60
 """Number of letters in which no picture is written down."""
 
@@ -207,14 +209,14 @@ def _taken(leaf: Any, form: str, place: str, beside: str | None) -> Found | None
     if leaf is None:
         return Found(place, None, "the table holds a path in the place of its bytes") if beside else None
     if isinstance(leaf, list):
-        return Found(place, None, "it is a list of pixels; store pictures as the bytes of files") if leaf else None
+        return Found(place, None, f"its numbers look like pixels; {ADVICE}") if leaf else None
     judged, content, wrapped = _judged(leaf)
     text = isinstance(leaf, str)
     if judged.holds is Holds.PICTURE or form == NAMED or (form == PICTURES and not text):
         return Found(place, content, "", wrapped, text)
     if judged.holds is Holds.NOTHING:
         return None
-    return Found(place, None, f"it is {judged.what}, in which pictures may be stored; store them as the bytes of files")
+    return Found(place, None, f"it is {judged.what}, in which pictures may be stored; {ADVICE}")
 
 
 def _judged(leaf: bytes | str) -> tuple[Content, bytes, Wrapped | None]:

@@ -99,7 +99,12 @@ def _kind(path: Path, kinds: dict[str, Kind]) -> str | None:
     """The kind of a file: by its content, or by its name if the content is damaged; None if it holds no pictures."""
     if path.exists() and not path.is_file():
         return None
-    holds = recognise_file(path).holds
+    try:
+        holds = recognise_file(path).holds
+    except OSError:
+        if not path.exists():
+            raise
+        holds = Holds.CLOSED  # it is listed with the reason
     by_content = next((word for word, kind in kinds.items() if kind.holds is holds), None)
     if by_content is not None and holds is not Holds.CLOSED:
         return by_content

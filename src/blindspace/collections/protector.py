@@ -173,7 +173,7 @@ class Protector:
             try:
                 found = _decoded(picture)
             except (FileError, MissingExtraError) as error:
-                outcomes[number] = Outcome(None, str(error), {})
+                outcomes[number] = Outcome(None, str(error).removeprefix(f"{picture.name} "), {})
                 continue
             pixels, dropped[number] = found.pixels, found.dropped
             if window and size + pixels.nbytes > self.batch_bytes:

@@ -17,7 +17,7 @@ from ..data.embedded import LEAST
 from ..data.recognition import Holds
 from ..errors import FileError, first_line
 from ..files import readable, writing
-from .cells import NAMED, PIXELS, SPREAD, Found, contents, found_in, replaced, spread, survey
+from .cells import ADVICE, NAMED, PIXELS, SPREAD, Found, contents, found_in, replaced, spread, survey
 from .columns import arrow, column_of, is_bytes, is_number, is_text, leaves, type_of_results
 from .source import PORTION, Picture, Place, Portion, Shard, with_suffix
 
@@ -242,7 +242,7 @@ def _portion(name: str, batch: Any, forms: Mapping[str, str], first: int, carrie
             pictures += [Picture(at, one.content, one.reason, group) for at, one in zip(names, taken, strict=True)]
     pixels = [column for column, form in forms.items() if form == SPREAD]
     for row in range(first, first + len(batch)) if pixels else ():
-        reason = f"its pixels are in {len(pixels)} columns; store pictures as the bytes of files"
+        reason = f"its pixels are in {len(pixels)} columns; {ADVICE}"
         pictures.append(Picture(f"{name}/{_member(row, pixels[0])}", None, reason))
     return Portion(tuple(pictures), (batch, found, dict(forms)), carried)
 

@@ -23,9 +23,10 @@ _WHOLE_URI = re.compile(r"\s*(data:[\w.+-]*/?[\w.+-]*(?:;[\w.=+-]+)*;base64,)\s*
 _RUN = re.compile(r"(?:[A-Za-z0-9+/_-]|\\/){60,}")
 _HEX = re.compile(r"(?:0?x)?((?:[0-9a-fA-F]{2}){32,})")
 _ESCAPED = re.compile(r"\\x89PNG|\\xff\\xd8\\xff|GIF8[79]a|\\u0089PNG", re.IGNORECASE)
+_ONE = r"\d{1,3}(?:\.\d*)?(?:[eE]-?\d+)?"
 _NUMBERS = re.compile(
     # A line break alone separates labels, not pixels.
-    r"(?:\d{1,3}(?:\.\d*)?(?:[eE]-?\d+)?[ \t,;\[\]]+(?:\r?\n[ \t,;\[\]]*)*){63,}\d{1,3}(?:\.\d*)?"
+    rf"(?<![\d.]){_ONE}(?:[ \t,;\[\]]+(?:\r?\n[ \t,;\[\]]*)*{_ONE}(?![\d.]))++"
 )
 _NUMBER = re.compile(r"\d+(?:\.\d*)?(?:[eE]-?\d+)?")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\r\n-]*={0,2}\s*")
@@ -79,6 +80,8 @@ def hidden_in_text(text: str, holds_picture: Callable[[bytes], bool]) -> str:
     if "<svg" in text or "<SVG" in text:
         return "a drawing in SVG"
     for run in _NUMBERS.finditer(text):
+        if len(run[0]) < 2 * LEAST - 1:
+            continue
         values = np.array([float(number) for number in _NUMBER.findall(run[0])])
         if looks_like_pixels(values, values.shape) and (values.max() >= _BRIGHT or (values != np.rint(values)).any()):
             return "a list of pixels"

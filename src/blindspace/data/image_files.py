@@ -55,7 +55,8 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
     """Read images from files and folders, in the order given.
 
     Args:
-        paths: Pictures and array files; a folder stands for the pictures directly in it, sorted by name.
+        paths: Pictures and array files; a folder stands for the pictures directly in it, sorted by name, or,
+            if there are none, for the array files.
 
     Returns:
         The images. The N images of an array file have the names stored in it, or ``stem-0000`` and so on; a name that
@@ -81,7 +82,8 @@ def read_images(paths: Sequence[Path]) -> list[NamedImage]:
 def _pictures_in(folder: Path) -> list[Path]:
     try:
         # Hidden files are leftovers of other programs, whatever they hold.
-        names = [path for path in folder.iterdir() if path.name[0] != "." and _is_picture(path)]
+        shown = [path for path in folder.iterdir() if path.name[0] != "."]
+        names = [path for path in shown if _is_picture(path)] or [path for path in shown if path.suffix in ARRAYS]
     except OSError as error:
         raise FileError(f"cannot read the folder {folder}: {error.strerror or error}") from error
     if not names:
@@ -112,8 +114,11 @@ def _read(path: Path) -> Iterator[tuple[str, npt.NDArray[np.float64]]]:
             yield from zip(names, array, strict=True)
     elif suffix in _PICKLES:
         raise FileError(f"{path} is a pickle, which can run code; save the images as .safetensors or .npz")
-    elif _is_picture(path):
-        yield path.stem, read_picture(path)
     else:
-        found = recognise_file(path).what
-        raise FileError(f"{path} is {found}, not a picture; give one, or a {', '.join(ARRAYS)} file")
+        try:
+            found = recognise_file(path)
+        except OSError as error:
+            raise FileError(f"cannot read {path}: {error.strerror or error}") from error
+        if found.holds is not Holds.PICTURE and not is_named_as_picture(path.name):
+            raise FileError(f"{path} is {found.what}, not a picture; give one, or a {', '.join(ARRAYS)} file")
+        yield path.stem, read_picture(path)

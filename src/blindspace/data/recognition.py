@@ -39,6 +39,7 @@ SMALL = 64
 
 _HEAD = 4096
 _PIECE = 16 << 20
+_KEY = 200
 _PLUGINS = ("pillow_heif", "pillow_jxl", "pillow_avif")
 _NEVER = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
 """Formats of which Pillow knows the name only, or that run a program."""
@@ -203,11 +204,16 @@ def _text_or_unknown(stream: IO[bytes]) -> Content:
 def holds_picture(content: bytes) -> bool:
     """Whether bytes are a picture, or an archive or document of a known kind that may hold some."""
     head = content[:_HEAD]
-    return (
-        named_by(head, PICTURES, 3) is not None
-        or (named_by(head, CONTAINERS, 3) is not None and named_by(head, SOUND) is None)
-        or _by_pillow(BytesIO(content)) is not None
-    )
+    if named_by(head, PICTURES, 3) is not None or _is_bitmap(head):
+        return True
+    if named_by(head, CONTAINERS, 3) is not None:
+        return named_by(head, SOUND) is None
+    # Shorter ones are hashes and keys, of which a text may hold many.
+    return len(content) > _KEY and _by_pillow(BytesIO(content)) is not None
+
+
+def _is_bitmap(head: bytes) -> bool:
+    return head.startswith((b"P5\n", b"P6\n")) or (head.startswith(b"BM") and head[6:10] == bytes(4))
 
 
 def as_text(content: bytes) -> str | None:
