@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 
 import blindspace as bs
 from blindspace.errors import ShapeError
+from blindspace.networks.one_tensor import OneTensor
 
 SHAPE = (3, 8, 8)
 DIM = 3 * 8 * 8 - 4 * 2 * 2
@@ -127,6 +128,7 @@ def test_every_form_is_the_network_that_was_exported(name: str, batch: int, tmp_
         assert torch.allclose(network.outputs(x), own.float(), atol=0.05 if coarse else 1e-6)
         assert bs.harmless(network).dim == DIM
         assert bs.harmless(network).certificate.kind == "exact"
+        assert not isinstance(network.module, OneTensor) or not network.module.batch  # nothing is filled up
         if name == "Viewed":  # attacks give several images at once, with gradients
             bs.pgd(network, x, torch.zeros(3, dtype=torch.int64), steps=1)
 

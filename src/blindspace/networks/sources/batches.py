@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +24,25 @@ Run = Callable[[Mapping[str, Tensor]], Any]
 """A network as a function from inputs by their names, each ``(B, …)``, to outputs of any form."""
 
 
-def begins_with_batch(operation: str, argument: Any, batch: int) -> bool:
-    """Whether an argument of an operation may be sizes that begin with that of the batch."""
-    name = operation.removeprefix("aten::")
-    return name in SIZED and isinstance(argument, list | tuple) and list(argument[:1]) == [batch]
+@dataclass(frozen=True)
+class Batch:
+    """The size of a batch, as constants in the code of a network state it.
+
+    Attributes:
+        size: The size; 0 if it is free.
+        multiples: Whether sizes that begin with a multiple of it mean as many rows per image, as windows of images do.
+    """
+
+    size: int
+    multiples: bool = False
+
+    def rows(self, operation: str, argument: Any) -> int:
+        """The number of rows per image, if an argument of an operation is sizes that begin with the batch; else 0."""
+        sizes = isinstance(argument, list | tuple) and operation.removeprefix("aten::") in SIZED
+        if not sizes or not self.size or not argument or type(argument[0]) is not int or argument[0] < 1:
+            return 0
+        rows, rest = divmod(argument[0], self.size)
+        return rows if not rest and (rows == 1 or self.multiples) else 0
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import warnings
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from ...errors import ShapeError
 from ..one_tensor import called, places, signature
-from .batches import begins_with_batch, takes_any
+from .batches import Batch, takes_any
 from .raw_model import RawModel
 
 
@@ -46,17 +47,18 @@ def from_module(given: nn.Module | ExportedProgram) -> RawModel:
         raise ShapeError(f"{name} reads inputs in batches of {numbers}; export it for one number of them")
     shapes = {key: tuple(map(_number, size[1:])) for key, size in sizes.items()}
     batch = fixed.pop() if fixed else 0
-    if batch:
-        free, first = _for_any_batch(module, batch), places(module)
-        dtypes = {key: value.dtype for key, value in _inputs(module).items()}
+    first, dtypes = places(module), {key: value.dtype for key, value in _inputs(module).items()}
+    for multiples in (False, True) if batch else ():
+        free = _for_any_batch(module, Batch(batch, multiples))
         if takes_any(partial(called, module, first), partial(called, free, first), shapes, dtypes, batch):
             module, batch = free, 0
+            break
     integers = {key: x.dtype for key, x in _inputs(module).items() if not (x.is_floating_point() or x.is_complex())}
     return RawModel(name, module, shapes=shapes, integers=integers, batch=batch)
 
 
-def _for_any_batch(module: GraphModule, batch: int) -> GraphModule:
-    """The module without the checks of its inputs' sizes, and with the batch's size in the place of that number.
+def _for_any_batch(module: GraphModule, batch: Batch) -> GraphModule:
+    """The module without the checks of its inputs' sizes, and with the number of inputs in the place of that size.
 
     The weights are those of the module.
     """
@@ -69,9 +71,10 @@ def _for_any_batch(module: GraphModule, batch: int) -> GraphModule:
             graph.erase_node(node)
         elif node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
             for index, argument in enumerate(node.args):
-                if begins_with_batch(node.target._schema.name, argument, batch):
+                if rows := batch.rows(node.target._schema.name, argument):
                     with graph.inserting_before(node):
                         size = graph.call_function(torch.ops.aten.sym_size.int, (first, 0))
+                        size = graph.call_function(operator.mul, (size, rows)) if rows > 1 else size
                     node.args = (*node.args[:index], [size, *argument[1:]], *node.args[index + 1 :])
     return GraphModule(module, graph)
 

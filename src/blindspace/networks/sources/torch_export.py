@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ...errors import FileError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Shape
-from .batches import takes_any
+from .batches import Batch, takes_any
 from .raw_model import RawModel
 from .torch_export_graph import DTYPES, Exported, named
 
@@ -123,13 +124,18 @@ def _read(path: Path, archive: _Archive) -> RawModel:
     module = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]])
     shapes = {name: _shape(size[1:]) for name, size in sizes.items()}
     _try(path, module, {name: torch.zeros(batch or 1, *shape, dtype=dtypes[name]) for name, shape in shapes.items()})
-    if batch:
-        free = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], batch)
-        if takes_any(lambda x: module(**x), lambda x: free(**x), shapes, dtypes, batch):
+    for multiples in (False, True) if batch else ():
+        free = Exported(graph["nodes"], tensors, inputs, outputs, dtypes[inputs[0]], Batch(batch, multiples))
+        if takes_any(partial(_by_name, module), partial(_by_name, free), shapes, dtypes, batch):
             module, batch = free, 0
+            break
     integers = {name: dtype for name, dtype in dtypes.items() if not dtype.is_floating_point}
     named_inputs = dict.fromkeys(inputs, True)
     return RawModel(path.name, module, arguments=named_inputs, shapes=shapes, integers=integers, batch=batch)
+
+
+def _by_name(module: Exported, inputs: Mapping[str, Tensor]) -> Any:
+    return module(**inputs)
 
 
 def _try(path: Path, module: Exported, zeros: Mapping[str, Tensor]) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UnsupportedLayerError
-from .batches import begins_with_batch
+from .batches import Batch
 from .torch_export_regions import Autocast, laid_out
 
 _TENSORS = """
@@ -122,7 +122,9 @@ class InputDtype:
 
 @dataclass(frozen=True)
 class BatchSize:
-    """The number of inputs: the file says that of the example input."""
+    """The number of inputs times the rows of each: the file says that of the example input."""
+
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ class Exported(nn.Module):
         inputs: Names of the inputs.
         outputs: Names of the outputs.
         dtype: Dtype of the first input.
-        batch: A size that stands for that of the batch where sizes begin with it; 0 if none does.
+        batch: The size that stands for the number of inputs where sizes begin with it; none does if None.
 
     Raises:
         UnsupportedLayerError: An operation is not allowed, or has an argument of an unsupported kind.
@@ -173,10 +175,10 @@ class Exported(nn.Module):
         inputs: Sequence[str],
         outputs: Sequence[str],
         dtype: torch.dtype,
-        batch: int = 0,
+        batch: Batch | None = None,
     ) -> None:
         super().__init__()
-        self.batch = batch
+        self.batch = batch or Batch(0)
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         # Operations without outputs only check sizes and types, and would refuse float64.
         self.steps = [
@@ -211,8 +213,8 @@ class Exported(nn.Module):
                     return values[name]
                 case InputDtype():
                     return dtype
-                case BatchSize():
-                    return batch
+                case BatchSize(rows):
+                    return batch * rows
                 case list():
                     return [filled(each) for each in given]
             return given
@@ -241,8 +243,8 @@ class Exported(nn.Module):
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for index, argument in enumerate(function._schema.arguments):
-            if self.batch and begins_with_batch(function._schema.name, given.get(argument.name), self.batch):
-                given[argument.name] = [BatchSize(), *given[argument.name][1:]]
+            if rows := self.batch.rows(function._schema.name, given.get(argument.name)):
+                given[argument.name] = [BatchSize(rows), *given[argument.name][1:]]
             if argument.name in given:
                 if index == len(args) and not argument.kwarg_only:
                     args.append(given[argument.name])
