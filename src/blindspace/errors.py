@@ -107,6 +107,14 @@ def integer(value: object, name: str, least: int) -> int:
     return number
 
 
+def seed_of(value: object) -> int:
+    """Return a seed, which every source of random numbers here takes if it is an integer of at least 0."""
+    seed = integer(value, "the seed", 0)
+    if seed >= 1 << 63:
+        raise ValueRangeError(f"the seed must be below 2^63, got {seed}")
+    return seed
+
+
 def real(value: object, name: str, least: float = 0.0, above: bool = False) -> float:
     """Return an argument that must be a finite number of at least ``least``, or above it. As ``integer``."""
     try:

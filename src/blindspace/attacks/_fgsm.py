@@ -7,7 +7,8 @@ from torch import Tensor
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
-from .gradient import Attacked, Model, ascent, prepared, unit
+from .gradient import Attacked, ascent, prepared, refuse_flat, unit
+from .scores import Model
 
 
 def fgsm(
@@ -23,6 +24,7 @@ def fgsm(
 
     Arguments and errors are those of ``pgd``.
     """
-    model, allowed = prepared(model, images, labels, eps, norm, subspace)
-    step = eps * unit(allowed.direction(ascent(model, images, labels, targeted)), norm)
+    given = prepared(model, images, labels, eps, norm, subspace)
+    model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
+    step = eps * unit(allowed.direction(refuse_flat(ascent(model, images, labels, targeted))), norm)
     return allowed.result(model, allowed.nearest(step, 1e-12), labels, targeted)

@@ -14,8 +14,9 @@ from ..networks.network import Network
 from ..subspaces import Norm, Subspace
 from ._pgd import LOOSE
 from .directions import Uniform, streams
-from .gradient import Model, prepared, unit
+from .gradient import prepared, unit
 from .score import Oracle, Queried, queried
+from .scores import Model
 
 
 def nes(
@@ -40,11 +41,13 @@ def nes(
     Args:
         model: A ``Network``, or a function of images in [0, 1] to scores ``(B, K)``; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
-        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        labels: True labels, or the target labels if ``targeted``, whole numbers ``(B,)``; of one number per image, 0
+            and 1.
         eps: Radius of the ball around each image, in units of the image range.
         queries: Largest number of queries per image; the first one is the unperturbed image.
         step_size: Size of one step in ``norm``; ``eps / 8`` if None.
-        pairs: Number of random directions per step, each probed forwards and backwards.
+        pairs: Number of random directions per step, each probed forwards and backwards; fewer if the queries do not
+            suffice for a step.
         sigma: Search radius of the estimate: L2 distance of the probe points from the current point.
         norm: Norm of the ball, ``linf`` or ``l2``.
         targeted: Whether the labels are targets to be reached.
@@ -54,8 +57,10 @@ def nes(
     Raises:
         BlindspaceError: As ``pgd``.
     """
-    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace)
+    model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     pairs, sigma = integer(pairs, "the number of pairs", 1), real(sigma, "sigma", above=True)
+    pairs = max(min(pairs, (integer(queries, "the number of queries", 1) - 2) // 2), 1)  # for one step at least
     step_size = eps / 8 if step_size is None else real(step_size, "step_size")
     oracle = Oracle(model, labels, targeted, queries)
     source = Uniform(streams(len(images), generator), images.shape[1:], allowed.subspace)

@@ -10,7 +10,8 @@ from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
 from ..subspaces._arguments import generator_or_none
-from .gradient import Attacked, Model, ascent, prepared, unit
+from .gradient import Attacked, ascent, prepared, refuse_flat, unit
+from .scores import Model
 
 LOOSE = 1e-4
 """Tolerance of the joint projection between steps; the last projection is computed to 1e-12."""
@@ -35,9 +36,11 @@ def pgd(
     subspace.
 
     Args:
-        model: A ``Network``, or a function of images in [0, 1] to logits; normalisation happens inside.
+        model: A ``Network``, or a function of images in [0, 1] to logits ``(B, K)``, or ``(B,)`` of two classes;
+            normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
-        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        labels: True labels, or the target labels if ``targeted``, whole numbers ``(B,)``; of one number per image, 0
+            and 1.
         eps: Radius of the ball around each image, in units of the image range.
         steps: Number of steps, at least 1; the paper's PGD-20 takes 20 (appendix F.2).
         step_size: Size of one step in ``norm``; ``eps / 8`` if None (1/255 for eps = 8/255).
@@ -49,16 +52,20 @@ def pgd(
         generator: Source of the random starting point; torch's global generator if None.
 
     Raises:
-        ValueRangeError: The images leave [0, 1], eps is negative or not finite, or ``steps`` is below 1.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``steps`` is below 1, the outputs have
+            no scores of two classes, a label is none of theirs, the gradient is zero, or the subspace is {0}.
+        ShapeError: The images are not a floating-point batch, or there is not one whole number per image.
+        UnsupportedLayerError: The model has no gradient, or does not read the images.
         BlindspaceError: Another argument is of the wrong type.
     """
-    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace)
+    model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     steps, random_start = integer(steps, "the number of steps", 1), real(random_start, "random_start")
     step_size = eps / 8 if step_size is None else real(step_size, "step_size")
     noise = torch.randn(images.shape, generator=generator_or_none(generator), dtype=images.dtype).to(images.device)
     delta = allowed.nearest(random_start * noise, LOOSE)
-    for _ in range(steps):
+    for step in range(steps):
         gradient = ascent(model, (images + delta).clamp(0, 1), labels, targeted)
+        gradient = gradient if step else refuse_flat(gradient)
         delta = allowed.nearest(delta + step_size * unit(allowed.direction(gradient), norm), LOOSE)
     return allowed.result(model, allowed.nearest(delta, 1e-12), labels, targeted)

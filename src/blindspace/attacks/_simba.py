@@ -16,8 +16,9 @@ from ..networks.network import Network
 from ..subspaces import Norm, Subspace
 from ._pgd import LOOSE
 from .directions import Directions, Uniform, streams
-from .gradient import Model, prepared, unit
+from .gradient import prepared, unit
 from .score import Oracle, Queried, queried
+from .scores import Model
 
 
 def simba(
@@ -41,7 +42,8 @@ def simba(
     Args:
         model: A ``Network``, or a function of images in [0, 1] to scores ``(B, K)``; normalisation happens inside.
         images: Images in [0, 1], floating point ``(B, *shape)``.
-        labels: True labels, or the target labels if ``targeted``, int64 ``(B,)``.
+        labels: True labels, or the target labels if ``targeted``, whole numbers ``(B,)``; of one number per image, 0
+            and 1.
         eps: Radius of the ball around each image, in units of the image range.
         queries: Largest number of queries per image; the first one is the unperturbed image.
         step_size: Length of a step in L2.
@@ -58,7 +60,8 @@ def simba(
     Raises:
         BlindspaceError: As ``pgd``.
     """
-    model, allowed = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace)
+    model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     step_size, oracle = real(step_size, "step_size", above=True), Oracle(model, labels, targeted, queries)
     if not (directions is None or callable(directions)):
         raise BlindspaceError(f"directions must be a function of generators, got {shown(directions)}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import UnknownNameError, ValueRangeError
+from ..errors import BlindspaceError, UnknownNameError, UnsupportedLayerError, ValueRangeError, first_line, seed_of
 from ..extras import library
+from ..maps.floating import as_floating
+from ..networks.network import Network
 from ..subspaces import Norm
-from .gradient import Attacked, prepared
+from .gradient import Attacked, Prepared, labelled, prepared
+from .scores import Model
 
 EXTRA = "attacks"
 
@@ -28,7 +33,7 @@ _MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def foolbox(
     name: str,
-    module: nn.Module,
+    module: nn.Module | Network,
     images: Tensor,
     labels: Tensor,
     eps: float | None = None,
@@ -52,26 +57,28 @@ def foolbox(
     Raises:
         MissingExtraError: foolbox is not installed.
         UnknownNameError: foolbox has no attack of that name.
-        ValueRangeError: The images leave [0, 1], or eps is None for an attack with a fixed eps.
+        ValueRangeError: The images leave [0, 1], eps is None for an attack with a fixed eps, or the outputs have no
+            scores of two classes.
+        UnsupportedLayerError: The library does not attack this model.
     """
-    _, allowed = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None)
+    given = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None)
     kinds = library("foolbox", EXTRA).attacks
     kind = getattr(kinds, name, None)
     if not isinstance(kind, type) or not hasattr(kind, "run"):
         raise UnknownNameError(f"foolbox has no attack {name!r}; there are LinfPGD, L2DeepFoolAttack, BoundaryAttack …")
     if eps is None and issubclass(kind, kinds.base.FixedEpsilonAttack):
         raise ValueRangeError(f"{name} of foolbox attacks with a fixed eps; give one, such as eps=8/255")
-    model = library("foolbox", EXTRA).PyTorchModel(module, bounds=(0, 1), device=images.device)
-    given = {} if starts is None else {"starting_points": starts}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _, found, _ = kind(**options)(model, images, labels, epsilons=eps, **given)
-    return allowed.result(module, found.detach() - images, labels, False)
+    model = library("foolbox", EXTRA).PyTorchModel(_Scores(given.model), bounds=(0, 1), device=given.images.device)
+    begin = {} if starts is None else {"starting_points": as_floating(starts, "starting points")}
+    with _of_others(f"{name} of foolbox"), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed))
+        _, found, _ = kind(**options)(model, given.images, given.labels, epsilons=eps, **begin)
+    return _result(given, found)
 
 
 def autoattack(
     name: Member,
-    module: nn.Module,
+    module: nn.Module | Network,
     images: Tensor,
     labels: Tensor,
     eps: float,
@@ -94,20 +101,59 @@ def autoattack(
     Raises:
         MissingExtraError: pyautoattack is not installed.
         UnknownNameError: The attack, the norm or an option is not known.
-        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, the outputs have no scores of two
+            classes, or of three for ``apgd-dlr``.
+        UnsupportedLayerError: The library does not attack this model.
     """
-    _, allowed = prepared(module, images, labels, eps, norm, None)
+    given = prepared(module, images, labels, eps, norm, None)
     if name not in _MEMBERS:
         raise UnknownNameError(f"AutoAttack has no {name!r}; there are {', '.join(_MEMBERS)}")
+    with torch.no_grad():
+        classes = labelled(given.model(given.images), given.labels).shape[1]
+    if name == "apgd-dlr" and classes < 3:
+        raise ValueRangeError(f"{name} compares the scores of three classes, the model has {classes}; take apgd-ce")
     suite = library("pyautoattack", EXTRA).AutoAttack(
-        module, attacks=[], version="custom", norm={"linf": "Linf", "l2": "L2"}[norm], eps=eps, device=images.device
+        _Scores(given.model),
+        attacks=[],
+        version="custom",
+        norm={"linf": "Linf", "l2": "L2"}[norm],
+        eps=eps,
+        device=given.images.device,
     )
     part, preset = _MEMBERS[name]
     attack = getattr(suite, part)
-    for key, value in {**preset, **options, "seed": seed}.items():
+    for key, value in {**preset, **options, "seed": seed_of(seed)}.items():
         if not hasattr(attack, key):
             raise UnknownNameError(f"{name} has no option {key!r}")
         setattr(attack, key, value)
-    with torch.random.fork_rng(devices=[]):
-        found = attack.perturb(images, labels)
-    return allowed.result(module, found.detach() - images, labels, False)
+    with _of_others(name), torch.random.fork_rng(devices=[]):
+        found = attack.perturb(given.images, given.labels)
+    return _result(given, found)
+
+
+class _Scores(nn.Module):
+    """A function of images to scores as a module, which is what the libraries take."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+@contextmanager
+def _of_others(name: str) -> Iterator[None]:
+    """Errors that another library raises, as one line; gradients are recorded whatever the mode outside."""
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    except BlindspaceError:
+        raise
+    except Exception as error:  # the libraries raise errors of every kind
+        raise UnsupportedLayerError(f"{name} cannot attack this model: {first_line(error)}") from error
+
+
+def _result(given: Prepared, found: Tensor) -> Attacked:
+    return given.allowed.result(given.model, found.detach() - given.images, given.labels, False)

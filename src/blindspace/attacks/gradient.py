@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError, real
+from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, real
 from ..maps import Operator
+from ..maps.floating import as_floating
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace, nearest, norms, nullspace
 from ..subspaces._arguments import described, floating
 from ..subspaces.box import share_outside
-
-Model = Callable[[Tensor], Tensor]
-"""A function of images ``(B, *shape)`` in [0, 1] that returns logits ``(B, K)``; normalisation happens inside."""
+from .scores import Model, scored
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,8 @@ class Constraint:
 def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tensor:
     """Compute the gradient that raises the cross-entropy (untargeted) or lowers it (targeted), ``(B, *shape)``.
 
+    Where it vanishes, as it does for a model that is sure to the last bit, that of the margin is taken.
+
     Args:
         model: The network: images to logits.
         images: Images, ``(B, *shape)``.
@@ -96,30 +99,80 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
         ValueRangeError: A label is not the index of a logit.
         UnsupportedLayerError: The outputs have no gradient.
     """
-    with torch.enable_grad():
-        x = images.detach().requires_grad_()
-        logits = labelled(model(x), labels)
-        gradient = None
-        if logits.requires_grad:
-            loss = F.cross_entropy(logits, labels, reduction="sum")
-            gradient = torch.autograd.grad(loss, x, allow_unused=True)[0]
-    if gradient is None:
-        raise UnsupportedLayerError(
-            "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
-            "computes in whole numbers; use random perturbations or nes"
-        )
+    if not len(images):
+        return torch.zeros_like(images)
+    with torch.inference_mode(False), torch.enable_grad():
+        x, y = (each.clone() if each.is_inference() else each.detach() for each in (images, labels))
+        x.requires_grad_()
+        logits = labelled(model(x), y)
+        if not logits.requires_grad:
+            raise _without_gradient()
+        gradient = _gradient(F.cross_entropy(logits, y, reduction="sum"), x)
+        flat = gradient.flatten(1).count_nonzero(1) == 0
+        if bool(flat.any()):
+            own = logits.gather(1, y[:, None])
+            margin = logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True) - own
+            gradient = gradient + _gradient(margin[flat].sum(), x)
     return -gradient if targeted else gradient
+
+
+def _gradient(loss: Tensor, x: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        raise _without_gradient()
+    if bool(gradient.isnan().any()):
+        raise ValueRangeError("the gradient of the model is NaN")
+    return gradient
+
+
+def _without_gradient() -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
+        "computes in whole numbers; use random perturbations or nes"
+    )
+
+
+def refuse_flat(gradient: Tensor) -> Tensor:
+    """Return the gradient that an attack begins with, unless it vanishes for all images, so that no step is taken.
+
+    Raises:
+        ValueRangeError: It vanishes.
+    """
+    if len(gradient) and not bool(gradient.count_nonzero()):
+        raise ValueRangeError("the gradient is zero for every image, so that no attack follows it; use simba or nes")
+    return gradient
 
 
 def labelled(scores: Tensor, labels: Tensor) -> Tensor:
     """Return the outputs of a model if they are scores of classes that the labels belong to.
 
     Raises:
-        ValueRangeError: They are not ``(B, K)``, or a label is not below K.
+        ValueRangeError: They are not ``(B, K)`` with K ≥ 2, one is NaN or infinite, or a label is not below K.
     """
-    if scores.ndim != 2 or bool(((labels < 0) | (labels >= scores.shape[1])).any()):
-        raise ValueRangeError(f"labels must be indices of the model's outputs (B, K), which are {tuple(scores.shape)}")
+    if scores.ndim != 2 or scores.shape[1] < 2 or bool(((labels < 0) | (labels >= scores.shape[1])).any()):
+        raise ValueRangeError(
+            f"labels must be indices of the model's outputs (B, K), K of at least 2, which are {tuple(scores.shape)}"
+        )
+    if bool((scores.isnan() | (scores == torch.inf)).any()):
+        raise ValueRangeError("a score of the model is NaN or infinite")
     return scores
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The arguments that all attacks share, checked.
+
+    Attributes:
+        model: The model as a function of images to scores ``(B, K)``, K ≥ 2.
+        images: Images in [0, 1], ``(B, *shape)``.
+        labels: int64 ``(B,)``.
+        allowed: The set that perturbations are confined to.
+    """
+
+    model: Model
+    images: Tensor
+    labels: Tensor
+    allowed: Constraint
 
 
 def prepared(
@@ -129,32 +182,50 @@ def prepared(
     eps: float,
     norm: Norm,
     subspace: Subspace | Operator | None,
-) -> tuple[Model, Constraint]:
-    """Check the arguments that all attacks share; return the model as a function, and the constraint.
+) -> Prepared:
+    """Check the arguments that all attacks share.
 
     Raises:
         BlindspaceError: The model is neither a function nor a ``Network``, or the subspace is of another type.
-        ValueRangeError: The images leave [0, 1], or eps is negative or not finite.
-        ShapeError: The images are not a floating-point batch, or there is not one int64 label per image.
+        ValueRangeError: The images leave [0, 1], eps is negative or not finite, or the subspace is {0}.
+        ShapeError: The images are not a floating-point batch, or there is not one whole number per image as its label.
         UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
-    norms(floating(images, "images", 2)[:0], norm)  # raises for an unknown norm
-    space = None if subspace is None else nullspace(subspace, images.shape[1:])
-    allowed = Constraint(images, real(eps, "eps"), norm, space)
-    if not bool(((images >= 0) & (images <= 1)).all()):
+    x = model.check(images) if isinstance(model, Network) else as_floating(images, "images")
+    x = floating(x, "images", 2).detach()
+    norms(x[:0], norm)  # raises for an unknown norm
+    space = None if subspace is None else nullspace(subspace, x.shape[1:])
+    allowed = Constraint(x, real(eps, "eps"), norm, space)
+    if not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueRangeError(
-            f"attacks need images in [0, 1], got values from {float(images.min()):.4g} to {float(images.max()):.4g}"
+            f"attacks need images in [0, 1], got values from {float(x.min()):.4g} to {float(x.max()):.4g}"
         )
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ShapeError(f"attacks need one label per image, int64 ({len(images)},), got {described(labels)}")
-    if isinstance(model, Network):
-        network = model
-        double = images.dtype == torch.float64 and network.runs_in_float64
-        dtype = torch.float64 if double else network.dtype
-        return lambda x: network.class_scores(network.run(x, dtype)), allowed
-    if not callable(model) or isinstance(model, type):
-        raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
-    return model, allowed
+    if space is not None and space.dim == 0 and eps > 0:
+        raise ValueRangeError(
+            f"an attack confined to {{0}} changes nothing ({space.certificate}); give another subspace"
+        )
+    return Prepared(scored(model, x.dtype), x, as_labels(labels, len(x)).to(x.device), allowed)
+
+
+def as_labels(given: object, count: int) -> Tensor:
+    """Labels as int64 ``(B,)``: of a tensor, array, list or range of whole numbers; a single one serves one image.
+
+    Raises:
+        ShapeError: They are no whole numbers, or not as many as images.
+    """
+    found = given
+    if isinstance(given, list | tuple):
+        given = [part.item() if isinstance(part, Tensor) and part.numel() == 1 else part for part in given]
+    if not isinstance(given, Tensor) and isinstance(given, Sequence | np.ndarray | np.integer | int):
+        array = np.array(None)
+        with suppress(TypeError, ValueError, OverflowError):
+            array = np.array(given)
+        found = torch.from_numpy(array.astype(np.int64)) if array.dtype.kind in "iub" or array.shape == (0,) else given
+    if isinstance(found, Tensor) and not (found.is_floating_point() or found.is_complex() or found.is_quantized):
+        found = found[None] if found.ndim == 0 else found
+        if found.shape == (count,) and not found.is_meta:
+            return found.to(torch.int64, copy=found.is_inference())
+    raise ShapeError(f"attacks need one label per image, int64 ({count},), got {described(given)}")
 
 
 def unit(v: Tensor, norm: Norm) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..errors import integer
-from .gradient import Attacked, Constraint, Model, labelled
+from .gradient import Attacked, Constraint, labelled
+from .scores import Model
 
 
 @dataclass(frozen=True)

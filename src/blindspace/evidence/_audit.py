@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .._html import grid, table
-from ..errors import ValueRangeError
+from ..errors import seed_of
 from ..maps import LinearMap, Shape
 from ..networks import Evidence, LayerReport, Network, ends, front, hold, load, measure
 from ..networks import layers as linear_layers
@@ -169,8 +169,7 @@ def audit(
         WithdrawnError: the outputs move along the space that was found.
         ValueRangeError: a threshold is not above 0, or the seed is not an integer.
     """
-    if not isinstance(seed, int):
-        raise ValueRangeError(f"the seed must be an integer, got {seed!r}")
+    seed = seed_of(seed)
     network = load(network, input_shape)
     tell = progress or (lambda done, total, what: None)
     found = linear_layers(network) if layers else []

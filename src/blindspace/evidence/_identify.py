@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError
+from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, integer, seed_of
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network
 from ..networks.labels import Answers, count_changed, decide
@@ -148,13 +148,13 @@ def identify(
         ValueRangeError: there is no candidate, or an output is NaN or infinite.
         UnsupportedLayerError: a candidate cannot be followed, or is neither a Network nor a Probe.
     """
-    if isinstance(network, nn.Module) or not callable(network):
+    if isinstance(network, nn.Module | type) or not callable(network):
         network = as_network(network, input_shape)
     if not isinstance(among, Sequence):
         raise UnsupportedLayerError(f"the candidates must be a list of networks or probes, got {type(among).__name__}")
     if not among:
         raise ValueRangeError("there is nothing to compare with; give at least one candidate")
-    generator = torch.Generator().manual_seed(seed)
+    generator, count = torch.Generator().manual_seed(seed_of(seed)), integer(count, "the number of images", 1)
     report = progress or (lambda done, total, name: None)
     probes: list[Probe] = []
     for done, candidate in enumerate(among):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..data import SAMPLES, samples
-from ..errors import FileError, ValueRangeError
+from ..errors import FileError, ValueRangeError, seed_of
 from ..maps import Operator
 from ..networks.arguments import as_images, as_pixels, as_space
 from ..progress import Progress
@@ -219,7 +219,7 @@ def inspect(
         ValueRangeError: there is no image, a value is NaN or infinite, the rate is out of range, or the reference
             images are too few or outside [0, 1].
     """
-    space = as_space(network, input_shape)
+    space, seed = as_space(network, input_shape), seed_of(seed)
     x = as_images(images, space.shape)
     if not isinstance(reference, Reference):
         clean = embedded_images(space.shape) if reference is None else reference

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..data import check_pixels
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ShapeError, ValueRangeError, seed_of
 from ..maps import Operator
 from ..networks import harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network, as_space
@@ -166,7 +166,7 @@ def leakage(
         MissingExtraError: torchmetrics, stlpips-pytorch or scikit-image is not installed.
         UnsupportedLayerError: the network's front cannot be followed.
     """
-    network = as_network(network, input_shape)
+    network, seed = as_network(network, input_shape), seed_of(seed)
     images, protected = (
         batch if len(network.input_shape) != 3 else as_inputs(batch, network) for batch in (images, protected)
     )

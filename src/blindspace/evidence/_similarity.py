@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
 from ..extras import library
+from ..maps.floating import as_floating
 from .perceptual import perceptual
 
 SIGMA = 1.5
@@ -97,11 +98,10 @@ def similarity(
 
 
 def _checked(images: Tensor, name: str) -> Tensor:
-    tensor = isinstance(images, Tensor)
-    if not tensor or images.ndim != 4 or min(images.shape[2:]) < LEAST_SIDE or not images.is_floating_point():
+    images = as_floating(images, f"{name} to be compared", "(B, C, H, W)")
+    if images.ndim != 4 or min(images.shape[2:]) < LEAST_SIDE:
         raise ShapeError(
-            f"{name} to be compared must be floating-point (B, C, H, W) with sides of at least {LEAST_SIDE}, got "
-            + (f"{tuple(images.shape)} of {images.dtype}" if tensor else type(images).__name__)
+            f"{name} to be compared must be (B, C, H, W) with sides of at least {LEAST_SIDE}, got {tuple(images.shape)}"
         )
     if not len(images):
         raise ValueRangeError(

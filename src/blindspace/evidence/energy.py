@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
+from ..errors import ValueRangeError, seed_of
 from ..maps import Operator
 from ..networks.arguments import as_images, as_space
 from ..subspaces import Subspace
@@ -108,7 +108,7 @@ def blind_energy(space: Operator, images: Tensor, seed: int = 0, input_shape: Se
         ShapeError: the images have another shape.
         ValueRangeError: there is no image, or a value is NaN or infinite.
     """
-    space = as_space(space, input_shape)
+    space, seed = as_space(space, input_shape), seed_of(seed)
     x = as_images(images, space.shape).double()
     if not len(x):
         raise ValueRangeError("the energy of images needs at least one image, got an empty batch")

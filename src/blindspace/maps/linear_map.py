@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import BlindspaceError, ShapeError, ValueRangeError, require_memory, shown
+from .floating import as_floating
 
 Shape = tuple[int, ...]
 Array = Tensor | np.ndarray
@@ -352,7 +353,7 @@ def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[T
     """A floating-point batch ``(B, *shape)``, and whether it was made of a single element with as many axes as shape.
 
     Args:
-        x: The batch, or a single element if ``single`` is True.
+        x: The batch, or a single element if ``single`` is True, as ``as_floating`` takes it.
         shape: Shape of one element.
         what: What x is called in the message.
         single: Whether a single element is accepted.
@@ -361,9 +362,7 @@ def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[T
         ShapeError: X is neither; the message repeats both shapes.
     """
     wanted = f"(B, {', '.join(map(str, shape))})"
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        given = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"the {what} must be a floating-point tensor {wanted}, got {given}")
+    x = as_floating(x, what, wanted)
     alone = single and x.ndim == len(shape)
     batch = x[None] if alone else x
     if batch.ndim != len(shape) + 1 or tuple(batch.shape[1:]) != shape:

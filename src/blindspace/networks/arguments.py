@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..errors import UnsupportedLayerError, ValueRangeError
 from ..maps import Operator
+from ..maps.floating import as_floating
 from ..maps.linear_map import as_batch
 from ..subspaces import Subspace
 from ._front import harmless
@@ -45,18 +46,23 @@ def as_space(given: Space, input_shape: Sequence[int] | None = None, images: Ten
     """
     if isinstance(given, Subspace):
         return given
-    if input_shape is None and isinstance(given, nn.Module) and isinstance(images, Tensor):
-        input_shape = images.shape[1:]
+    if input_shape is None and isinstance(given, nn.Module) and images is not None:
+        input_shape = as_floating(images, "images").shape[1:]
     return harmless(given, input_shape=input_shape)
 
 
 def as_images(images: Tensor, shape: Sequence[int], name: str = "images") -> Tensor:
-    """Images as a floating-point batch ``(B, *shape)``; a single image becomes a batch of one.
+    """Images as a floating-point batch ``(B, *shape)`` without gradient; a single image becomes a batch of one.
+
+    Args:
+        images: A tensor, a NumPy array or a list of either, as ``maps.floating.as_floating`` takes them.
+        shape: Shape of one image.
+        name: What the images are called in a message.
 
     Raises:
-        ShapeError: The images are no floating-point tensor, or have another shape.
+        ShapeError: The images are no floating-point numbers, or have another shape.
     """
-    return as_batch(images, tuple(shape), name)[0]
+    return as_batch(images, tuple(shape), name)[0].detach()
 
 
 def as_pixels(images: Tensor, shape: Sequence[int]) -> Tensor:
@@ -73,6 +79,4 @@ def as_pixels(images: Tensor, shape: Sequence[int]) -> Tensor:
 
 def as_inputs(images: Tensor, network: Network) -> Tensor:
     """Images as a batch that the network reads, as ``as_images``; a message about another shape names the network."""
-    if isinstance(images, Tensor) and images.is_floating_point():
-        return network.check(images[None] if images.ndim == len(network.input_shape) else images)
-    return as_images(images, network.input_shape)
+    return network.check(images).detach()

@@ -283,8 +283,11 @@ def _named(name: str, parts: Sequence[str]) -> bool:
 
 def _described(numbers: Mapping[str, Tensor]) -> str:
     """The outputs in words."""
-    shapes = ", ".join(f"{name} {' × '.join(map(str, x.shape[1:])) or 'of one number'}" for name, x in numbers.items())
-    return f"its outputs are {shapes} per input"
+    sizes = (
+        f"{name} {' × '.join(map(str, x.shape[1:])) or '1'} per input" if x.ndim else f"{name}, one number per batch"
+        for name, x in numbers.items()
+    )
+    return f"its outputs are {', '.join(sizes)}"
 
 
 def changed(before: Answers, after: Answers) -> Tensor | None:

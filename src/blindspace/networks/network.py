@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import PrecisionError, ShapeError, ValueRangeError
+from ..errors import BlindspaceError, PrecisionError, ShapeError, ValueRangeError, shown
 from ..maps import LinearMap, Shape
+from ..maps.floating import as_floating
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
 from .following.trace import first_difference
@@ -57,6 +58,10 @@ class Network:
     reads: torch.dtype | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        module: object = self.module
+        if not isinstance(module, nn.Module):
+            given = type(module).__name__
+            raise BlindspaceError(f"a Network is made of a torch module and its input shape, got a {given}; see load")
         if not self.space:
             # (C, H, W), or for a video (C, T, H, W) or (T, C, H, W)
             image = len(self.input_shape) in (3, 4) and any(n in (1, 3) for n in self.input_shape[:-2])
@@ -93,6 +98,7 @@ class Network:
         return self._double
 
     @cached_property
+    @torch.inference_mode(False)
     def _double(self) -> nn.Module | None:
         try:
             found = in_float64(self.module)
@@ -109,6 +115,7 @@ class Network:
         return self._recording
 
     @cached_property
+    @torch.inference_mode(False)
     def _recording(self) -> Recording:
         if self.runs_in_float64:
             # Weights that the code computes while it runs are then as exact as the others.
@@ -152,21 +159,23 @@ class Network:
         return self.front
 
     def check(self, images: Tensor, name: str = "") -> Tensor:
-        """The images, if they are a batch that the network can read.
+        """The images as a batch that the network can read.
 
         Args:
-            images: ``(B, *input_shape)``.
+            images: ``(B, *input_shape)`` or one image: a tensor, a NumPy array or a list of either.
             name: Name of the images in the message.
 
         Raises:
-            ShapeError: The images are no tensor or have another shape; the message repeats both shapes.
+            ShapeError: The images are no floating-point numbers or have another shape; the message repeats both shapes.
         """
-        given = tuple(images.shape[1:]) if isinstance(images, Tensor) else type(images).__name__
-        if given != self.input_shape:
+        axes = ", ".join(map(str, self.input_shape))
+        found = as_floating(images, "images", f"(B, {axes})")
+        found = found[None] if found.ndim == len(self.input_shape) else found
+        if found.shape[1:] != self.input_shape:
             place = f" in {name}" if name else ""
             needed = f"{self.name} reads images of shape {self.input_shape}"
-            raise ShapeError(f"{needed}, got {given}{place}; resize or convert them first")
-        return images
+            raise ShapeError(f"{needed}, got {tuple(found.shape[1:])}{place}; resize or convert them first")
+        return found
 
     @torch.no_grad()
     def outputs(self, images: Tensor, dtype: torch.dtype | None = None, batch_size: int = 256) -> Tensor:
@@ -182,16 +191,17 @@ class Network:
 
         Raises:
             ShapeError: The images have another shape.
-            PrecisionError: The network does not run in float64.
+            PrecisionError: The network does not run in that precision.
         """
-        parts = self._batches(images, batch_size)
-        return torch.cat([self.run(part, dtype or self.dtype) for part in parts])[: len(images)]
+        images, dtype = self.check(images), self._own_or_float64(dtype)
+        return torch.cat([self.run(part, dtype) for part in self._batches(images, batch_size)])[: len(images)]
 
     @torch.no_grad()
     def answers(self, images: Tensor, dtype: torch.dtype | None = None, batch_size: int = 256) -> Answers:
         """The network's outputs and labels, of the same run. As ``outputs``."""
+        images, dtype = self.check(images), self._own_or_float64(dtype)
         parts = [alone for part in self._batches(images, batch_size) for alone in self._readable(part)]
-        runs = [self._answers(part, dtype or self.dtype) for part in parts]
+        runs = [self._answers(part, dtype) for part in parts]
         labels = [run.labels for run in runs if run.labels is not None]
         outputs = torch.cat([run.outputs for run in runs])
         return Answers(outputs[: len(images)], torch.cat(labels)[: len(images)] if labels else None)
@@ -200,9 +210,14 @@ class Network:
         """The outputs of one batch in a precision, with gradients. As ``outputs``."""
         return torch.cat([self._run(part, dtype) for part in self._readable(images)])
 
+    def _own_or_float64(self, dtype: torch.dtype | None) -> torch.dtype:
+        if dtype not in (None, self.dtype, torch.float64):
+            raise PrecisionError(f"{self.name} runs in its own {self.dtype} or in torch.float64, not in {shown(dtype)}")
+        return dtype or self.dtype
+
     def _batches(self, images: Tensor, batch_size: int) -> tuple[Tensor, ...]:
         """The images in batches; an image of zeros stands for none."""
-        if not len(self.check(images)):
+        if not len(images):
             return (images.new_zeros(1, *self.input_shape),)
         return tuple(images.split(batch_size))
 

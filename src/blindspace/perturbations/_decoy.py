@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
+from ..maps.floating import as_floating
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import nearest
@@ -89,6 +90,7 @@ def decoy(
     """
     space = Repeated(as_space(space, images=images))
     x = as_pixels(images, space.shape)
+    target = as_floating(target, "target", f"{space.shape}").detach()
     if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(x.shape)):
         raise ShapeError(
             f"the target must have the shape {space.shape}, or be one per image, got {tuple(target.shape)}"

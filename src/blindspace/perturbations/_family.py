@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
-from ..networks.arguments import Space, as_space
+from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace, nearest
 from ..subspaces.box import Norm
 from .sample import harmless_noise
@@ -39,6 +39,7 @@ def decompose(space: Subspace, delta: Tensor, harmless: Tensor) -> Decomposition
         ShapeError: The two differ in shape.
         ValueRangeError: ``harmless`` does not lie in the space.
     """
+    delta, harmless = (as_images(each, space.shape, "perturbation") for each in (delta, harmless))
     if delta.shape != harmless.shape:
         raise ShapeError(f"perturbation {tuple(delta.shape)} and harmless part {tuple(harmless.shape)} differ in shape")
     if not bool(space.contains(harmless).all()):
@@ -71,7 +72,7 @@ def family(
         ShapeError: There is not exactly one perturbation.
     """
     space = as_space(space, images=delta)
-    delta = delta[None] if tuple(delta.shape) == space.shape else delta
+    delta = as_images(delta, space.shape, "perturbation")
     if len(delta) != 1:
         raise ShapeError(f"a family has the effect of one perturbation (1, *shape), got {tuple(delta.shape)}")
     return space.reject(delta) + harmless_noise(space, n, size, norm, generator, delta.dtype).to(delta.device)
@@ -89,8 +90,10 @@ def smallest(space: Subspace, delta: Tensor, images: Tensor | None = None, toler
     Raises:
         ValueRangeError: x + δ leaves [0, 1].
     """
+    delta = as_images(delta, space.shape, "perturbation")
     if images is None:
         return space.reject(delta)
+    images = as_images(images, space.shape)
     attacked = images + delta
     if not bool(((attacked >= 0) & (attacked <= 1)).all()):
         raise ValueRangeError("x + δ leaves [0, 1], so there is no range to keep it in; give no images")
@@ -122,6 +125,7 @@ def relation(space: Subspace, delta: Tensor, other: Tensor, tol: float = 1e-9) -
         other: Another one.
         tol: Tolerance relative to the larger orthogonal component.
     """
+    delta, other = (as_images(each, space.shape, "perturbation") for each in (delta, other))
     a, b = (space.reject(v.double()).flatten() for v in (delta, other))
     scale = tol * max(float(a.norm()), float(b.norm()))
     if float((a - b).norm()) <= scale:

@@ -19,10 +19,11 @@ import scipy.special
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, MissingExtraError, ValueRangeError, shown
+from ..errors import BlindspaceError, MissingExtraError, ShapeError, ValueRangeError, shown
 from ..maps import Shape
-from ..networks.arguments import Space, as_space
+from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace
+from ..subspaces._arguments import as_dtype
 from ..subspaces.box import Norm
 from .repeated import Repeated
 from .sample import refuse_zero_space, rescale
@@ -44,8 +45,9 @@ class Key:
     secret: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.secret) != 32:
-            raise ValueRangeError(f"a key has 32 bytes, got {len(self.secret)}; make one with Key.derive(passphrase)")
+        if not isinstance(self.secret, bytes) or len(self.secret) != 32:
+            given = len(self.secret) if isinstance(self.secret, bytes) else f"a {type(self.secret).__name__}"
+            raise ValueRangeError(f"a key has 32 bytes, got {given}; make one with Key.derive(passphrase)")
 
     @classmethod
     def derive(cls, passphrase: str | bytes, salt: bytes) -> Key:
@@ -122,14 +124,21 @@ def keyed(
         BlindspaceError: An argument is of another type.
     """
     space = as_space(space, input_shape)
-    if not isinstance(key, Key) or not isinstance(contexts, Sequence) or isinstance(contexts, str):
-        raise BlindspaceError(f"keyed needs a Key and a list of names, got {shown(key)} and {shown(contexts)}")
+    if not isinstance(key, Key):
+        raise BlindspaceError(f"keyed noise needs a Key, got {shown(key)}")
+    contexts = _checked_contexts(contexts)
     if len(set(contexts)) < len(contexts):
         raise ValueRangeError("two images have one name, and would get the same noise; name each by another")
     refuse_zero_space(space, size)
     noise = [key.gaussian(context, space.shape) for context in contexts]
     drawn = torch.stack(noise) if noise else torch.empty(0, *space.shape, dtype=torch.float64)
-    return rescale(Repeated(space).project(drawn), size, norm).to(dtype)
+    return rescale(Repeated(space).project(drawn), size, norm).to(as_dtype(dtype))
+
+
+def _checked_contexts(contexts: Sequence[str]) -> Sequence[str]:
+    if not isinstance(contexts, Sequence) or isinstance(contexts, str) or not all(isinstance(c, str) for c in contexts):
+        raise BlindspaceError(f"keyed noise needs a list of names, got {shown(contexts)}")
+    return contexts
 
 
 def key_score(space: Subspace, key: Key, contexts: Sequence[str], images: Tensor) -> Tensor:
@@ -148,7 +157,13 @@ def key_score(space: Subspace, key: Key, contexts: Sequence[str], images: Tensor
     Raises:
         ShapeError: the images are of another shape.
     """
-    blind = space.project(images.double()).flatten(1)
+    contexts = _checked_contexts(contexts)
+    x = as_images(images, space.shape).double()
+    if len(x) != len(contexts):
+        raise ShapeError(f"there must be one name per image, got {len(contexts)} for {len(x)} images")
+    if not len(x):
+        return torch.empty(0, dtype=torch.float64)
+    blind = space.project(x).flatten(1)
     noise = space.project(torch.stack([key.gaussian(context, space.shape) for context in contexts])).flatten(1)
     cosine: Tensor = torch.nn.functional.cosine_similarity(blind, noise)
     return cosine * math.sqrt(space.dim)

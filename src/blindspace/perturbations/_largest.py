@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ShapeError, integer
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
+from ..subspaces._arguments import generator_or_none
 from .douglas_rachford import ascend, largest_bound
 from .feasibility import into_box, where_saturated
 from .repeated import Repeated, repeated
@@ -114,12 +115,11 @@ def largest(
     x = as_pixels(images, space.shape)
     if generators is not None and len(generators) != len(x):
         raise ShapeError(f"{len(x)} images need as many generators, got {len(generators)}")
-    steps = min(max(VALUES_STEPS // space.ambient_dim, FEWEST), MOST) if iterations is None else iterations
-    if steps < 1 or starts < 1 or vertex_steps < 0:
-        raise ValueRangeError(
-            f"iterations and starts must be at least 1 and vertex_steps at least 0, got {steps}, {starts} and "
-            f"{vertex_steps}"
-        )
+    steps = min(max(VALUES_STEPS // space.ambient_dim, FEWEST), MOST)
+    steps = steps if iterations is None else integer(iterations, "the number of iterations", 1)
+    starts, vertex_steps = integer(starts, "the number of starts", 1), integer(vertex_steps, "vertex_steps", 0)
+    for source in [generator] if generators is None else generators:
+        generator_or_none(source)
     refuse_zero_space(space, 1.0)
     project = repeated(space)
     parts = x.split(max(at_once // (8 * space.ambient_dim), 1)) if len(x) else []

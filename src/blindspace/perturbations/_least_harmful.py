@@ -15,7 +15,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
-from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError, require_memory
+from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError, integer, require_memory
 from ..maps import Dense, LinearMap, Operator, as_linear_map
 from ..solvers import Solver, choose
 from ..solvers.base import MEMORY_LIMIT
@@ -79,7 +79,7 @@ def least_harmful(layer: Operator, input_shape: Sequence[int] | None = None, k: 
     """
     operator = as_linear_map(layer, input_shape)
     n = operator.in_dim
-    if not isinstance(k, int) or not 1 <= k <= n:
+    if integer(k, "the number of directions k", 0) not in range(1, n + 1):
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")
     if isinstance(operator, Dense):
         vectors = _by_token(operator, k)

@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import BlindspaceWarning, ValueRangeError
+from ..errors import BlindspaceError, BlindspaceWarning, ValueRangeError, shown
 from ..maps import Operator
+from ..maps.floating import as_floating
 from ..networks import Network, harmless, load
 from ..networks.arguments import Space, as_images, as_pixels
 from ..progress import Progress
@@ -109,7 +110,11 @@ def perturb(
     in_range = in_range or known.always_in_range
     recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members)
     if isinstance(network, nn.Module):
-        network = load(network, tuple(images.shape[1:]))
+        network = load(network, tuple(as_floating(images, "images").shape[1:]))
+    if not isinstance(also, Sequence):
+        raise BlindspaceError(f"also must be a list of networks, got {shown(also)}")
+    if names is not None and (isinstance(names, str) or not isinstance(names, Sequence)):
+        raise BlindspaceError(f"names must be a list of one per image, got {shown(names)}")
     space = network if isinstance(network, Subspace) and not also else harmless(network, *also)
     x = as_images(images, space.shape).double() if remove else as_pixels(images, space.shape)
     called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)

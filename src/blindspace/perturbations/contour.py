@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..maps import LinearMap
+from ..networks.arguments import as_images
 from ..subspaces import Subspace
 
 
@@ -43,6 +44,7 @@ def contour_grid(
     Raises:
         ShapeError: The number of perturbations is not 1.
     """
+    delta = as_images(delta, space.shape, "perturbation")
     if len(delta) != 1:
         raise ShapeError(f"a contour grid takes one perturbation (1, *shape), got {tuple(delta.shape)}")
     parts = space.split(delta.double())

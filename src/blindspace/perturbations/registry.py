@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError
+from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError, integer, real, seed_of
 from ..networks import Network
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
@@ -137,10 +137,9 @@ class Recipe:
         kind_named(self.kind)
         if self.norm not in ("linf", "l2"):
             raise UnknownNameError(f"no norm is called {self.norm!r}; there are linf and l2")
-        if not isinstance(self.size, int | float) or not 0 <= self.size < float("inf"):
-            raise ValueRangeError(f"the size of a perturbation must be a number of at least 0, got {self.size}")
-        if self.members < 1:
-            raise ValueRangeError(f"a family has at least one member, got {self.members}")
+        real(self.size, "the size of a perturbation")
+        integer(self.members, "the number of members of a family", 1)
+        seed_of(self.seed)
 
     def make(
         self,

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from scipy.special import betainc
 from torch import Tensor
 
+from ..errors import ShapeError
 from ..networks.arguments import Space, as_images, as_space
 from ..subspaces.box import Norm
 from ._keyed import Key, keyed
@@ -88,6 +89,8 @@ def remove_keyed(
     space = as_space(space, input_shape)
     x = as_images(images, space.shape).double()
     noise = keyed(space, key, contexts, size, norm).to(x.device)
+    if len(x) != len(noise):
+        raise ShapeError(f"there must be one name per image, got {len(noise)} for {len(x)} images")
     left = x - noise
     drawn = torch.stack([key.gaussian(context, space.shape) for context in contexts]).to(x) if len(x) else x
     extent = ROUNDED * noise.flatten(1).norm(dim=1)

@@ -21,7 +21,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ShapeError, ValueRangeError, integer
 from ..maps import LinearMap
 from ..maps.linear_map import checked
 from ..networks.arguments import Space, as_space
@@ -102,7 +102,9 @@ def round_to_levels(
         ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
     space = as_space(space, images=images)
-    top = _check(space, images, perturbed, levels)
+    images = checked(images, space.shape, "image").detach()
+    perturbed = checked(perturbed, space.shape, "perturbed image").detach()
+    top = _check(images, perturbed, levels)
     if not feedback or not all(0 < share < float("inf") for share in feedback):
         raise ValueRangeError(f"feedback must be shares above 0, such as {FEEDBACK}, got {tuple(feedback)}")
     a = space.annihilator()
@@ -140,9 +142,14 @@ def rounding(space: Subspace, images: Tensor, perturbed: Tensor, rounded: Tensor
         ShapeError: A shape is another.
         ValueRangeError: A perturbed image leaves [0, 1], or levels are out of range.
     """
-    top = _check(space, images, perturbed, levels)
+    names = ("image", "perturbed image", "rounded image")
+    images, perturbed, rounded = (
+        checked(each, space.shape, name).detach()
+        for each, name in zip((images, perturbed, rounded), names, strict=True)
+    )
+    top = _check(images, perturbed, levels)
     a, x = space.annihilator(), images.double()
-    drift = (checked(rounded, space.shape, "rounded image").double() - perturbed.double()) * top
+    drift = (rounded.double() - perturbed.double()) * top
     return Rounding(
         _change(a, rounded.double() - x),
         _change(a, nearest_whole(perturbed.double() * top) / top - x),
@@ -150,13 +157,11 @@ def rounding(space: Subspace, images: Tensor, perturbed: Tensor, rounded: Tensor
     )
 
 
-def _check(space: Subspace, images: Tensor, perturbed: Tensor, levels: int) -> int:
+def _check(images: Tensor, perturbed: Tensor, levels: int) -> int:
     """The largest level."""
-    checked(images, space.shape, "image")
-    checked(perturbed, space.shape, "perturbed image")
     if len(images) != len(perturbed):
         raise ShapeError(f"{len(images)} images and {len(perturbed)} perturbed ones are no pairs; give as many of each")
-    if not 2 <= levels <= 65536:
+    if not 2 <= integer(levels, "the number of levels", 0) <= 65536:
         raise ValueRangeError(f"an image can be rounded to 2 to 65536 levels, got {levels}")
     if not bool(((perturbed >= 0) & (perturbed <= 1)).all()) or not bool(images.isfinite().all()):
         raise ValueRangeError("a perturbed image leaves [0, 1], or an image is not finite; files hold pixels in [0, 1]")

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
+from ..errors import ValueRangeError, real
 from ..networks.arguments import Space, as_space
 from ..subspaces import Subspace, norms
+from ..subspaces._arguments import as_dtype
 from ..subspaces.box import Norm
 
 
@@ -25,8 +26,7 @@ def rescale(v: Tensor, size: float, norm: Norm = "linf") -> Tensor:
         ValueRangeError: The size is negative or not finite.
         UnknownNameError: The norm is neither.
     """
-    if not 0 <= size < float("inf"):
-        raise ValueRangeError(f"the size of a perturbation must be a number of at least 0, got {size}")
+    size = real(size, "the size of a perturbation")
     found = norms(v, norm)
     return torch.where(found > 0, v * (size / found.clamp(min=torch.finfo(v.dtype).tiny)), v)
 
@@ -37,7 +37,7 @@ def refuse_zero_space(space: Subspace, size: float) -> None:
     Raises:
         ValueRangeError: The subspace is {0} and a size above 0 is wanted.
     """
-    if space.dim == 0 and size > 0:
+    if space.dim == 0 and real(size, "the size of a perturbation") > 0:
         raise ValueRangeError(
             f"the space of harmless perturbations is {{0}} ({space.certificate}); no harmless perturbation has size "
             f"{size}; take the least harmful one instead"
@@ -72,4 +72,4 @@ def harmless_noise(
     """
     space = as_space(space, input_shape)
     refuse_zero_space(space, size)
-    return rescale(space.sample(n, generator), size, norm).to(dtype)
+    return rescale(space.sample(n, generator), size, norm).to(as_dtype(dtype))

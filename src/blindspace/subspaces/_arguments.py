@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError
+from ..errors import BlindspaceError, ShapeError, shown
 
 
 def described(value: object) -> str:
@@ -18,6 +18,13 @@ def floating(value: Tensor, name: str, axes: int = 1) -> Tensor:
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim < axes:
         raise ShapeError(f"{name} must be a floating-point tensor (B, *shape), got {described(value)}")
     return value
+
+
+def as_dtype(dtype: object) -> torch.dtype:
+    """Return ``dtype`` if it is a floating torch dtype."""
+    if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
+        return dtype
+    raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {shown(dtype)}")
 
 
 def generator_or_none(value: object) -> torch.Generator | None:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import ValueRangeError, integer, real, shown
+from ..errors import ValueRangeError, integer, real, seed_of, shown
 from ..maps import LinearMap, Operator, as_linear_map, isometry_free
 from ..solvers.spectra.counting import Count, Kind, count_up_to, symbol
 from ..solvers.spectra.lanczos_quadrature import PROBES, STEPS, Quadrature
@@ -127,7 +127,7 @@ def soft_dimension(
         ValueRangeError: There is no threshold, or one is not above 0 or not finite.
         BlindspaceError: As ``nullspace``.
     """
-    operator = as_linear_map(operator, input_shape)
+    operator, seed = as_linear_map(operator, input_shape), seed_of(seed)
     thresholds = _thresholds(thresholds)
     values = None if estimate else singular_values(operator)
     norm = values.norm if values else operator.norm()
@@ -177,6 +177,7 @@ def spectrum(
         BlindspaceError: As ``nullspace``.
     """
     operator, points = as_linear_map(operator, input_shape), integer(points, "the number of points of a spectrum", 2)
+    seed = seed_of(seed)
     values = None if estimate else singular_values(operator)
     if values is not None:
         ends = np.cumsum(values.counts)

@@ -15,19 +15,18 @@ from torch import Tensor
 
 from .._html import table
 from ..errors import (
-    BlindspaceError,
     BlindspaceWarning,
     ShapeError,
     ValueRangeError,
     integer,
     real,
     require_memory,
-    shown,
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
+from ..maps.floating import as_floating
 from ..maps.linear_map import DENSE_LIMIT, as_batch, as_device
 from ..solvers import Certificate, Solver, SolverChoice, choose
-from ._arguments import described, generator_or_none
+from ._arguments import as_dtype, described, generator_or_none
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,13 @@ class Subspace(ABC):
 
     def reject(self, v: Tensor) -> Tensor:
         """Compute (I − P) v, the perturbation of least L2 norm with the same effect (appendix D). As ``project``."""
-        return v - self.project(v)
+        batch, single = self._batch(v)
+        rest = batch - self.project(batch)
+        return rest[0] if single else rest
 
     def split(self, v: Tensor) -> Split:
         """Compute both components and the measured residual (theorem 3). As ``project``."""
+        v = as_floating(v, "perturbation")
         parallel = self.project(v)
         return Split(parallel, v - parallel, self._residual(parallel, v))
 
@@ -134,7 +136,7 @@ class Subspace(ABC):
         # In float64, because squares of half precision or of tiny float32 values leave their range.
         inside = self.project(batch).double().flatten(1).square().sum(1)
         whole = batch.double().flatten(1).square().sum(1)
-        share = torch.where(whole > 0, inside / whole, 0.0).clamp(0, 1).to(v.dtype)
+        share = torch.where(whole > 0, inside / whole, 0.0).clamp(0, 1).to(batch.dtype)
         return share[0] if single else share
 
     @torch.no_grad()
@@ -146,7 +148,7 @@ class Subspace(ABC):
             tol: Relative tolerance; 10 √n ε with the machine epsilon of v's dtype if None.
         """
         batch, single = self._batch(v)
-        tol = 10 * self.ambient_dim**0.5 * torch.finfo(v.dtype).eps if tol is None else real(tol, "tol")
+        tol = 10 * self.ambient_dim**0.5 * torch.finfo(batch.dtype).eps if tol is None else real(tol, "tol")
         a = self.annihilator()
         error = a.forward(batch.double()).flatten(1).norm(dim=1)
         within: Tensor = error <= tol * a.norm() * batch.double().flatten(1).norm(dim=1)
@@ -169,8 +171,7 @@ class Subspace(ABC):
         """
         n = integer(n, "the number of samples", 0)
         generator = generator_or_none(generator)
-        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise BlindspaceError(f"dtype must be a floating torch dtype, such as torch.float32, got {shown(dtype)}")
+        dtype = as_dtype(dtype)
         source = generator.device if generator else torch.device("cpu")
         noise = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64, device=source)
         return self._project(noise.to(self.device)).to(dtype)

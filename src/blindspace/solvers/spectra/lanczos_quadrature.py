@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...errors import seed_of
 from ...maps import LinearMap
 from ..dense_algebra.products import norms, per_image
 
@@ -73,7 +74,7 @@ class Quadrature:
         self.steps = int(np.clip(WORK / (self.probes * _work(operator)), *steps))
         wide = operator.out_dim < operator.in_dim
         shape = operator.out_shape if wide else operator.in_shape
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed_of(seed))
         start = torch.randn(self.probes, *shape, generator=generator, dtype=torch.float64)
         energy = norms(start).square()
         self.shares = (energy / energy.sum()).numpy()
