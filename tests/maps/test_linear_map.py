@@ -248,7 +248,7 @@ def test_a_stack_has_the_matrices_one_above_the_other() -> None:
         (torch.zeros(2, 3, 8, 9), [r"\(B, 3, 8, 8\)", r"\(2, 3, 8, 9\)"]),
         (torch.zeros(3, 8, 9), [r"\(B, 3, 8, 8\) or \(3, 8, 8\)", r"\(3, 8, 9\)"]),
         (torch.zeros(1, 3, 8, 8, dtype=torch.int64), ["floating", "int64"]),
-        (np.zeros((1, 3, 8, 8)), ["floating", "ndarray"]),
+        (np.zeros((1, 3, 8, 8), dtype=object), ["floating", "ndarray"]),
     ],
 )
 def test_inputs_of_another_shape_or_type_are_refused(given: Any, named: list[str]) -> None:
