@@ -86,7 +86,9 @@ def test_wrong_networks_get_one_line(given: Any) -> None:
         assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("given", [3, "x", X.numpy().astype(object), [[1.0], [1.0, 2.0]], (255 * X).to(torch.uint8), torch.rand(2, 5)])
+@pytest.mark.parametrize(
+    "given", [3, "x", X.numpy().astype(object), [[1.0], [1.0, 2.0]], (255 * X).to(torch.uint8), torch.rand(2, 5)]
+)
 def test_wrong_images_get_one_line(given: Any) -> None:
     network = bs.load(module(), SHAPE)
     calls: list[Callable[[], object]] = [
