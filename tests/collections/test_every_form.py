@@ -610,3 +610,14 @@ def test_files_that_may_not_be_read_are_listed(tmp_path: Path, monkeypatch: pyte
     summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
     assert summary.protected == 1
     assert summary.not_protected == dict.fromkeys(("locked.png", "locked.dat"), "cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize("file_format", ["png", "npz"])
+def test_depth_that_is_dropped_is_counted(tmp_path: Path, file_format: str) -> None:
+    (tmp_path / "src").mkdir()
+    grey = np.asarray(Image.fromarray(pixels()).convert("L"))
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "src/eight.png")
+    Image.fromarray(grey.astype(np.uint16) * 250).save(tmp_path / "src/sixteen.png")
+    summary = protect(tmp_path / "src", tmp_path / "dst", replace(SETTINGS, file_format=file_format), workers=0)
+    assert summary.dropped == ({"depth": 1} if file_format == "png" else {})
+    assert [row["dropped"] for row in rows(tmp_path / "dst")] == [[], ["depth"] if file_format == "png" else []]

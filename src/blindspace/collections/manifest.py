@@ -32,7 +32,7 @@ class Summary:
         relabelled: Names of the first ``LISTED`` pictures whose label changed, or outputs moved.
         max_output_change: Largest change of an output over the protected pictures, measured on the files read back.
         dropped: Number of protected pictures of whose originals something was dropped, by what it was: ``frames``,
-            ``pages``, ``transparency``, ``colour profile``.
+            ``pages``, ``transparency``, ``colour profile``, ``depth``.
         carried_over: Names of the first ``LISTED`` members and columns that hold pictures and were copied as they are,
             because the user named others.
         others: Files of the source that hold no pictures and were not copied.

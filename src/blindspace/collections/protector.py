@@ -104,7 +104,8 @@ class Outcome:
         content: Content of the new file; None if the picture could not be protected.
         reason: Reason why it could not be protected.
         evidence: Plain values for JSON: hashes of both files, the network's outputs for both pictures compared, and
-            what of the original was dropped, as ``data.picture_files.Decoded`` says.
+            what of the original was dropped: as ``data.picture_files.Decoded`` says, or ``depth``, if the new file's
+            format has fewer levels than the original.
     """
 
     content: bytes | None
@@ -175,7 +176,8 @@ class Protector:
             except (FileError, MissingExtraError) as error:
                 outcomes[number] = Outcome(None, str(error).removeprefix(f"{picture.name} "), {})
                 continue
-            pixels, dropped[number] = found.pixels, found.dropped
+            pixels, levels = found.pixels, LEVELS.get(self.settings.file_format)
+            dropped[number] = found.dropped if levels is None or _fits(pixels, levels) else (*found.dropped, "depth")
             if window and size + pixels.nbytes > self.batch_bytes:
                 yield window
                 window, size = {}, 0
@@ -274,6 +276,12 @@ class Protector:
 
 _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)
 """A fault of some pictures that does not concern others."""
+
+
+def _fits(pixels: npt.NDArray[np.float64], levels: int) -> bool:
+    """Whether a format of so many levels can hold all values."""
+    whole = pixels * (levels - 1)
+    return bool((abs(whole - np.rint(whole)) < 1e-3).all())
 
 
 def _decoded(picture: Picture) -> Decoded:
