@@ -354,7 +354,7 @@ def test_a_resize_hides_nothing_that_a_resize_does_not_show() -> None:
 
 
 def blind_network() -> Network:
-    return bs.load(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.LazyLinear(3)), (3, 8, 8))
+    return bs.load(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(192, 3)), (3, 8, 8))
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError, seed_of
 from ..maps import Operator
-from ..networks import harmless
+from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network, as_space
 from ..progress import Progress
 from ..subspaces import Subspace, norms
@@ -27,6 +27,7 @@ from ._similarity import Similarity, similarity
 from ._verify import Evidence, verify
 from .denoising import DENOISERS, Denoiser, denoised
 from .known_plaintext import WINDOWS, fits, restored
+from .pairing import strangers
 
 ANYONE = "anyone"
 WITHOUT = "without the parameters"
@@ -83,6 +84,7 @@ class Leakage:
         dim: dimension of the space of harmless perturbations.
         evidence: what the network itself notices.
         rows: one entry per attacker and method, and the controls.
+        strangers: numbers of the protected images that are not those of their originals (see ``pairing.py``).
     """
 
     model: str
@@ -91,6 +93,7 @@ class Leakage:
     dim: int
     evidence: Evidence
     rows: tuple[Recovery, ...]
+    strangers: tuple[int, ...] = ()
 
     @property
     def unchanged(self) -> int:
@@ -121,6 +124,7 @@ class Leakage:
             "evidence": self.evidence.to_dict(),
             "labels_agree": None if changed is None else 1 - changed / self.evidence.pairs,
             "rows": [row.to_dict() for row in self.rows],
+            **({"strangers": list(self.strangers)} if self.strangers else {}),
         }
 
 
@@ -162,7 +166,8 @@ def leakage(
 
     Raises:
         ShapeError: images and protected differ in shape, or are no pictures that the network can read.
-        ValueRangeError: there is no image, a pixel is outside [0, 1], or nothing is harmless to the network.
+        ValueRangeError: there is no image, a pixel is outside [0, 1], nothing is harmless to the network, or most of
+            the protected images are not those of the originals.
         MissingExtraError: torchmetrics, stlpips-pytorch or scikit-image is not installed.
         UnsupportedLayerError: the network's front cannot be followed.
     """
@@ -182,6 +187,7 @@ def leakage(
     guess = None if guess is None else as_space(guess, network.input_shape)
     if not space.dim:
         raise ValueRangeError(f"{network.name} sees every change ({space.certificate}): nothing can be hidden from it")
+    away = _strangers(network, space, x, hidden)
     report = progress or (lambda done, total, what: None)
     total = 1 + len(DENOISERS) + 2 + 3 + 1 + 2 * (len(x) > 1)
     report(0, total, "denoising")
@@ -189,7 +195,21 @@ def leakage(
     for attacker, method, found in _attempts(space, guess, x, hidden, seed):
         rows.append(_row(attacker, method, found.clamp(0, 1), x, with_perceptual))
         report(len(rows), total, method)
-    return Leakage(network.name, x, hidden, space.dim, verify(network, x, hidden), tuple(rows))
+    return Leakage(network.name, x, hidden, space.dim, verify(network, x, hidden), tuple(rows), away)
+
+
+def _strangers(network: Network, space: Subspace, x: Tensor, hidden: Tensor) -> tuple[int, ...]:
+    """The numbers of the protected images that are not those of their originals, if these are not the most."""
+    found = strangers(space, x, hidden)
+    if 2 * len(found) <= len(x):
+        return tuple(found)
+    first, nearest = next(iter(found.items()))
+    to = "a blank picture" if nearest is None else f"original {nearest}"
+    raise ValueRangeError(
+        f"the protected images are not those of the originals: {len(found)} of {len(x)} are nearer to others, such as "
+        f"image {first} to {to}, both as {network.name} reads them and by their pixels; give the same images in the "
+        "same order"
+    )
 
 
 def _row(attacker: str, method: str, found: Tensor, x: Tensor, with_perceptual: bool) -> Recovery:

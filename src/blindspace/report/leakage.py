@@ -27,6 +27,9 @@ from .picture import check_picture, save_figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+STRANGERS = 3
+"""Largest number of images named that are not those of their originals."""
+
 SHOWN = 4
 """Default number of images in a picture."""
 
@@ -67,6 +70,10 @@ def summary(leakage: Leakage) -> list[str]:
     )
     return [
         *unchanged,
+        *(
+            f"not of A        image {n} of B, counted from 0, is nearer to others"
+            for n in leakage.strangers[:STRANGERS]
+        ),
         f"the network     {_labels(found)}",
         f"to look at      SSIM {_ssim(leakage.best(ANYONE))} with the original",
         f"who knows it    gets the {known.method}: SSIM {_ssim(known)}, whatever was added",
