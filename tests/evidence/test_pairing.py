@@ -97,16 +97,3 @@ def test_the_command_line_says_so(
     assert "not of A        image 0 of B, counted from 0, is nearer to others" in capsys.readouterr().out
     assert run([*command, str(tmp_path / "other.npz")]) == 2
     assert "not those of the originals: 4 of 4" in " ".join(capsys.readouterr().err.split())
-
-
-def test_names_that_do_not_match(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from PIL import Image
-
-    for folder, names in (("a", "xyz"), ("b", "xyw"), ("c", "uvw")):
-        (tmp_path / folder).mkdir()
-        for name in names:
-            Image.new("L", (28, 28), ord(name)).save(tmp_path / folder / f"{name}.png")
-    for command in ("verify", "leakage"):
-        assert run([command, "--model", "mnist-mlp", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
-        assert "A holds z, which B lacks, and B w, which A lacks" in " ".join(capsys.readouterr().err.split())
-    assert run(["verify", "--model", "mnist-mlp", str(tmp_path / "a"), str(tmp_path / "c")]) == 1

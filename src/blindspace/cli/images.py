@@ -36,6 +36,8 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
     """
     images: list[NamedImage] = []
     for word in given:
+        if not word:
+            raise FileError("no picture is given: one of the names is empty")
         if word == SAMPLES_WORD and not Path(word).exists():
             if network.name not in BUILTIN:
                 raise FileError(f"no images are embedded for {network.name}; give files or folders")
@@ -56,7 +58,7 @@ def load_pairs(
 ) -> tuple[list[NamedImage], list[NamedImage]]:
     """Read the same images twice: the second ones in the order of the first.
 
-    Images are matched by name if both arguments hold the same names, and in their own order if no name is the same.
+    Images are matched by name if both arguments hold the same names, and in their own order otherwise.
 
     Args:
         first: argument that stands for the images as they were, with values in [0, 1].
@@ -66,18 +68,15 @@ def load_pairs(
 
     Raises:
         FileError, ValueRangeError: as ``load_images``.
-        ShapeError: as ``load_images``, there are more images of one than of the other, or only some names are the same.
+        ShapeError: as ``load_images``, there are more images of one than of the other.
     """
     before = load_images([first], network)
     after = load_images([second], network, pixel_range)
     if len(before) != len(after):
         raise ShapeError(f"A holds {len(before)} images and B {len(after)}; give the same images twice")
-    by_name, names = {image.name: image for image in after}, {image.name for image in before}
-    if names == set(by_name):
-        return before, [by_name[image.name] for image in before]
-    if names & set(by_name):
-        extra, lacking = sorted(set(by_name) - names)[0], sorted(names - set(by_name))[0]
-        raise ShapeError(f"A holds {lacking}, which B lacks, and B {extra}, which A lacks; give the same images twice")
+    by_name = {image.name: image for image in after}
+    if {image.name for image in before} == set(by_name):
+        after = [by_name[image.name] for image in before]
     return before, after
 
 
