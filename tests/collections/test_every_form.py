@@ -621,3 +621,28 @@ def test_depth_that_is_dropped_is_counted(tmp_path: Path, file_format: str) -> N
     summary = protect(tmp_path / "src", tmp_path / "dst", replace(SETTINGS, file_format=file_format), workers=0)
     assert summary.dropped == ({"depth": 1} if file_format == "png" else {})
     assert [row["dropped"] for row in rows(tmp_path / "dst")] == [[], ["depth"] if file_format == "png" else []]
+
+
+def test_a_named_column_keeps_what_stands_beside_its_pictures(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "src").mkdir()
+    cells = [{"bytes": coded(), "path": "a.jpg", "caption": "a cat", "box": [1, 2, 3, 4]}]
+    texts = ["no picture", base64.b64encode(coded()).decode()]
+    parquet.write_table(pa.table({"image": cells * 2, "text": texts}), tmp_path / "src/t.parquet")
+    summary = protect(tmp_path / "src", tmp_path / "dst", replace(SETTINGS, pictures=("image", "text")), workers=0)
+    assert (summary.images, summary.protected) == (4, 3)
+    assert set(summary.not_protected) == {"t.parquet/00000000/text"}
+    new = parquet.read_table(tmp_path / "dst/t.parquet")
+    assert [(cell["path"], cell["caption"], cell["box"]) for cell in new["image"].to_pylist()] == [
+        ("a.npz", "a cat", [1, 2, 3, 4])
+    ] * 2
+
+
+def test_short_lists_say_nothing_about_long_ones(tmp_path: Path) -> None:
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (tmp_path / "src").mkdir()
+    data = pa.table({"pixels": [[-1], [999, 2], pixels().ravel().tolist()], "image": [coded()] * 3})
+    parquet.write_table(data, tmp_path / "src/t.parquet")
+    summary = protect(tmp_path / "src", tmp_path / "dst", SETTINGS, workers=0)
+    assert set(summary.not_protected) == {"t.parquet/00000002/pixels"}
+    assert parquet.read_table(tmp_path / "dst/t.parquet")["pixels"].to_pylist() == [[-1], [999, 2], None]

@@ -6,7 +6,7 @@ Each leaf of a cell is examined. In what form a column holds pictures is decided
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -177,7 +177,6 @@ class _State:
 
     form: str = ""
     is_certain: bool = False
-    _seen: set[str] = field(default_factory=set)
 
     def see(self, leaf: Any, beside: str | None) -> None:
         """Take another row into account."""
@@ -201,7 +200,7 @@ class _State:
             self.form, self.is_certain = PIXELS, True
         elif looks_like_pixels(values, shape):
             self.form = PIXELS
-        elif len(shape) == 1 and len(values) and (values.min() < 0 or values.max() > 255):
+        elif len(shape) == 1 and len(values) >= LEAST and (values.min() < 0 or values.max() > 255):
             self.form, self.is_certain = "", True  # such as the numbers of words
 
 
@@ -209,7 +208,8 @@ def _taken(leaf: Any, form: str, place: str, beside: str | None) -> Found | None
     if leaf is None:
         return Found(place, None, "the table holds a path in the place of its bytes") if beside else None
     if isinstance(leaf, list):
-        return Found(place, None, f"its numbers look like pixels; {ADVICE}") if leaf else None
+        is_large = len(_numbers(leaf)[0]) >= LEAST
+        return Found(place, None, f"its numbers look like pixels; {ADVICE}") if is_large else None
     judged, content, wrapped = _judged(leaf)
     text = isinstance(leaf, str)
     if judged.holds is Holds.PICTURE or form == NAMED or (form == PICTURES and not text):

@@ -88,20 +88,16 @@ class Tables:
         forms: dict[str, str] = {}
         for number, field in enumerate(schema):
             name = _unique(schema, number)
+            kinds = dict(leaves(field.type, name))
+            named: dict[str, str] = {}
             if field.name in self.columns:
-                chosen = {
-                    leaf: NAMED if is_bytes(kind) or is_text(kind) else PIXELS
-                    for leaf, kind in leaves(field.type, name)
-                }
-                named = {leaf: form for leaf, form in chosen.items() if not leaf.endswith(".path")}
+                named = _named(kinds)
                 if not named:
                     raise FileError(f"the column {field.name!r} of {path} holds {field.type}, not pictures")
-                forms |= named
-                continue
-            if next(leaves(field.type, name), None) is not None:
-                batches = _batches(table, [number], damaged)
-                found = survey((cells[0] for cells in batches), field.type, name)
-                forms |= dict.fromkeys(found, _CARRIED) if self.columns else found
+            if kinds:
+                found = survey((cells[0] for cells in _batches(table, [number], damaged)), field.type, name)
+                is_left = self.columns and field.name not in self.columns
+                forms |= dict.fromkeys(found, _CARRIED) if is_left else found | named
         numbers = [n for n, field in enumerate(schema) if is_number(field.type) and field.name not in self.columns]
         if len(numbers) >= LEAST:
             names = [_unique(schema, number) for number in numbers]
@@ -245,6 +241,12 @@ def _portion(name: str, batch: Any, forms: Mapping[str, str], first: int, carrie
         reason = f"its pixels are in {len(pixels)} columns; {ADVICE}"
         pictures.append(Picture(f"{name}/{_member(row, pixels[0])}", None, reason))
     return Portion(tuple(pictures), (batch, found, dict(forms)), carried)
+
+
+def _named(kinds: Mapping[str, Any]) -> dict[str, str]:
+    """The forms of a column that the user says holds pictures: its bytes are, or without bytes its text and numbers."""
+    bytes_alone = {leaf: NAMED for leaf, kind in kinds.items() if is_bytes(kind)}
+    return bytes_alone or {leaf: NAMED if is_text(kind) else PIXELS for leaf, kind in kinds.items()}
 
 
 def _lost(name: str, part: int, why: str) -> Portion:
