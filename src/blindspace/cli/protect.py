@@ -64,7 +64,8 @@ def protect(
     pictures: Annotated[
         str,
         typer.Option(
-            metavar="NAME,…", help="Columns of tables and endings of archive members that hold pictures; all if none."
+            metavar="NAME,…",
+            help="Columns of tables and endings of archive members that hold pictures; by content if none.",
         ),
     ] = "",
     per_shard: Annotated[int, typer.Option(help="Number of files of a folder in one unit of work.", min=1)] = 64,

@@ -7,6 +7,7 @@ else of a picture; only of bytes that hold neither may a name say that a picture
 from __future__ import annotations
 
 import codecs
+import logging
 import struct
 import tarfile
 import tokenize
@@ -36,6 +37,9 @@ SUFFIXES: tuple[str, ...] = (
 
 SMALL = 64
 """Number of bytes that hold no picture unless they are a known format: labels, hashes, numbers."""
+
+# Of damage Pillow logs what is also raised; without any handler Python would print it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _HEAD = 4096
 _PIECE = 16 << 20
