@@ -377,9 +377,9 @@ def test_attacks_of_others_change_the_sign_of_one_number() -> None:
     ("form", "message"),
     [
         (lambda y: y.mean(), "one number per batch|have no batch axis"),
-        (torch.relu, "which is a quantity"),
+        (torch.relu, "is a quantity"),
         (lambda y: y[:, :, None, None].expand(-1, 3, 4, 4), "its outputs are output 3 × 4 × 4 per input"),
-        (lambda y: (y > 0)[:, 0].long(), "labels are needed that follow from scores of two classes"),
+        (lambda y: (y > 0)[:, 0].long(), "scores of two classes or more are needed, but the label is written by"),
         (lambda y: torch.cat([y, y], 1).detach(), "no gradient"),
         (lambda y: torch.cat([0 * y, 0 * y], 1), "the gradient is zero for every image"),
         (lambda y: torch.cat([y, y], 1) / 0, "NaN"),

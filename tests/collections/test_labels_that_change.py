@@ -92,3 +92,15 @@ def test_without_labels_the_outputs_decide(pictures: Path, tmp_path: Path, capsy
 def test_labels_can_be_left_out(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, summary, _ = protected(capsys, pictures, network(tmp_path / "plain.onnx", [], "y"), "--labels", "none")
     assert (code, summary["labels_changed"]) == (0, None)
+
+
+def test_outputs_and_sessions_can_be_chosen(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = network(tmp_path / "two.onnx", LABELS, "label y p")
+    both = protected(capsys, pictures, model)[1]
+    one = protected(capsys, pictures, model.rename(tmp_path / "one.onnx"), "--output", "p")[1]
+    assert 0 < one["max_output_change"] < both["max_output_change"]
+    assert one["labels_changed"] == both["labels_changed"]
+    for option, message in (("--output=q", "no output"), ("--session=bad=1", "bad"), ("--vary=z", "'z'")):
+        command = ["protect", str(pictures), str(tmp_path / "other"), "--model", str(tmp_path / "one.onnx"), option]
+        assert run([*command, "--workers", "0"]) == 2
+        assert message in capsys.readouterr().err

@@ -191,20 +191,27 @@ class NetworkOptions:
         """Load the network; raises as ``networks.load``."""
         from ..networks import load
 
-        varied = read_pairs(self.vary, "--vary", "SHAPE", needed=False)
         return load(
             self.model,
             self.input_shape,
             weights=self.weights,
             preprocess=self.preprocess,
             random_weights=self.random_weights,
-            vary={name: read_shape(shape, "--vary") if shape else () for name, shape in varied.items()},
-            fix=read_pairs(self.fix, "--fix", "FILE"),
-            output=self.output,
-            session=read_pairs(self.session, "--session", "VALUE"),
-            float_meaning=self.float_meaning,
-            labels=self.labels,
+            **self.choices(),
         )
+
+    def choices(self) -> dict[str, Any]:
+        """What is asked for of inputs, outputs, labels and the session, as arguments of ``networks.load``."""
+        varied = read_pairs(self.vary, "--vary", "SHAPE", needed=False)
+        given = {
+            "vary": {name: read_shape(shape, "--vary") if shape else () for name, shape in varied.items()},
+            "fix": read_pairs(self.fix, "--fix", "FILE"),
+            "output": self.output,
+            "session": read_pairs(self.session, "--session", "VALUE"),
+            "float_meaning": self.float_meaning,
+            "labels": self.labels,
+        }
+        return {name: value for name, value in given.items() if value}
 
     def load_other(self, text: str) -> Network:
         """Load another network that reads the same inputs, as ``--among`` and ``--also`` name it.

@@ -109,7 +109,7 @@ def protect(
         pictures=tuple(filter(None, pictures.split(","))),
         per_shard=per_shard,
         salt=salt or "",
-        labels=reader.labels,
+        choices=reader.choices(),
     )
     with progress("protecting") as report:
         summary = run(

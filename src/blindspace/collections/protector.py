@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,8 @@ class Settings:
         pictures: Columns and endings of members that hold pictures, as for ``kinds``.
         per_shard: Number of files of a folder per shard.
         salt: Salt of the key's derivation, in hexadecimal; it is not secret.
-        labels: What decides about labels, as for ``networks.load``.
+        choices: What is asked for of the network's inputs, outputs, labels and session, as arguments of
+            ``networks.load``; files that hold inputs by their paths.
 
     Raises:
         UnknownNameError: The format is unknown or loses too much.
@@ -77,7 +78,7 @@ class Settings:
     pictures: tuple[str, ...] = ()
     per_shard: int = 64
     salt: str = ""
-    labels: str | None = None
+    choices: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         encode(np.zeros((1, 1, 1)), self.file_format)  # refuses those that keep no promise or need a library
@@ -87,7 +88,8 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
-        files = [name for name in (self.weights, self.model) if name is not None and Path(name).is_file()]
+        named = [self.weights, self.model, *(str(value) for value in self.choices.get("fix", {}).values())]
+        files = [name for name in named if name is not None and Path(name).is_file()]
         hashes = {name: sha256(name) for name in files}
         return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": hashes}
 
@@ -270,7 +272,7 @@ class Protector:
         s = self.settings
         weights = None if s.weights is None else Path(s.weights)
         return load(
-            s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights, labels=s.labels
+            s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights, **s.choices
         )
 
 

@@ -174,7 +174,7 @@ def _source(
     if isinstance(model, nn.Module | ExportedProgram):
         _refuse(weights, random_weights, f"a {type(model).__name__}")
         found = from_module(model)
-        quantity = Declared("none", f"as it is called {found.name}")
+        quantity = Declared("none", f"it is called {found.name}")
         return replace(found, labels=quantity) if "regress" in found.name.lower() else found
     name = str(model)
     suffix = Path(name).suffix.lower()

@@ -84,7 +84,7 @@ class Declared:
             return cls()
         if labels not in CHOICES:
             raise UnknownNameError(f"labels must be one of {', '.join(CHOICES)}, or left out; got {shown(labels)}")
-        return cls(labels, "as it was loaded", True)
+        return cls(labels, "they are left out, as asked", True)
 
 
 NOTHING_DECLARED = Declared()
@@ -134,7 +134,8 @@ class Labelling:
             ValueRangeError: There are no scores.
         """
         if self.kind == NONE or not self.classes:
-            raise ValueRangeError(f"labels are needed that follow from scores of two classes or more: {self.words}")
+            there = f"there are no labels: {self.words}" if self.kind == NONE else f"the label is {self.words}"
+            raise ValueRangeError(f"scores of two classes or more are needed, but {there}")
         values = self._values(outputs)
         if values.shape[1] > 1:
             return values
@@ -179,7 +180,7 @@ def decide(outputs: Found, batch: int, facts: Facts | None = None) -> Labelling:
     found, numbers = outputs.every, outputs.compared
     declared = facts.declared
     if declared.kind == NONE:
-        return Labelling(NONE, f"it has no labels, {declared.reason}")
+        return Labelling(NONE, declared.reason)
     rest = _of_numbers(numbers, batch, facts)
     if declared.kind in (ARGMAX, SIGN):
         if rest.kind == declared.kind or not declared.binding:
@@ -200,7 +201,7 @@ def _of_numbers(numbers: Mapping[str, Tensor], batch: int, facts: Facts) -> Labe
     """The label by the outputs that are numbers."""
     name = _candidate(numbers, batch, facts)
     if name is None:
-        return Labelling(NONE, f"it has no labels: {_described(numbers)}")
+        return Labelling(NONE, _described(numbers))
     values, place = numbers[name], columns(numbers, name, batch)
     count = values.numel() // batch
     whose = "" if len(numbers) == 1 else f" of {name!r}"
@@ -208,7 +209,7 @@ def _of_numbers(numbers: Mapping[str, Tensor], batch: int, facts: Facts) -> Labe
         return Labelling(ARGMAX, f"the largest of {count} outputs{whose}", place, count)
     threshold = _threshold(name, values, place, facts)
     if threshold is None:
-        return Labelling(NONE, f"it has no labels: one number per input{whose}, which is a quantity")
+        return Labelling(NONE, f"its one number per input{whose} is a quantity")
     words = "sign of one logit" if threshold == 0 else "whether a probability is above 1/2"
     return Labelling(SIGN, words + whose, place, 2, threshold)
 

@@ -263,11 +263,11 @@ def _labels(module: Any) -> Declared:
     config = module.config
     problem = getattr(config, "problem_type", None)
     if not hasattr(module, "classifier") and "Classification" not in type(module).__name__:
-        return Declared("none", "as it has no classifier")
+        return Declared("none", "it has no classifier")
     if problem == "regression" or (problem is None and getattr(config, "num_labels", 2) == 1):
-        return Declared("none", "as its config is that of a regression")
+        return Declared("none", "its config is that of a regression")
     if problem == "multi_label_classification":
-        return Declared("none", "as its classes do not exclude each other")
+        return Declared("none", "its classes do not exclude each other")
     return Declared()
 
 

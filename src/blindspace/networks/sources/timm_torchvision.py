@@ -75,7 +75,7 @@ def from_timm(model: str, weights: Path | None, random_weights: bool) -> RawMode
         kind="timm",
         normalise=lambda: (normalise(mean, std),),
         preprocessing=lambda photograph: whole(_timm_pipeline(timm, model, config), photograph),
-        labels=Declared() if getattr(module, "num_classes", 1) else Declared("none", "as it has no classifier"),
+        labels=Declared() if getattr(module, "num_classes", 1) else Declared("none", "it has no classifier"),
     )
 
 
