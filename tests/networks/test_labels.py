@@ -42,8 +42,8 @@ def made(scores: int, form: Callable[[Tensor], Any], kind: type[Net] = Net) -> N
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = kind(scores, form).eval()
-    with torch.no_grad():  # about half of the images of a batch lie on either side
         images = torch.rand(64, *SHAPE)
+    with torch.no_grad():  # about half of the images of a batch lie on either side
         network.head.bias.add_(0.01 - network.head(network.body(images)).median(0).values)
     return network
 
@@ -257,3 +257,28 @@ def test_counts_in_words() -> None:
     assert count_changed(some, Answers(torch.zeros(3, 2), None)) is None
     assert (share(2, 3), share(None, 3), share(0, 3)) == ("2 of 3", "—", "0 of 3")
     assert issubclass(ValueRangeError, BlindspaceError)
+
+
+def test_few_inputs_decide_unless_the_network_may_state_labels() -> None:
+    seen: list[int] = []
+
+    def counted(form: Callable[[Tensor], Any]) -> bs.Network:
+        network = bs.load(made(5, lambda y: (seen.append(len(y)), form(y))[1]), SHAPE)
+        assert network.takes_batches
+        seen.clear()
+        return network
+
+    assert counted(lambda y: y).labelling.kind == "argmax"
+    assert sum(seen) == 2
+    assert counted(lambda y: (y, y.argmax(1))).labelling.kind == "stated"
+    assert max(seen) == 8
+
+
+def test_functions_that_answer_with_one_number() -> None:
+    network = bs.load(made(1, lambda y: y), SHAPE)
+    images = torch.rand(20, *SHAPE, generator=torch.Generator().manual_seed(1))
+    asked = bs.identify(lambda x: network.outputs(x), [network], images, size=0.3)
+    assert asked.labels_changed == bs.identify(network, [network], images, size=0.3).labels_changed == (0,)
+    assert asked.control_labels_changed == bs.identify(network, [network], images, size=0.3).control_labels_changed
+    small = bs.identify(lambda x: network.outputs(x)[:, 0] / 40, [network], images, size=0.3)
+    assert small.control_labels_changed == asked.control_labels_changed, "values in [0, 1] are no probabilities"

@@ -172,6 +172,13 @@ def test_nothing_to_show(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_nothing_to_recognise(tmp_path: Path) -> None:
+    network = bs.load(small_network(), labels="none")
+    with pytest.raises(ValueRangeError, match="shows labels, which .* does not give: they are left out"):
+        bs.demo(tmp_path, network=network, images=IMAGES, with_layers=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_unwritable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FileError, match="cannot write"):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, integer, seed_of
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network
-from ..networks.labels import Answers, count_changed, decide
+from ..networks.labels import Answers, Facts, count_changed, decide
 from ..networks.outputs import ALONE, Found
 from ..perturbations import harmless_noise
 from ..progress import Progress
@@ -190,7 +190,8 @@ def _query(network: Outputs | Network, candidate: Probe) -> tuple[float, int | N
 
 
 def _answers(function: Outputs) -> Callable[[Tensor], Answers]:
-    """The answers of a network that is known by its outputs alone."""
+    """The answers of a network that is known by its outputs alone; a single number is taken for a logit."""
+    facts = Facts(last_operation=lambda output: "linear")
 
     def query(images: Tensor) -> Answers:
         outputs = function(images)
@@ -198,6 +199,6 @@ def _answers(function: Outputs) -> Callable[[Tensor], Answers]:
             given = str(tuple(outputs.shape)) if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ShapeError(f"the network must answer with tensors (B, …), got {given} for {len(images)} images")
         outputs = outputs if outputs.ndim > 1 else outputs[:, None]
-        return Answers(outputs, decide(Found({ALONE: outputs}), len(outputs)).labels(outputs))
+        return Answers(outputs, decide(Found({ALONE: outputs}), len(outputs), facts).labels(outputs))
 
     return query

@@ -197,6 +197,11 @@ def decide(outputs: Found, batch: int, facts: Facts | None = None) -> Labelling:
     return rest
 
 
+def may_state_labels(outputs: Found) -> bool:
+    """Whether there are whole numbers or truth values among the outputs, which may be labels."""
+    return not all(_real(x) for x in outputs.every.values())
+
+
 def _of_numbers(numbers: Mapping[str, Tensor], batch: int, facts: Facts) -> Labelling:
     """The label by the outputs that are numbers."""
     name = _candidate(numbers, batch, facts)

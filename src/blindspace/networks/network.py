@@ -17,7 +17,7 @@ from ..maps.floating import as_floating
 from .affine_graph import Recording, front_map
 from .following.recorder import record_module
 from .following.trace import first_difference
-from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide
+from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide, may_state_labels
 from .last_operation import last_operation
 from .one_tensor import found
 from .outputs import side_by_side
@@ -25,6 +25,9 @@ from .precisions import computed_in, in_float64, parameter_dtype
 
 ALIKE = 1e-3
 """Relative difference up to which outputs count as the same, other than by rounding."""
+
+STATED_INPUTS = 8
+"""Number of random inputs on which whole numbers are compared with the labels that scores give."""
 
 SIZES = (1.0, 1e2, 1e4)
 """Sizes of random inputs that tell a probability from a logit."""
@@ -268,9 +271,13 @@ class Network:
         Raises:
             ValueRangeError: The user states a kind of label that the outputs do not have.
         """
-        inputs = self._random_inputs(8 if self.takes_batches else 1)
+        count = 2 if self.takes_batches else 1
+        outputs = found(self.module, self._random_inputs(count).to(self.dtype))
+        if count > 1 and may_state_labels(outputs):  # more of them, as two may agree by chance
+            count = STATED_INPUTS
+            outputs = found(self.module, self._random_inputs(count).to(self.dtype))
         facts = Facts(self.input_shape, len(self.classes), self.declared, self.last_operation, self._extremes)
-        return decide(found(self.module, inputs.to(self.dtype)), len(inputs), facts)
+        return decide(outputs, count, facts)
 
     def last_operation(self, output: str) -> str:
         """The operation that makes the numbers of an output, in small letters; empty if it is not known."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ..data import ImageSet, samples
+from ..errors import ValueRangeError
 from ..evidence import Audit, audit
 from ..evidence.growing_noise import ALPHAS, GrowingNoise, growing_noise
 from ..files import writing
@@ -81,11 +82,13 @@ def demo(
     Raises:
         FileError: the folder cannot be written to.
         MissingExtraError: jinja2 or matplotlib is not installed.
-        ValueRangeError: the network has no harmless perturbations.
+        ValueRangeError: the network has no harmless perturbations, or no labels that follow from scores.
     """
     for package in ("jinja2", "matplotlib"):  # here, not after minutes of work
         require(package)
     network = network or load("cifar-resnet")
+    if not network.labelling.classes:
+        raise ValueRangeError(f"the page shows labels, which {network.name} does not give: {network.labelling.words}")
     tell = progress or (lambda done, total, what: None)
     page, data = Path(out) / "index.html", Path(out) / "demo.json"
     with writing(page) as html_file, writing(data) as data_file:
