@@ -263,7 +263,11 @@ def test_few_inputs_decide_unless_the_network_may_state_labels() -> None:
     seen: list[int] = []
 
     def counted(form: Callable[[Tensor], Any]) -> bs.Network:
-        network = bs.load(made(5, lambda y: (seen.append(len(y)), form(y))[1]), SHAPE)
+        def count(y: Tensor) -> Any:
+            seen.append(len(y))
+            return form(y)
+
+        network = bs.load(made(5, count), SHAPE)
         assert network.takes_batches
         seen.clear()
         return network

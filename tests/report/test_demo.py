@@ -174,7 +174,7 @@ def test_nothing_to_show(tmp_path: Path) -> None:
 
 def test_nothing_to_recognise(tmp_path: Path) -> None:
     network = bs.load(small_network(), labels="none")
-    with pytest.raises(ValueRangeError, match="shows labels, which .* does not give: they are left out"):
+    with pytest.raises(ValueRangeError, match=r"shows labels, which .* does not give: they are left out"):
         bs.demo(tmp_path, network=network, images=IMAGES, with_layers=False)
     assert not list(tmp_path.iterdir())
 
