@@ -366,6 +366,10 @@ def test_attacks_of_others_change_the_sign_of_one_number() -> None:
     assert bool(foolbox("LinfPGD", module, x, labels, 0.1).success.all())
     assert bool(autoattack("apgd-ce", module, x, labels, 0.1, n_iter=5).success.all())
     assert bool(autoattack("fab", bs.load(module, SHAPE), x, labels, 0.1, n_iter=5).success.all())
+    with torch.inference_mode():
+        tried = x * 1
+        assert bool(foolbox("LinfPGD", module, x, labels, 0.1).success.all())
+    assert bool(foolbox("LinfPGD", module, tried, labels, 0.1).success.all())
     for model in (module, two(lambda y: torch.cat([-y, y], 1))):
         with pytest.raises(bs.BlindspaceError, match="scores of three classes, the model has 2; take apgd-ce"):
             autoattack("apgd-dlr", model, x, labels, 0.1)

@@ -49,6 +49,7 @@ def protected(x: Tensor, by: bs.Network = NETWORK, kind: str = "noise") -> Tenso
         lambda: X + bs.harmless_noise(SPACE, len(X), 50.0, generator=torch.Generator().manual_seed(0)),
         lambda: (protected(X) * 255).round() / 255,
         lambda: protected(X, network(1)),
+        lambda: SPACE.project(X) + SPACE.reject(X.roll(1, 0)),  # as pictures only
         lambda: X.flip(1) * 0 + X[:1],
         lambda: torch.zeros_like(X),
     ],

@@ -23,8 +23,7 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
         wanted: Its shape in the message.
 
     Returns:
-        A tensor itself, with its gradient; of a tensor that was made under ``torch.inference_mode``, a copy that code
-        outside may use. An array shares its memory where that is possible.
+        A tensor itself, with its gradient. An array shares its memory where that is possible.
 
     Raises:
         ShapeError: It is something else, such as bytes.
@@ -33,7 +32,7 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
     usable = isinstance(found, Tensor) and found.dtype in DTYPES and found.layout == torch.strided
     if not isinstance(found, Tensor) or not usable or found.is_nested or found.is_meta:
         raise ShapeError(f"the {what} must be a floating-point tensor {wanted}, got {_described(given, found)}")
-    return found.clone() if found.is_inference() and not torch.is_inference_mode_enabled() else found
+    return found
 
 
 def _tensor(given: object) -> Tensor | None:
