@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace import evidence, perturbations
+from blindspace import data, evidence, perturbations
 from blindspace.attacks.foreign import autoattack, foolbox
+from blindspace.collections import Settings
 from blindspace.perturbations.rounding import rounding
 from blindspace.subspaces import nearest
 
@@ -534,6 +535,16 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "nearest, box": ([None, "a", X, X[:1] - 1, X.numpy()], lambda a: nearest(X, SPACE, a, X + 1)),
     "identify, answers": ([None, "a", X[:2], X.long(), 3], lambda a: bs.identify(lambda x: a, [NETWORK])),
     "verify, pairs": ([X[:2], X[:, :, :6]], lambda a: bs.verify(NETWORK, X, a)),
+    "load, vary": ([3, 1.5], lambda a: bs.load(MODULE, SHAPE, vary=a)),
+    "load, output": ([3, 1.5], lambda a: bs.load(MODULE, SHAPE, output=a)),
+    "protect, paths": ([None, 3], lambda a: bs.protect(a, a, Settings("mnist-mlp", perturbations.Recipe()))),
+    "protect, settings": ([None, 3, "mnist-mlp"], lambda a: bs.protect("a", "b", a)),
+    "demo, folder": ([None, 3], bs.demo),
+    "write_png, path": ([None, 3], lambda a: data.write_png(a, ARRAY[0])),
+    "write_png, image": ([None, "a", X[0], ARRAY], lambda a: data.write_png("a.png", a)),
+    "write_images, path": ([None, 3, "a.txt"], lambda a: data.write_images(a, ARRAY)),
+    "read_image": ([None, 3], data.read_image),
+    "perturb, text": ([3, ["a"]], lambda a: bs.perturb(X, NETWORK, "decoy", text=a)),
     "load, labels": (["a", 1, [], "sign"], lambda a: bs.load(MODULE, SHAPE, labels=a)),
 }
 

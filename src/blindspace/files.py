@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import FileError
+from .errors import FileError, shown
 
 
 @contextmanager
@@ -55,6 +55,17 @@ def writing(path: str | os.PathLike[str]) -> Iterator[Path]:
 def unwritable(path: Path, error: OSError) -> FileError:
     """Return the error to raise if the system refuses to write ``path``."""
     return FileError(f"cannot write {path}: {error.strerror or error}; choose a folder you may write to")
+
+
+def as_path(given: object, what: str) -> Path:
+    """A path from a string or a path; ``what`` is the subject of the message.
+
+    Raises:
+        FileError: It is something else.
+    """
+    if isinstance(given, str | os.PathLike):
+        return Path(os.fsdecode(os.fspath(given)))
+    raise FileError(f"{what} must be a string or a path, got {shown(given)}")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.encoding import SUFFIX
-from ..errors import FileError, UnknownNameError, ValueRangeError
+from ..errors import BlindspaceError, FileError, UnknownNameError, ValueRangeError, shown
+from ..files import as_path
 from ..perturbations._keyed import Key
 from . import local
 from .journal import Done, Journal
@@ -29,8 +30,8 @@ Report = Callable[[int, int, str], None]
 
 
 def protect(
-    source: Path,
-    target: Path,
+    source: str | Path,
+    target: str | Path,
     settings: Settings,
     key: Key | None = None,
     *,
@@ -67,7 +68,9 @@ def protect(
         MissingExtraError: A library is not installed.
         BlindspaceError: The network cannot be loaded.
     """
-    source, target = source.resolve(), target.resolve()
+    source, target = as_path(source, "the source").resolve(), as_path(target, "the target").resolve()
+    if not isinstance(settings, Settings):
+        raise BlindspaceError(f"protect takes Settings of the protection, got {shown(settings)}")
     if engine not in ENGINES:
         raise UnknownNameError(f"no engine is called {engine!r}; there are {', '.join(ENGINES)}")
     if (key is not None) != (settings.recipe.kind == "keyed"):

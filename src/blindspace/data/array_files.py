@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load as from_safetensors
 
 from ..errors import FileError, ShapeError, first_line
-from ..files import read_bytes, writing
+from ..files import as_path, read_bytes, writing
 
 ARRAYS: tuple[str, ...] = (".npy", ".npz", ".safetensors")
 
@@ -154,7 +154,7 @@ def _is_plain(name: object) -> bool:
 
 
 def write_images(
-    path: Path,
+    path: str | Path,
     images: npt.NDArray[Any],
     labels: npt.NDArray[np.integer] | None = None,
     metadata: Mapping[str, str] | None = None,
@@ -173,6 +173,7 @@ def write_images(
         ShapeError: An array has another shape or dtype.
         FileError: The suffix is another, a name is used twice, or the file cannot be written.
     """
+    path = as_path(path, "the file")
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".safetensors"):
         raise FileError(f"cannot write images to {path}; give a name that ends in .npz or .safetensors")

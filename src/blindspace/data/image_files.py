@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import FileError
-from ..files import readable
+from ..files import as_path, readable
 from .array_files import ARRAYS, read_array, read_names, write_images
 from .picture_files import read_picture, write_png
 from .recognition import Holds, is_named_as_picture, recognise_file
@@ -45,7 +45,7 @@ def read_image(path: Path) -> npt.NDArray[np.float64]:
     Raises:
         FileError: The file is missing, damaged, not an image, a pickle, or contains several images.
     """
-    images = [pixels for _, pixels in _read(Path(path))]
+    images = [pixels for _, pixels in _read(as_path(path, "a picture"))]
     if len(images) != 1:
         raise FileError(f"{path} holds {len(images)} images where one is needed; save that one alone as (C, H, W)")
     return images[0]

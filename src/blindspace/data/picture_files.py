@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from ..errors import FileError, ShapeError, first_line
-from ..files import read_bytes, writing
+from ..errors import FileError, ShapeError, first_line, shown
+from ..files import as_path, read_bytes, writing
 from . import high_bit_depth, losses, tiff
 from .pixel_range import check_pixels, normalised
 from .recognition import Holds, pillow_formats, recognise
@@ -157,7 +157,7 @@ def encode_picture(pixels: npt.NDArray[np.floating], file_format: str = "PNG", *
     return content.getvalue()
 
 
-def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
+def write_png(path: str | Path, pixels: npt.NDArray[np.floating]) -> None:
     """Write ``(1 or 3, H, W)`` pixels in [0, 1] as an 8-bit PNG, which rounds them: a preview.
 
     Raises:
@@ -165,8 +165,10 @@ def write_png(path: Path, pixels: npt.NDArray[np.floating]) -> None:
         ValueRangeError: A pixel is not finite or outside [0, 1].
         FileError: The file cannot be written, or ``path`` does not end in ``.png``.
     """
-    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
-        raise ShapeError(f"cannot write an image of shape {pixels.shape} to {path}; needed is (1 or 3, H, W)")
+    path = as_path(path, "the file")
+    shape = pixels.shape if isinstance(pixels, np.ndarray) else shown(pixels)
+    if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or shape[0] not in (1, 3) or 0 in shape:
+        raise ShapeError(f"cannot write an image of shape {shape} to {path}; needed is an array (1 or 3, H, W)")
     if path.suffix.lower() != ".png":
         raise FileError(f"cannot write {path} as PNG; give a name that ends in .png")
     check_pixels(pixels, f"the image for {path}")

@@ -44,6 +44,9 @@ class Choice:
         """The arguments of ``load``."""
         if not isinstance(fix or {}, Mapping):
             raise ValueRangeError(f"fix takes values by the names of inputs, {{'mask': …}}, got {shown(fix)}")
+        for name, asked in (("vary", vary), ("output", output)):
+            if not isinstance(asked, str | Sequence | Mapping):
+                raise ValueRangeError(f"{name} takes names, such as {name}='logits', got {shown(asked)}")
         names = [vary] if isinstance(vary, str) else vary
         given = names if isinstance(names, Mapping) else dict.fromkeys(names, ())
         shapes = {str(key): as_shape(shape) if shape else None for key, shape in given.items()}

@@ -46,7 +46,7 @@ FEATURES = ("hidden_state", "pooler_output", "embed", "feature", "attentions", "
 
 PROBABILITIES = ("sigmoid", "softmax", "hardsigmoid")
 LINEAR = ("addmm", "mm", "bmm", "mv", "dot", "linear", "convolution", "gemm", "matmul", "conv")
-QUANTITIES = ("relu", "softplus", "exp", "abs", "sqrt", "norm", "linalgvectornorm", "regressor")
+QUANTITIES = ("relu", "logsigmoid", "softplus", "exp", "abs", "sqrt", "norm", "linalgvectornorm", "regressor")
 CLIPPED = ("hardtanh", "clamp", "clip", "pow", "max", "maximum", "square")
 """Last operations, in small letters, after which a number is a probability, a logit, a quantity, and a quantity if it
 was never negative."""

@@ -7,11 +7,11 @@ import re
 from torch import Tensor
 
 MOVES = (
-    "alias", "cast", "cat", "clone", "dropout", "expand", "flatten", "gather", "identity", "index", "permute",
-    "reshape", "reshapealias", "select", "slice", "split", "squeeze", "t", "tocopy", "transpose", "unsafeview",
-    "unsqueeze", "view",
+    "alias", "cast", "cat", "clone", "dropout", "expand", "flatten", "gather", "globalaveragepool", "identity",
+    "index", "mean", "permute", "reducemean", "reshape", "reshapealias", "select", "slice", "split", "squeeze", "t",
+    "tocopy", "transpose", "unsafeview", "unsqueeze", "view",
 )  # fmt: skip
-"""Operations of torch and ONNX that move numbers, in small letters."""
+"""Operations of torch and ONNX that move numbers or average them, in small letters."""
 
 
 def last_operation(output: Tensor) -> str:

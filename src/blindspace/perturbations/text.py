@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ShapeError, ValueRangeError, shown
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Box = tuple[float, float, float, float]
@@ -48,6 +48,8 @@ def text_picture(text: str, shape: tuple[int, ...], ink: float = 1.0, paper: flo
         raise ShapeError(f"text needs the shape of an image (C, H, W), got {tuple(shape)}")
     if not (0 <= ink <= 1 and 0 <= paper <= 1):
         raise ValueRangeError(f"ink and paper must be in [0, 1], got {ink} and {paper}")
+    if not isinstance(text, str):
+        raise ValueRangeError(f"a picture of a text needs a text, got {shown(text)}")
     if not text.strip():
         raise ValueRangeError(f"there is no text to show in {text!r}")
     channels, height, width = shape

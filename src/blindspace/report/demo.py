@@ -15,7 +15,7 @@ from ..data import ImageSet, samples
 from ..errors import ValueRangeError
 from ..evidence import Audit, audit
 from ..evidence.growing_noise import ALPHAS, GrowingNoise, growing_noise
-from ..files import writing
+from ..files import as_path, writing
 from ..networks import Network, load
 from ..progress import Progress
 from .charts import charts
@@ -90,7 +90,8 @@ def demo(
     if not network.labelling.classes:
         raise ValueRangeError(f"the page shows labels, which {network.name} does not give: {network.labelling.words}")
     tell = progress or (lambda done, total, what: None)
-    page, data = Path(out) / "index.html", Path(out) / "demo.json"
+    out = as_path(out, "the folder of the page")
+    page, data = out / "index.html", out / "demo.json"
     with writing(page) as html_file, writing(data) as data_file:
         found = audit(
             network,
