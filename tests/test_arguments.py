@@ -80,7 +80,6 @@ IMAGES: dict[str, Callable[[], Any]] = {
     "one image as an array": lambda: ARRAY[0],
     "list of tensors": lambda: list(X),
     "tuple of arrays": lambda: tuple(ARRAY),
-    "nested lists": lambda: ARRAY.tolist(),
 }
 """Images in forms whose meaning is clear."""
 
@@ -104,6 +103,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "flat": lambda: X.flatten(1),
     "two batches": lambda: X[None],
     "images of two sizes": lambda: [torch.rand(3, 4, 4), torch.rand(3, 5, 5)],
+    "nested lists": lambda: ARRAY.tolist(),
     "ragged": lambda: [[1.0], [1.0, 2.0]],
     "NaN": lambda: torch.full_like(X, float("nan")),
     "infinite": lambda: torch.full_like(X, float("inf")),

@@ -87,7 +87,7 @@ def test_wrong_networks_get_one_line(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [3, "x", X.numpy().astype(object), [[1.0], [1.0, 2.0]], (255 * X).to(torch.uint8), torch.rand(2, 5)]
+    "given", [3, "x", X.numpy().astype(object), X.tolist(), (255 * X).to(torch.uint8), torch.rand(2, 5)]
 )
 def test_wrong_images_get_one_line(given: Any) -> None:
     network = bs.load(module(), SHAPE)

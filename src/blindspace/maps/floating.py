@@ -18,7 +18,7 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
 
     Args:
         given: A strided tensor of 16, 32 or 64 bits; a NumPy array of floating-point numbers of any memory layout and
-            byte order; or a list of such tensors or arrays of one shape, or of numbers nested in lists.
+            byte order; or a list of such tensors or arrays of one shape.
         what: What it is called in the message.
         wanted: Its shape in the message.
 
@@ -42,11 +42,6 @@ def _tensor(given: object) -> Tensor | None:
         usable = [part for part in parts if part is not None and part.layout == torch.strided and not part.is_nested]
         alike = len({(part.shape, part.dtype, part.device) for part in usable}) == 1
         return torch.stack(usable) if alike and len(usable) == len(parts) else None
-    if isinstance(given, list):
-        try:
-            given = np.array(given)
-        except (TypeError, ValueError):
-            return None
     if not isinstance(given, np.ndarray) or isinstance(given, np.ma.MaskedArray):
         return None
     if given.dtype.kind == "f":
