@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class BlindspaceError(Exception):
@@ -69,6 +71,24 @@ def require_memory(what: str, needed: float, limit: float, instead: str) -> None
         raise TooLargeError(
             f"{what} needs about {needed / 2**30:.1f} GiB, above the limit of {limit / 2**30:.1f} GiB; {instead}"
         )
+
+
+@contextmanager
+def within_memory(instead: str) -> Iterator[None]:
+    """Turn an error of the system's that memory ran out into one of the package; also a decorator.
+
+    Args:
+        instead: What would do instead.
+
+    Raises:
+        TooLargeError: Memory ran out within the block.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TooLargeError(f"memory does not suffice ({first_line(error)}); {instead}") from error
 
 
 def first_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 import blindspace as bs
 from blindspace.cli.commands import Runnable, as_command
 from blindspace.cli.main import run
-from blindspace.errors import BlindspaceError, ValueRangeError, WithdrawnError
+from blindspace.errors import BlindspaceError, TooLargeError, ValueRangeError, WithdrawnError
 
 Capture = pytest.CaptureFixture[str]
 
@@ -169,3 +169,17 @@ def test_json_to_a_pipe_leaves_the_pipe(tmp_path: Path) -> None:
     assert json.loads(heard[0])["front"]["dim"] == 528
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_memory_that_runs_out_is_an_error_of_ours_in_python_too() -> None:
+
+    def allocate(*_: object) -> None:
+        torch.empty(1 << 50)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("blindspace.networks._front.nullspace", allocate)
+        with pytest.raises(TooLargeError, match=r"memory does not suffice \(.*\); give a smaller input shape"):
+            bs.harmless(bs.load("mnist-mlp"))
+        patch.setattr("blindspace.networks._front.nullspace", lambda *_, **__: [][0])
+        with pytest.raises(IndexError):
+            bs.harmless(bs.load("mnist-mlp"))

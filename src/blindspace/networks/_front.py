@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ..errors import ShapeError
+from ..errors import ShapeError, within_memory
 from ..maps import LinearMap, Operator, as_linear_map, side_by_side
 from ..solvers import SolverChoice
 from ..subspaces import Subspace, nullspace
@@ -51,6 +51,7 @@ def ends(network: Network) -> dict[str, list[str]]:
     return {value.name: list(dict.fromkeys(readers)) for value, readers in values.items()}
 
 
+@within_memory("give a smaller input shape or network")
 def harmless(
     network: Operator,
     *others: Operator,
@@ -75,7 +76,7 @@ def harmless(
     Raises:
         UnsupportedLayerError: A network cannot be followed.
         ShapeError: The networks read different shapes, or a module comes without its input shape.
-        TooLargeError: No solver here serves a front of that size.
+        TooLargeError: No solver here serves a front of that size, or memory does not suffice.
         WithdrawnError: The outputs of a network move along the space that was found.
         BlindspaceError: An object is of another type.
     """

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ..data import CLASSES
-from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line, shown
+from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line, shown, within_memory
 from ..files import home, sha256
 from ..maps import Shape
 from ..maps.linear_map import as_shape
@@ -49,6 +49,7 @@ FORMS = (
 )
 
 
+@within_memory("give a smaller input shape or network")
 def load(
     model: str | Path | nn.Module | ExportedProgram | Network,
     input_shape: Sequence[int] | None = None,
@@ -113,6 +114,7 @@ def load(
         FileError: A file is missing, damaged, a pickle, or belongs to another network; or there are no weights.
         ValueRangeError: Options cannot be read, the network cannot be built with them, or has no such labels.
         UnsupportedLayerError: A part of the network is not supported.
+        TooLargeError: Memory does not suffice for the network or one of its inputs.
     """
     for option, given in (("weights", weights), ("preprocess", preprocess)):
         if not isinstance(given, str | Path | None):
