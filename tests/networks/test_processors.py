@@ -15,8 +15,10 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.errors import BlindspaceError, FileError, UnsupportedLayerError
 from blindspace.extras import library
+from blindspace.networks import _load
 from blindspace.networks.preprocessing_modules import FlipChannels, Normalise
 from blindspace.networks.sources.pictures import Pipeline, per_pixel, whole
+from blindspace.networks.sources.raw_model import RawModel
 from processor_cases import (
     PROCESSORS,
     SQUARE,
@@ -256,6 +258,24 @@ def test_videos_and_patches_are_normalised_where_their_channels_are(tmp_path: Pa
     patches = torch.rand(2, 4, 16, 16, 3, generator=torch.Generator().manual_seed(0))
     expected = (patches - mean.view(3)) / std.view(3)
     assert torch.allclose(step(patches.flatten(2)), expected.flatten(2), atol=1e-5)
+
+
+class ImageAndMore(nn.Module):
+    def forward(self, image: Tensor, more: Tensor) -> Tensor:
+        return torch.cat([image.flatten(1).cumsum(1), more.flatten(1).cumsum(1)], 1)
+
+
+@pytest.mark.parametrize("varied", [["image"], ["more"], ["more", "image"]])
+def test_what_was_published_is_done_to_the_image_alone(varied: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the image is held at a value, or varies with others."""
+    steps = (Normalise([0.5], [0.25]),)
+    source = RawModel("a network", ImageAndMore(), varied=("image",), normalise=lambda: steps)
+    monkeypatch.setattr(_load, "_source", lambda *_: source)
+    values = {"image": torch.full((1, 2, 2), 0.75), "more": torch.full((3,), 2.0)}
+    held = {name: value for name, value in values.items() if name not in varied}
+    network = bs.load("a network", vary={name: values[name].shape for name in varied}, fix=held)
+    x = values[varied[0]][None] if len(varied) == 1 else torch.cat([values[name].flatten() for name in varied])[None]
+    assert network.outputs(x).tolist() == [[1, 2, 3, 4, 2, 4, 6]]
 
 
 # --- folders and names of timm -----------------------------------------------------------------------------

@@ -232,11 +232,15 @@ def _network(source: RawModel, input_shape: Shape | None, steps: Steps, resized:
     if given != shapes:
         raise ShapeError(f"a {source.name} needs the shape of one input: load(module, input_shape=(3, 32, 32))")
     shape, space = given[varied[0]], source.space
-    if len(varied) > 1:  # one vector, to which no preprocessing of images applies
-        steps, shape = (), (sum(map(prod, given.values())),)
+    main = (source.varied or (first,))[0]
+    before: dict[str, nn.Module] = {}
+    if varied != [main] and not resized:  # what was published is of that input, also if it is held or a part of others
+        before, steps = {main: nn.Sequential(*steps)} if steps and main in (*varied, *fixed) else {}, ()
+    if len(varied) > 1:
+        shape = (sum(map(prod, given.values())),)
         space = "values, " + ", ".join(f"{key} {' × '.join(map(str, each))}" for key, each in given.items())
     read = output_shape(steps, shape)
-    module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs, source.batch)
+    module = OneTensor(source.module, given, fixed, asked.outputs or source.outputs, source.batch, before)
     whole = _behind(steps, module)
     check_integers(source, varied, module, read, resized)
     try:

@@ -38,6 +38,7 @@ class OneTensor(nn.Module):
         outputs: Names of the outputs that count, as in ``picked``.
         batch: Number of images that the network reads at once, of which the last ones are repeated where they are
             fewer; 0 if that is free.
+        before: What is done to single arguments, varied or fixed, before the network reads them, by name.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class OneTensor(nn.Module):
         fixed: Mapping[str, Any],
         outputs: Sequence[str] = (),
         batch: int = 0,
+        before: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
+        self.before = nn.ModuleDict(before)
         self.model, self.batch = model, batch
         self.varied = dict(varied)
         self.outputs = tuple(outputs)
@@ -81,6 +84,7 @@ class OneTensor(nn.Module):
 
     def _run(self, x: Tensor) -> dict[str, Tensor]:
         given = {**self._parts(x), **self.numbers, **{name: self._fixed(name, x) for name in self.tensors}}
+        given.update((name, steps(given[name])) for name, steps in self.before.items())
         return picked(called(self.model, self.places, given), self.outputs)
 
     def _parts(self, x: Tensor) -> dict[str, Tensor]:
