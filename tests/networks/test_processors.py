@@ -239,16 +239,23 @@ def test_a_network_of_grey_images(tmp_path: Path) -> None:
 def test_videos_and_patches_are_normalised_where_their_channels_are(tmp_path: Path) -> None:
     transformers = library("transformers", "hf")
     small = {"hidden_size": 12, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 12}
+    statistics = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.2, 0.4, 0.8]}
+    mean, std = (torch.tensor(statistics[key]).view(3, 1, 1) for key in ("image_mean", "image_std"))
     config = transformers.TimesformerConfig(**small, image_size=32, num_frames=3)
     transformers.TimesformerModel(config).save_pretrained(tmp_path / "video")
-    statistics = {"image_mean": [0.1, 0.2, 0.3], "image_std": [0.2, 0.4, 0.8]}
-    transformers.VideoMAEImageProcessor(**statistics).save_pretrained(tmp_path / "video")
-    network = bs.load(f"hf:{tmp_path / 'video'}")
-    x = torch.rand(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    mean, std = (torch.tensor(statistics[key]).view(3, 1, 1) for key in ("image_mean", "image_std"))
     model = transformers.TimesformerModel.from_pretrained(tmp_path / "video").eval()
+    x = torch.rand(1, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert apart(network.outputs(x), model((x - mean) / std).last_hidden_state) <= EXACT
+        expected = model((x - mean) / std).last_hidden_state
+    transformers.VideoMAEImageProcessor(**statistics).save_pretrained(tmp_path / "video")
+    assert apart(bs.load(f"hf:{tmp_path / 'video'}").outputs(x), expected) <= EXACT
+    # The processor of videos comes before that of images.
+    transformers.VideoMAEImageProcessor().save_pretrained(tmp_path / "video")
+    transformers.VideoMAEVideoProcessor(**statistics).save_pretrained(tmp_path / "video")
+    network = bs.load(f"hf:{tmp_path / 'video'}")
+    assert apart(network.outputs(x), expected) <= EXACT
+    with pytest.raises(FileError, match="VideoMAEVideoProcessor of"):
+        bs.load(f"hf:{tmp_path / 'video'}", (3, 40, 40), preprocess="hf")
     config = transformers.Siglip2VisionConfig(**small, num_patches=4, patch_size=16)
     transformers.Siglip2VisionModel(config).save_pretrained(tmp_path / "patches")
     transformers.Siglip2ImageProcessor(**statistics, max_num_patches=4).save_pretrained(tmp_path / "patches")

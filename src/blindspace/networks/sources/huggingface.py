@@ -18,7 +18,7 @@ from ..choice import arguments
 from ..labels import Declared
 from .factory import assign_weights, build, split_options
 from .pictures import OTHERWISE, Pipeline, per_pixel, whole
-from .processors import MODEL, PREPROCESSOR, PROCESSOR, from_place, pipeline, quietly, read_config, stated
+from .processors import FILES, MODEL, from_place, pipeline, quietly, read_config, stated
 from .raw_model import RawModel, Steps
 from .timm_torchvision import cached, from_timm, unknown
 
@@ -61,12 +61,13 @@ def from_huggingface(model: str, input_shape: Shape | None, weights: Path | None
             # The pooler reads the last hidden state; where files lack it, its weights mean nothing.
             outputs = () if complete else ("last_hidden_state",)
     read = _input(module, config, model)
-    shape = input_shape or read.shape
+    # A photograph that is to be preprocessed has axes of its own.
+    shape = input_shape if input_shape and len(input_shape) == len(read.shape) else read.shape
     files = _processor_files(place)
 
     def processor(others: Mapping[str, Any] | None = None) -> Pipeline | None:
-        found = stated(files)
-        return pipeline(from_place(str(place), found[1]), found[1], others, len(shape)) if found else None
+        found = stated(files, of_videos=len(shape) == 4)
+        return pipeline(from_place(str(place), found), found, shape, others) if found else None
 
     def normalise() -> Steps:
         with quietly(transformers):
@@ -253,8 +254,7 @@ def _processor_files(place: str | None) -> dict[str, Path]:
     """The files beside a network that may state its image processor, by their names."""
     if place is None:
         return {}
-    names = (PREPROCESSOR, PROCESSOR)
-    paths = {name: Path(place) / name if Path(place).is_dir() else cached(place, name) for name in names}
+    paths = {name: Path(place) / name if Path(place).is_dir() else cached(place, name) for name in FILES}
     return {name: path for name, path in paths.items() if path is not None and path.is_file()}
 
 

@@ -1,4 +1,4 @@
-"""Image processors of transformers, made by the library from the JSON files beside a network's weights.
+"""Image and video processors of transformers, made by the library from the JSON files beside a network's weights.
 
 Which class a file means, what its flags are if the file leaves them out, and which of several files counts is decided
 by the library. Code in a folder is never run, and nothing is downloaded.
@@ -11,6 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,17 @@ from torch import Tensor
 
 from ...errors import FileError, first_line
 from ...extras import library
+from ...maps import Shape
 from .pictures import OTHERWISE, Pipeline, as_image
 
 PREPROCESSOR, PROCESSOR, MODEL = "preprocessor_config.json", "processor_config.json", "config.json"
 """The files of a folder: of the image processor alone, of all its processors, and of the network."""
+
+VIDEO = "video_preprocessor_config.json"
+"""The file of the video processor alone."""
+
+FILES = (PREPROCESSOR, PROCESSOR, VIDEO)
+"""Files that may state what is done before the network."""
 
 KEYS = ("size", "crop_size", "resample", "rescale_factor", "image_mean", "image_std")
 """Keys by which a config of an image processor is known, besides those of flags, ``do_…``, and of its type."""
@@ -32,21 +40,38 @@ MOVING = ("do_resize", "do_center_crop", "do_pad")
 """Flags of steps that leave a plain colour as it is."""
 
 
-def stated(files: Mapping[str, Path]) -> tuple[dict[str, Any], Path] | None:
-    """What the files of a folder state about its image processor, and the file that does; None if none is about one.
+@dataclass(frozen=True)
+class Stated:
+    """A processor that a file states.
+
+    Attributes:
+        config: What the file states of it.
+        path: The file.
+        video: Whether it is of videos instead of images.
+    """
+
+    config: dict[str, Any]
+    path: Path
+    video: bool = False
+
+
+def stated(files: Mapping[str, Path], of_videos: bool = False) -> Stated | None:
+    """The processor that the files of a folder state; None if there is none.
 
     Args:
-        files: Those files of ``PREPROCESSOR`` and ``PROCESSOR`` that exist, by their name.
+        files: Those of ``FILES`` that exist, by their name.
+        of_videos: Whether the network reads videos, for which an image processor serves if there is no other.
 
     Raises:
-        FileError: A file is damaged, or is no config of an image processor.
+        FileError: A file is damaged, or is no config of a processor.
     """
-    if PROCESSOR in files:
-        given = read_config(files[PROCESSOR])
-        if "image_processor" in given:
-            return _checked(given["image_processor"], files[PROCESSOR]), files[PROCESSOR]
-    if PREPROCESSOR in files:
-        return _checked(read_config(files[PREPROCESSOR]), files[PREPROCESSOR]), files[PREPROCESSOR]
+    together = read_config(files[PROCESSOR]) if PROCESSOR in files else {}
+    for video in (True, False) if of_videos else (False,):
+        part, alone = ("video_processor", VIDEO) if video else ("image_processor", PREPROCESSOR)
+        if part in together:
+            return Stated(_checked(together[part], files[PROCESSOR]), files[PROCESSOR], video)
+        if alone in files:
+            return Stated(_checked(read_config(files[alone]), files[alone]), files[alone], video)
     return None
 
 
@@ -77,25 +102,27 @@ def _checked(config: Any, path: Path) -> dict[str, Any]:
 
 
 def _type(config: Mapping[str, Any]) -> Any:
-    return config.get("image_processor_type") or config.get("feature_extractor_type")
+    names = ("image_processor_type", "video_processor_type", "feature_extractor_type")
+    return next((config[name] for name in names if config.get(name)), None)
 
 
-def from_place(place: str, path: Path) -> Any:
-    """The image processor of a folder, or of a name in the local cache.
+def from_place(place: str, found: Stated) -> Any:
+    """The processor of a folder, or of a name in the local cache.
 
     Args:
         place: The folder or name.
-        path: The file that states it, in messages.
+        found: What its files state.
 
     Raises:
         FileError: The library knows no such processor, or cannot make it of these values.
     """
     transformers = library("transformers", "hf")
     try:
-        return transformers.AutoImageProcessor.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+        auto = transformers.AutoVideoProcessor if found.video else transformers.AutoImageProcessor
+        return auto.from_pretrained(place, local_files_only=True, trust_remote_code=False)
     except Exception as error:  # Values of any kind, and classes that are not installed or not known.
         raise FileError(
-            f"{path} states no image processor that can be made ({first_line(error)}); {OTHERWISE}"
+            f"{found.path} states no image processor that can be made ({first_line(error)}); {OTHERWISE}"
         ) from error
 
 
@@ -113,7 +140,7 @@ def from_file(path: Path) -> Pipeline:
     found = stated({name: each for name, each in files.items() if each.is_file()})
     if found is None:
         raise FileError(f"{path} contains no {PREPROCESSOR} and no {PROCESSOR} of an image processor; {OTHERWISE}")
-    config, path = found
+    config, path = found.config, found.path
     if not _type(config) and not (folder / MODEL).is_file():
         raise FileError(
             f"{path} states no image_processor_type, and no {MODEL} beside it says for which network it is; {OTHERWISE}"
@@ -122,7 +149,7 @@ def from_file(path: Path) -> Pipeline:
         (Path(place) / PREPROCESSOR).write_text(json.dumps(config), encoding="utf-8")
         if (folder / MODEL).is_file():
             shutil.copyfile(folder / MODEL, Path(place) / MODEL)
-        return pipeline(from_place(place, path), path)
+        return pipeline(from_place(place, found), found)
 
 
 @contextmanager
@@ -140,28 +167,32 @@ def quietly(transformers: Any) -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def pipeline(processor: Any, path: Path, network: Mapping[str, Any] | None = None, axes: int = 3) -> Pipeline:
-    """The code of an image processor.
+def pipeline(
+    processor: Any, found: Stated, shape: Shape = (3, 0, 0), others: Mapping[str, Any] | None = None
+) -> Pipeline:
+    """The code of a processor.
 
     Args:
         processor: The processor.
-        path: The file that states it, in messages.
-        network: Arguments of the network besides the image, with the values that they are held at; None for those
-            that are left out. What the processor makes for them must be that.
-        axes: Number of axes of what the network reads: two of patches, three of an image, four of a video.
+        found: What its files state.
+        shape: Shape of what the network reads: two axes of patches, three of an image, four of a video.
+        others: Arguments of the network besides, with the values that they are held at; None for those that are left
+            out. What the processor makes for them must be that.
     """
     missing = ", without torchvision," if find_spec("torchvision") is None else ""
-    name = f"{type(processor).__name__} of {path}{missing}"
+    name = f"{type(processor).__name__} of {found.path}{missing}"
     flipped = bool(getattr(processor, "do_flip_channel_order", False))
 
     def of_bytes(picture: Any, **options: Any) -> Tensor:
-        if picture.shape[-1] in (1, 3):
-            found = processor(as_image(picture), return_tensors="pt", **options)
+        if found.video:
+            made = processor([[picture] * shape[0]], return_tensors="pt", **options)
+        elif picture.shape[-1] in (1, 3):
+            made = processor(as_image(picture), return_tensors="pt", **options)
         else:
-            found = processor(picture, return_tensors="pt", input_data_format="channels_last", **options)
-        pixels = _pixels(found, name)
-        for argument, value in (network or {}).items():
-            if not isinstance(found, Tensor) and argument in found and not _same(found[argument], value):
+            made = processor(picture, return_tensors="pt", input_data_format="channels_last", **options)
+        pixels = _pixels(made, name)
+        for argument, value in (others or {}).items():
+            if not isinstance(made, Tensor) and argument in made and not _same(made[argument], value):
                 raise FileError(f"{name} also makes {argument}, which the network would read; {OTHERWISE}")
         return pixels
 
@@ -169,7 +200,8 @@ def pipeline(processor: Any, path: Path, network: Mapping[str, Any] | None = Non
         options = {"do_flip_channel_order": False} if flipped else {}
         return _pixels(processor([levels], input_data_format="channels_first", **options), name)
 
-    follows = getattr(processor, "backend", "") == "torchvision"
+    follows = getattr(processor, "backend", "") == "torchvision" and not found.video
+    axes = len(shape)
     moving = [flag for flag in MOVING if getattr(processor, flag, None)]
     return Pipeline(
         name,
@@ -192,9 +224,10 @@ def _pixels(found: Any, name: str) -> Tensor:
     """The pixels among what a processor makes, with a first axis of one."""
     if isinstance(found, Tensor):
         return found
-    if "pixel_values" not in found:
-        raise FileError(f"{name} makes {', '.join(found)} instead of pixel_values; {OTHERWISE}")
-    return _stacked(found["pixel_values"])
+    for key in ("pixel_values", "pixel_values_videos"):
+        if key in found:
+            return _stacked(found[key])
+    raise FileError(f"{name} makes {', '.join(found)} instead of pixel_values; {OTHERWISE}")
 
 
 def _stacked(found: Any) -> Tensor:
