@@ -106,8 +106,8 @@ def first_line(error: BaseException) -> str:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; torch says so in the message of a RuntimeError."""
-    said = isinstance(error, RuntimeError) and "allocat" in str(error) and "memory" in str(error)
-    return said or isinstance(error, MemoryError)
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or ("allocat" in text and "memory" in text) or "size calculation" in text
 
 
 def shown(value: object) -> str:
@@ -122,7 +122,7 @@ def integer(value: object, name: str, least: int) -> int:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = least - 1
-    if number < least or isinstance(value, bool):
+    if not least <= number < 2**63 or isinstance(value, bool):
         raise ValueRangeError(f"{name} must be an integer of at least {least}, got {shown(value)}")
     return number
 

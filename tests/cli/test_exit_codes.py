@@ -173,7 +173,7 @@ def test_json_to_a_pipe_leaves_the_pipe(tmp_path: Path) -> None:
 
 def test_memory_that_runs_out_is_an_error_of_ours_in_python_too() -> None:
 
-    def allocate(*_: object) -> None:
+    def allocate(*_: object, **__: object) -> None:
         torch.empty(1 << 50)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -21,6 +21,7 @@ from ..errors import (
     integer,
     real,
     require_memory,
+    within_memory,
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.floating import as_floating
@@ -154,6 +155,7 @@ class Subspace(ABC):
         within: Tensor = error <= tol * a.norm() * batch.double().flatten(1).norm(dim=1)
         return within[0] if single else within
 
+    @within_memory("draw fewer samples at once")
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
         """Draw random perturbations of the subspace, distributed isotropically: projections of Gaussian noise.
 
@@ -167,6 +169,7 @@ class Subspace(ABC):
 
         Raises:
             ValueRangeError: n is not an integer of at least 0.
+            TooLargeError: Memory does not suffice for so many.
             BlindspaceError: ``generator`` or ``dtype`` has the wrong type.
         """
         n = integer(n, "the number of samples", 0)
