@@ -12,7 +12,7 @@ in a random world, 2005).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,8 +36,49 @@ TOLERANCE = 1e-4
 FEWEST = 20
 """Smallest number of reference images."""
 
+NARROWEST = 1e-4
+"""Smallest variance of logarithms of energies across a domain."""
+
+PROBES = 16
+"""Number of random images that the energy of rounding is measured with."""
+
 TINY = 1e-12
 """Energy per dimension that counts as 0: the invisible component of the image is exactly the expected one."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The smallest ellipse around the mean of points, of the shape of their covariance, that holds all of them.
+
+    A quadratic fit predicts nothing outside, where pictures without detail lie, and patterns.
+
+    Attributes:
+        centre: mean of the points, ``(2,)``.
+        whitening: the matrix that makes the ellipse a disc, ``(2, 2)``.
+        radius: radius of that disc.
+    """
+
+    centre: tuple[float, float]
+    whitening: tuple[tuple[float, float], tuple[float, float]]
+    radius: float
+
+    @classmethod
+    def around(cls, points: Tensor) -> Domain:
+        """The domain of points ``(N, 2)``, which may lie on a line or coincide."""
+        centre = points.mean(0)
+        values, vectors = torch.linalg.eigh((points - centre).T.cov())
+        # Across the line that highly correlated points lie on, a little is allowed for too.
+        whitening = vectors @ torch.diag(values.clamp(min=NARROWEST).rsqrt()) @ vectors.T
+        radius = float(((points - centre) @ whitening).norm(dim=1).max())
+        (a, b), (c, d) = whitening.tolist()
+        return cls((float(centre[0]), float(centre[1])), ((a, b), (c, d)), radius)
+
+    def nearest(self, points: Tensor) -> Tensor:
+        """The points ``(B, 2)``, those outside moved straight towards the centre to the edge."""
+        centre = torch.tensor(self.centre, dtype=points.dtype)
+        distance = ((points - centre) @ torch.tensor(self.whitening, dtype=points.dtype)).norm(dim=1, keepdim=True)
+        share = (self.radius / distance.clamp(min=1e-300)).clamp(max=1)
+        return torch.where(share < 1, centre + share * (points - centre), points)
 
 
 @dataclass(frozen=True)
@@ -48,6 +89,8 @@ class Reference:
         prior: prior fitted to the images.
         coefficients: coefficients of the predicted log energy, of 1, v, w, v², v w and w², where v and w are the
             logarithms of the energy of the conditional mean and of the squared norm of Σ⁻¹ (x − μ), both per dimension.
+        domain: where v and w of the reference images lie.
+        rounding: log energy of the error of rounding pixels to 8 bits; less than that is not seen as hidden.
         scores: scores of the reference images, including the processed ones, in ascending order, ``(N,)``.
         images: number of images.
         variants: names of the ways in which the images were processed.
@@ -55,6 +98,8 @@ class Reference:
 
     prior: Prior
     coefficients: tuple[float, ...]
+    domain: Domain
+    rounding: float
     scores: Tensor
     images: int
     variants: tuple[str, ...]
@@ -94,10 +139,22 @@ class Reference:
             if progress is not None:
                 progress(step, 1 + len(variants), name)
             found.append(_features(space, process(x), prior))
-        energy, basis = (torch.cat(parts) for parts in zip(*found, strict=True))
+        energy, points = (torch.cat(parts) for parts in zip(*found, strict=True))
+        basis = _quadratic(points)
         coefficients = torch.linalg.lstsq(basis, energy[:, None], driver="gelsd").solution[:, 0]
-        scores = energy - basis @ coefficients
-        return cls(prior, tuple(coefficients.tolist()), scores.sort().values, len(x), tuple(variants))
+        domain, rounding = Domain.around(points), _rounding(space, prior, seed)
+        fitted = cls(prior, tuple(coefficients.tolist()), domain, rounding, energy, len(x), tuple(variants))
+        return replace(fitted, scores=(energy - fitted.expected(points)).sort().values)
+
+    def expected(self, points: Tensor) -> Tensor:
+        """The log energy to be expected at v and w, ``(B, 2)``: at least that of rounding, ``(B,)``.
+
+        Outside of the domain it rises as for images of more contrast, with whose square all three energies rise.
+        """
+        nearest = self.domain.nearest(points)
+        predicted = _quadratic(nearest) @ torch.tensor(self.coefficients, dtype=points.dtype)
+        return (predicted + (points - nearest).mean(1)).clamp(min=self.rounding)
+
 
     @property
     def mean(self) -> float:
@@ -235,8 +292,8 @@ def inspect(
 
 def score(space: Subspace, images: Tensor, reference: Reference) -> Tensor:
     """The score of each image, ``(B,)``; arguments as for ``inspect``."""
-    energy, basis = _features(space, as_images(images, space.shape).double(), reference.prior)
-    return energy - basis @ torch.tensor(reference.coefficients, dtype=torch.float64)
+    energy, points = _features(space, as_images(images, space.shape).double(), reference.prior)
+    return energy - reference.expected(points)
 
 
 def embedded_images(shape: Sequence[int]) -> Tensor:
@@ -254,7 +311,7 @@ def embedded_images(shape: Sequence[int]) -> Tensor:
 
 
 def _features(space: Subspace, images: Tensor, prior: Prior) -> tuple[Tensor, Tensor]:
-    """Logarithm of the energy of the deviation, ``(B,)``, and the regressors that predict it, ``(B, 6)``."""
+    """Logarithm of the energy of the deviation, ``(B,)``, and v and w that predict it, ``(B, 2)``."""
     expected = conditional_mean(space, images, prior, tolerance=TOLERANCE)
     off = images - expected
     hidden = (off * prior.precision(off)).flatten(1).sum(1) / space.dim
@@ -262,4 +319,18 @@ def _features(space: Subspace, images: Tensor, prior: Prior) -> tuple[Tensor, Te
     pull = prior.precision(centred)
     v = ((centred * pull).flatten(1).sum(1) / (space.ambient_dim - space.dim)).clamp(min=TINY).log()
     w = (pull.flatten(1).square().sum(1) / space.ambient_dim).clamp(min=TINY).log()
-    return hidden.clamp(min=TINY).log(), torch.stack([torch.ones_like(v), v, w, v * v, v * w, w * w], 1)
+    return hidden.clamp(min=TINY).log(), torch.stack([v, w], 1)
+
+
+def _rounding(space: Subspace, prior: Prior, seed: int) -> float:
+    """Log energy per dimension of rounding errors, uniform ones of one grey level, in the invisible space."""
+    generator = torch.Generator().manual_seed(seed)
+    errors = (torch.rand(PROBES, *space.shape, generator=generator, dtype=torch.float64) - 0.5) / 255
+    hidden = space.project(errors)
+    return float((hidden * prior.precision(hidden)).sum().div(PROBES * space.dim).log())
+
+
+def _quadratic(points: Tensor) -> Tensor:
+    """1, v, w, v², v w and w² of points ``(B, 2)``."""
+    v, w = points.unbind(1)
+    return torch.stack([torch.ones_like(v), v, w, v * v, v * w, w * w], 1)
