@@ -153,8 +153,50 @@ def test_detection_at_equal_numbers(space: Subspace, images: Tensor, usual: Refe
     assert by_name["clean"].roc.auc == 0.5
 
 
+def plain_images() -> dict[str, Tensor]:
+    """Images without detail, with ramps and with patterns, none of which hides anything."""
+    ramp = torch.linspace(0, 1, 32, dtype=torch.float64)
+    steps = torch.arange(32)
+    made = {f"level {level}": torch.full((32, 32), level / 255) for level in (0, 1, 128, 255)}
+    made |= {"ramp": ramp.expand(32, 32), "stored ramp": (ramp[:, None] * 255).round().expand(32, 32) / 255}
+    made |= {"faint ramp": (0.4 + 0.1 * ramp).expand(32, 32), "corner": (ramp + ramp[:, None]) / 2}
+    made |= {f"squares {n}": ((steps // n + steps[:, None] // n) % 2).double() for n in (1, 2, 8)}
+    made |= {"halves": (steps >= 16).double().expand(32, 32), "point": ((steps == 9) & (steps[:, None] == 4)).double()}
+    colours = {
+        f"colour {c}": torch.tensor(c).double()[:, None, None].expand(3, 32, 32) for c in ((1, 0, 0), (0, 0.5, 1))
+    }
+    return {name: image.double().expand(3, 32, 32) for name, image in made.items()} | colours
+
+
+def test_plain_images_are_not_suspicious(space: Subspace, stem: Subspace, images: Tensor) -> None:
+    plain = plain_images()
+    x = torch.stack(list(plain.values()))
+    for each in (space, stem, bs.harmless(bs.load("cifar-resnet"))):
+        found = inspect(each, x, Reference.fit(each, images[:100]))
+        assert not [name for name, bad in zip(plain, found.suspicious.tolist(), strict=True) if bad]
+    hidden = x + harmless_noise(stem, len(x), 0.3, generator=torch.Generator().manual_seed(0))
+    assert float(inspect(stem, hidden, Reference.fit(stem, images[:100])).suspicious.double().mean()) > 0.8
+
+
+def test_grey_images_before_a_network_of_colours(stem: Subspace, images: Tensor) -> None:
+    grey = images.mean(1, keepdim=True).expand_as(images)
+    noise = harmless_noise(stem, 40, 0.1, generator=torch.Generator().manual_seed(0))
+    for reference in (Reference.fit(stem, images[:60]), Reference.fit(stem, grey[:60])):
+        assert int(inspect(stem, grey[160:], reference).suspicious.sum()) <= 3
+        assert bool(inspect(stem, grey[160:] + noise, reference).suspicious.all())
+
+
+def test_degenerate_references(stem: Subspace, images: Tensor) -> None:
+    blank = torch.linspace(0, 1, 40).view(-1, 1, 1, 1).expand(40, 3, 32, 32)
+    for few, left in ((images[:1].expand(40, 3, 32, 32), 1), (blank, 0), (torch.cat([images[:10]] * 4), 10)):
+        with pytest.raises(ValueRangeError, match=f"at least 20 different .* got {left} among 40"):
+            Reference.fit(stem, few)
+    copies = Reference.fit(stem, torch.cat([images[:30], images[:5], blank[:3]]))
+    assert copies.to_dict() == Reference.fit(stem, images[:30]).to_dict()
+
+
 def test_bad_references(space: Subspace, images: Tensor, usual: Reference) -> None:
-    with pytest.raises(ValueRangeError, match="at least 20"):
+    with pytest.raises(ValueRangeError, match="at least 20 different"):
         Reference.fit(space, images[:5])
     with pytest.raises(ValueRangeError, match="outside"):
         Reference.fit(space, images + 1)

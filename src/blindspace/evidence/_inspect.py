@@ -11,6 +11,8 @@ in a random world, 2005).
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +40,9 @@ FEWEST = 20
 
 NARROWEST = 1e-4
 """Smallest variance of logarithms of energies across a domain."""
+
+DETAIL = 2.5 / 255
+"""Range of values in a channel up to which an image is of one colour: rounding and dithering may make two steps."""
 
 PROBES = 16
 """Number of random images that the energy of rounding is measured with."""
@@ -116,13 +121,14 @@ class Reference:
 
         Args:
             space: the invisible subspace, neither {0} nor the whole space; a network or a map stands for its nullspace.
-            images: ``(B, *space.shape)`` in [0, 1], at least ``FEWEST``, like those to be inspected.
+            images: ``(B, *space.shape)`` in [0, 1], like those to be inspected; at least ``FEWEST`` different ones with
+                detail. Further copies and images of one colour say nothing, and are left out.
             seed: seed of the noise that is added to some variants.
             progress: called with steps done, steps in all and the next one.
 
         Raises:
             ShapeError: the images have another shape, or not (1 or 3, H, W).
-            ValueRangeError: they are too few or outside [0, 1], or the subspace is {0} or the whole space.
+            ValueRangeError: too few are left or one is outside [0, 1], or the subspace is {0} or the whole space.
         """
         space = as_space(space)
         x = as_pixels(images, space.shape)
@@ -130,19 +136,25 @@ class Reference:
             raise ValueRangeError(
                 f"the invisible space has {space.dim} of {space.ambient_dim} dimensions; there is nothing to compare"
             )
+        given = len(x)
+        x = _informative(x)
         if len(x) < FEWEST:
-            raise ValueRangeError(f"statistics need at least {FEWEST} reference images, got {len(x)}")
+            raise ValueRangeError(
+                f"statistics need at least {FEWEST} different reference images with detail, got {len(x)}"
+                + (f" among {given}" if len(x) < given else "")
+            )
         prior = Prior.fit(x)
         variants = processed(seed)
+        colours = bool((x != x[:, :1]).any())  # Greyscale images stay grey, whatever happens to them.
         found = [_features(space, x, prior)]
         for step, (name, process) in enumerate(variants.items(), 1):
             if progress is not None:
                 progress(step, 1 + len(variants), name)
-            found.append(_features(space, process(x), prior))
+            found.append(_features(space, process(x) if colours else process(x[:, :1]).expand_as(x), prior))
         energy, points = (torch.cat(parts) for parts in zip(*found, strict=True))
         basis = _quadratic(points)
         coefficients = torch.linalg.lstsq(basis, energy[:, None], driver="gelsd").solution[:, 0]
-        domain, rounding = Domain.around(points), _rounding(space, prior, seed)
+        domain, rounding = Domain.around(points), _rounding(space, prior, seed, colours)
         fitted = cls(prior, tuple(coefficients.tolist()), domain, rounding, energy, len(x), tuple(variants))
         return replace(fitted, scores=(energy - fitted.expected(points)).sort().values)
 
@@ -154,7 +166,6 @@ class Reference:
         nearest = self.domain.nearest(points)
         predicted = _quadratic(nearest) @ torch.tensor(self.coefficients, dtype=points.dtype)
         return (predicted + (points - nearest).mean(1)).clamp(min=self.rounding)
-
 
     @property
     def mean(self) -> float:
@@ -292,8 +303,10 @@ def inspect(
 
 def score(space: Subspace, images: Tensor, reference: Reference) -> Tensor:
     """The score of each image, ``(B,)``; arguments as for ``inspect``."""
-    energy, points = _features(space, as_images(images, space.shape).double(), reference.prior)
-    return energy - reference.expected(points)
+    x = as_images(images, space.shape).double()
+    energy, points = _features(space, x, reference.prior)
+    # Whatever was hidden in an image of one colour would be its detail.
+    return torch.where(_detailed(x), energy, math.log(TINY)) - reference.expected(points)
 
 
 def embedded_images(shape: Sequence[int]) -> Tensor:
@@ -322,12 +335,27 @@ def _features(space: Subspace, images: Tensor, prior: Prior) -> tuple[Tensor, Te
     return hidden.clamp(min=TINY).log(), torch.stack([v, w], 1)
 
 
-def _rounding(space: Subspace, prior: Prior, seed: int) -> float:
-    """Log energy per dimension of rounding errors, uniform ones of one grey level, in the invisible space."""
+def _detailed(images: Tensor) -> Tensor:
+    """Which images ``(B, C, H, W)`` have values in a channel that differ by more than rounding, bool ``(B,)``."""
+    low, high = images.flatten(2).aminmax(dim=2)
+    return (high - low).amax(1) > DETAIL
+
+
+def _informative(images: Tensor) -> Tensor:
+    """The different ones of images ``(B, C, H, W)`` that have detail."""
+    detailed = _detailed(images).tolist()
+    contents = [hashlib.sha256(image.numpy().tobytes()).digest() for image in images.cpu()]
+    kept = {content: index for index, content in reversed(list(enumerate(contents))) if detailed[index]}
+    return images[sorted(kept.values())]
+
+
+def _rounding(space: Subspace, prior: Prior, seed: int, colours: bool) -> float:
+    """Log energy of the deviation in grey images whose only detail is the rounding error of each value."""
     generator = torch.Generator().manual_seed(seed)
     errors = (torch.rand(PROBES, *space.shape, generator=generator, dtype=torch.float64) - 0.5) / 255
-    hidden = space.project(errors)
-    return float((hidden * prior.precision(hidden)).sum().div(PROBES * space.dim).log())
+    plain = -prior.centred(torch.zeros_like(errors))
+    energy, _ = _features(space, plain + (errors if colours else errors[:, :1]), prior)
+    return float(energy.exp().mean().log())
 
 
 def _quadratic(points: Tensor) -> Tensor:

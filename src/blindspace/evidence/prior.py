@@ -32,6 +32,9 @@ OPPONENT = {
 }
 """Orthonormal opponent axes of colour, one per row: lightness, and for three channels blue–yellow and red–green."""
 
+ROUNDING = 1 / (12 * 255**2)
+"""Variance of the error of rounding a value to 8 bits."""
+
 BANDS = 16
 """Number of rings of frequencies that a spectrum is fitted to, of equal width on a logarithmic scale."""
 
@@ -86,12 +89,14 @@ class Prior:
     def fit(cls, images: Tensor) -> Prior:
         """Fit a prior to images: the mean colour, and the least-squares line of log power against log frequency.
 
+        No power is taken to be less than that of rounding errors, as in the colours of greyscale images.
+
         Args:
             images: ``(B, 1 or 3, H, W)`` in [0, 1]; some dozens are enough.
 
         Raises:
             ShapeError: the images have another shape, or fewer than 4×4 pixels.
-            ValueRangeError: there is no image, a value is not finite, or all are of one colour.
+            ValueRangeError: there is no image, a value is not finite, or none has detail.
         """
         if images.ndim != 4 or images.shape[1] not in OPPONENT or min(images.shape[2:]) < 4:
             raise ShapeError(f"a prior is fitted to images (B, 1 or 3, H ≥ 4, W ≥ 4), got {tuple(images.shape)}")
@@ -106,11 +111,11 @@ class Prior:
         count = np.bincount(ring)
         centre = (np.bincount(ring, frequency) / count.clip(1))[count > 0]
         lines = []
-        for axis in power.reshape(len(power), -1)[:, 1:]:
+        for number, axis in enumerate(power.reshape(len(power), -1)[:, 1:]):
             energy = (np.bincount(ring, axis) / count.clip(1))[count > 0]
-            if not (energy > 0).all():
-                raise ValueRangeError("a prior is fitted to images with some colour and detail; these have none")
-            lines.append(np.polyfit(centre, np.log(energy), 1))
+            if number == 0 and not (energy > ROUNDING).any():
+                raise ValueRangeError("a prior is fitted to images with some detail; these have none")
+            lines.append(np.polyfit(centre, np.log(energy.clip(ROUNDING)), 1))
         slope, level = np.transpose(lines)
         return cls(tuple(mean.tolist()), tuple(np.exp(level).tolist()), tuple((-slope).clip(0).tolist()))
 
