@@ -168,22 +168,23 @@ def plain_images() -> dict[str, Tensor]:
     return {name: image.double().expand(3, 32, 32) for name, image in made.items()} | colours
 
 
-def test_plain_images_are_not_suspicious(space: Subspace, stem: Subspace, images: Tensor) -> None:
+def test_plain_images_are_not_suspicious(stem: Subspace, images: Tensor) -> None:
     plain = plain_images()
     x = torch.stack(list(plain.values()))
-    for each in (space, stem, bs.harmless(bs.load("cifar-resnet"))):
-        found = inspect(each, x, Reference.fit(each, images[:100]))
-        assert not [name for name, bad in zip(plain, found.suspicious.tolist(), strict=True) if bad]
+    usual = Reference.fit(stem, images[:40])
+    found = inspect(stem, x, usual)
+    assert not [name for name, bad in zip(plain, found.suspicious.tolist(), strict=True) if bad]
     hidden = x + harmless_noise(stem, len(x), 0.3, generator=torch.Generator().manual_seed(0))
-    assert float(inspect(stem, hidden, Reference.fit(stem, images[:100])).suspicious.double().mean()) > 0.8
+    assert float(inspect(stem, hidden, usual).suspicious.double().mean()) > 0.8
 
 
 def test_grey_images_before_a_network_of_colours(stem: Subspace, images: Tensor) -> None:
     grey = images.mean(1, keepdim=True).expand_as(images)
-    noise = harmless_noise(stem, 40, 0.1, generator=torch.Generator().manual_seed(0))
-    for reference in (Reference.fit(stem, images[:60]), Reference.fit(stem, grey[:60])):
-        assert int(inspect(stem, grey[160:], reference).suspicious.sum()) <= 3
-        assert bool(inspect(stem, grey[160:] + noise, reference).suspicious.all())
+    noise = harmless_noise(stem, 10, 0.1, generator=torch.Generator().manual_seed(0))
+    for reference in (Reference.fit(stem, images[:30]), Reference.fit(stem, grey[:30])):
+        found = inspect(stem, torch.cat([grey[190:], grey[190:] + noise]), reference)
+        assert int(found.suspicious[:10].sum()) <= 2
+        assert bool(found.suspicious[10:].all())
 
 
 def test_degenerate_references(stem: Subspace, images: Tensor) -> None:
@@ -191,8 +192,8 @@ def test_degenerate_references(stem: Subspace, images: Tensor) -> None:
     for few, left in ((images[:1].expand(40, 3, 32, 32), 1), (blank, 0), (torch.cat([images[:10]] * 4), 10)):
         with pytest.raises(ValueRangeError, match=f"at least 20 different .* got {left} among 40"):
             Reference.fit(stem, few)
-    copies = Reference.fit(stem, torch.cat([images[:30], images[:5], blank[:3]]))
-    assert copies.to_dict() == Reference.fit(stem, images[:30]).to_dict()
+    copies = Reference.fit(stem, torch.cat([images[:20], images[:5], blank[:3]]))
+    assert copies.images == 20
 
 
 def test_bad_references(space: Subspace, images: Tensor, usual: Reference) -> None:
