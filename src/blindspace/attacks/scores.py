@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from ..errors import BlindspaceError, UnsupportedLayerError, first_line
 from ..networks.labels import Facts, Labelling, decide
@@ -40,7 +41,7 @@ def scored(model: Model | Network, dtype: torch.dtype) -> Model:
         network = model
         own = torch.float64 if dtype == torch.float64 and network.runs_in_float64 else network.dtype
         return _for_none(lambda x: network.class_scores(network.run(x, own)))
-    if not callable(model) or isinstance(model, type):
+    if not callable(model) or isinstance(model, type | ExportedProgram):
         raise BlindspaceError(f"the model must be a Network or a function of images, got {described(model)}")
     return _for_none(_Scored(model))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import nn
+from torch.export import ExportedProgram
 
 from ..errors import ShapeError, within_memory
 from ..maps import LinearMap, Operator, as_linear_map, side_by_side
@@ -20,12 +21,12 @@ from .claim import hold
 from .network import Network
 
 
-def front(network: Operator, input_shape: Sequence[int] | None = None) -> LinearMap:
+def front(network: Operator | ExportedProgram, input_shape: Sequence[int] | None = None) -> LinearMap:
     """The linear part of the affine front.
 
     Args:
-        network: A ``Network``, or a torch module, which is put in eval. The front of a ``LinearMap`` is the map itself,
-            that of a ``Subspace`` its annihilator.
+        network: A ``Network``, a torch module, which is put in eval, or a program of ``torch.export``. The front of a
+            ``LinearMap`` is the map itself, that of a ``Subspace`` its annihilator.
         input_shape: Shape of one input without the batch axis; a module needs it.
 
     Returns:
@@ -36,9 +37,8 @@ def front(network: Operator, input_shape: Sequence[int] | None = None) -> Linear
         ShapeError: A module comes without its input shape, or cannot read it.
         BlindspaceError: The object is of another type.
     """
-    if isinstance(network, nn.Module) and input_shape is not None:
-        return load(network, input_shape).front
-    return as_linear_map(network, input_shape)
+    network = _loaded(network, input_shape)
+    return network.front if isinstance(network, Network) else as_linear_map(network, input_shape)
 
 
 def ends(network: Network) -> dict[str, list[str]]:
@@ -53,8 +53,8 @@ def ends(network: Network) -> dict[str, list[str]]:
 
 @within_memory("give a smaller input shape or network")
 def harmless(
-    network: Operator,
-    *others: Operator,
+    network: Operator | ExportedProgram,
+    *others: Operator | ExportedProgram,
     input_shape: Sequence[int] | None = None,
     solver: SolverChoice = None,
     check: bool = True,
@@ -80,10 +80,7 @@ def harmless(
         WithdrawnError: The outputs of a network move along the space that was found.
         BlindspaceError: An object is of another type.
     """
-    models = [
-        load(model, input_shape) if isinstance(model, nn.Module) and input_shape is not None else model
-        for model in (network, *others)
-    ]
+    models = [_loaded(model, input_shape) for model in (network, *others)]
     fronts = [front(model, input_shape) for model in models]
     if len({operator.in_shape for operator in fronts}) > 1:
         read = ", ".join(f"{_name(model)} {a.in_shape}" for model, a in zip(models, fronts, strict=True))
@@ -93,6 +90,13 @@ def harmless(
         if isinstance(model, Network):
             hold(model, space)
     return space
+
+
+def _loaded(model: Operator | ExportedProgram, input_shape: Sequence[int] | None) -> Operator:
+    """A module with its input shape, or an exported program, which knows its own, as a ``Network``."""
+    if isinstance(model, ExportedProgram):
+        return load(model, input_shape)
+    return load(model, input_shape) if isinstance(model, nn.Module) and input_shape is not None else model
 
 
 def _name(model: Operator) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from ..errors import UnsupportedLayerError, ValueRangeError
 from ..maps import Operator
@@ -16,8 +17,8 @@ from ._front import harmless
 from ._load import load
 from .network import Network
 
-NetworkLike: TypeAlias = Network | nn.Module
-"""A network, or a torch module together with its input shape."""
+NetworkLike: TypeAlias = Network | nn.Module | ExportedProgram
+"""A network, a torch module together with its input shape, or a program of ``torch.export``."""
 
 Space: TypeAlias = Subspace | Operator
 """A subspace, or a network or operator that stands for its harmless perturbations."""
@@ -30,7 +31,7 @@ def as_network(given: object, input_shape: Sequence[int] | None = None) -> Netwo
         UnsupportedLayerError: The object is neither of them.
         ShapeError: The module comes without an input shape, or cannot read it.
     """
-    if not isinstance(given, Network | nn.Module):
+    if not isinstance(given, Network | nn.Module | ExportedProgram):
         hint = f"; load it first: bs.load({given!r})" if isinstance(given, str) else ""
         raise UnsupportedLayerError(f"expected a Network or a torch module, got {type(given).__name__}{hint}")
     return load(given, input_shape)

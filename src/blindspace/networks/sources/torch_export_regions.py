@@ -13,6 +13,9 @@ Json = Mapping[str, Any]
 WITHOUT_GRADIENTS = "torch.ops.higher_order.wrap_with_set_grad_enabled"
 AUTOCAST = "torch.ops.higher_order.wrap_with_autocast"
 
+BFLOAT16 = 13
+"""The precision of autocast where none is given, by its number in the file format."""
+
 
 @dataclass(frozen=True)
 class Autocast:
@@ -40,8 +43,9 @@ def laid_out(nodes: Iterable[Json], autocast: Autocast | None = None) -> Iterato
         place = next(index for index, argument in enumerate(given) if "as_graph" in argument)
         inner = autocast
         if node["target"] == AUTOCAST:
-            _, dtype, enabled, *_ = given
-            inner = Autocast(dtype.get("as_scalar_type") if enabled["as_bool"] else None)
+            device, dtype, enabled, *_ = given
+            if device["as_string"] == "cpu":  # that of other devices has no effect on this one
+                inner = Autocast(dtype.get("as_scalar_type", BFLOAT16) if enabled["as_bool"] else None)
         graph = given[place]["as_graph"]["graph"]
         names = dict(zip(_named(graph["inputs"]), _named(given[place + 1 :]), strict=True))
         written = _named(node["outputs"])
