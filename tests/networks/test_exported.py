@@ -225,3 +225,11 @@ def test_another_size_can_be_asked_for() -> None:
 def test_weights_that_are_not_there(module: nn.Module, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         bs.load(module, SHAPE)
+
+
+def test_a_program_serves_where_a_network_is_meant() -> None:
+    program = torch.export.export(nn.Sequential(nn.Conv2d(3, 4, 4, 4), nn.ReLU()).eval(), (torch.rand(1, 3, 8, 8),))
+    assert bs.harmless(program).dim == bs.harmless(bs.load(program)).dim == 3 * 64 - 4 * 4
+    assert bs.front(program).in_shape == (3, 8, 8)
+    with pytest.raises(bs.errors.BlindspaceError, match="the model must be a Network or a function"):
+        bs.attacks.fgsm(program, torch.rand(1, 3, 8, 8), torch.zeros(1, dtype=torch.int64), 0.1)
