@@ -39,7 +39,7 @@ NETWORK = bs.load(MODULE, SHAPE)
 SPACE = bs.harmless(NETWORK)
 X = torch.rand(3, *SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 0.8 + 0.1
 Y = torch.tensor([0, 1, 2])
-MANY = X.repeat(20, 1, 1, 1)
+MANY = torch.rand(60, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 0.8 + 0.1
 KEY = bs.Key(bytes(32))
 NAMES = ["a", "b", "c"]
 FEW: dict[str, Any] = {"queries": 12, "pairs": 2}

@@ -107,6 +107,12 @@ ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."),
 ]
+FontOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--font", metavar="FILE", help="TrueType or OpenType font of that text, for letters beside Latin ones."
+    ),
+]
 JsonOption = Annotated[
     str | None,
     typer.Option(

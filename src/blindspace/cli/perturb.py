@@ -16,7 +16,7 @@ from ..evidence import verify
 from ..perturbations import kind_named, kinds
 from ..perturbations import perturb as make
 from .images import check_finite, load_images, stack
-from .options import ImagesArgument, JsonOption, NetworkOptions, SeedOption, with_network, writable_folder
+from .options import FontOption, ImagesArgument, JsonOption, NetworkOptions, SeedOption, with_network, writable_folder
 from .output import console, progress, write_json
 from .removal import check_networks, show_left, stated_salt, with_noise
 from .saving import check_out, saved
@@ -59,6 +59,7 @@ def perturb(
         bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; may come out smaller.")
     ] = False,
     text: Annotated[str | None, typer.Option(help="Text that people read in a decoy.")] = None,
+    font: FontOption = None,
     target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Picture that people see in a decoy.")] = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
@@ -88,7 +89,7 @@ def perturb(
         raise ValueRangeError(f"--remove takes keyed noise off, not {kind}; add --kind keyed")
     if remove and in_range:
         raise ValueRangeError("noise kept within [0, 1] cannot be removed; leave --in-range out")
-    for option, given in (("text", text), ("target", target)):
+    for option, given in (("text", text), ("font", font), ("target", target)):
         if given and option not in chosen.settings:
             raise ValueRangeError(f"--{option} belongs to a decoy, not to {kind}; add --kind decoy")
     if remove:
@@ -120,6 +121,7 @@ def perturb(
             names=[image.name for image in named],
             target=None if target is None else stack(load_images([target], network))[0],
             text=text,
+            font=None if font is None else str(font),
             key=key,
             members=members,
             remove=remove,

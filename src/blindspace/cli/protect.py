@@ -16,7 +16,7 @@ from ..errors import ValueRangeError
 from ..files import readable
 from ..networks.labels import DASH
 from ..perturbations import Recipe, kind_named, kinds
-from .options import JsonOption, NetworkOptions, SeedOption, with_network
+from .options import FontOption, JsonOption, NetworkOptions, SeedOption, with_network
 from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
@@ -56,6 +56,7 @@ def protect(
     ] = "noise",
     size: Annotated[float, typer.Option(help="Size of noise, in units of the image range.")] = 1,
     text: Annotated[str, typer.Option(help="Text that people read in a decoy.")] = Recipe.text,
+    font: FontOption = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
     file_format: Annotated[
@@ -100,7 +101,7 @@ def protect(
         key, salt = read_key(key_file, salt or salt_of(target))
     settings = Settings(
         model=reader.model,
-        recipe=Recipe(kind, size=size, seed=seed, text=text),
+        recipe=Recipe(kind, size=size, seed=seed, text=text, font=None if font is None else str(font)),
         file_format=file_format,
         input_shape=reader.input_shape,
         weights=None if reader.weights is None else str(reader.weights),

@@ -88,7 +88,12 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
-        named = [self.weights, self.model, *(str(value) for value in self.choices.get("fix", {}).values())]
+        named = [
+            self.weights,
+            self.model,
+            self.recipe.font,
+            *(str(value) for value in self.choices.get("fix", {}).values()),
+        ]
         files = [name for name in named if name is not None and Path(name).is_file()]
         hashes = {name: sha256(name) for name in files}
         return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": hashes}

@@ -66,6 +66,7 @@ def perturb(
     names: Sequence[str] | None = None,
     target: Tensor | None = None,
     text: str | None = None,
+    font: str | None = None,
     key: Key | None = None,
     members: int = 4,
     remove: bool = False,
@@ -86,6 +87,7 @@ def perturb(
             its result is the same in any batch.
         target: Picture that a decoy shows, ``shape`` or ``(B, *shape)``.
         text: Text that a decoy shows.
+        font: File of the font of that text, TrueType or OpenType; Pillow's own if None.
         key: Key of keyed noise.
         members: Number of perturbations per image in a family.
         remove: Whether keyed noise is subtracted from images that it was added to; it is checked that it was, with a
@@ -101,14 +103,14 @@ def perturb(
         BlindspaceError: The network is of another type, or cannot be followed.
     """
     known = kind_named(kind)
-    for name, given in (("text", text), ("target", target), ("key", key), ("remove", remove or None)):
+    for name, given in (("text", text), ("font", font), ("target", target), ("key", key), ("remove", remove or None)):
         if given is not None and name not in known.settings:
             takers = ", ".join(other.name for other in kinds() if name in other.settings)
             raise ValueRangeError(f"{name} is a setting of the kind {takers}, not of {kind}")
     if remove and (in_range or names is None or key is None):
         raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
     in_range = in_range or known.always_in_range
-    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members)
+    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members, font)
     if isinstance(network, nn.Module):
         network = load(network, tuple(as_floating(images, "images").shape[1:]))
     if not isinstance(also, Sequence):

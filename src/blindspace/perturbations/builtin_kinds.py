@@ -70,7 +70,8 @@ def _largest(task: Task) -> Made:
 
 def _decoy(task: Task) -> Made:
     space, x = task.space, task.images
-    picture = text_picture(task.recipe.text, space.shape) if task.target is None else task.target
+    recipe = task.recipe
+    picture = text_picture(recipe.text, space.shape, font=recipe.font) if task.target is None else task.target
     # Where pixels are fine enough, what must stay of the image becomes grain.
     blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
     found = decoy(space, x, picture, blur, progress=task.progress).images - x
@@ -134,7 +135,7 @@ BUILTIN_KINDS = tuple(
                 "a change that makes people see a text or picture",
                 _decoy,
                 always_in_range=True,
-                settings=frozenset({"text", "target"}),
+                settings=frozenset({"text", "font", "target"}),
                 protects=True,
                 detected=True,
             ),

@@ -19,6 +19,7 @@ from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces.box import Norm
 from ._keyed import Key
+from .fonts import check_letters
 
 GROUP = "blindspace.kinds"
 """Entry points of installed packages under this name are functions that register further kinds."""
@@ -50,7 +51,7 @@ class Kind:
         needs_network: Whether it needs the network itself and not just its harmless space.
         always_in_range: Whether it keeps every pixel in [0, 1] without being asked.
         needs_space: Whether there must be harmless perturbations.
-        settings: Names of the settings that only some kinds take: text, target, key, remove, members.
+        settings: Names of the settings that only some kinds take: text, font, target, key, remove, members.
         protects: Whether ``protect`` offers it; such a kind needs no network and makes one image of each.
         detected: Whether the detection experiments mark images with it.
     """
@@ -119,10 +120,12 @@ class Recipe:
         seed: Seed of everything random.
         text: Text of a decoy.
         members: Number of perturbations per image in a family.
+        font: File of the font of a decoy's text, TrueType or OpenType; Pillow's own if None.
 
     Raises:
         UnknownNameError: The kind or the norm is not known.
-        ValueRangeError: The size is negative or not finite, or there are no members.
+        ValueRangeError: The size is negative or not finite, there are no members, or the font lacks a letter.
+        FileError: The font cannot be read.
     """
 
     kind: str = "noise"
@@ -132,9 +135,11 @@ class Recipe:
     seed: int = 0
     text: str = "nothing to see here"
     members: int = 4
+    font: str | None = None
 
     def __post_init__(self) -> None:
-        kind_named(self.kind)
+        if "font" in kind_named(self.kind).settings:
+            check_letters(self.text, self.font)
         if self.norm not in ("linf", "l2"):
             raise UnknownNameError(f"no norm is called {self.norm!r}; there are linf and l2")
         real(self.size, "the size of a perturbation")
