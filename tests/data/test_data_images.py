@@ -16,7 +16,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from blindspace.data import check_pixels, read_image, read_images, write_images, write_png
-from blindspace.errors import FileError, ShapeError, ValueRangeError
+from blindspace.data.picture_files import read_picture
+from blindspace.errors import BlindspaceWarning, FileError, ShapeError, ValueRangeError
 
 GENERATOR = np.random.default_rng(0)
 RGB = GENERATOR.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -44,7 +45,17 @@ def test_lossy_colour(tmp_path: Path, suffix: str) -> None:
 def test_first_frame(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    assert read_image(tmp_path / "a.gif")[:, 0, 0].tolist() == [1, 0, 0]
+    with pytest.warns(BlindspaceWarning, match=r"not read of 1 of 1 images: a \(frames: 1\)$"):
+        assert read_image(tmp_path / "a.gif")[:, 0, 0].tolist() == [1, 0, 0]
+
+
+def test_one_warning_for_all_that_is_not_read(tmp_path: Path) -> None:
+    for name in "abcde":
+        Image.new("RGBA", (4, 4), (0, 0, 0, 0 if name != "c" else 255)).save(tmp_path / f"{name}.png")
+    with pytest.warns(BlindspaceWarning) as caught:
+        assert len(read_images([tmp_path])) == 5
+    told = "not read of 4 of 5 images: a (transparency), b (transparency), d (transparency), …"
+    assert [str(warning.message) for warning in caught] == [told]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -68,7 +79,7 @@ def test_other_modes(tmp_path: Path, mode: str, channels: int) -> None:
     image.save(tmp_path / "a.png")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pixels = read_image(tmp_path / "a.png")
+        pixels = read_picture(tmp_path / "a.png")
     assert pixels.shape == (channels, 5, 7)
     if mode == "RGBA":
         assert np.array_equal(pixels, EXACT)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from blindspace.data import read_image
 from blindspace.data.encoding import FORMATS, SUFFIX, decode, encode, save
+from blindspace.data.picture_files import read_picture
 from blindspace.errors import (
     BlindspaceError,
     BlindspaceWarning,
@@ -173,7 +174,7 @@ def test_16_bit_png_of_others(planes: int, grey: bool, alpha: bool, interlace: b
     values = GENERATOR.integers(0, 65536, (6, 9, planes), dtype=np.uint16)
     (tmp_path / "a.png").write_bytes(png(values, greyscale=grey, alpha=alpha, interlace=interlace))
     colours = values[:, :, : 1 if grey else 3].transpose(2, 0, 1)
-    assert np.array_equal(read_image(tmp_path / "a.png"), colours / 65535)
+    assert np.array_equal(read_picture(tmp_path / "a.png"), colours / 65535)
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_tiff_of_others(dtype: Any, shape: tuple[int, ...], options: dict[str, A
         expected = expected[None]
     elif options.get("planarconfig") != "separate":
         expected = expected[:, :, :3].transpose(2, 0, 1)
-    assert np.array_equal(read_image(tmp_path / "a.tif"), expected)
+    assert np.array_equal(read_picture(tmp_path / "a.tif"), expected)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, 255.0, np.nan, np.inf])
