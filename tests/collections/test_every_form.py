@@ -494,6 +494,7 @@ def test_nothing_protected_is_a_no(tmp_path: Path, capsys: pytest.CaptureFixture
 # --- what the commands read is what was protected --------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:not read of 4 of 14 images")
 def test_verify_reads_what_protect_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = tmp_path / "src"
     source.mkdir()
