@@ -545,6 +545,8 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "write_images, path": ([None, 3, "a.txt"], lambda a: data.write_images(a, ARRAY)),
     "read_image": ([None, 3], data.read_image),
     "perturb, text": ([3, ["a"]], lambda a: bs.perturb(X, NETWORK, "decoy", text=a)),
+    "perturb, font": ([3, ["a"], "absent.ttf"], lambda a: bs.perturb(X, NETWORK, "decoy", text="a", font=a)),
+    "text_picture, font": ([3, ["a"]], lambda a: perturbations.text_picture("a", SHAPE, font=a)),
     "load, labels": (["a", 1, [], "sign"], lambda a: bs.load(MODULE, SHAPE, labels=a)),
 }
 

@@ -6,11 +6,13 @@ import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from ..errors import BlindspaceError, BlindspaceWarning, ValueRangeError, shown
+from ..files import as_path
 from ..maps import Operator
 from ..maps.floating import as_floating
 from ..networks import Network, harmless, load
@@ -66,7 +68,7 @@ def perturb(
     names: Sequence[str] | None = None,
     target: Tensor | None = None,
     text: str | None = None,
-    font: str | None = None,
+    font: str | Path | None = None,
     key: Key | None = None,
     members: int = 4,
     remove: bool = False,
@@ -110,7 +112,8 @@ def perturb(
     if remove and (in_range or names is None or key is None):
         raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
     in_range = in_range or known.always_in_range
-    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members, font)
+    file = None if font is None else str(as_path(font, "a font"))
+    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members, file)
     if isinstance(network, nn.Module):
         network = load(network, tuple(as_floating(images, "images").shape[1:]))
     if not isinstance(also, Sequence):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 
 from PIL import ImageFont, features
 
-from ..errors import ValueRangeError, first_line
-from ..files import read_bytes
+from ..errors import ValueRangeError, first_line, shown
+from ..files import as_path, read_bytes
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -38,7 +37,7 @@ def opened(path: str | None, size: float) -> Font:
     """
     if path is None:
         return ImageFont.load_default(size)
-    content = read_bytes(Path(path))
+    content = read_bytes(as_path(path, "a font"))
     try:
         return ImageFont.truetype(BytesIO(content), size)
     except (OSError, ValueError) as error:
@@ -76,6 +75,10 @@ def check_letters(text: str, path: str | None = None) -> None:
         FileError: The font cannot be read.
         ValueRangeError: The file is no font, it lacks a letter, or the script needs a library that Pillow lacks here.
     """
+    if not isinstance(text, str):
+        raise ValueRangeError(f"a picture of a text needs a text, got {shown(text)}")
+    if path is not None:
+        as_path(path, "a font")
     missing = missing_letters(text, path)
     if missing:
         named = ", ".join(_named(letter) for letter in missing[:LISTED]) + (", …" if len(missing) > LISTED else "")
