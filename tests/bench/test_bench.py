@@ -159,16 +159,17 @@ def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: fl
 
 
 def test_peak_and_what_stays() -> None:
+    """The kernel counts resident pages in batches per core: on many cores a figure is tens of MiB off."""
     with peak() as small:
         pass
     with peak() as large:
-        kept = np.ones(8 * MIB)  # 64 MiB
+        kept = np.ones(64 * MIB)  # 512 MiB
         del kept
     with peak() as again:
-        np.ones(2 * MIB)
-    assert small.size < 4 * MIB
-    assert 60 * MIB < large.size < 80 * MIB
-    assert 12 * MIB < again.size < 24 * MIB
+        np.ones(16 * MIB)  # 128 MiB
+    assert small.size < 48 * MIB
+    assert large.size == pytest.approx(512 * MIB, abs=48 * MIB)
+    assert again.size == pytest.approx(128 * MIB, abs=48 * MIB)
 
 
 def test_a_limit_on_memory() -> None:
