@@ -62,7 +62,8 @@ class Constraint:
 
     def of(self, images: Tensor, joint: bool = True) -> Constraint:
         """Return the constraint of the images at given indices ``(b,)``; without the subspace unless ``joint``."""
-        return replace(self, images=self.images[images], subspace=self.subspace if joint else None)
+        subspace = None if self.subspace is None or not joint else self.subspace.at(images)
+        return replace(self, images=self.images[images], subspace=subspace)
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Project a gradient on the subspace."""

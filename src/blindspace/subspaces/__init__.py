@@ -1,19 +1,23 @@
-"""Linear subspaces of perturbations, their intersection with the pixel range, and the ε-nullity of a map."""
+"""Linear subspaces of perturbations, one for all images or one per image, their intersection with the pixel range, and the ε-nullity of a map."""
 
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
 from .subspace import Complement, Nullspace, ProjectorMap, Split, Subspace, nullspace, rowspace, span
+from .tangent import NormalSpaces, TangentBases, TangentSpaces, tangent_spaces
 
 __all__ = [
     "Complement",
     "EpsilonNullity",
     "Nearest",
+    "NormalSpaces",
     "Norm",
     "Nullspace",
     "ProjectorMap",
     "Spectrum",
     "Split",
     "Subspace",
+    "TangentBases",
+    "TangentSpaces",
     "nearest",
     "norms",
     "nullspace",
@@ -21,4 +25,5 @@ __all__ = [
     "soft_dimension",
     "span",
     "spectrum",
+    "tangent_spaces",
 ]

@@ -67,11 +67,13 @@ def splitting(
         memory: Number of past steps that Anderson acceleration uses; 0 for the plain iteration.
     """
 
+    space = subspace
+
     def step(state: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the point of the set, and the vector from it to the subspace by which the plain iteration moves."""
         inside = confine(state, images)
         reflected = 2 * inside - state
-        return inside, subspace.project(reflected + pull(inside, images) if pull else reflected) - inside
+        return inside, space.project(reflected + pull(inside, images) if pull else reflected) - inside
 
     images = torch.arange(len(start), device=start.device)
     end, found, gap = torch.empty_like(start), torch.empty_like(start), torch.empty_like(tolerance)
@@ -89,6 +91,7 @@ def splitting(
         if bool(done.any()):
             images, state, move, smallest = (t[~done] for t in (images, state, move, smallest))
             history.keep(~done)
+            space = space.at(~done)
         plain = state + move
         better = plain - history.correction(move)
         inside, new = step(better, images)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from ..errors import (
 )
 from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
 from ..maps.floating import as_floating
-from ..maps.linear_map import DENSE_LIMIT, as_batch, as_device
+from ..maps.linear_map import DENSE_LIMIT, as_batch, as_device, as_shape
 from ..solvers import Certificate, Solver, SolverChoice, choose
 from ._arguments import as_dtype, described, generator_or_none
 
@@ -64,6 +64,8 @@ class Subspace(ABC):
     solver: str = "basis"
     reason: str = ""
     device: torch.device = torch.device("cpu")
+    per_image: ClassVar[bool] = False
+    """Whether there is one subspace per image rather than one for all; see ``PerImage``."""
 
     @property
     @abstractmethod
@@ -204,6 +206,10 @@ class Subspace(ABC):
         moved.device = as_device(device)
         return moved
 
+    def at(self, images: Tensor) -> Self:
+        """The subspace of the images at given indices; itself, as it is the same for all images (see ``PerImage``)."""
+        return self
+
     @property
     def complement(self) -> Subspace:
         """The orthogonal complement."""
@@ -211,10 +217,14 @@ class Subspace(ABC):
 
     def __and__(self, other: Subspace | Operator) -> Subspace:
         """Intersect with another subspace, or with the nullspace of an operator: N(A) ∩ N(B) = N([A; B])."""
+        if isinstance(other, Subspace) and other.per_image:
+            return other & self
         return Nullspace(side_by_side([self.annihilator(), self._in_same_space(other).annihilator()]))
 
     def __add__(self, other: Subspace | Operator) -> Subspace:
         """Form the subspace sum, the smallest subspace that contains both: U + V = (U⊥ ∩ V⊥)⊥. As ``&``."""
+        if isinstance(other, Subspace) and other.per_image:
+            return other + self
         return (self.complement & self._in_same_space(other).complement).complement
 
     __or__ = __add__
@@ -397,6 +407,10 @@ def nullspace(
         TooLargeError: The solver would need too much memory.
         UnknownNameError: No solver has that name.
     """
+    if isinstance(operator, Subspace) and operator.per_image and solver is None:
+        if input_shape is not None and as_shape(input_shape) != operator.shape:
+            raise ShapeError(f"{operator} holds perturbations of shape {operator.shape}, not {as_shape(input_shape)}")
+        return operator
     linear = as_linear_map(operator, input_shape)
     return operator if isinstance(operator, Subspace) and solver is None else Nullspace(linear, solver)
 
