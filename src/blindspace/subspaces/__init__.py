@@ -1,4 +1,4 @@
-"""Linear subspaces of perturbations, one for all images or one per image, their intersection with the pixel range, and the ε-nullity of a map."""
+"""Linear subspaces of perturbations, for all images or one per image, their intersection with the pixel range, and ε-nullity."""
 
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
@@ -9,8 +9,8 @@ __all__ = [
     "Complement",
     "EpsilonNullity",
     "Nearest",
-    "NormalSpaces",
     "Norm",
+    "NormalSpaces",
     "Nullspace",
     "ProjectorMap",
     "Spectrum",

@@ -66,7 +66,6 @@ def splitting(
         iterations: Largest number of iterations.
         memory: Number of past steps that Anderson acceleration uses; 0 for the plain iteration.
     """
-
     space = subspace
 
     def step(state: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

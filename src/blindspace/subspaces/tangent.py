@@ -67,8 +67,8 @@ class PerImage(Subspace):
     def linear_map(self) -> LinearMap:
         """Refused: there is one subspace per image, and so no single linear map."""
         raise BlindspaceError(
-            f"there is one subspace per image ({len(self.points)}), which no single linear map stands for; take that of "
-            "one image, as tangents[0]"
+            f"there is one subspace per image ({len(self.points)}), which no single linear map stands for; take that "
+            "of one image, as tangents[0]"
         )
 
     def sample(self, n: int, generator: torch.Generator | None = None, dtype: torch.dtype = torch.float64) -> Tensor:
