@@ -1,4 +1,4 @@
-"""Linear subspaces of perturbations, for all images or one per image, their intersection with the pixel range, and ε-nullity."""
+"""Linear subspaces of perturbations, for all images or one per image; the pixel range, and ε-nullity."""
 
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
