@@ -34,9 +34,9 @@ ORDER = (
     "attacks",
     "perturbations",
     "evidence",
+    "report",
     "collections",
     "experiments",
-    "report",
     "bench",
     "cli",
 )
