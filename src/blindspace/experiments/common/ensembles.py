@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import sqrt
 from typing import Literal
 
@@ -105,7 +106,7 @@ def ensemble(
 
 def _layers(generator: torch.Generator, widths: Sequence[int], init: Init) -> list[tuple[Tensor, Tensor]]:
     found = []
-    for fan_in, out in zip(widths[:-1], widths[1:], strict=True):
+    for fan_in, out in pairwise(widths):
         uniform = torch.rand(out, fan_in + 1, generator=generator, dtype=torch.float64) * 2 - 1
         normal = torch.randn(out, fan_in, generator=generator, dtype=torch.float64)
         weight = normal if init == "gaussian" else uniform[:, 1:]
