@@ -116,14 +116,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
 
 
-def integer(value: object, name: str, least: int) -> int:
-    """Return an argument that must be an integer of at least ``least``; ``name`` is the subject of the message."""
+def integer(value: object, name: str, least: int, most: int = 2**63 - 1) -> int:
+    """Return an argument that must be an integer from ``least`` to ``most``; ``name`` is the subject of the message."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         number = least - 1
-    if not least <= number < 2**63 or isinstance(value, bool):
-        raise ValueRangeError(f"{name} must be an integer of at least {least}, got {shown(value)}")
+    if not least <= number <= most or isinstance(value, bool):
+        bounds = f"of at least {least}" if most == 2**63 - 1 else f"from {least} to {most}"
+        raise ValueRangeError(f"{name} must be an integer {bounds}, got {shown(value)}")
     return number
 
 

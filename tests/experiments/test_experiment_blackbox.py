@@ -16,15 +16,15 @@ from blindspace.experiments.common.confinement import (
     behind,
     everything,
     kept_by,
-    low_frequency,
+    outside,
     permuted,
-    random_subspace,
-    spanned,
+    random_frequencies,
 )
 from blindspace.experiments.common.victims import ROBUST
 from blindspace.experiments.experiment import Kept
+from blindspace.manifolds.controls import low_frequency
 from blindspace.maps.operations import resize
-from blindspace.subspaces import Subspace, nullspace
+from blindspace.subspaces import Spanned, Subspace, nullspace
 
 SHAPE = (2, 6, 6)
 
@@ -47,10 +47,10 @@ def kernel() -> nn.Conv2d:
 def made() -> dict[str, Subspace]:
     basis = torch.linalg.qr(torch.randn(72, 9, generator=seeded(), dtype=torch.float64)).Q.T.reshape(9, *SHAPE)
     return {
-        "spanned": spanned(basis),
-        "less": spanned(basis, everything(SHAPE)),
+        "spanned": Spanned(basis),
+        "less": outside(basis, everything(SHAPE)),
         "low": low_frequency(SHAPE, 31),
-        "random": random_subspace(SHAPE, 31, seeded(1)),
+        "random": random_frequencies(SHAPE, 31, seeded(1)),
         "permuted": permuted(low_frequency(SHAPE, 31), seeded(2)),
         "kept": kept_by(resize((2, 9, 9), (6, 6), antialias=True)),
     }
@@ -83,7 +83,7 @@ def test_behind_a_resize_it_is_the_row_space_of_both() -> None:
 
 def test_random_subspaces_have_no_preferred_direction() -> None:
     v = torch.ones(1, *SHAPE, dtype=torch.float64)
-    shares = torch.stack([random_subspace(SHAPE, 24, seeded(i)).energy(v)[0] for i in range(200)])
+    shares = torch.stack([random_frequencies(SHAPE, 24, seeded(i)).energy(v)[0] for i in range(200)])
     assert float(shares.mean()) == pytest.approx(1 / 3, abs=0.03)
 
 

@@ -2,18 +2,21 @@
 
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
+from .known import Known, Spanned
 from .subspace import Complement, Nullspace, ProjectorMap, Split, Subspace, nullspace, rowspace, span
 from .tangent import NormalSpaces, TangentBases, TangentSpaces, tangent_spaces
 
 __all__ = [
     "Complement",
     "EpsilonNullity",
+    "Known",
     "Nearest",
     "Norm",
     "NormalSpaces",
     "Nullspace",
     "ProjectorMap",
     "Spectrum",
+    "Spanned",
     "Split",
     "Subspace",
     "TangentBases",

@@ -5,7 +5,6 @@ All are represented so that a projection costs less than a query.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -13,59 +12,19 @@ import scipy.fft
 import torch
 from torch import Tensor
 
-from ...attacks.directions import by_frequency, frequencies, waves
-from ...maps import Kronecker, LinearMap, Shape
-from ...solvers import Certificate
-from ...subspaces import Complement, ProjectorMap, Subspace
+from ...maps import Kronecker, Shape
+from ...subspaces import Known, Spanned, Subspace
 
 
-class Known(Subspace):
-    """A subspace of known dimension whose projector is given by a formula.
-
-    Args:
-        shape: Shape of one perturbation.
-        dim: Dimension of the subspace.
-        projector: Orthogonal projector, ``(B, *shape)`` to the same, preserving the dtype.
-    """
-
-    solver = "formula"
-
-    def __init__(self, shape: Shape, dim: int, projector: Callable[[Tensor], Tensor]) -> None:
-        self.shape, self._dim, self._projector = shape, dim, projector
-        rank = self.ambient_dim - dim
-        self.certificate = Certificate(rank, "exact", "construction", 0.0, 1.0, 1.0 if rank else None, None)
-
-    @property
-    def dim(self) -> int:
-        """The dimension."""
-        return self._dim
-
-    def _project(self, v: Tensor) -> Tensor:
-        return self._projector(v)
-
-    def annihilator(self) -> LinearMap:
-        """The projector onto the complement."""
-        return ProjectorMap(Complement(self))
-
-
-def spanned(basis: Tensor, within: Subspace | None = None) -> Subspace:
-    """The span of orthonormal vectors, or its complement within a subspace that contains them.
+def outside(basis: Tensor, within: Subspace) -> Subspace:
+    """The orthogonal complement of orthonormal vectors within a subspace that contains them.
 
     Args:
         basis: ``(k, *shape)``, float64.
-        within: Subspace that contains the vectors; None for the span itself.
+        within: Subspace that contains the vectors.
     """
-    rows = {dtype: basis.flatten(1).to(dtype) for dtype in (torch.float32, torch.float64)}
-
-    def onto(v: Tensor) -> Tensor:
-        b = rows[v.dtype]
-        return ((v.flatten(1) @ b.T) @ b).view_as(v)
-
-    shape = tuple(basis.shape[1:])
-    if within is None:
-        return Known(shape, len(basis), onto)
-    outer = within
-    return Known(shape, outer.dim - len(basis), lambda v: outer.project(v) - onto(v))
+    inner = Spanned(basis)
+    return Known(within.shape, within.dim - inner.dim, lambda v: within.project(v) - inner.project(v))
 
 
 def everything(shape: Shape) -> Subspace:
@@ -92,7 +51,7 @@ def behind(resize: Kronecker, harmless: Tensor) -> Subspace:
     back = Kronecker([torch.linalg.pinv(matrix) for matrix in resize.matrices], resize.out_shape)
     lifted = axes.forward(back.forward(harmless))
     unseen = torch.linalg.qr(lifted.flatten(1).T).Q.T.reshape(harmless.shape)
-    seen = spanned(unseen, everything(resize.out_shape))
+    seen = outside(unseen, everything(resize.out_shape))
     return Known(resize.in_shape, seen.dim, lambda v: axes.adjoint(seen.project(axes.forward(v))))
 
 
@@ -101,16 +60,8 @@ def _axes(resize: Kronecker) -> Kronecker:
     return Kronecker([torch.linalg.qr(matrix.T).Q.T for matrix in resize.matrices], resize.in_shape)
 
 
-def low_frequency(shape: Shape, dim: int) -> Subspace:
-    """The lowest frequencies of the two-dimensional cosine transform, channels in turn."""
-    mask = torch.zeros(prod(shape), dtype=torch.bool)
-    mask[by_frequency(shape)[:dim]] = True
-    kept = mask.view(shape)
-    return Known(shape, dim, lambda v: waves(torch.where(kept, frequencies(v), 0.0)))
-
-
-def random_subspace(shape: Shape, dim: int, generator: torch.Generator) -> Subspace:
-    """A random subspace: random rows of a cosine transform of values with random signs.
+def random_frequencies(shape: Shape, dim: int, generator: torch.Generator) -> Subspace:
+    """A random subspace without a basis: random rows of a cosine transform of values with random signs.
 
     Known as a subsampled randomised trigonometric transform; a projection costs one fast transform (Ailon & Chazelle
     2006).

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ...maps.operations import resize as resize_map
+from ...manifolds.controls import low_frequency
 from ...networks import BUILTIN, Network, Resize, harmless, load
-from ...subspaces import Subspace
+from ...subspaces import Spanned, Subspace
 from ..experiment import Settings
-from .confinement import behind, everything, kept_by, low_frequency, permuted, random_subspace, spanned
+from .confinement import behind, everything, kept_by, outside, permuted, random_frequencies
 from .models import images, of_others, trained
 
 ROBUST = "ibp_3_3_8.onnx.gz"
@@ -96,8 +97,8 @@ def _seen(network: Network) -> Subspace:
     """The row space of the front, represented by the smaller of two bases."""
     unseen = harmless(network)
     if unseen.dim <= unseen.ambient_dim // 2:
-        return spanned(unseen.basis(), everything(network.input_shape))
-    return spanned(unseen.complement.basis())
+        return outside(unseen.basis(), everything(network.input_shape))
+    return Spanned(unseen.complement.basis())
 
 
 def _correctly_classified(network: Network, s: Settings, count: int) -> tuple[Tensor, Tensor]:
@@ -132,7 +133,7 @@ def confined(kind: str, found: Victim, generator: torch.Generator) -> Subspace |
         case "low frequencies":
             return low_frequency(shape, space.dim)
         case "random subspace":
-            return random_subspace(shape, space.dim, generator)
+            return random_frequencies(shape, space.dim, generator)
         case "permuted":
             return permuted(space, generator)
         case "harmless":

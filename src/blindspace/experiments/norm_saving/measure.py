@@ -12,7 +12,7 @@ from ...attacks.gradient import ascent
 from ...perturbations import smallest
 from ...progress import Progress
 from ...subspaces import norms
-from ..common.confinement import random_subspace
+from ..common.confinement import random_frequencies
 from ..common.controls import shuffled
 from ..common.magnitudes import next_up
 from ..common.victims import confined, runs
@@ -105,7 +105,7 @@ def _controls(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
     if found.network.runs_in_float64:
         size, signs = found.ball.double(), ascent(found.network.module, found.x, found.y, False).double().sign()
         delta = size * signs if found.network.space != "pixels" else fgsm_images(s, found).double() - found.x
-        other = random_subspace(space.shape, space.dim, draw)
+        other = random_frequencies(space.shape, space.dim, draw)
         shares += [space.energy(shuffled(delta, draw)), other.energy(delta)]
     return Kept({}, dict(zip(CONTROLS, shares, strict=False)))
 
