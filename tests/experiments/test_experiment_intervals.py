@@ -63,8 +63,8 @@ def test_seeds_are_resampled_too() -> None:
 
 def test_images_common_to_all_seeds_are_one_sample() -> None:
     images = drawn(3, 50)
-    alone, repeated = ends(median(images)), ends(median([images] * 8))
-    assert repeated == pytest.approx(alone, rel=0.05)
+    alone, repeated = (high - low for low, high in (ends(median(images)), ends(median([images] * 8))))
+    assert repeated > 0.7 * alone  # were they independent, it would be 0.35
 
 
 def test_draws_are_resampled_too() -> None:
