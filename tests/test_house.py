@@ -34,6 +34,7 @@ ORDER = (
     "attacks",
     "perturbations",
     "evidence",
+    "manifolds",
     "report",
     "collections",
     "experiments",
