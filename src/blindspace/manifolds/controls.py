@@ -2,9 +2,9 @@
 
 An attack confined to any subspace of k of n dimensions needs about √(n/k) times the norm of an unconfined one, and in
 high dimension any two directions are almost orthogonal. So an effect of the manifold is what is left beside these:
-random subspaces, which know nothing of the data; principal components, which know its covariance; low frequencies, which
-know that it consists of images; the tangent spaces of other images, which know the manifold but not the place; and
-tangent spaces with permuted pixels, which keep everything but the places of the pixels.
+random subspaces, which know nothing of the data; principal components, which know its covariance; low frequencies,
+which know that it consists of images; the tangent spaces of other images, which know the manifold but not the place;
+and tangent spaces with permuted pixels, which keep everything but the places of the pixels.
 """
 
 from __future__ import annotations

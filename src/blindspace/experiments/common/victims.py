@@ -9,8 +9,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from ...maps.operations import resize as resize_map
 from ...manifolds.controls import low_frequency
+from ...maps.operations import resize as resize_map
 from ...networks import BUILTIN, Network, Resize, harmless, load
 from ...subspaces import Spanned, Subspace
 from ..experiment import Settings
