@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 import blindspace as bs
@@ -56,7 +57,8 @@ def matrix(space: Subspace) -> Tensor:
 
 def projector(basis: Tensor) -> Tensor:
     rows = basis.flatten(1)
-    return torch.linalg.pinv(rows) @ rows
+    found: Tensor = torch.linalg.pinv(rows) @ rows
+    return found
 
 
 # --- subspaces of all images -------------------------------------------------------------------------------
@@ -82,10 +84,11 @@ def test_random_subspaces_have_no_preferred_direction() -> None:
 def test_low_frequencies_against_a_cosine_matrix(dim: int, dtype: torch.dtype) -> None:
     space = low_frequency(SHAPE, dim)
 
-    def cosine(size: int) -> np.ndarray:
+    def cosine(size: int) -> NDArray[np.float64]:
         k, x = np.arange(size)[:, None], np.arange(size) + 0.5
-        made = np.cos(np.pi * k * x / size)
-        return made / np.linalg.norm(made, axis=1, keepdims=True)
+        made: NDArray[np.float64] = np.cos(np.pi * k * x / size)
+        made /= np.linalg.norm(made, axis=1, keepdims=True)
+        return made
 
     rows, columns = cosine(4), cosine(3)
     order = sorted(((u / 4) ** 2 + (v / 3) ** 2, u, v) for u in range(4) for v in range(3))
