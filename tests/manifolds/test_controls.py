@@ -17,14 +17,14 @@ from blindspace.errors import BlindspaceError, UnknownNameError, ValueRangeError
 from blindspace.manifolds.controls import (
     CONTROLS,
     Compared,
-    controls,
+    controls_for,
     low_frequency,
     of_another_image,
     pixel_permuted,
     random_subspace,
     random_subspaces,
 )
-from blindspace.manifolds.principal_components import principal_components
+from blindspace.manifolds.components import principal_components
 from blindspace.subspaces import Spanned, Subspace
 from blindspace.subspaces.tangent import TangentSpaces, tangent_spaces
 
@@ -185,23 +185,23 @@ def test_pixels_are_permuted_alike_in_all_images_and_channels(seed: int) -> None
 
 def test_all_controls_have_the_dimension() -> None:
     compared = Compared(3, principal_components(images()), tangents())
-    made = list(controls(compared, drawn(), draws=2))
+    made = list(controls_for(compared, drawn(), draws=2))
     assert [name for name, _ in made] == ["random", *CONTROLS]
     v = noise(5, *SHAPE)
     for name, space in made:
         assert space.dim == 3, name
         found = space.project(v)
         torch.testing.assert_close(space.project(found), found)
-    again = list(controls(compared, drawn(), draws=2))
+    again = list(controls_for(compared, drawn(), draws=2))
     for (_, one), (_, other) in zip(made, again, strict=True):
         assert torch.equal(one.project(v), other.project(v))
 
 
 def test_without_tangent_spaces() -> None:
     compared = Compared(3, principal_components(images()))
-    names = [name for name, _ in controls(compared, drawn(), draws=1)]
+    names = [name for name, _ in controls_for(compared, drawn(), draws=1)]
     assert names == [name for name, control in CONTROLS.items() if not control.of_tangents]
     with pytest.raises(BlindspaceError, match="there are none"):
-        list(controls(compared, drawn(), ["another image"]))
+        list(controls_for(compared, drawn(), ["another image"]))
     with pytest.raises(UnknownNameError, match="no control is called 'sparse'; there are random"):
-        list(controls(compared, drawn(), ["random", "sparse"]))
+        list(controls_for(compared, drawn(), ["random", "sparse"]))

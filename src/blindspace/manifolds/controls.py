@@ -21,7 +21,7 @@ from ..errors import BlindspaceError, UnknownNameError, ValueRangeError, integer
 from ..maps import Shape
 from ..subspaces import Known, Spanned, Subspace
 from ..subspaces.tangent import TangentBases, TangentSpaces
-from .principal_components import PrincipalComponents
+from .components import PrincipalComponents
 
 DRAWS = 10
 """Number of random subspaces that a figure is compared with."""
@@ -179,7 +179,7 @@ CONTROLS: dict[str, Control] = {
 """All controls by name, in the order of tables."""
 
 
-def controls(
+def controls_for(
     compared: Compared, generator: torch.Generator, names: Sequence[str] | None = None, draws: int = DRAWS
 ) -> Iterator[tuple[str, Subspace]]:
     """Make controls one at a time; ``RANDOM`` comes ``draws`` times.
