@@ -14,6 +14,7 @@ from torch import Tensor
 
 import blindspace as bs
 from blindspace.errors import BlindspaceError, UnknownNameError, ValueRangeError
+from blindspace.manifolds.components import principal_components
 from blindspace.manifolds.controls import (
     CONTROLS,
     Compared,
@@ -24,7 +25,6 @@ from blindspace.manifolds.controls import (
     random_subspace,
     random_subspaces,
 )
-from blindspace.manifolds.components import principal_components
 from blindspace.subspaces import Spanned, Subspace
 from blindspace.subspaces.tangent import TangentSpaces, tangent_spaces
 

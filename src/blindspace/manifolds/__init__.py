@@ -1,7 +1,7 @@
 """Manifolds of images: their tangent spaces, the subspaces that these are compared with, and their dimension."""
 
-from .controls import CONTROLS, Compared, Control, controls_for
 from .components import PrincipalComponents, principal_components
+from .controls import CONTROLS, Compared, Control, controls_for
 
 __all__ = [
     "CONTROLS",
