@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
+    from .manifolds import Manifold, OnOff, manifold, on_off
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load, train
     from .perturbations import (
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     )
     from .report.demo import demo
     from .solvers import Certificate
-    from .subspaces import Split, Subspace, nullspace, rowspace, soft_dimension, span, spectrum
+    from .subspaces import Split, Subspace, TangentSpaces, nullspace, rowspace, soft_dimension, span, spectrum
 
 __version__ = "0.1.0"
 
@@ -45,10 +46,13 @@ __all__ = [
     "Evidence",
     "Key",
     "LinearMap",
+    "Manifold",
     "Network",
+    "OnOff",
     "Perturbed",
     "Split",
     "Subspace",
+    "TangentSpaces",
     "audit",
     "bench",
     "blind_energy",
@@ -68,8 +72,10 @@ __all__ = [
     "leakage",
     "least_harmful",
     "load",
+    "manifold",
     "nes",
     "nullspace",
+    "on_off",
     "perturb",
     "pgd",
     "protect",
@@ -90,12 +96,13 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
+    "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
     "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
     "report.demo": "demo",
     "solvers": "Certificate",
-    "subspaces": "Split Subspace nullspace rowspace soft_dimension span spectrum",
+    "subspaces": "Split Subspace TangentSpaces nullspace rowspace soft_dimension span spectrum",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 """The sub-package that each name comes from."""

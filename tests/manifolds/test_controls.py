@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import blindspace as bs
+from blindspace.data import PrincipalComponents
 from blindspace.errors import BlindspaceError, UnknownNameError, ValueRangeError
-from blindspace.manifolds.components import principal_components
 from blindspace.manifolds.controls import (
     CONTROLS,
     Compared,
     controls_for,
+    first_components,
+    last_components,
     low_frequency,
     of_another_image,
     pixel_permuted,
@@ -105,7 +107,7 @@ def test_low_frequencies_against_a_cosine_matrix(dim: int, dtype: torch.dtype) -
 
 def test_principal_components_against_the_singular_values() -> None:
     x = images()
-    found = principal_components(x)
+    found = PrincipalComponents.of(x)
     flat = x.flatten(1) - x.flatten(1).mean(0)
     _, sigma, right = torch.linalg.svd(flat)
     rank = int((sigma > 1e-9 * sigma[0]).sum())
@@ -114,27 +116,29 @@ def test_principal_components_against_the_singular_values() -> None:
     torch.testing.assert_close(found.mean.flatten(), x.flatten(1).mean(0))
     gram = found.components.flatten(1) @ found.components.flatten(1).T
     torch.testing.assert_close(gram, torch.eye(N, dtype=torch.float64), rtol=0, atol=1e-12)
-    torch.testing.assert_close(matrix(found.first(4)), projector(right[:4]), rtol=0, atol=1e-10)
-    torch.testing.assert_close(matrix(found.last(4, varying=True)), projector(right[15:19]), rtol=0, atol=1e-9)
-    constant = matrix(found.last(5))
+    torch.testing.assert_close(matrix(first_components(found, 4)), projector(right[:4]), rtol=0, atol=1e-10)
+    torch.testing.assert_close(
+        matrix(last_components(found, 4, varying=True)), projector(right[15:19]), rtol=0, atol=1e-9
+    )
+    constant = matrix(last_components(found, 5))
     assert constant.diagonal().nonzero().flatten().tolist() == [0, 5, 6, 20, 23]
 
 
 def test_fewer_images_than_pixels() -> None:
-    found = principal_components(images(6))
+    found = PrincipalComponents.of(images(6))
     assert found.rank == 5
-    assert found.last(2, varying=True).dim == 2
+    assert last_components(found, 2, varying=True).dim == 2
     with pytest.raises(ValueRangeError, match="from 0 to 5, got 6"):
-        found.last(6, varying=True)
-    assert float(found.last(N - 5).energy(images(6)[:1] - images(6)[1:2])) < 1e-20
+        last_components(found, 6, varying=True)
+    assert float(last_components(found, N - 5).energy(images(6)[:1] - images(6)[1:2])) < 1e-20
 
 
 def test_what_has_no_principal_components() -> None:
-    with pytest.raises(ValueRangeError, match="at least two"):
-        principal_components(images()[:1])
+    with pytest.raises(ValueRangeError, match="at least 2"):
+        PrincipalComponents.of(images()[:1])
     with pytest.raises(ValueRangeError, match="finite"):
-        principal_components(torch.full((3, 4), torch.nan))
-    assert principal_components(torch.ones(3, 4)).rank == 0
+        PrincipalComponents.of(torch.full((3, 4), torch.nan))
+    assert PrincipalComponents.of(torch.ones(3, 4)).rank == 0
 
 
 def test_a_basis_must_be_orthonormal() -> None:
@@ -184,7 +188,7 @@ def test_pixels_are_permuted_alike_in_all_images_and_channels(seed: int) -> None
 
 
 def test_all_controls_have_the_dimension() -> None:
-    compared = Compared(3, principal_components(images()), tangents())
+    compared = Compared(3, PrincipalComponents.of(images()), tangents())
     made = list(controls_for(compared, drawn(), draws=2))
     assert [name for name, _ in made] == ["random", *CONTROLS]
     v = noise(5, *SHAPE)
@@ -198,7 +202,7 @@ def test_all_controls_have_the_dimension() -> None:
 
 
 def test_without_tangent_spaces() -> None:
-    compared = Compared(3, principal_components(images()))
+    compared = Compared(3, PrincipalComponents.of(images()))
     names = [name for name, _ in controls_for(compared, drawn(), draws=1)]
     assert names == [name for name, control in CONTROLS.items() if not control.of_tangents]
     with pytest.raises(BlindspaceError, match="there are none"):

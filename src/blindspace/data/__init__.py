@@ -7,6 +7,7 @@ from .datasets import NAMES, load
 from .image_files import NamedImage, read_image, read_images, write_images, write_png
 from .imageset import ImageSet
 from .pixel_range import check_pixels
+from .principal_components import PrincipalComponents
 from .registry_packages import PACKAGES
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "SAMPLES",
     "ImageSet",
     "NamedImage",
+    "PrincipalComponents",
     "check_pixels",
     "fetch",
     "load",

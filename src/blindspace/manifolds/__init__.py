@@ -1,13 +1,26 @@
-"""Manifolds of images: their tangent spaces, the subspaces that these are compared with, and their dimension."""
+"""Manifolds of images, their tangent spaces, the parts of a perturbation on and off them, and controls."""
 
-from .components import PrincipalComponents, principal_components
+from ._on_off import OnOff, on_off
+from .autoencoder import Autoencoder
+from .base import Manifold
+from .choice import manifold
 from .controls import CONTROLS, Compared, Control, controls_for
+from .generated import Generated, generate
+from .local_pca import LocalPCA
+from .pca import PCA
 
 __all__ = [
     "CONTROLS",
+    "PCA",
+    "Autoencoder",
     "Compared",
     "Control",
-    "PrincipalComponents",
+    "Generated",
+    "LocalPCA",
+    "Manifold",
+    "OnOff",
     "controls_for",
-    "principal_components",
+    "generate",
+    "manifold",
+    "on_off",
 ]

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from ..attacks.directions import by_frequency, frequencies, waves
+from ..data import PrincipalComponents
 from ..errors import BlindspaceError, UnknownNameError, ValueRangeError, integer, shown
 from ..maps import Shape
 from ..subspaces import Known, Spanned, Subspace
 from ..subspaces.tangent import TangentBases, TangentSpaces
-from .components import PrincipalComponents
 
 DRAWS = 10
 """Number of random subspaces that a figure is compared with."""
@@ -59,6 +59,38 @@ def random_subspaces(
     """
     for _ in range(draws):
         yield random_subspace(shape, dim, generator)
+
+
+def first_components(components: PrincipalComponents, dim: int) -> Subspace:
+    """The span of the principal components of largest variance (PCA-k).
+
+    Args:
+        components: The principal components.
+        dim: Dimension k, at most their number.
+
+    Raises:
+        ValueRangeError: There are fewer components.
+    """
+    return Spanned(components.components[: _count(dim, len(components.components))])
+
+
+def last_components(components: PrincipalComponents, dim: int, varying: bool = False) -> Subspace:
+    """The span of the principal components of least variance.
+
+    Args:
+        components: The principal components.
+        dim: Dimension k, at most their number.
+        varying: Whether components along which the images do not vary are left out.
+
+    Raises:
+        ValueRangeError: There are fewer such components.
+    """
+    end = components.rank if varying else len(components.components)
+    return Spanned(components.components[end - _count(dim, end) : end])
+
+
+def _count(dim: int, most: int) -> int:
+    return integer(dim, "the number of principal components", 0, most)
 
 
 def low_frequency(shape: Sequence[int], dim: int) -> Subspace:
@@ -168,9 +200,9 @@ CONTROLS: dict[str, Control] = {
     control.name: control
     for control in (
         Control(RANDOM, lambda c, draw: random_subspace(c.shape, c.dim, draw), draws=DRAWS),
-        Control("first principal components", lambda c, _: c.components.first(c.dim)),
-        Control("last principal components", lambda c, _: c.components.last(c.dim)),
-        Control("last varying components", lambda c, _: c.components.last(c.dim, varying=True)),
+        Control("first principal components", lambda c, _: first_components(c.components, c.dim)),
+        Control("last principal components", lambda c, _: last_components(c.components, c.dim)),
+        Control("last varying components", lambda c, _: last_components(c.components, c.dim, varying=True)),
         Control("low frequencies", lambda c, _: low_frequency(c.shape, c.dim)),
         Control("another image", lambda c, draw: of_another_image(_tangents(c), draw), of_tangents=True),
         Control("permuted pixels", lambda c, draw: pixel_permuted(_tangents(c), draw), of_tangents=True),

@@ -229,6 +229,8 @@ class TangentBases(TangentSpaces):
         return self._basis.float()
 
     def _project(self, v: Tensor) -> Tensor:
+        if not len(v):
+            return v
         basis = (self._basis if v.dtype == torch.float64 else self._single).flatten(2)
         flat = v.to(basis.dtype).flatten(1)
         if len(basis) == 1:

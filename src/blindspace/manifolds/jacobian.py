@@ -1,0 +1,94 @@
+"""The Jacobian of a decoder: all of its columns for a batch of images, and products with it.
+
+In forward mode each image needs one tangent per latent coordinate: k decoder passes for the whole batch. Reverse mode
+needs one pass per value of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from ..errors import UnsupportedLayerError, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Decode = Callable[[Tensor], Tensor]
+"""A function of latent coordinates ``(B, *latent_shape)`` to images ``(B, *shape)``, image by image."""
+
+WORKING_MEMORY = 2**28
+"""Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension."""
+
+WIDEST = 8
+"""How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
+
+LEAST_COLUMNS = 32
+"""Columns that a pass computes at least, memory permitting, as every pass computes the images themselves once more."""
+
+
+def columns(decode: Decode, z: Tensor) -> Tensor:
+    """Compute the derivatives of the images by each latent coordinate, ``(B, k, *shape)``.
+
+    A shift of all images' coordinates by the same s moves each image by its own Jacobian times s, so that the
+    derivative by s at 0 has all Jacobians, and its forward passes are shared by the batch.
+
+    Args:
+        decode: The decoder.
+        z: Latent coordinates, ``(B, *latent_shape)``, B ≥ 1.
+
+    Raises:
+        UnsupportedLayerError: The decoder cannot be differentiated.
+    """
+    z = z.detach()
+    with torch.no_grad():
+        size = decode(z[:1]).numel() * z.element_size() * WIDEST
+    most = max(WORKING_MEMORY // size, 1)
+    found = []
+    for some in z.split(max(most // LEAST_COLUMNS, 1)):
+        flat = some.flatten(1)
+
+        def column(direction: Tensor, flat: Tensor = flat, some: Tensor = some) -> Tensor:
+            return times(lambda s: decode((flat + s).view_as(some)), torch.zeros_like(direction), direction)
+
+        each = torch.func.vmap(column, out_dims=1, chunk_size=max(most // len(some), 1))
+        found.append(each(torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)))
+    return torch.cat(found)
+
+
+def times(decode: Decode, z: Tensor, c: Tensor) -> Tensor:
+    """Compute J c of each image, ``(B, *shape)``, for c ``(B, *latent_shape)``. As ``columns``."""
+    with _differentiable():
+        found: Tensor = torch.func.jvp(decode, (z,), (c,))[1]
+    return found
+
+
+def transposed(decode: Decode, z: Tensor) -> Callable[[Tensor], Tensor]:
+    """Prepare the product v to Jᵀ v of each image, ``(B, *shape)`` to ``(B, *latent_shape)``. As ``columns``."""
+    with _differentiable():
+        pull = torch.func.vjp(decode, z)[1]
+
+    def product(v: Tensor) -> Tensor:
+        with _differentiable():
+            found: Tensor = pull(v)[0]
+        return found
+
+    return product
+
+
+@contextmanager
+def _differentiable() -> Iterator[None]:
+    """Attention by plain products, the only one with forward derivatives; and errors of others in one line."""
+    try:
+        with torch.inference_mode(False), sdpa_kernel(SDPBackend.MATH):
+            yield
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        raise UnsupportedLayerError(
+            f"the decoder cannot be differentiated in forward mode: {first_line(error)}; write it as a function of "
+            "tensors, without operations that change them in place"
+        ) from error
