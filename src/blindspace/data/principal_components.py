@@ -1,6 +1,6 @@
 """Principal component analysis (Pearson 1901; Jolliffe 2002): the directions along which a set of images varies.
 
-Pixels that have one value in all images are set apart, so that components of least variance are told from those of none.
+Pixels of one value in all images are set apart, so that components of least variance are told from those of none.
 """
 
 from __future__ import annotations
