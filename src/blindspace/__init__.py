@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import bench, data, testing
-    from .attacks import fgsm, nes, pgd, simba
+    from .attacks import fgsm, minimal_norm, nes, pgd, simba
     from .collections import protect
     from .errors import BlindspaceError
     from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
@@ -73,6 +73,7 @@ __all__ = [
     "least_harmful",
     "load",
     "manifold",
+    "minimal_norm",
     "nes",
     "nullspace",
     "on_off",
@@ -91,7 +92,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "attacks": "fgsm nes pgd simba",
+    "attacks": "fgsm minimal_norm nes pgd simba",
     "collections": "protect",
     "errors": "BlindspaceError",
     "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",

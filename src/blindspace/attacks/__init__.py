@@ -1,6 +1,7 @@
 """Adversarial perturbations that can be confined to a subspace, one attack per file."""
 
 from ._fgsm import fgsm
+from ._minimal_norm import MinimalNorm, minimal_norm
 from ._nes import nes
 from ._pgd import pgd
 from ._simba import simba
@@ -13,10 +14,12 @@ __all__ = [
     "Basis",
     "Cosines",
     "Directions",
+    "MinimalNorm",
     "Pixels",
     "Queried",
     "Uniform",
     "fgsm",
+    "minimal_norm",
     "nes",
     "pgd",
     "simba",

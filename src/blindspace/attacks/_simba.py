@@ -76,7 +76,7 @@ def simba(
         due = active[sign[active] == 0]
         if len(due):
             drawn = source.draw(due).to(images.dtype)
-            tried[due] = drawn if directions is None else unit(allowed.direction(drawn), "l2")
+            tried[due] = drawn if directions is None else unit(allowed.of(due).direction(drawn), "l2")
             sign[due] = 1
         moved = delta[active] + step_size * sign[active].view(-1, *[1] * (images.ndim - 1)) * tried[active]
         moved = allowed.of(active, joint).nearest(moved, LOOSE)

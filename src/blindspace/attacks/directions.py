@@ -54,7 +54,7 @@ class Uniform(Directions):
     def draw(self, images: Tensor) -> Tensor:
         """Draw as ``Directions.draw`` does; zeros if the subspace is {0}."""
         noise = torch.stack([torch.randn(self.shape, generator=self.generators[i]) for i in images.tolist()])
-        return unit(noise if self.subspace is None else self.subspace.project(noise), "l2")
+        return unit(noise if self.subspace is None else self.subspace.at(images).project(noise), "l2")
 
 
 class Orthonormal(Directions):

@@ -106,31 +106,32 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (images, labels))
         x.requires_grad_()
         logits = labelled(model(x), y)
-        if not logits.requires_grad:
-            raise _without_gradient()
-        gradient = _gradient(F.cross_entropy(logits, y, reduction="sum"), x)
+        gradient = input_gradient(F.cross_entropy(logits, y, reduction="sum"), x)
         flat = gradient.flatten(1).count_nonzero(1) == 0
         if bool(flat.any()):
             own = logits.gather(1, y[:, None])
             margin = logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True) - own
-            gradient = gradient + _gradient(margin[flat].sum(), x)
+            gradient = gradient + input_gradient(margin[flat].sum(), x)
     return -gradient if targeted else gradient
 
 
-def _gradient(loss: Tensor, x: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True)
+def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
+    """Compute the gradient of a number with respect to the images that it was computed from, of their shape.
+
+    Raises:
+        UnsupportedLayerError: There is none.
+        ValueRangeError: It is NaN.
+    """
+    found = torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True) if loss.requires_grad else (None,)
+    gradient: Tensor | None = found[0]
     if gradient is None:
-        raise _without_gradient()
+        raise UnsupportedLayerError(
+            "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
+            "computes in whole numbers; use random perturbations or nes"
+        )
     if bool(gradient.isnan().any()):
         raise ValueRangeError("the gradient of the model is NaN")
     return gradient
-
-
-def _without_gradient() -> UnsupportedLayerError:
-    return UnsupportedLayerError(
-        "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
-        "computes in whole numbers; use random perturbations or nes"
-    )
 
 
 def refuse_flat(gradient: Tensor) -> Tensor:
