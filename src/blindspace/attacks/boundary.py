@@ -23,6 +23,9 @@ from .scores import Model
 OVERSHOOT, LEAST = 0.02, 1e-6
 """A step exceeds the distance from the hyperplane by this share, as in DeepFool, and by this length."""
 
+STUCK, PUSHED = 0.01, 64.0
+"""An image is given up if aiming that many times as far as its hyperplane gains less than that share of the way."""
+
 REFINING_STEPS = 5
 """Largest number of steps of one refinement."""
 
@@ -116,8 +119,9 @@ class Search:
             moved = self._confined(shift[active] + push[active] * wanted * plane.direction, points[active])
             # Where the confinement undoes a part of the step, the next one aims further.
             gained = _dot(plane.direction, moved - shift[active])
-            push[active] *= (wanted / gained.clamp(min=LEAST * wanted)).clamp(1, 2)
-            stuck = (moved == shift[active]).flatten(1).all(1)
+            push[active] *= (wanted / gained.clamp(min=LEAST * wanted)).clamp(1, 4)
+            stuck = (gained <= STUCK * wanted).flatten() & (push[active] >= PUSHED).flatten()
+            stuck |= (moved == shift[active]).flatten(1).all(1)
             shift[active], crossed[active] = moved, self._wrong(moved, points[active])
             count[active] += 1
             left = (~crossed[active] & ~stuck).nonzero()[:, 0]
