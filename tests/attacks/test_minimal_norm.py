@@ -31,7 +31,7 @@ def random_basis(k: int, shape: tuple[int, ...], draw: torch.Generator) -> Tenso
 
 
 def to_hyperplanes(weight: Tensor, bias: Tensor, x: Tensor, label: int, basis: Tensor) -> float:
-    """Distance to the nearest hyperplane between the label's class and another within a subspace, by the dense basis."""
+    """Distance within a subspace to the nearest hyperplane between the label and another class, by the dense basis."""
     scores, flat, rows = weight.flatten(1) @ x.flatten() + bias, weight.flatten(1), basis.flatten(1)
     found = []
     for other in range(len(bias)):
@@ -41,13 +41,9 @@ def to_hyperplanes(weight: Tensor, bias: Tensor, x: Tensor, label: int, basis: T
     return max(min(found), 0.0)
 
 
-@given(
-    st.integers(2, 6), st.integers(1, 3), st.integers(2, 4), st.integers(1, 8), st.booleans(), st.integers(0, 2**31)
-)
+@given(st.integers(2, 6), st.integers(1, 3), st.integers(2, 4), st.integers(1, 8), st.booleans(), st.integers(0, 2**31))
 @settings(max_examples=25, deadline=None)
-def test_linear_classifiers_exactly(
-    classes: int, channels: int, side: int, k: int, per_image: bool, seed: int
-) -> None:
+def test_linear_classifiers_exactly(classes: int, channels: int, side: int, k: int, per_image: bool, seed: int) -> None:
     draw, shape = torch.Generator().manual_seed(seed), (channels, side, side)
     k = min(k, channels * side * side)
     weight = torch.randn(classes, *shape, generator=draw, dtype=F64)
