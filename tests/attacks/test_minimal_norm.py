@@ -27,7 +27,8 @@ def linear(weight: Tensor, bias: Tensor) -> nn.Module:
 
 def random_basis(k: int, shape: tuple[int, ...], draw: torch.Generator) -> Tensor:
     n = torch.Size(shape).numel()
-    return torch.linalg.qr(torch.randn(n, k, generator=draw, dtype=F64)).Q.T.reshape(k, *shape)
+    basis: Tensor = torch.linalg.qr(torch.randn(n, k, generator=draw, dtype=F64)).Q.T.reshape(k, *shape)
+    return basis
 
 
 def to_hyperplanes(weight: Tensor, bias: Tensor, x: Tensor, label: int, basis: Tensor) -> float:
