@@ -42,6 +42,7 @@ _LIBRARIES_OF = {
     "attacks": ("foolbox", "pyautoattack"),
     "metrics": ("torchmetrics", "stlpips_pytorch"),
     "onnx": ("onnx", "onnxruntime"),
+    "manifold": ("skdim",),
 }
 """Libraries by the extra that installs them."""
 
