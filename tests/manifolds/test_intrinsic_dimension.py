@@ -103,7 +103,7 @@ def test_noise_is_seen_at_small_scales_only() -> None:
 
 def test_what_cannot_be_estimated() -> None:
     points = KNOWN["square"][1][:30]
-    with pytest.raises(UnknownNameError, match="'box' ?; there are two-nn, mle, pca"):
+    with pytest.raises(UnknownNameError, match="'box'; there are two-nn, mle, pca"):
         intrinsic_dimension(points, "box")  # type: ignore[arg-type]
     with pytest.raises(ValueRangeError, match="20 different images are too few for 20 neighbours"):
         intrinsic_dimension(points[:20])
