@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
-from blindspace.manifolds.intrinsic_dimension import (
+from blindspace.manifolds._intrinsic_dimension import (
     Method,
     _different,
     _nearest,

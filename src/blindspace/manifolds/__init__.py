@@ -1,5 +1,6 @@
 """Manifolds of images, their tangent spaces, the parts of a perturbation on and off them, and controls."""
 
+from ._intrinsic_dimension import IntrinsicDimension, intrinsic_dimension
 from ._on_off import OnOff, on_off
 from .autoencoder import Autoencoder
 from .base import Manifold
@@ -16,11 +17,13 @@ __all__ = [
     "Compared",
     "Control",
     "Generated",
+    "IntrinsicDimension",
     "LocalPCA",
     "Manifold",
     "OnOff",
     "controls_for",
     "generate",
+    "intrinsic_dimension",
     "manifold",
     "on_off",
 ]
