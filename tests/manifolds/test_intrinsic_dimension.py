@@ -23,7 +23,8 @@ METHODS = get_args(Method)
 def embedded(z: Tensor, n: int) -> Tensor:
     draw = torch.Generator().manual_seed(7)
     frame = torch.linalg.qr(torch.randn(n, z.shape[1], generator=draw, dtype=torch.float64)).Q
-    return z @ frame.T
+    found: Tensor = z @ frame.T
+    return found
 
 
 def normal(count: int, dim: int, seed: int = 0) -> Tensor:
@@ -32,7 +33,8 @@ def normal(count: int, dim: int, seed: int = 0) -> Tensor:
 
 def sphere(count: int, dim: int) -> Tensor:
     z = normal(count, dim + 1)
-    return z / z.norm(dim=1, keepdim=True)
+    found: Tensor = z / z.norm(dim=1, keepdim=True)
+    return found
 
 
 KNOWN = {
