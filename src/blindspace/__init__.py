@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import bench, data, testing
-    from .attacks import fgsm, minimal_norm, nes, pgd, simba
+    from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba
     from .collections import protect
     from .errors import BlindspaceError
     from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
@@ -69,6 +69,7 @@ __all__ = [
     "inspect",
     "keyed",
     "largest",
+    "latent",
     "leakage",
     "least_harmful",
     "load",
@@ -92,7 +93,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "attacks": "fgsm minimal_norm nes pgd simba",
+    "attacks": "fgsm latent minimal_norm nes pgd simba",
     "collections": "protect",
     "errors": "BlindspaceError",
     "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",

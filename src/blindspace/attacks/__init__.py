@@ -1,6 +1,7 @@
 """Adversarial perturbations that can be confined to a subspace, one attack per file."""
 
 from ._fgsm import fgsm
+from ._latent import Latent, latent, random_latent
 from ._minimal_norm import MinimalNorm, minimal_norm
 from ._nes import nes
 from ._pgd import pgd
@@ -14,13 +15,16 @@ __all__ = [
     "Basis",
     "Cosines",
     "Directions",
+    "Latent",
     "MinimalNorm",
     "Pixels",
     "Queried",
     "Uniform",
     "fgsm",
+    "latent",
     "minimal_norm",
     "nes",
     "pgd",
+    "random_latent",
     "simba",
 ]
