@@ -12,7 +12,7 @@ from blindspace.errors import BlindspaceError, ShapeError, ValueRangeError
 
 F64 = torch.float64
 DRAW = torch.Generator().manual_seed(5)
-ISOMETRY = torch.linalg.qr(torch.randn(16, 3, generator=DRAW, dtype=F64)).Q
+ISOMETRY: Tensor = torch.linalg.qr(torch.randn(16, 3, generator=DRAW, dtype=F64)).Q
 WEIGHT = torch.randn(4, 16, generator=DRAW, dtype=F64)
 LATENTS = 0.1 * torch.randn(20, 3, generator=DRAW, dtype=F64)
 
