@@ -390,6 +390,13 @@ def test_rows_have_differences() -> None:
 # --- pictures and networks -----------------------------------------------------------------------------------
 
 
+def test_infinite_values_are_kept_and_shown() -> None:
+    row = Row("on the manifold", "median norm", math.inf, 1.5, (2.0, math.inf))
+    assert Row.from_dict(json.loads(json.dumps(row.to_dict(), allow_nan=False))) == row
+    assert row.difference is None
+    assert row.cells() == ("on the manifold", "median norm", "1.5", "∞", "2 … ∞", "", "")
+
+
 def test_pictures(tmp_path: Path) -> None:
     grey = torch.full((1, 8, 8), 0.25)
     gallery(tmp_path / "g.png", [[grey, signed(grey - 0.5)]], ["one", "two"], [["a", "b\nc"]])

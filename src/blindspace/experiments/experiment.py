@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from html import escape
+from math import isinf
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -87,7 +88,7 @@ class Row:
     Attributes:
         case: What is measured on, such as "ResNet-50, harmless, 32ε".
         quantity: What is measured, such as "RMSE of outputs".
-        ours: The measured value; None if it was not run.
+        ours: The measured value; None if it was not run. Infinite where most attacks fail at any norm.
         paper: The paper's value; None if it has none.
         interval: Confidence interval of 95 %; None where nothing is random.
         control: Whether the row is a control rather than a result.
@@ -106,16 +107,36 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Our value minus the paper's."""
-        return None if self.ours is None or self.paper is None else self.ours - self.paper
+        """Our value minus the paper's; None where a value is missing or infinite."""
+        return None if self.ours is None or self.paper is None or isinf(self.ours) else self.ours - self.paper
 
     HEADS: ClassVar = ("case", "quantity", "paper", "ours", "95 %", "difference", "reason")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row and its difference as plain values for JSON, which has no number for ∞: it is "Infinity" there."""
+
+        def plain(value: float | None) -> float | str | None:
+            return value if value is None or not isinf(value) else "Infinity"
+
+        interval = self.interval and [plain(end) for end in self.interval]
+        return {**asdict(self), "ours": plain(self.ours), "interval": interval, "difference": self.difference}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The row that ``to_dict`` was made of."""
+        values = {key: value for key, value in values.items() if key != "difference"}
+        ours, interval = values.pop("ours"), values.pop("interval")
+        return cls(
+            **values,
+            ours=ours if ours is None else float(ours),
+            interval=interval and (float(interval[0]), float(interval[1])),
+        )
 
     def cells(self) -> tuple[str, ...]:
         """The row as written in tables, under ``HEADS``."""
 
         def written(value: float | None, form: str = self.form) -> str:
-            return "" if value is None else f"{value:{form}}"
+            return "" if value is None else f"{value:{form}}".replace("inf", "∞")
 
         return (
             self.case,
@@ -208,7 +229,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values for JSON."""
-        return {**asdict(self), "rows": [{**asdict(row), "difference": row.difference} for row in self.rows]}
+        return {**asdict(self), "rows": [row.to_dict() for row in self.rows]}
 
     def _repr_html_(self) -> str:
         """The claims and rows, for notebooks."""

@@ -106,11 +106,7 @@ def read(path: Path) -> Result:
     """
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rows = []
-        for row in found.pop("rows"):
-            row.pop("difference")
-            interval = row.pop("interval")
-            rows.append(Row(**row, interval=interval and (interval[0], interval[1])))
+        rows = [Row.from_dict(row) for row in found.pop("rows")]
         claims = [Claim(**claim) for claim in found.pop("claims")]
         return Result(**found, rows=rows, claims=claims)
     except (ValueError, KeyError, TypeError, OSError) as error:
