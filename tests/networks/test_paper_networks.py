@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 import blindspace as bs
-from blindspace.data import CLASSES, samples
+from blindspace.data import CLASSES, SHAPES, samples
 from blindspace.errors import FileError, UnknownNameError, ValueRangeError
 from blindspace.networks import PAPER, train
-from blindspace.networks.paper_networks import SHAPES, SKIPPED, TEN, Stem, convolutional, feature_shape, mlp5, trainable
+from blindspace.networks.paper_networks import SKIPPED, TEN, Stem, convolutional, feature_shape, mlp5
+from blindspace.networks.trainable import trainable
 
 pytestmark = pytest.mark.skipif(find_spec("timm") is None, reason="timm is not installed")
 

@@ -6,6 +6,7 @@ from ._minimal_norm import MinimalNorm, minimal_norm
 from ._nes import nes
 from ._pgd import pgd
 from ._simba import simba
+from .adversary import PGDAdversary
 from .directions import Basis, Cosines, Directions, Pixels, Uniform
 from .gradient import Attacked
 from .score import Queried
@@ -17,6 +18,7 @@ __all__ = [
     "Directions",
     "Latent",
     "MinimalNorm",
+    "PGDAdversary",
     "Pixels",
     "Queried",
     "Uniform",

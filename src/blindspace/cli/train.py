@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ..networks import BUILTIN, PAPER
+from ..networks import AUTOENCODERS, BUILTIN, PAPER, SMALL
 from ..networks import train as run_training
 from .options import LARGEST_SEED, JsonOption, writable_folder
 from .output import console, progress, write_json
 
 _NAMES = (
-    f"One of {', '.join(BUILTIN)}; or of the paper's {', '.join(PAPER)}, also with a data set: {PAPER[0]}@cifar100."
+    f"One of {', '.join((*BUILTIN, *AUTOENCODERS))}; of the small networks {', '.join(SMALL)}; or of the paper's "
+    f"{', '.join(PAPER)}. Small ones and the paper's also with a data set: {PAPER[0]}@cifar100."
 )
 
 
@@ -32,12 +33,9 @@ def train(
     device: Annotated[str, typer.Option(help="Device to train on, such as cpu or cuda.")] = "cpu",
     json: JsonOption = None,
 ) -> None:
-    """Train a built-in network or one of the paper's; interrupted, it resumes at the last finished epoch."""
+    """Train a network or an autoencoder; interrupted, it resumes at the last finished epoch."""
     with progress(f"training {name}") as report:
         card = run_training(name, out, epochs=epochs, seed=seed, device=device, progress=report)
     screen = console(json)
-    screen.print(
-        f"[bold]{card.name}[/bold]: {card.test_accuracy:.2%} of {card.test_images} {card.dataset} test images, "
-        f"{card.parameters:,} parameters, {card.minutes} minutes"
-    )
+    screen.print(f"[bold]{card.name}[/bold]: {card.measured}, {card.parameters:,} parameters, {card.minutes} minutes")
     write_json(card.to_dict(), json)

@@ -2,7 +2,7 @@
 
 from ._fetch import fetch
 from ._samples import SAMPLES, samples
-from .classes import CLASSES
+from .classes import CLASSES, SHAPES
 from .datasets import NAMES, load
 from .image_files import NamedImage, read_image, read_images, write_images, write_png
 from .imageset import ImageSet
@@ -15,6 +15,7 @@ __all__ = [
     "NAMES",
     "PACKAGES",
     "SAMPLES",
+    "SHAPES",
     "ImageSet",
     "NamedImage",
     "PrincipalComponents",

@@ -1,4 +1,4 @@
-"""The class names of the known data sets, in the order of their labels."""
+"""The class names of the known data sets, in the order of their labels, and the shapes of their images."""
 
 from __future__ import annotations
 
@@ -21,3 +21,12 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "fashion-mnist": tuple(_FASHION.split(", ")),
     "svhn": tuple("0123456789"),
 }
+
+SHAPES: dict[str, tuple[int, int, int]] = {
+    "cifar10": (3, 32, 32),
+    "cifar100": (3, 32, 32),
+    "svhn": (3, 32, 32),
+    "mnist": (1, 28, 28),
+    "fashion-mnist": (1, 28, 28),
+}
+"""Shape of one image of each data set."""

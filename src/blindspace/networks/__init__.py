@@ -4,20 +4,30 @@ from ._front import ends, front, harmless
 from ._layers import LayerReport, layers, measure
 from ._load import load
 from .affine_graph import Layer, Recording
+from .autoencoders import AUTOENCODERS, Autoencoder
 from .builtin import BUILTIN, Recipe
+from .cards import AutoencoderCard, Card, ClassifierCard
 from .claim import Evidence, hold, measure_claim
 from .labels import Answers, Labelling
 from .network import Network
 from .paper_networks import PAPER
 from .preprocessing_modules import CentreCrop, Normalise, Resize
-from .training import Card, train
+from .small_networks import SMALL
+from .trained_autoencoders import load_autoencoder
+from .training import Adversary, train
 
 __all__ = [
+    "AUTOENCODERS",
     "BUILTIN",
     "PAPER",
+    "SMALL",
+    "Adversary",
     "Answers",
+    "Autoencoder",
+    "AutoencoderCard",
     "Card",
     "CentreCrop",
+    "ClassifierCard",
     "Evidence",
     "Labelling",
     "Layer",
@@ -33,6 +43,7 @@ __all__ = [
     "hold",
     "layers",
     "load",
+    "load_autoencoder",
     "measure",
     "measure_claim",
     "train",

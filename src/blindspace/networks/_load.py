@@ -21,14 +21,16 @@ from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, f
 from ..files import home, sha256
 from ..maps import Shape
 from ..maps.linear_map import as_shape
+from .autoencoders import AUTOENCODERS
 from .builtin import BUILTIN
 from .choice import Choice, arguments, check_arguments
 from .labels import Declared
 from .network import Network
 from .one_tensor import FIRST, OneTensor
 from .outputs import ALONE, Found, has_rows
-from .paper_networks import PAPER, is_trainable, trainable
+from .paper_networks import PAPER
 from .precisions import parameter_dtype
+from .small_networks import SMALL
 from .sources.batches import check_rows
 from .sources.exported_program import from_module
 from .sources.factory import from_factory, is_factory, seeded
@@ -39,6 +41,7 @@ from .sources.raw_model import RawModel, Steps
 from .sources.timm_torchvision import from_timm, from_torchvision
 from .sources.torch_export import from_torch_export
 from .sources.weights import load_weights
+from .trainable import find_trainable, trainable
 
 PICKLES = (".pt", ".pth", ".th", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib")
 OTHERS = (".h5", ".hdf5", ".keras", ".pb", ".tflite", ".caffemodel", ".mlmodel", ".gguf", ".ort")
@@ -79,7 +82,7 @@ def load(
     Args:
         model: The network to load.
 
-            - a built-in name, one of the paper's networks that ``train`` has trained, a module, which is put in eval,
+            - a built-in name, another network that ``train`` has trained, a module, which is put in eval,
               a program of ``torch.export``, or a ``Network``, which is returned unchanged;
             - ``timm:NAME``, ``torchvision:NAME``: an architecture of that library;
             - ``hf:FOLDER``, ``hf:ORGANISATION/NAME`` (in the local cache) or ``hf:TYPE``, of transformers;
@@ -180,7 +183,7 @@ def _source(
         return replace(found, labels=quantity) if "regress" in found.name.lower() else found
     name = str(model)
     suffix = Path(name).suffix.lower()
-    if is_trainable(name):
+    if find_trainable(name) is not None:
         return _builtin(name, weights, random_weights)
     match name.split(":")[0] if ":" in name else "":
         case "timm":
@@ -204,8 +207,8 @@ def _source(
         _refuse(weights, random_weights, name)
         return from_torch_export(Path(name))
     raise UnknownNameError(
-        f"no network is called {name!r}; built in are {', '.join(BUILTIN)}; to be trained first {', '.join(PAPER)}; "
-        f"others are {FORMS}; Python also accepts a torch module"
+        f"no network is called {name!r}; built in are {', '.join((*BUILTIN, *AUTOENCODERS))}; to be trained first "
+        f"{', '.join((*SMALL, *PAPER))}; others are {FORMS}; Python also accepts a torch module"
     )
 
 
@@ -320,13 +323,17 @@ def _builtin(name: str, weights: Path | None, random_weights: bool) -> RawModel:
     with seeded():
         module = network.build()
     card: dict[str, object] = {}
+    shipped = files(__package__) / "weights" / f"{name}.safetensors"
     if weights is not None:
         card = _read_weights(module, weights, name)
-    elif not random_weights and name not in BUILTIN:
+    elif not random_weights and not shipped.is_file():
         card = _read_weights(module, home() / "networks" / f"{name}.safetensors", name)
     elif not random_weights:
-        with as_file(files(__package__) / "weights" / f"{name}.safetensors") as path:
+        with as_file(shipped) as path:
             card = _read_weights(module, path, name)
+    if network.task == "reconstruction":
+        images = Declared("none", "it is an autoencoder")
+        return RawModel(name, module, network.input_shape, card=card, labels=images)
     return RawModel(name, module, network.input_shape, classes=CLASSES[network.recipe.dataset], card=card)
 
 

@@ -1,13 +1,13 @@
-"""The built-in reference networks: definitions and training recipes; the weights are shipped.
+"""What a network to be trained is, and the built-in reference networks, whose weights are shipped.
 
-Both read images in [0, 1]; the normalisation is a layer, so it belongs to the affine front.
+All read images in [0, 1]; the normalisation is a layer, so it belongs to the affine front.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -16,19 +16,22 @@ from .preprocessing_modules import Normalise, ResidualBlock
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training settings: SGD with Nesterov momentum and the one-cycle learning rate (Smith and Topin 2019).
+    """Training settings.
 
     Attributes:
         dataset: Name of the data set.
         epochs: Passes over the training set.
         batch_size: Samples per step.
-        learning_rate: Peak of the cycle.
-        momentum: Momentum of SGD.
+        learning_rate: Learning rate, or its peak if it is scheduled.
+        momentum: Momentum of SGD; Adam has its own.
         weight_decay: L2 penalty on every parameter.
         label_smoothing: Label smoothing of the cross-entropy loss.
         crop_padding: Maximum random translation in pixels; 0 for none.
         flip: Whether images are mirrored at random.
         seed: Seed of initial weights, order of samples and augmentation.
+        optimiser: ``sgd`` with Nesterov momentum, or ``adam`` (Kingma and Ba 2015).
+        schedule: ``one-cycle`` (Smith and Topin 2019), or a ``constant`` learning rate.
+        images: Number of training images, the first of the data set; all if None.
     """
 
     dataset: str
@@ -41,6 +44,9 @@ class Recipe:
     crop_padding: int = 0
     flip: bool = False
     seed: int = 0
+    optimiser: Literal["sgd", "adam"] = "sgd"
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    images: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -49,19 +55,21 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Builtin:
-    """A built-in network.
+    """A network that can be trained.
 
     Attributes:
         name: Name for ``load``.
         input_shape: Shape ``(C, H, W)`` of one image, values in [0, 1].
         build: Function that returns the untrained module.
         recipe: Training settings.
+        task: What it is trained for.
     """
 
     name: str
     input_shape: tuple[int, int, int]
     build: Callable[[], nn.Module]
     recipe: Recipe
+    task: Literal["classification", "reconstruction"] = "classification"
 
 
 def cifar_resnet() -> nn.Sequential:

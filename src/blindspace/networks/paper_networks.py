@@ -14,20 +14,11 @@ from math import prod
 
 from torch import nn
 
-from ..data import CLASSES
+from ..data import CLASSES, SHAPES
 from ..errors import UnknownNameError
 from ..extras import library
 from ..maps import Shape
-from .builtin import BUILTIN, Builtin, Recipe
-
-SHAPES: dict[str, tuple[int, int, int]] = {
-    "cifar10": (3, 32, 32),
-    "cifar100": (3, 32, 32),
-    "svhn": (3, 32, 32),
-    "mnist": (1, 28, 28),
-    "fashion-mnist": (1, 28, 28),
-}
-"""Shape of one image of each data set."""
+from .builtin import Builtin, Recipe
 
 _TIMM = {
     "resnet18": ("resnet18", "conv1"),
@@ -145,32 +136,16 @@ def paper_recipe(dataset: str, epochs: int = 60, batch_size: int = 128) -> Recip
     return Recipe(dataset, epochs, batch_size, crop_padding=4 if SHAPES[dataset][0] == 3 else 2, flip=cifar)
 
 
-def trainable(name: str) -> Builtin:
-    """A built-in network, or one of the paper's.
+def paper_network(name: str) -> Builtin | None:
+    """One of the paper's networks by a name of ``PAPER``, perhaps with ``@`` and a data set.
 
-    Args:
-        name: A name of ``BUILTIN`` or ``PAPER``, the latter also with a data set, such as ``resnet18-ten@cifar100``.
-
-    Raises:
-        UnknownNameError: There is no such network; the message lists the names.
+    None if it is no such name, or the images of the data set are smaller than the network can read.
     """
-    if str(name) in BUILTIN:
-        return BUILTIN[str(name)]
-    base, at, dataset = str(name).partition("@")
+    base, at, dataset = name.partition("@")
     dataset = dataset if at else ("mnist" if base == "mlp5" else "cifar10")
-    if not is_trainable(name):
-        raise UnknownNameError(
-            f"no network to be trained is called {name!r}; there are {', '.join((*BUILTIN, *PAPER))}, "
-            f"the paper's also with @ and one of {', '.join(SHAPES)}"
-        )
+    if base not in _BUILDS or dataset not in SHAPES or SHAPES[dataset][-1] < _LEAST_SIDE.get(base, 1):
+        return None
     return Builtin(name, SHAPES[dataset], partial(_BUILDS[base], dataset), paper_recipe(dataset))
-
-
-def is_trainable(name: str) -> bool:
-    """Whether ``trainable`` knows the name."""
-    base, at, dataset = str(name).partition("@")
-    reads = SHAPES.get(dataset) if at else (3, 32, 32)
-    return str(name) in BUILTIN or (base in _BUILDS and reads is not None and reads[-1] >= _LEAST_SIDE.get(base, 1))
 
 
 def feature_shape(architecture: str) -> Shape:

@@ -1,17 +1,13 @@
-"""Training of the built-in networks and those of the paper: seeded and resumable after any interruption.
-
-The order of samples and the augmentation depend on (seed, epoch) only, so a resumed run takes the same steps as an
-uninterrupted one.
-"""
+"""Training of networks by name, for classification or reconstruction, with weights and a card as the result."""
 
 from __future__ import annotations
 
 import json
 import platform
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,44 +16,25 @@ from torch import Tensor, nn
 
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
-from ..errors import FileError, ValueRangeError, first_line
+from ..data.principal_components import PrincipalComponents
+from ..errors import ValueRangeError, first_line
 from ..files import home, sha256, unwritable, writing
 from ..progress import Progress
-from .builtin import Recipe
-from .paper_networks import trainable
+from .autoencoders import Autoencoder
+from .builtin import Builtin, Recipe
+from .cards import AutoencoderCard, Card, ClassifierCard
+from .trainable import trainable
+from .training_loop import run
 
 
-@dataclass(frozen=True)
-class Card:
-    """Facts about a trained network; stored beside its weights.
+class Adversary(Protocol):
+    """What perturbs the images of every training step, for adversarial training."""
 
-    Attributes:
-        name: Name of the network.
-        dataset: Data set of the training.
-        test_accuracy: Share of the test split classified correctly, in [0, 1].
-        test_images: Number of images of the test split.
-        parameters: Number of trained values.
-        recipe: Settings, as in ``Recipe.to_dict``.
-        sha256: Hash of the weights file.
-        torch: Version of torch.
-        machine: Processor architecture.
-        minutes: Wall-clock time of the last uninterrupted stretch of training.
-    """
-
-    name: str
-    dataset: str
-    test_accuracy: float
-    test_images: int
-    parameters: int
-    recipe: dict[str, Any]
-    sha256: str
-    torch: str
-    machine: str
-    minutes: float
+    def __call__(self, module: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+        """Images ``(B, C, H, W)`` in [0, 1] and labels ``(B,)`` to perturbed images, for the module as it stands."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+        """Its settings as plain values for JSON."""
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
@@ -89,6 +66,12 @@ def accuracy(module: nn.Module, images: Tensor, labels: Tensor, batch_size: int 
     return sum(int((module(x).argmax(1) == y).sum()) for x, y in batches) / len(labels)
 
 
+@torch.no_grad()
+def reconstruction_error(module: nn.Module, images: Tensor, batch_size: int = 500) -> float:
+    """Mean squared difference per pixel between ``images`` ``(N, C, H, W)`` and the outputs of an autoencoder."""
+    return sum(float((module(x) - x).double().square().sum()) for x in images.split(batch_size)) / images.numel()
+
+
 def train(
     name: str,
     out: Path | None = None,
@@ -99,11 +82,13 @@ def train(
     device: str = "cpu",
     train_set: ImageSet | None = None,
     test_set: ImageSet | None = None,
+    adversary: Adversary | None = None,
     progress: Progress | None = None,
 ) -> Card:
-    """Train a built-in network or one of the paper's; ``out`` receives ``NAME.safetensors`` and its card ``NAME.json``.
+    """Train a network that ``trainable`` knows; ``out`` receives ``NAME.safetensors`` and its card ``NAME.json``.
 
-    A checkpoint is written after every epoch; a second call with the same recipe resumes there.
+    A checkpoint is written after every epoch; a second call with the same recipe resumes there. The weights of
+    autoencoders are stored in half precision, and measured as stored.
 
     Args:
         name: A name that ``trainable`` knows.
@@ -115,14 +100,15 @@ def train(
             however often a run is interrupted.
         train_set: Training images; the training split of the recipe's data set if None.
         test_set: Test images; the test split of the recipe's data set if None.
+        adversary: What perturbs the images of every step, such as ``attacks.adversary.PGDAdversary``; none if None.
         progress: Function that is called after every step.
 
     Returns:
-        The card of the trained network.
+        The card of the trained network: a ``ClassifierCard`` or an ``AutoencoderCard``.
 
     Raises:
         UnknownNameError: There is no such network.
-        ValueRangeError: There is less than one epoch, or no such device.
+        ValueRangeError: There is less than one epoch, or no such device, or an adversary for an autoencoder.
         FileError: The data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
     """
     network = trainable(name)
@@ -132,9 +118,10 @@ def train(
     )
     if recipe.epochs < 1:
         raise ValueRangeError(f"training takes at least 1 epoch, got {recipe.epochs}")
-    train_set = train_set or load_dataset(recipe.dataset, "train")
+    if adversary is not None and network.task != "classification":
+        raise ValueRangeError(f"{name} has no labels for an adversary to attack; train it without one")
+    train_set = (train_set or load_dataset(recipe.dataset, "train")).take(slice(recipe.images))
     test_set = test_set or load_dataset(recipe.dataset, "test")
-    images, labels = train_set.tensor(), train_set.targets()
     out = Path(out or home() / "networks")
     try:
         out.mkdir(parents=True, exist_ok=True)  # Fails before the work, not after it.
@@ -149,81 +136,64 @@ def train(
         raise ValueRangeError(
             f"cannot train on {device!r} ({first_line(error)}); give cpu, or cuda if there is one"
         ) from error
-    optimiser = torch.optim.SGD(
-        module.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True
-    )
-    steps = len(labels) // recipe.batch_size or 1
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=recipe.epochs * steps)
+    images, labels = train_set.tensor(), train_set.targets()
 
-    checkpoint = out / f".{name}.checkpoint.pt"
-    settings = json.dumps({**recipe.to_dict(), "samples": len(labels), "set": train_set.name})
-    first = _resume(checkpoint, settings, module, optimiser, schedule)
-    started = time.monotonic()
-    for epoch in range(first, recipe.epochs):
-        generator = torch.Generator().manual_seed((recipe.seed * 100_003 + epoch) % 2**63)
-        order = torch.randperm(len(labels), generator=generator)[: steps * recipe.batch_size]
-        module.train()
-        for step, chosen in enumerate(order.split(recipe.batch_size)):
-            x = augment(images[chosen], recipe, generator).to(device, memory_format=torch.channels_last)
-            loss = F.cross_entropy(module(x), labels[chosen].to(device), label_smoothing=recipe.label_smoothing)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if progress:
-                said = f"epoch {epoch + 1} of {recipe.epochs}, loss {loss.item():.3f}"
-                progress(epoch * steps + step + 1, recipe.epochs * steps, said)
-        state = {
-            "settings": settings,
-            "epoch": epoch + 1,
-            "module": module.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "schedule": schedule.state_dict(),
-        }
-        with writing(checkpoint) as temporary:
-            torch.save(state, temporary)
+    def loss(chosen: Tensor, generator: torch.Generator) -> Tensor:
+        x = augment(images[chosen], recipe, generator).to(device, memory_format=torch.channels_last)
+        if network.task == "reconstruction":
+            return F.mse_loss(module(x), x)
+        y = labels[chosen].to(device)
+        if adversary is not None:
+            x = adversary(module, x, y, generator)
+        return F.cross_entropy(module(x), y, label_smoothing=recipe.label_smoothing)
+
+    def start() -> None:
+        if isinstance(module, Autoencoder):
+            module.fit_start(images)
+
+    stated = {**recipe.to_dict(), **({} if adversary is None else {"adversary": adversary.to_dict()})}
+    settings = json.dumps({**stated, "samples": len(labels), "set": train_set.name})
+    checkpoint, started = out / f".{name}.checkpoint.pt", time.monotonic()
+    run(module, loss, len(labels), recipe, checkpoint, settings, progress, start)
+    minutes = round((time.monotonic() - started) / 60, 1)
 
     module.cpu().eval()
+    half = network.task == "reconstruction"
     weights = out / f"{name}.safetensors"
+    stored = {key: (value.half() if half else value).contiguous() for key, value in module.state_dict().items()}
     with writing(weights) as temporary:
-        save_file({key: value.contiguous() for key, value in module.state_dict().items()}, temporary)
-    card = Card(
-        name=name,
-        dataset=train_set.name,
-        test_accuracy=accuracy(module, test_set.tensor(), test_set.targets()),
-        test_images=len(test_set),
-        parameters=sum(p.numel() for p in module.parameters()),
-        recipe=recipe.to_dict(),
-        sha256=sha256(weights),
-        torch=torch.__version__,
-        machine=platform.machine(),
-        minutes=round((time.monotonic() - started) / 60, 1),
-    )
+        save_file(stored, temporary)
+    module.load_state_dict(stored)
+    facts = {
+        "name": name,
+        "dataset": train_set.name,
+        "test_images": len(test_set),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "recipe": stated,
+        "sha256": sha256(weights),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "minutes": minutes,
+    }
+    card = _card(network, module, train_set, test_set, facts)
     with writing(out / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(card.to_dict(), indent=2) + "\n")
     checkpoint.unlink(missing_ok=True)
     return card
 
 
-def _resume(
-    checkpoint: Path,
-    settings: str,
-    module: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> int:
-    """Load the checkpoint of the same settings, if there is one; returns the number of epochs done."""
-    if not checkpoint.exists():
-        return 0
-    try:
-        state = torch.load(checkpoint, weights_only=True)
-        if not isinstance(state, dict):
-            raise TypeError(f"holds a {type(state).__name__}")
-        if state["settings"] != settings:
-            return 0
-        module.load_state_dict(state["module"])
-        optimiser.load_state_dict(state["optimiser"])
-        schedule.load_state_dict(state["schedule"])
-        return int(state["epoch"])
-    except Exception as error:  # torch raises many kinds of exceptions for damaged files.
-        raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error
+def _card(network: Builtin, module: nn.Module, train_set: ImageSet, test_set: ImageSet, facts: dict[str, Any]) -> Card:
+    """The card: the given facts, and what is measured on the images."""
+    test = test_set.tensor()
+    if not isinstance(module, Autoencoder):
+        return ClassifierCard(**facts, test_accuracy=accuracy(module, test, test_set.targets()))
+    images = train_set.tensor()
+    error, pca = reconstruction_error(module, test), PrincipalComponents.of(images).error(test, module.dim)
+    return AutoencoderCard(
+        **facts,
+        dim=module.dim,
+        test_mse=error,
+        train_mse=reconstruction_error(module, images),
+        pca_test_mse=pca,
+        beats_pca=error < pca,
+    )

@@ -15,8 +15,9 @@ from torch import Tensor
 from ...data import ImageSet, samples
 from ...data import load as load_dataset
 from ...files import home
-from ...networks import BUILTIN, Network, Recipe, load, train
-from ...networks.paper_networks import paper_recipe, trainable
+from ...networks import BUILTIN, Adversary, Network, Recipe, load, train
+from ...networks.paper_networks import paper_recipe
+from ...networks.trainable import trainable
 from ...progress import Progress
 from ..experiment import Preset
 
@@ -31,7 +32,7 @@ def training(name: str, preset: Preset) -> Recipe:
     """The training recipe of one of the paper's networks under a preset.
 
     Args:
-        name: Name of the network, one of ``networks.paper_networks.trainable``.
+        name: Name of the network, one of ``networks.trainable.trainable``.
         preset: smoke trains for an instant on the embedded images, cpu for a few epochs, paper as the paper does.
 
     Raises:
@@ -92,14 +93,21 @@ def of_others(name: str) -> Path | None:
     return path if path and path.exists() else None
 
 
-def trained(name: str, preset: Preset, progress: Progress | None = None, recipe: Recipe | None = None) -> Network:
-    """One of the paper's networks, trained as the preset says, or taken from the cache.
+def trained(
+    name: str,
+    preset: Preset,
+    progress: Progress | None = None,
+    recipe: Recipe | None = None,
+    adversary: Adversary | None = None,
+) -> Network:
+    """A network, trained as the preset says, or taken from the cache.
 
     Args:
-        name: Name of the network, one of ``networks.paper_networks.trainable``.
+        name: Name of the network, one that ``networks.trainable.trainable`` knows.
         preset: smoke, cpu or paper.
         progress: Called after every step of training.
-        recipe: Training recipe; the preset's if None.
+        recipe: Training recipe; the preset's of one of the paper's networks if None.
+        adversary: What perturbs the images of every training step; none if None.
 
     Raises:
         UnknownNameError: There is no such network.
@@ -107,7 +115,7 @@ def trained(name: str, preset: Preset, progress: Progress | None = None, recipe:
         FileError: The data set is missing, or the cache is damaged.
     """
     recipe = recipe or training(name, preset)
-    folder = where(name, preset, recipe)
+    folder = where(name, preset, recipe, adversary)
     weights = folder / f"{name}.safetensors"
     if not (weights.is_file() and weights.with_suffix(".json").is_file()):
         train(
@@ -117,12 +125,16 @@ def trained(name: str, preset: Preset, progress: Progress | None = None, recipe:
             device="cuda" if torch.cuda.is_available() else "cpu",
             train_set=images(recipe.dataset, preset, split="train"),
             test_set=images(recipe.dataset, preset),
+            adversary=adversary,
             progress=progress and (lambda done, total, what: progress(done, total, f"training {name}, {what}")),
         )
     return replace(load(name, weights=weights), name=name)
 
 
-def where(name: str, preset: Preset, recipe: Recipe) -> Path:
+def where(name: str, preset: Preset, recipe: Recipe, adversary: Adversary | None = None) -> Path:
     """The cache folder of a trained network; it depends on all settings of the training."""
-    settings = json.dumps({**recipe.to_dict(), "embedded": preset == "smoke"}, sort_keys=True)
+    stated = {**recipe.to_dict(), "embedded": preset == "smoke"}
+    if adversary is not None:
+        stated["adversary"] = adversary.to_dict()
+    settings = json.dumps(stated, sort_keys=True)
     return home() / "networks" / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import BatchSampler, RandomSampler
 
-from ...data import ImageSet
-from ...networks.paper_networks import SHAPES, paper_recipe
+from ...data import SHAPES, ImageSet
+from ...networks.paper_networks import paper_recipe
 from ...networks.training import augment
 from ...progress import Progress
 from ..common.dimensions import measured, singular_values

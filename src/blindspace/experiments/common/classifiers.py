@@ -1,0 +1,74 @@
+"""The small classifiers that the experiments on image manifolds measure, trained once and cached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from ...attacks import PGDAdversary
+from ...networks import SMALL, Network, Recipe, load
+from ...networks.small_networks import small_recipe
+from ...networks.trainable import trainable
+from ...progress import Progress
+from ..experiment import Preset
+from .models import trained
+
+RADII = {"mnist": 1.5, "fashion-mnist": 1.5, "cifar10": 0.5}
+"""L2 radius of adversarial training, in units of the image range."""
+
+KINDS: tuple[str, ...] = SMALL
+"""Kinds of classifiers: mlp, convnet, resnet20."""
+
+
+def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, adversarial: bool = False) -> Recipe:
+    """The training of a classifier under a preset: an instant on the embedded images for smoke.
+
+    Args:
+        kind: One of ``KINDS``.
+        dataset: Name of the data set.
+        seed: Seed of initial weights and order of samples.
+        preset: smoke, cpu or paper; the last two train alike.
+        adversarial: Whether to train on the images of an adversary, for which 30,000 of them and three epochs serve.
+    """
+    recipe = replace(small_recipe(kind, dataset), seed=seed)
+    if preset == "smoke":
+        return replace(recipe, epochs=2 if kind == "resnet20" else 10, batch_size=20, images=None, flip=False)
+    if adversarial and kind != "resnet20":
+        return replace(recipe, images=30_000, epochs=3)
+    return recipe
+
+
+def classifier(
+    kind: str,
+    dataset: str,
+    seed: int,
+    preset: Preset,
+    adversarial: bool = False,
+    *,
+    untrained: bool = False,
+    progress: Progress | None = None,
+) -> Network:
+    """A small classifier of images in [0, 1], trained or taken from the cache.
+
+    Args:
+        kind: One of ``KINDS``.
+        dataset: mnist, fashion-mnist or cifar10; smoke has no images of fashion-mnist.
+        seed: Seed of initial weights and order of samples; another seed gives an independent network.
+        preset: smoke, cpu or paper.
+        adversarial: Whether it is trained by L2-PGD (Madry et al. 2018) with the radius of ``RADII``.
+        untrained: Whether to return the network with the initial weights of this seed instead.
+        progress: Called after every step of training.
+
+    Raises:
+        UnknownNameError: There is no such kind or data set.
+        FileError: The data set is missing, or the cache is damaged.
+    """
+    name = f"{kind}@{dataset}"
+    network = trainable(name)
+    if untrained:
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(seed)
+            return load(network.build(), network.input_shape, name=f"{name}, untrained")
+    adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
+    return trained(name, preset, progress, recipe_of(kind, dataset, seed, preset, adversarial), adversary)
