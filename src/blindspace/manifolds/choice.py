@@ -9,6 +9,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError, shown
+from ..networks import AUTOENCODERS, load_autoencoder
 from .autoencoder import Autoencoder, Code
 from .base import Manifold
 from .local_pca import LocalPCA
@@ -72,9 +73,13 @@ def _named(name: str, images: Tensor | None, dim: int | None, neighbours: int) -
         if images is None or dim is None:
             raise BlindspaceError(f"{name} is fitted to images: give images=… and dim=…")
         return PCA.fit(images, dim) if name == "pca" else LocalPCA(images, dim, neighbours)
-    close = difflib.get_close_matches(name, FITTED, n=1)
+    if name in AUTOENCODERS:
+        trained = load_autoencoder(name)
+        return Autoencoder(trained.encoder, trained.decoder, AUTOENCODERS[name].input_shape, name)
+    there = (*AUTOENCODERS, *FITTED)
+    close = difflib.get_close_matches(name, there, n=1)
     hint = f"; did you mean {close[0]}?" if close else ""
-    raise UnknownNameError(f"no manifold is called {name!r}{hint}; there are {', '.join(FITTED)}")
+    raise UnknownNameError(f"no manifold is called {name!r}{hint}; there are {', '.join(there)}")
 
 
 class _Method(nn.Module):
