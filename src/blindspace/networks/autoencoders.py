@@ -153,35 +153,20 @@ def principal_autoencoder(shape: Shape, dim: int, channels: int) -> Autoencoder:
     return Autoencoder(PrincipalEncoder(shape, dim, channels), PrincipalDecoder(shape, dim, channels), dim)
 
 
-def _autoencoder(name: str, dataset: str, build: partial[Autoencoder], epochs: int, **more: float) -> Builtin:
-    recipe = Recipe(dataset, epochs, 256, **{"weight_decay": 0.0, **more}, optimiser="adam")  # type: ignore[arg-type]
-    return Builtin(name, SHAPES[dataset], build, recipe, "reconstruction")
+def _perceptron_of(dataset: str) -> Builtin:
+    shape, name = SHAPES[dataset], dataset.split("-")[0]
+    recipe = Recipe(dataset, 20, 256, learning_rate=6e-3, weight_decay=0.0, optimiser="adam")
+    build = partial(perceptron_autoencoder, shape, 256, 128, 16)
+    return Builtin(f"{name}-autoencoder", shape, build, recipe, "reconstruction")
+
+
+def _cifar() -> Builtin:
+    shape = SHAPES["cifar10"]
+    recipe = Recipe("cifar10", 5, 256, learning_rate=1e-3, weight_decay=0.0, optimiser="adam")
+    return Builtin("cifar-autoencoder", shape, partial(principal_autoencoder, shape, 128, 32), recipe, "reconstruction")
 
 
 AUTOENCODERS: dict[str, Builtin] = {
-    network.name: network
-    for network in (
-        _autoencoder(
-            "mnist-autoencoder",
-            "mnist",
-            partial(perceptron_autoencoder, SHAPES["mnist"], 256, 128, 16),
-            20,
-            learning_rate=6e-3,
-        ),
-        _autoencoder(
-            "fashion-autoencoder",
-            "fashion-mnist",
-            partial(perceptron_autoencoder, SHAPES["fashion-mnist"], 256, 128, 16),
-            20,
-            learning_rate=6e-3,
-        ),
-        _autoencoder(
-            "cifar-autoencoder",
-            "cifar10",
-            partial(principal_autoencoder, SHAPES["cifar10"], 128, 32),
-            5,
-            learning_rate=1e-3,
-        ),
-    )
+    network.name: network for network in (_perceptron_of("mnist"), _perceptron_of("fashion-mnist"), _cifar())
 }
 """Autoencoders by the names that ``train`` takes."""
