@@ -62,7 +62,9 @@ def reproduce(
 
 
 def _summary(result: Result) -> Table:
-    """The result's claims; its rows are in its table.md."""
+    """The result's claims and verdicts; its rows are in its table.md."""
+    from ..experiments.verdicts import QUESTIONS, answer
+
     table = Table(box=None, show_header=False, title=f"[bold]{result.name}[/bold] {escape(result.title)}")
     table.title_justify = "left"
     for claim in result.claims:
@@ -70,4 +72,6 @@ def _summary(result: Result) -> Table:
             claim.holds
         ]
         table.add_row(mark, escape(claim.text))
+    for verdict in result.verdicts:
+        table.add_row(f"[bold]{escape(answer(verdict))}[/bold]", escape(QUESTIONS[verdict.question].claim))
     return table

@@ -162,6 +162,34 @@ class Claim:
     holds: bool | None
 
 
+Answer = Literal["holds", "does not hold", "depends"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to a question that ``QUESTIONS`` of ``verdicts.py`` gives to this experiment.
+
+    Attributes:
+        question: Key of ``QUESTIONS``.
+        answer: The answer; None if the preset is too small to decide.
+        rows: The rows of the result that decide, with their intervals.
+        on: What the answer depends on, such as "the data set"; needed for "depends", empty otherwise.
+        because: A sentence that qualifies the answer; empty if none is needed.
+    """
+
+    question: str
+    answer: Answer | None
+    rows: list[Row]
+    on: str = ""
+    because: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.answer == "depends") != bool(self.on):
+            raise ValueError(f"{self.question}: what the answer depends on belongs to 'depends' alone, got {self}")
+        if self.answer is not None and not self.rows:
+            raise ValueError(f"{self.question}: an answer needs the rows that decide")
+
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -180,6 +208,7 @@ class Experiment(Generic[S]):
         claims: What follows from it.
         draw: Writes pictures (``.png``, under 500 kB each) into a folder.
         extras: Extras of the package that the experiment needs.
+        verdicts: The answers to the questions that ``QUESTIONS`` of ``verdicts.py`` gives to this experiment.
     """
 
     name: str
@@ -192,6 +221,7 @@ class Experiment(Generic[S]):
     claims: Callable[[S, Parts], Sequence[Claim]]
     draw: Callable[[S, Parts, Path], None]
     extras: tuple[str, ...] = ("plot",)
+    verdicts: Callable[[S, Parts], Sequence[Verdict]] = lambda settings, parts: ()
 
 
 @dataclass(frozen=True)
@@ -209,6 +239,7 @@ class Result:
         rows: What was found.
         claims: What follows from it.
         pictures: File names of the pictures.
+        verdicts: Answers to questions about a model, each by rows.
     """
 
     name: str
@@ -221,6 +252,7 @@ class Result:
     rows: list[Row]
     claims: list[Claim]
     pictures: list[str]
+    verdicts: list[Verdict] = field(default_factory=list)
 
     @property
     def holds(self) -> bool:
@@ -229,7 +261,8 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain values for JSON."""
-        return {**asdict(self), "rows": [row.to_dict() for row in self.rows]}
+        verdicts = [{**asdict(each), "rows": [row.to_dict() for row in each.rows]} for each in self.verdicts]
+        return {**asdict(self), "rows": [row.to_dict() for row in self.rows], "verdicts": verdicts}
 
     def _repr_html_(self) -> str:
         """The claims and rows, for notebooks."""

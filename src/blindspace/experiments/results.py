@@ -9,15 +9,17 @@ from typing import Any
 
 from ..errors import FileError
 from ..files import writing
-from .experiment import Claim, Result, Row
+from .experiment import Claim, Result, Row, Verdict
 from .registry import NAMES
+from .verdicts import QUESTIONS, answer, table_of_verdicts
 
 MARKS = {True: "holds", False: "**does not hold**", None: "too small to decide"}
 
 _HEAD = """# Results
 
-Every table and figure of *Seeing is not always believing: the space of harmless perturbations* (arXiv 2402.02095), and
-what goes beyond it. This page is generated: `blindspace reproduce all --preset cpu` writes it anew, with the pictures
+Every table and figure of *Seeing is not always believing: the space of harmless perturbations* (arXiv 2402.02095), what
+goes beyond it, and the experiments that decide *The dimpled manifold model of adversarial examples in machine learning*
+(arXiv 2106.10151). This page is generated: `blindspace reproduce all --preset cpu` writes it anew, with the pictures
 and one `result.json` per experiment. Every row has the paper's figure beside ours where the paper has one; "95 %" is a
 confidence interval over images or random draws. Controls must not show the effect that they are compared with. The
 networks of this preset are trained for a few epochs and evaluated on fewer images than the paper's; each result says
@@ -35,6 +37,8 @@ def body(result: Result) -> list[str]:
     lines = [f"*{result.source[:1].upper()}{result.source[1:]}.* {result.question}", ""]
     if result.claims:
         lines += [*(f"- {MARKS[claim.holds]}: {claim.text}" for claim in result.claims), ""]
+    if result.verdicts:
+        lines += [*(f"- {QUESTIONS[each.question].claim} **{answer(each)}**" for each in result.verdicts), ""]
     for heading, control in (("", False), ("Controls", True)):
         rows = [row for row in result.rows if row.control is control]
         if rows:
@@ -80,9 +84,9 @@ def write_page(folder: Path, names: Sequence[str] = NAMES) -> Path:
     Raises:
         FileError: A result in the folder is damaged, or the folder cannot be written.
     """
-    lines = [_HEAD]
     found = [read(folder / name / "result.json") for name in names if (folder / name / "result.json").is_file()]
-    lines += ["| | | | claims that hold |", "|---|---|---|---|"]
+    verdicts = table_of_verdicts([(f"[{r.name}](#{_anchor(r)})", verdict) for r in found for verdict in r.verdicts])
+    lines = [_HEAD, *verdicts, "| | | | claims that hold |", "|---|---|---|---|"]
     lines += [f"| [{r.name}](#{_anchor(r)}) | {r.title} | {r.source} | {_held(r)} |" for r in found]
     missing = [name for name in names if name not in {result.name for result in found}]
     lines += ["", f"Not run here: {', '.join(missing)}."] if missing else []
@@ -108,7 +112,12 @@ def read(path: Path) -> Result:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         rows = [Row.from_dict(row) for row in found.pop("rows")]
         claims = [Claim(**claim) for claim in found.pop("claims")]
-        return Result(**found, rows=rows, claims=claims)
+        verdicts = [
+            Verdict(**{**each, "rows": list(map(Row.from_dict, each["rows"]))})
+            for each in found.pop("verdicts", [])
+            if each["question"] in QUESTIONS  # of an earlier version, a question may be gone
+        ]
+        return Result(**found, rows=rows, claims=claims, verdicts=verdicts)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise FileError(f"{path} is damaged; delete it, or reproduce it again") from error
 

@@ -33,6 +33,7 @@ from ..progress import Progress
 from .experiment import Experiment, Kept, Part, Parts, Preset, Result, S
 from .registry import chosen
 from .results import markdown, write_page
+from .verdicts import checked
 
 _LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
 
@@ -139,6 +140,7 @@ def run(
         rows=list(experiment.rows(settings, finished)),
         claims=list(experiment.claims(settings, finished)),
         pictures=pictures,
+        verdicts=checked(experiment.name, experiment.verdicts(settings, finished)),
     )
     _write(folder / "result.json", json.dumps(result.to_dict(), indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     _write(folder / "table.md", markdown(result))
