@@ -10,7 +10,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from blindspace.experiments.common.intervals import Estimate, bootstrap, median, over_random, ratio_of_medians
+from blindspace.experiments.common.intervals import Estimate, _Group, bootstrap, median, over_random, ratio_of_medians
 
 
 def drawn(seed: int, *shape: int) -> Tensor:
@@ -38,6 +38,19 @@ def test_they_agree_with_scipy() -> None:
     assert ends(ours) == pytest.approx((other.low, other.high), rel=0.06)
     assert ratio_of_medians(a, b) == ours
     assert ratio_of_medians(a, b, seed=1) != ours
+
+
+def test_medians_of_resamples_are_medians() -> None:
+    """Against numpy, on the samples that the weights stand for: seeds of different size, draws, ties and infinities."""
+    parts = [np.array([[1.0, 2.0, 2.0], [5.0, inf, 0.0]]), np.array([[4.0, 4.0], [3.0, 7.0]])]
+    group, draw = _Group.of(parts), np.random.default_rng(0)
+    images = [draw.integers(0, 3, (50, 3)).astype(float), draw.integers(0, 3, (50, 2)).astype(float)]
+    images[0][:, 0] += 1
+    weights = group.weights(images, draw)
+    expected = [np.median(np.repeat(group.values, row.astype(int))) for row in weights]
+    np.testing.assert_array_equal(group.medians(weights), expected)
+    flat = np.concatenate([part.ravel() for part in parts])
+    np.testing.assert_array_equal(flat[group.order], group.values)
 
 
 def test_pairs_stay_together() -> None:
@@ -100,4 +113,4 @@ def test_what_cannot_be_estimated() -> None:
     with pytest.raises(ValueError, match="NaN"):
         median(torch.tensor([1.0, torch.nan]))
     with pytest.raises(ValueError, match="zip"):
-        bootstrap(lambda a, b: 0.0, [[torch.ones(3)], [torch.ones(3)] * 2])
+        bootstrap(lambda medians: medians[0], [[torch.ones(3)], [torch.ones(3)] * 2])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import inf, isnan, sqrt
-from typing import Any
+from math import inf, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +60,7 @@ def median(values: Values, seed: int = 0) -> Estimate:
         values: As ``Values``.
         seed: Seed of the resampling.
     """
-    return bootstrap(lambda x: float(np.median(x)), [values], seed)
+    return bootstrap(lambda medians: medians[0], [values], seed)
 
 
 def ratio_of_medians(above: Values, below: Values, seed: int = 0) -> Estimate:
@@ -72,7 +71,7 @@ def ratio_of_medians(above: Values, below: Values, seed: int = 0) -> Estimate:
         below: Values of the same images whose median it is divided by.
         seed: Seed of the resampling.
     """
-    return bootstrap(lambda x, y: _ratio(float(np.median(x)), float(np.median(y))), [above, below], seed)
+    return bootstrap(lambda medians: medians[0] / medians[1], [above, below], seed)
 
 
 def over_random(ours: Values, random: Values, seed: int = 0) -> Estimate:
@@ -89,45 +88,93 @@ def over_random(ours: Values, random: Values, seed: int = 0) -> Estimate:
     return ratio_of_medians(ours, random, seed)
 
 
-def bootstrap(statistic: Callable[..., float], groups: Sequence[Values], seed: int = 0) -> Estimate:
-    """Estimate a statistic of paired groups of values, with a bootstrap interval (percentile method; Efron 1979).
+def bootstrap(
+    statistic: Callable[[Sequence[NDArray[np.float64]]], NDArray[np.float64]], groups: Sequence[Values], seed: int = 0
+) -> Estimate:
+    """Estimate a function of the medians of paired groups of values, with an interval (percentile method; Efron 1979).
 
     Seeds, images and draws are resampled with replacement; the groups share the seeds and the images. All seeds take
     the same images where they have equally many: test images are as a rule common to them (Owen 2007, the pigeonhole
-    bootstrap).
-    Resamples in which the statistic is undefined (∞/∞) count as 0 at the lower end and as ∞ at the upper one. Equal
-    arguments give an equal result.
+    bootstrap). Resamples in which the statistic is undefined (∞/∞) count as 0 at the lower end and as ∞ at the upper
+    one. Equal arguments give an equal result.
 
     Args:
-        statistic: A number from one array of all values per group.
+        statistic: From the medians of each group, ``(R,)``, to the statistic, ``(R,)``.
         groups: At least one group, as ``Values``; all have equally many seeds, and images in each.
         seed: Seed of the resampling.
+
+    Raises:
+        ValueError: The groups do not fit together, there is no image, or a value is NaN.
     """
     by_seed = _by_seed(groups)
-    value = statistic(*(_pooled([part[g] for part in by_seed]) for g in range(len(groups))))
-    if min(part[0].shape[1] for part in by_seed) < 2:
-        return Estimate(value, None)
-    draw = np.random.default_rng(seed)
-    found, most = np.empty(RESAMPLES), max(part[0].shape[1] for part in by_seed)
-    for index in range(RESAMPLES):
-        chosen = draw.integers(len(by_seed), size=len(by_seed))
-        places = draw.random(most)
-        resampled: list[list[NDArray[Any]]] = [[] for _ in groups]
-        for part in (by_seed[i] for i in chosen):
-            count = part[0].shape[1]
-            images = (places[:count] * count).astype(int)
-            for group, values in zip(resampled, part, strict=True):
-                rows = draw.integers(len(values), size=len(values)) if len(values) > 1 else np.zeros(1, dtype=int)
-                group.append(values[np.ix_(rows, images)])
-        found[index] = statistic(*map(_pooled, resampled))
-    tail = (1 - LEVEL) / 2
+    each = [_Group.of([part[index] for part in by_seed]) for index in range(len(groups))]
+    counts = [part[0].shape[1] for part in by_seed]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(statistic([group.medians(np.ones((1, len(group.values)))) for group in each])[0])
+        if min(counts) < 2:
+            return Estimate(value, None)
+        draw, found, done = np.random.default_rng(seed), [], 0
+        while done < RESAMPLES:
+            size = min(RESAMPLES - done, max(1, BLOCK // max(len(group.values) for group in each)))
+            seeds = _times(draw.random((size, len(counts))), len(counts))
+            places = draw.random((size, max(counts)))
+            images = [seeds[:, i, None] * _times(places[:, :n], n) for i, n in enumerate(counts)]
+            found.append(statistic([group.medians(group.weights(images, draw)) for group in each]))
+            done += size
+    values, tail = np.concatenate(found), (1 - LEVEL) / 2
     # Without interpolation, which is undefined between a finite and an infinite value.
-    low = np.quantile(np.where(np.isnan(found), 0.0, found), tail, method="lower")
-    high = np.quantile(np.where(np.isnan(found), inf, found), 1 - tail, method="higher")
+    low = np.quantile(np.where(np.isnan(values), 0.0, values), tail, method="lower")
+    high = np.quantile(np.where(np.isnan(values), inf, values), 1 - tail, method="higher")
     return Estimate(value, (float(low), float(high)))
 
 
-def _by_seed(groups: Sequence[Values]) -> list[list[NDArray[Any]]]:
+BLOCK = 2**21
+"""Weights that are in memory at once."""
+
+
+def _times(places: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """How often each of ``count`` things is drawn, ``(R, count)``, from uniform numbers ``(R, draws)``."""
+    chosen = (places * count).astype(np.int64) + count * np.arange(len(places))[:, None]
+    return np.bincount(chosen.ravel(), minlength=count * len(places)).reshape(len(places), count).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """All values of one group in ascending order.
+
+    Attributes:
+        values: The values, ``(M,)``.
+        order: The place of each among all seeds', draws' and images', ``(M,)``.
+        draws: Number of draws in each seed.
+    """
+
+    values: NDArray[np.float64]
+    order: NDArray[np.int64]
+    draws: list[int]
+
+    @classmethod
+    def of(cls, parts: list[NDArray[np.float64]]) -> _Group:
+        flat = np.concatenate([part.ravel() for part in parts])
+        order = flat.argsort(kind="stable")
+        return cls(flat[order], order, [len(part) for part in parts])
+
+    def weights(self, images: list[NDArray[np.float64]], draw: np.random.Generator) -> NDArray[np.float64]:
+        """How often each value is drawn, ``(R, M)``, from how often each image is, ``(R, N)`` per seed."""
+        found = []
+        for times, count in zip(images, self.draws, strict=True):
+            rows = _times(draw.random((len(times), count)), count) if count > 1 else np.ones((len(times), 1))
+            found.append((rows[:, :, None] * times[:, None]).reshape(len(times), -1))
+        return np.concatenate(found, 1)[:, self.order]
+
+    def medians(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Medians of the values with weights ``(R, M)``; the mean of the two in the middle."""
+        above = weights.cumsum(1)
+        half = above[:, -1:] / 2
+        lower, upper = (above < half).sum(1), (above <= half).sum(1)
+        return (self.values[lower] + self.values[upper]) / 2
+
+
+def _by_seed(groups: Sequence[Values]) -> list[list[NDArray[np.float64]]]:
     """For each seed the values of each group, ``(draws, N)``."""
     lists = [[group] if isinstance(group, Tensor) else list(group) for group in groups]
     parts = [[np.atleast_2d(x.detach().double().numpy()) for x in seeds] for seeds in zip(*lists, strict=True)]
@@ -137,13 +184,3 @@ def _by_seed(groups: Sequence[Values]) -> list[list[NDArray[Any]]]:
         if any(np.isnan(values).any() for values in part):
             raise ValueError("a value is NaN; a failed attack counts as infinite")
     return parts
-
-
-def _pooled(values: list[NDArray[Any]]) -> NDArray[Any]:
-    return np.concatenate([each.ravel() for each in values])
-
-
-def _ratio(above: float, below: float) -> float:
-    if isnan(above) or isnan(below) or (above == below and below in (0.0, inf)):
-        return float("nan")
-    return inf if below == 0 else above / below
