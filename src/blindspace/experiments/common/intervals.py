@@ -171,7 +171,8 @@ class _Group:
         above = weights.cumsum(1)
         half = above[:, -1:] / 2
         lower, upper = (above < half).sum(1), (above <= half).sum(1)
-        return (self.values[lower] + self.values[upper]) / 2
+        found: NDArray[np.float64] = (self.values[lower] + self.values[upper]) / 2
+        return found
 
 
 def _by_seed(groups: Sequence[Values]) -> list[list[NDArray[np.float64]]]:
