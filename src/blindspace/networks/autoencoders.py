@@ -63,40 +63,25 @@ def perceptron_autoencoder(shape: Shape, *widths: int) -> Autoencoder:
 
 
 class PrincipalEncoder(nn.Module):
-    """Coordinates along principal components, in units of the standard deviations, plus a convolutional correction.
-
-    The correction starts at 0.
+    """Coordinates along principal components, in units of the standard deviations; not trained further.
 
     Args:
-        shape: Shape ``(3, H, W)`` of an image.
+        shape: Shape of an image.
         dim: Number of latent variables.
-        channels: Channels of the first convolution.
     """
 
-    def __init__(self, shape: Shape, dim: int, channels: int) -> None:
+    def __init__(self, shape: Shape, dim: int) -> None:
         super().__init__()
-        c, side = channels, shape[-1] // 8
-        self.linear = nn.Linear(prod(shape), dim)
-        self.correction = nn.Sequential(
-            nn.Conv2d(shape[0], c, 4, 2, 1),
-            nn.GELU(),
-            nn.Conv2d(c, 2 * c, 4, 2, 1),
-            nn.GELU(),
-            nn.Conv2d(2 * c, 2 * c, 4, 2, 1),
-            nn.GELU(),
-            nn.Flatten(-3),
-            nn.Linear(2 * c * side * side, dim),
-        )
-        _to_zero(self.correction[-1])
+        self.linear = nn.Linear(prod(shape), dim).requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images ``(B, *shape)`` to latent variables ``(B, dim)``."""
-        latent: Tensor = self.linear(x.flatten(-3)) + self.correction(x)
+        latent: Tensor = self.linear(x.flatten(-3))
         return latent
 
     @torch.no_grad()
     def start(self, components: PrincipalComponents) -> None:
-        """Begin as the coordinates along the components, in units of the standard deviations."""
+        """Take the components of greatest variance."""
         dim = self.linear.out_features
         deviations = components.variances[:dim, None].sqrt().clamp(min=torch.finfo(torch.float32).tiny)
         whitened = components.components[:dim].flatten(1) / deviations
@@ -105,52 +90,49 @@ class PrincipalEncoder(nn.Module):
 
 
 class PrincipalDecoder(nn.Module):
-    """An affine map of the latent variables plus a convolutional correction, which starts at 0.
+    """The point with given coordinates along principal components, plus a trained correction of that image.
+
+    The correction is a convolutional network on 2×2 blocks of pixels; it starts at 0.
 
     Args:
-        shape: Shape ``(3, H, W)`` of an image.
+        shape: Shape ``(C, H, W)`` of an image, H and W even.
         dim: Number of latent variables.
-        channels: Channels of the last convolution.
+        channels: Channels of the hidden layers of the correction.
     """
 
     def __init__(self, shape: Shape, dim: int, channels: int) -> None:
         super().__init__()
         self.shape = shape
-        c, side = channels, shape[-1] // 8
-        self.linear = nn.Linear(dim, prod(shape))
+        self.linear = nn.Linear(dim, prod(shape)).requires_grad_(False)
+        last = nn.Conv2d(channels, 4 * shape[0], 3, 1, 1)
         self.correction = nn.Sequential(
-            nn.Linear(dim, 2 * c * side * side),
+            nn.PixelUnshuffle(2),
+            nn.Conv2d(4 * shape[0], channels, 3, 1, 1),
             nn.GELU(),
-            nn.Unflatten(-1, (2 * c, side, side)),
-            nn.ConvTranspose2d(2 * c, 2 * c, 4, 2, 1),
+            nn.Conv2d(channels, channels, 3, 1, 1),
             nn.GELU(),
-            nn.ConvTranspose2d(2 * c, c, 4, 2, 1),
-            nn.GELU(),
-            nn.ConvTranspose2d(c, shape[0], 4, 2, 1),
+            last,
+            nn.PixelShuffle(2),
         )
-        _to_zero(self.correction[-1])
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, z: Tensor) -> Tensor:
         """Latent variables ``(B, dim)`` to images ``(B, *shape)``."""
-        image: Tensor = self.linear(z).unflatten(-1, self.shape) + self.correction(z)
-        return image
+        flat: Tensor = self.linear(z).unflatten(-1, self.shape)
+        return flat + self.correction(flat)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def start(self, components: PrincipalComponents) -> None:
-        """Begin as the point with these coordinates along the components."""
+        """Take the components of greatest variance."""
         dim = self.linear.in_features
         self.linear.weight.copy_(components.components[:dim].flatten(1).T * components.variances[:dim].sqrt())
         self.linear.bias.copy_(components.mean.flatten())
 
 
-def _to_zero(layer: nn.Module) -> None:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-
-
 def principal_autoencoder(shape: Shape, dim: int, channels: int) -> Autoencoder:
-    """Principal components with non-linear corrections: before training it is PCA of equal dimension."""
-    return Autoencoder(PrincipalEncoder(shape, dim, channels), PrincipalDecoder(shape, dim, channels), dim)
+    """A curved manifold above the plane of principal components: before training it is PCA of equal dimension."""
+    return Autoencoder(PrincipalEncoder(shape, dim), PrincipalDecoder(shape, dim, channels), dim)
 
 
 def _perceptron_of(dataset: str) -> Builtin:
@@ -162,8 +144,8 @@ def _perceptron_of(dataset: str) -> Builtin:
 
 def _cifar() -> Builtin:
     shape = SHAPES["cifar10"]
-    recipe = Recipe("cifar10", 5, 256, learning_rate=1e-3, weight_decay=0.0, optimiser="adam")
-    return Builtin("cifar-autoencoder", shape, partial(principal_autoencoder, shape, 128, 32), recipe, "reconstruction")
+    recipe = Recipe("cifar10", 10, 256, learning_rate=3e-3, weight_decay=0.0, optimiser="adam")
+    return Builtin("cifar-autoencoder", shape, partial(principal_autoencoder, shape, 128, 48), recipe, "reconstruction")
 
 
 AUTOENCODERS: dict[str, Builtin] = {

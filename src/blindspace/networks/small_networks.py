@@ -93,8 +93,8 @@ def small_recipe(name: str, dataset: str) -> Recipe:
         adam = Recipe(dataset, 4, learning_rate=1e-3, weight_decay=0.0, optimiser="adam", schedule="constant")
         return replace(adam, epochs=5, flip=True) if colour else adam
     if colour:
-        return Recipe(dataset, 4, flip=True, images=15_000)
-    return Recipe(dataset, 2, images=12_000)
+        return Recipe(dataset, 4, flip=True, images=10_000)
+    return Recipe(dataset, 2, images=8_000)
 
 
 def small_network(name: str) -> Builtin | None:

@@ -168,7 +168,7 @@ def train(
         "name": name,
         "dataset": train_set.name,
         "test_images": len(test_set),
-        "parameters": sum(p.numel() for p in module.parameters()),
+        "parameters": sum(p.numel() for p in module.parameters() if p.requires_grad),
         "recipe": stated,
         "sha256": sha256(weights),
         "torch": torch.__version__,
