@@ -22,21 +22,17 @@ if TYPE_CHECKING:
 Decode = Callable[[Tensor], Tensor]
 """A function of latent coordinates ``(B, *latent_shape)`` to images ``(B, *shape)``, image by image."""
 
-WORKING_MEMORY = 2**28
+WORKING_MEMORY = 2**26
 """Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension."""
 
 WIDEST = 8
 """How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
 
-LEAST_COLUMNS = 32
-"""Columns that a pass computes at least, memory permitting, as every pass computes the images themselves once more."""
-
 
 def columns(decode: Decode, z: Tensor) -> Tensor:
     """Compute the derivatives of the images by each latent coordinate, ``(B, k, *shape)``.
 
-    A shift of all images' coordinates by the same s moves each image by its own Jacobian times s, so that the
-    derivative by s at 0 has all Jacobians, and its forward passes are shared by the batch.
+    All columns of an image share one pass for the image itself, unless memory bounds their number.
 
     Args:
         decode: The decoder.
@@ -48,17 +44,18 @@ def columns(decode: Decode, z: Tensor) -> Tensor:
     z = z.detach()
     with torch.no_grad():
         size = decode(z[:1]).numel() * z.element_size() * WIDEST
-    most = max(WORKING_MEMORY // size, 1)
-    found = []
-    for some in z.split(max(most // LEAST_COLUMNS, 1)):
-        flat = some.flatten(1)
+    k, most = z[0].numel(), max(WORKING_MEMORY // size, 1)
+    directions = torch.eye(k, dtype=z.dtype, device=z.device).view(k, *z.shape[1:])
 
-        def column(direction: Tensor, flat: Tensor = flat, some: Tensor = some) -> Tensor:
-            return times(lambda s: decode((flat + s).view_as(some)), torch.zeros_like(direction), direction)
+    def of_one(point: Tensor) -> Tensor:
+        def column(direction: Tensor) -> Tensor:
+            return times(lambda at: decode(at[None])[0], point, direction)
 
-        each = torch.func.vmap(column, out_dims=1, chunk_size=max(most // len(some), 1))
-        found.append(each(torch.eye(flat.shape[1], dtype=flat.dtype, device=flat.device)))
-    return torch.cat(found)
+        found: Tensor = torch.func.vmap(column, chunk_size=min(most, k))(directions)
+        return found
+
+    found: Tensor = torch.func.vmap(of_one, chunk_size=max(most // k, 1))(z)
+    return found
 
 
 def times(decode: Decode, z: Tensor, c: Tensor) -> Tensor:

@@ -340,8 +340,7 @@ def tangent_spaces(
 ) -> TangentBases:
     """Orthonormalise tangent vectors at images, which may be linearly dependent.
 
-    The factor R of a QR factorisation has their singular values, and its left singular vectors turn Q into a basis in
-    the order of the singular values. A QR factorisation alone would hide a deficient rank.
+    The basis is in the order of their singular values. A QR factorisation alone would hide a deficient rank.
 
     Args:
         vectors: Tangent vectors, floating point ``(B, k, *shape)``.
@@ -364,9 +363,7 @@ def tangent_spaces(
         raise ValueRangeError("a tangent vector holds NaN or infinite values; the decoder overflows at these images")
     shape, eps = vectors.shape[2:], torch.finfo(vectors.dtype).eps
     share = 10 * prod(shape) ** 0.5 * eps if tolerance is None else real(tolerance, "tolerance")
-    q, r = torch.linalg.qr(vectors.double().flatten(2).mT)
-    left, sigma, _ = torch.linalg.svd(r)
-    basis = (q @ left).mT
+    basis, sigma = _orthonormal(vectors.double().flatten(2))
     largest = sigma[:, :1] if reference is None else torch.full_like(sigma[:, :1], reference)
     counted = sigma > share * largest
     ranks = counted.sum(1)
@@ -388,3 +385,33 @@ def tangent_spaces(
     )
     condition = relative[:, -1] if len(relative) else relative.flatten()
     return TangentBases(basis.unflatten(2, shape), points, ranks, condition, certificate)
+
+
+EASY = 1e-5
+"""Least σ_k / σ_1 for which products of the vectors with one another suffice: their error is ε (σ_1 / σ_k)²."""
+
+
+def _orthonormal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Orthonormal rows ``(B, r, n)`` in the order of the singular values of given ones ``(B, k, n)``, and those values.
+
+    The eigenvectors of the Gram matrix give both, and one Newton-Schulz step (Björck & Bowie 1971) removes the error of
+    a basis that is orthonormal to √ε already. That takes a third of the time of a QR factorisation, which serves where
+    the vectors are nearly dependent: the singular vectors of its factor R turn Q into the basis.
+    """
+    count, k, n = rows.shape
+    if k <= n and count:
+        values, vectors = torch.linalg.eigh(rows @ rows.mT)
+        sigma = values.flip(1).clamp(min=0).sqrt()
+        easy = sigma[:, -1] > EASY * sigma[:, 0]
+        if bool(easy.all()):
+            basis = (vectors.flip(2) / sigma[:, None]).mT @ rows
+            gram = basis @ basis.mT
+            return (1.5 * torch.eye(k, dtype=rows.dtype, device=rows.device) - gram / 2) @ basis, sigma
+        if bool(easy.any()):
+            parts = [_orthonormal(rows[easy]), _orthonormal(rows[~easy])]
+            order = torch.cat([easy.nonzero(), (~easy).nonzero()])[:, 0].argsort()
+            basis, sigma = (torch.cat(each)[order] for each in zip(*parts, strict=True))
+            return basis, sigma
+    q, r = torch.linalg.qr(rows.mT)
+    left, sigma, _ = torch.linalg.svd(r, full_matrices=False)
+    return (q @ left).mT, sigma
