@@ -21,7 +21,7 @@ KINDS: tuple[str, ...] = SMALL
 """Kinds of classifiers: mlp, convnet, resnet20."""
 
 
-def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, adversarial: bool = False) -> Recipe:
+def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = False) -> Recipe:
     """The training of a classifier under a preset: an instant on the embedded images for smoke.
 
     Args:
@@ -29,12 +29,13 @@ def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, adversarial: b
         dataset: Name of the data set.
         seed: Seed of initial weights and order of samples.
         preset: smoke, cpu or paper; the last two train alike.
-        adversarial: Whether to train on the images of an adversary, for which 30,000 of them and three epochs serve.
+        short: Whether to train on 30,000 images for three epochs only, as adversarial training does, which takes
+            several times as long per step.
     """
     recipe = replace(small_recipe(kind, dataset), seed=seed)
     if preset == "smoke":
         return replace(recipe, epochs=2 if kind == "resnet20" else 10, batch_size=20, images=None, flip=False)
-    if adversarial and kind != "resnet20":
+    if short and kind != "resnet20":
         return replace(recipe, images=30_000, epochs=3)
     return recipe
 
@@ -46,6 +47,7 @@ def classifier(
     preset: Preset,
     adversarial: bool = False,
     *,
+    same_budget: bool = False,
     untrained: bool = False,
     progress: Progress | None = None,
 ) -> Network:
@@ -57,6 +59,8 @@ def classifier(
         seed: Seed of initial weights and order of samples; another seed gives an independent network.
         preset: smoke, cpu or paper.
         adversarial: Whether it is trained by L2-PGD (Madry et al. 2018) with the radius of ``RADII``.
+        same_budget: Whether a network without an adversary is trained on as many images for as many epochs as one with
+            an adversary is, to be compared with it.
         untrained: Whether to return the network with the initial weights of this seed instead.
         progress: Called after every step of training.
 
@@ -71,4 +75,6 @@ def classifier(
             torch.manual_seed(seed)
             return load(network.build(), network.input_shape, name=f"{name}, untrained")
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
-    return trained(name, preset, progress, recipe_of(kind, dataset, seed, preset, adversarial), adversary)
+    return trained(
+        name, preset, progress, recipe_of(kind, dataset, seed, preset, adversarial or same_budget), adversary
+    )

@@ -1,0 +1,71 @@
+"""Depth of the dimples: settings, and the pairs of networks that are compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..experiment import Preset, Settings
+
+TANGENT, ANOTHER, PCA, RANDOM = "autoencoder tangent", "another image", "first principal components", "random"
+"""The subspaces of equal dimension; the last three are controls of ``manifolds.controls``."""
+
+SPACES = (TANGENT, ANOTHER, PCA, RANDOM)
+
+STANDARD, ADVERSARIAL = "standard", "adversarial"
+WAYS = (STANDARD, ADVERSARIAL)
+"""How the two networks of a pair are trained: on the same images for as many epochs, from the same initial weights."""
+
+
+@dataclass(frozen=True)
+class DepthSettings(Settings):
+    """Settings of the experiment.
+
+    Attributes:
+        pairs: Data set and kind of each pair of networks.
+        seeds: Number of seeds of each.
+        count: Number of test images that are attacked.
+        seen: Number of training images on which accuracy is measured, for the gap of generalisation.
+        draws: Number of random subspaces.
+        attacked_draws: Number of random subspaces to which attacks are confined.
+    """
+
+    pairs: tuple[tuple[str, str], ...] = (
+        ("mnist", "mlp"),
+        ("mnist", "convnet"),
+        ("fashion-mnist", "mlp"),
+        ("fashion-mnist", "convnet"),
+    )
+    seeds: int = 5
+    count: int = 120
+    seen: int = 5000
+    draws: int = 10
+    attacked_draws: int = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair of networks, of equal seed."""
+
+    dataset: str
+    kind: str
+    seed: int
+
+    @property
+    def part(self) -> str:
+        """Name of its part."""
+        return f"{self.dataset}.{self.kind}.{self.seed}"
+
+
+def groups(s: DepthSettings) -> list[tuple[Case, ...]]:
+    """The pairs that differ by their seed only."""
+    return [tuple(Case(dataset, kind, seed) for seed in range(s.seeds)) for dataset, kind in s.pairs]
+
+
+def for_preset(preset: Preset, seed: int) -> DepthSettings:
+    """The settings of a preset; smoke has one pair of small networks and few images."""
+    if preset == "smoke":
+        return DepthSettings(preset, seed, (("mnist", "mlp"),), 1, count=8, seen=50, draws=2, attacked_draws=1)
+    if preset == "cpu":
+        return DepthSettings(preset, seed)
+    colour = (("cifar10", "mlp"), ("cifar10", "convnet"))
+    return DepthSettings(preset, seed, (*DepthSettings.pairs, *colour), count=500, seen=20_000, attacked_draws=10)
