@@ -1,10 +1,10 @@
 """Depth of the dimples: what adversarial training does to boundary, gradients and accuracy, on and off the manifold."""
 
 from ..experiment import Experiment
+from .answers import verdicts
 from .measure import parts
 from .report import claims, draw, rows
 from .settings import DepthSettings, for_preset
-from .verdicts import verdicts
 
 EXPERIMENT: Experiment[DepthSettings] = Experiment(
     name="dmm-depth",
