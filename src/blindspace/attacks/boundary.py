@@ -165,13 +165,16 @@ class Search:
             slopes = [input_gradient(margin.sum(), x) for margin in margins.unbind(1)] if len(x) else []
         distance = torch.full((len(x), *[1] * (x.ndim - 1)), inf, dtype=torch.float64, device=x.device)
         direction = torch.zeros_like(x, dtype=torch.float64)
-        for margin, slope in zip(margins.detach().double().unbind(1), slopes, strict=False):
-            within = slope.double() if subspace is None else subspace.project(slope.double())
-            size = norms(within, "l2")
+        if not slopes:
+            return Hyperplane(distance, direction)
+        within = torch.cat(slopes).double()  # all at once, as one batch of images after another
+        within = within if subspace is None else subspace.project(within)
+        for margin, slope in zip(margins.detach().double().unbind(1), within.split(len(x)), strict=True):
+            size = norms(slope, "l2")
             away = torch.where(size > 0, margin.view_as(size).clamp(min=0) / size, inf)
             nearer = away < distance
             distance = torch.where(nearer, away, distance)
-            direction = torch.where(nearer, -unit(within, "l2"), direction)
+            direction = torch.where(nearer, -unit(slope, "l2"), direction)
         return Hyperplane(distance, direction)
 
 
