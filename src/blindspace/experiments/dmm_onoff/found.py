@@ -1,0 +1,99 @@
+"""On and off the manifold: what the finished parts say about one kind of network, over its seeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import acos, degrees, sqrt
+
+import numpy as np
+from torch import Tensor
+
+from ..common.intervals import Estimate, bootstrap, median, over_random, ratio_of_medians
+from ..experiment import Kept, Parts
+from .settings import RANDOM, RANDOM_100, Case, OnOffSettings, groups, spaces_of
+
+DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
+KINDS = {"mlp": "MLP", "convnet": "ConvNet", "resnet20": "ResNet-20", "resnet20 of others": "ResNet-20 of others"}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Networks that differ by their seed.
+
+    Attributes:
+        case: The first of them.
+        kept: Their finished parts.
+        spaces: The subspaces in which they are measured.
+    """
+
+    case: Case
+    kept: tuple[Kept, ...]
+    spaces: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Data set and kind in words."""
+        adversarial = ", adversarially trained" if self.case.adversarial else ""
+        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}{adversarial}"
+
+    def k(self, space: str) -> int:
+        """Dimension of the subspaces."""
+        return 100 if space == RANDOM_100 else int(self.kept[0].values["k"])
+
+    def chance(self, space: str) -> float:
+        """Expected share in a random subspace, k/n."""
+        return self.k(space) / int(self.kept[0].values["n"])
+
+    @property
+    def attacked(self) -> tuple[Kept, ...]:
+        """The networks that were attacked."""
+        return tuple(kept for kept in self.kept if "plain" in kept.arrays)
+
+    def all(self, what: str, of: tuple[Kept, ...] | None = None) -> list[Tensor]:
+        """A measurement of every network, ``(draws, N)`` each."""
+        return [kept.arrays[what] for kept in of or self.kept]
+
+    def share(self, space: str, what: str = "share") -> float:
+        """Median share of the gradient in a subspace."""
+        return float(np.median(np.concatenate([each.ravel() for each in self.all(f"{space}/{what}")])))
+
+    def fraction(self, space: str) -> Estimate:
+        """Median ‖P g‖/‖g‖."""
+        return median([each.sqrt() for each in self.all(f"{space}/share")])
+
+    def over_random(self, space: str) -> Estimate:
+        """Median share over that in random subspaces of equal dimension."""
+        return over_random(self.all(f"{space}/share"), self.all(f"{RANDOM}/share"))
+
+    def angle(self, space: str) -> float:
+        """Median angle between gradient and subspace, in degrees."""
+        return degrees(acos(min(sqrt(self.share(space)), 1.0)))
+
+    def ratio(self, space: str, way: str) -> Estimate:
+        """Median norm within the subspace (on) or within its complement (off) over the plain one."""
+        of = self.attacked
+        return ratio_of_medians(self.all(f"{space}/{way}", of), self.all("plain", of))
+
+    def law(self, space: str, way: str) -> Estimate:
+        """How far the ratio of norms exceeds 1/√share (on) or 1/√(1 − share) (off), as a share of it."""
+        of = self.attacked
+        values = [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")]
+        return bootstrap(lambda confined, plain, share: _excess(confined, plain, share, way), values)
+
+    def excess(self, space: str, way: str) -> float:
+        """The estimate of ``law`` alone."""
+        of = self.attacked
+        values = [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")]
+        return _excess(*(np.concatenate([each.ravel() for each in part]) for part in values), way)
+
+
+def _excess(confined: np.ndarray, plain: np.ndarray, share: np.ndarray, way: str) -> float:  # type: ignore[type-arg]
+    part = float(np.median(share if way == "on" else 1 - share))
+    return float(np.median(confined) / np.median(plain) * sqrt(part)) - 1
+
+
+def found(s: OnOffSettings, done: Parts) -> list[Group]:
+    """All kinds of networks, in the order of tables."""
+    return [
+        Group(cases[0], tuple(done[case.part] for case in cases), spaces_of(s, cases[0])) for cases in groups(s)
+    ]

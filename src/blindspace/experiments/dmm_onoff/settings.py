@@ -1,0 +1,129 @@
+"""On and off the manifold: settings, and the networks that are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...manifolds import CONTROLS
+from ..common.models import of_others
+from ..experiment import Preset, Settings
+
+FILE = "resnet20-12fca82f.th"
+"""A ResNet-20 for CIFAR-10, trained by others; not part of the package."""
+
+OTHERS = "resnet20 of others"
+
+TANGENT, LOCAL, RANDOM_100 = "autoencoder tangent", "local PCA", "random, k = 100"
+ANOTHER, PCA, RANDOM = "another image", "first principal components", "random"
+"""Names of controls (``manifolds.controls``)."""
+
+SPACES = (TANGENT, LOCAL, *CONTROLS)
+"""Subspaces of equal dimension; there are several random ones."""
+
+FEWER = (TANGENT, ANOTHER, PCA, RANDOM)
+"""Those in which adversarially trained networks are attacked."""
+
+BOXED = (TANGENT, PCA, RANDOM)
+"""Those in which attacks are repeated within the pixel range."""
+
+
+@dataclass(frozen=True)
+class OnOffSettings(Settings):
+    """Settings of the experiment.
+
+    Attributes:
+        datasets: Names of the data sets.
+        kinds: Kinds of classifiers.
+        seeds: Networks of each kind.
+        attacked_seeds: Of ResNet-20, those that are attacked; of the others only gradients are measured.
+        adversarial: Kinds that are trained adversarially too.
+        counts: Test images for grey images, for colour images, and for ResNet-20.
+        boxed: Images of the first seed that are attacked within the pixel range too.
+        draws: Random subspaces; attacks on ResNet-20 and on adversarially trained networks take the first three.
+        neighbours: Neighbours of local PCA, for grey and for colour images.
+        present: Files of others that are there.
+    """
+
+    datasets: tuple[str, ...] = ("mnist", "fashion-mnist", "cifar10")
+    kinds: tuple[str, ...] = ("mlp", "convnet", "resnet20")
+    seeds: int = 5
+    attacked_seeds: int = 2
+    adversarial: tuple[str, ...] = ("mlp", "convnet")
+    counts: tuple[int, int, int] = (100, 50, 32)
+    boxed: int = 20
+    draws: int = 10
+    neighbours: tuple[int, int] = (100, 200)
+    present: tuple[str, ...] = ()
+
+    def count(self, dataset: str, kind: str = "mlp") -> int:
+        """Number of test images."""
+        grey, colour, deep = self.counts
+        return min(deep if kind.startswith("resnet") else grey, colour if dataset == "cifar10" else grey)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network."""
+
+    dataset: str
+    kind: str
+    seed: int
+    adversarial: bool
+
+    @property
+    def part(self) -> str:
+        """Name of its part."""
+        return f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}" + (".adversarial" if self.adversarial else "")
+
+    @property
+    def deep(self) -> bool:
+        """Whether its attacks are costly."""
+        return self.kind.startswith("resnet")
+
+
+def dim(dataset: str) -> int:
+    """Dimension k of the manifolds of a data set."""
+    return 128 if dataset == "cifar10" else 16
+
+
+def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
+    """The networks that differ by their seed only, group by group, those of one data set after one another."""
+    found = []
+    for dataset in s.datasets:
+        plain = [(kind, False) for kind in s.kinds]
+        for kind, adversarial in [*plain, *((kind, True) for kind in s.kinds if kind in s.adversarial)]:
+            found.append(tuple(Case(dataset, kind, seed, adversarial) for seed in range(s.seeds)))
+        if dataset == "cifar10" and FILE in s.present:
+            found.append((Case(dataset, OTHERS, 0, False),))
+    return found
+
+
+def spaces_of(s: OnOffSettings, case: Case) -> tuple[str, ...]:
+    """The subspaces in which a network is measured."""
+    if case.adversarial:
+        return FEWER
+    return (*SPACES, RANDOM_100) if (case.dataset, case.kind) == ("mnist", "mlp") else SPACES
+
+
+def attacked(s: OnOffSettings, case: Case) -> bool:
+    """Whether smallest perturbations are searched for a network."""
+    return not case.deep or case.seed < s.attacked_seeds
+
+
+def attacked_draws(s: OnOffSettings, case: Case) -> int:
+    """Number of random subspaces that attacks are confined to."""
+    return min(s.draws, 3) if case.deep or case.adversarial else s.draws
+
+
+def for_preset(preset: Preset, seed: int) -> OnOffSettings:
+    """The settings of a preset; smoke has two small networks and few images."""
+    if preset == "smoke":
+        return OnOffSettings(
+            preset, seed, ("mnist",), ("mlp",), 1, 1, ("mlp",), (6, 6, 6), boxed=2, draws=2, neighbours=(20, 20)
+        )
+    present = (FILE,) if of_others(FILE) else ()
+    if preset == "cpu":
+        return OnOffSettings(preset, seed, present=present)
+    return OnOffSettings(
+        preset, seed, attacked_seeds=5, counts=(500, 300, 200), boxed=100, present=present
+    )
