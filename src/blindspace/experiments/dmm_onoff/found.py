@@ -8,7 +8,7 @@ from math import acos, degrees, sqrt
 import numpy as np
 from torch import Tensor
 
-from ..common.intervals import Estimate, bootstrap, median, over_random, ratio_of_medians
+from ..common.intervals import Estimate, bootstrap, median, median_of, over_random, ratio_of_medians
 from ..experiment import Kept, Parts
 from .settings import RANDOM, RANDOM_100, Case, OnOffSettings, groups, spaces_of
 
@@ -88,8 +88,8 @@ class Group:
 
 
 def _excess(confined: np.ndarray, plain: np.ndarray, share: np.ndarray, way: str) -> float:  # type: ignore[type-arg]
-    part = float(np.median(share if way == "on" else 1 - share))
-    return float(np.median(confined) / np.median(plain) * sqrt(part)) - 1
+    part = median_of(share) if way == "on" else 1 - median_of(share)
+    return median_of(confined) / median_of(plain) * sqrt(max(part, 0.0)) - 1
 
 
 def found(s: OnOffSettings, done: Parts) -> list[Group]:
