@@ -1,9 +1,12 @@
 """On and off the manifold: where gradients lie, and how far the boundary is along the manifold and off it."""
 
 from ..experiment import Experiment
+from .claims import claims
 from .measure import parts
-from .report import claims, draw, rows
+from .pictures import draw
+from .report import rows
 from .settings import OnOffSettings, for_preset
+from .verdicts import verdicts
 
 EXPERIMENT: Experiment[OnOffSettings] = Experiment(
     name="dmm-onoff",
@@ -23,4 +26,5 @@ EXPERIMENT: Experiment[OnOffSettings] = Experiment(
     rows=rows,
     claims=claims,
     draw=draw,
+    verdicts=verdicts,
 )

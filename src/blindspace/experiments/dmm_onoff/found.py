@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import acos, degrees, sqrt
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..common.intervals import Estimate, bootstrap, median, median_of, over_random, ratio_of_medians
 from ..experiment import Kept, Parts
-from .settings import RANDOM, RANDOM_100, Case, OnOffSettings, groups, spaces_of
+from .settings import ANOTHER, RANDOM, RANDOM_100, TANGENT, Case, OnOffSettings, groups, spaces_of
+
+Array = NDArray[Any]
 
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 KINDS = {"mlp": "MLP", "convnet": "ConvNet", "resnet20": "ResNet-20", "resnet20 of others": "ResNet-20 of others"}
@@ -65,6 +69,11 @@ class Group:
         """Median share over that in random subspaces of equal dimension."""
         return over_random(self.all(f"{space}/share"), self.all(f"{RANDOM}/share"))
 
+    @property
+    def here_over_elsewhere(self) -> Estimate:
+        """Median share in the tangent space at the image over that in the tangent space of another image."""
+        return ratio_of_medians(self.all(f"{TANGENT}/share"), self.all(f"{ANOTHER}/share"))
+
     def angle(self, space: str) -> float:
         """Median angle between gradient and subspace, in degrees."""
         return degrees(acos(min(sqrt(self.share(space)), 1.0)))
@@ -84,16 +93,15 @@ class Group:
         """The estimate of ``law`` alone."""
         of = self.attacked
         values = [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")]
-        return _excess(*(np.concatenate([each.ravel() for each in part]) for part in values), way)
+        confined, plain, share = (np.concatenate([each.ravel() for each in part]) for part in values)
+        return _excess(confined, plain, share, way)
 
 
-def _excess(confined: np.ndarray, plain: np.ndarray, share: np.ndarray, way: str) -> float:  # type: ignore[type-arg]
+def _excess(confined: Array, plain: Array, share: Array, way: str) -> float:
     part = median_of(share) if way == "on" else 1 - median_of(share)
     return median_of(confined) / median_of(plain) * sqrt(max(part, 0.0)) - 1
 
 
 def found(s: OnOffSettings, done: Parts) -> list[Group]:
     """All kinds of networks, in the order of tables."""
-    return [
-        Group(cases[0], tuple(done[case.part] for case in cases), spaces_of(s, cases[0])) for cases in groups(s)
-    ]
+    return [Group(cases[0], tuple(done[case.part] for case in cases), spaces_of(s, cases[0])) for cases in groups(s)]

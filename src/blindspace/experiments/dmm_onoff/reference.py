@@ -1,4 +1,4 @@
-"""Figures of an earlier measurement with other trainings, of which there was one or a few seeds; nobody published any."""
+"""Figures of an earlier measurement with other trainings, of one or a few seeds; nobody has published any."""
 
 from __future__ import annotations
 

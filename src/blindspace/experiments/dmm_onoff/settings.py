@@ -73,7 +73,9 @@ class Case:
     @property
     def part(self) -> str:
         """Name of its part."""
-        return f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}" + (".adversarial" if self.adversarial else "")
+        return f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}" + (
+            ".adversarial" if self.adversarial else ""
+        )
 
     @property
     def deep(self) -> bool:
@@ -119,11 +121,9 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
     """The settings of a preset; smoke has two small networks and few images."""
     if preset == "smoke":
         return OnOffSettings(
-            preset, seed, ("mnist",), ("mlp",), 1, 1, ("mlp",), (6, 6, 6), boxed=2, draws=2, neighbours=(20, 20)
+            preset, seed, ("mnist",), ("mlp",), 1, 1, ("mlp",), (4, 4, 4), boxed=2, draws=2, neighbours=(20, 20)
         )
     present = (FILE,) if of_others(FILE) else ()
     if preset == "cpu":
         return OnOffSettings(preset, seed, present=present)
-    return OnOffSettings(
-        preset, seed, attacked_seeds=5, counts=(500, 300, 200), boxed=100, present=present
-    )
+    return OnOffSettings(preset, seed, attacked_seeds=5, counts=(500, 300, 200), boxed=100, present=present)
