@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import acos, degrees, sqrt
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..common.intervals import Estimate, bootstrap, median, median_of, over_random, ratio_of_medians
+from ..common.intervals import Estimate, bootstrap, median, over_random, ratio_of_medians
 from ..experiment import Kept, Parts
 from .settings import ANOTHER, RANDOM, RANDOM_100, TANGENT, Case, OnOffSettings, groups, spaces_of
 
-Array = NDArray[Any]
+Array = NDArray[np.float64]
 
 DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 KINDS = {"mlp": "MLP", "convnet": "ConvNet", "resnet20": "ResNet-20", "resnet20 of others": "ResNet-20 of others"}
@@ -86,20 +86,17 @@ class Group:
     def law(self, space: str, way: str) -> Estimate:
         """How far the ratio of norms exceeds 1/√share (on) or 1/√(1 − share) (off), as a share of it."""
         of = self.attacked
-        values = [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")]
-        return bootstrap(lambda confined, plain, share: _excess(confined, plain, share, way), values)
+
+        def excess(medians: Sequence[Array]) -> Array:
+            confined, plain, share = medians
+            error: Array = confined / plain * np.sqrt(share if way == "on" else 1 - share) - 1
+            return error
+
+        return bootstrap(excess, [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")])
 
     def excess(self, space: str, way: str) -> float:
         """The estimate of ``law`` alone."""
-        of = self.attacked
-        values = [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")]
-        confined, plain, share = (np.concatenate([each.ravel() for each in part]) for part in values)
-        return _excess(confined, plain, share, way)
-
-
-def _excess(confined: Array, plain: Array, share: Array, way: str) -> float:
-    part = median_of(share) if way == "on" else 1 - median_of(share)
-    return median_of(confined) / median_of(plain) * sqrt(max(part, 0.0)) - 1
+        return self.law(space, way).value
 
 
 def found(s: OnOffSettings, done: Parts) -> list[Group]:
