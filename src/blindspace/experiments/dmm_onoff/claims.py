@@ -42,7 +42,7 @@ def _random(every: Sequence[Group]) -> Claim:
     words, right = [], True
     for group in every:
         for space in (RANDOM, RANDOM_100):
-            if space in group.spaces and group.attacked and not group.case.adversarial:
+            if space in group.spaces and not group.case.adversarial:
                 ours, theory = group.ratio(space, "on").value, 1 / sqrt(group.chance(space))
                 right &= abs(ours / theory - 1) <= WITHIN
                 words.append(f"{group.name}, k = {group.k(space)}: {ours:.2f} ({theory:.2f})")
@@ -77,7 +77,7 @@ def _cifar(every: Sequence[Group]) -> Claim:
     words, right = [], None
     for kind in (OTHERS, "resnet20"):
         group = _of(every, "cifar10", kind)
-        if group is None or not group.attacked:
+        if group is None:
             continue
         fraction, ratio = group.fraction(PCA), group.ratio(PCA, "on")
         if right is None:
@@ -130,7 +130,7 @@ def sign(s: OnOffSettings, every: Sequence[Group], space: str) -> tuple[dict[tup
 def _laws(every: Sequence[Group]) -> list[Claim]:
     made = []
     for adversarial in (False, True):
-        groups = [g for g in every if g.case.adversarial == adversarial and g.attacked]
+        groups = [g for g in every if g.case.adversarial == adversarial]
         if not groups:
             continue
         errors = {

@@ -48,14 +48,9 @@ class Group:
         """Expected share in a random subspace, k/n."""
         return self.k(space) / int(self.kept[0].values["n"])
 
-    @property
-    def attacked(self) -> tuple[Kept, ...]:
-        """The networks that were attacked."""
-        return tuple(kept for kept in self.kept if "plain" in kept.arrays)
-
-    def all(self, what: str, of: tuple[Kept, ...] | None = None) -> list[Tensor]:
+    def all(self, what: str) -> list[Tensor]:
         """A measurement of every network, ``(draws, N)`` each."""
-        return [kept.arrays[what] for kept in of or self.kept]
+        return [kept.arrays[what] for kept in self.kept]
 
     def share(self, space: str, what: str = "share") -> float:
         """Median share of the gradient in a subspace."""
@@ -80,19 +75,17 @@ class Group:
 
     def ratio(self, space: str, way: str) -> Estimate:
         """Median norm within the subspace (on) or within its complement (off) over the plain one."""
-        of = self.attacked
-        return ratio_of_medians(self.all(f"{space}/{way}", of), self.all("plain", of))
+        return ratio_of_medians(self.all(f"{space}/{way}"), self.all("plain"))
 
     def law(self, space: str, way: str) -> Estimate:
         """How far the ratio of norms exceeds 1/√share (on) or 1/√(1 − share) (off), as a share of it."""
-        of = self.attacked
 
         def excess(medians: Sequence[Array]) -> Array:
             confined, plain, share = medians
             error: Array = confined / plain * np.sqrt(share if way == "on" else 1 - share) - 1
             return error
 
-        return bootstrap(excess, [self.all(name, of) for name in (f"{space}/{way}", "plain", f"{space}/share")])
+        return bootstrap(excess, [self.all(name) for name in (f"{space}/{way}", "plain", f"{space}/share")])
 
     def excess(self, space: str, way: str) -> float:
         """The estimate of ``law`` alone."""

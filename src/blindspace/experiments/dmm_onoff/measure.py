@@ -31,7 +31,6 @@ from .settings import (
     TANGENT,
     Case,
     OnOffSettings,
-    attacked,
     attacked_draws,
     dim,
     groups,
@@ -115,15 +114,13 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         minimal_norm, network, x, y, boxed=False, classes=3 if case.deep else 9, refinements=1 if case.deep else 3
     )
     measured: dict[str, list[Tensor]] = {}
-    residual, attacks = 0.0, attacked(s, case)
-    if attacks:
-        plain = attack()
-        measured["plain"], slopes["share of the perturbation"] = [plain.norms], plain.perturbation
+    residual, plain = 0.0, attack()
+    measured["plain"], slopes["share of the perturbation"] = [plain.norms], plain.perturbation
     for done, (name, space) in enumerate(confinements(s, case, at, index)):
         progress(done, len(spaces_of(s, case)) + s.draws, f"{case.part}, {name}")
         for what, vectors in slopes.items():
             measured.setdefault(f"{name}/{what}", []).append(space.energy(vectors))
-        if attacks and len(measured.get(f"{name}/on", ())) < attacked_draws(s, case):
+        if len(measured.get(f"{name}/on", ())) < attacked_draws(s, case):
             on, off = attack(space), attack(space.complement)
             residual = max(residual, on.residual, off.residual)
             measured.setdefault(f"{name}/on", []).append(on.norms)
@@ -139,7 +136,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         "condition": float(at.tangent.at(index).condition.median()),
         "residual": residual,
     }
-    if case.seed == 0 and not case.adversarial and attacks:
+    if case.seed == 0 and not case.adversarial:
         boxed, values["residual with the pixel range"] = _boxed(s, case, network, at, index[: s.boxed], progress)
         arrays |= boxed
     return Kept(values, arrays)

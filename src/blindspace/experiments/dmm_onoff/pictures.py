@@ -25,7 +25,7 @@ def draw(s: OnOffSettings, done: Parts, folder: Path) -> None:
         for adversarial, colour in ((False, "own"), (True, "gaussian")):
             points = []
             for group in every:
-                for space in group.spaces if group.attacked and group.case.adversarial == adversarial else ():
+                for space in group.spaces if group.case.adversarial == adversarial else ():
                     part = group.share(space)
                     predicted = 1 / sqrt(max(part if way == "on" else 1 - part, 1e-12))
                     measured = predicted * (1 + group.excess(space, way))

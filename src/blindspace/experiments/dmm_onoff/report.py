@@ -7,6 +7,7 @@ from math import isinf, sqrt
 import torch
 from torch import Tensor
 
+from ..common.intervals import median
 from ..experiment import Parts, Row
 from .found import Group, found
 from .reference import REASON, REFERENCE, Reference
@@ -25,23 +26,15 @@ def rows(s: OnOffSettings, done: Parts) -> list[Row]:
 
 
 def _plain(group: Group) -> list[Row]:
-    of = group.attacked
     images = sum(int(kept.values["images"]) for kept in group.kept)
     total = sum(int(kept.values["of"]) for kept in group.kept)
-    accuracy = f"{len(group.kept)} networks, right on {images} of {total} images, which are measured"
-    norms = [each.flatten() for each in group.all("plain", of)] if of else []
-    made = Row(
-        group.name,
-        "plain norm, median",
-        float(torch.cat(norms).median()) if norms else None,
-        reason=accuracy + ("" if len(of) == len(group.kept) else f"; {len(of)} attacked"),
-        form=".3f",
-    )
-    return [made]
+    plain = median(group.all("plain"))
+    words = f"seeds: {len(group.kept)}; right on {images} of {total} images, which are measured"
+    return [Row(group.name, "plain norm, median", plain.value, interval=plain.interval, reason=words, form=".3f")]
 
 
 def on_and_off(group: Group, space: str) -> list[Row]:
-    """The rows of one subspace: share of the gradient, on/plain, off/plain; the first alone without attacks."""
+    """The rows of one subspace: share of the gradient, on/plain, off/plain."""
     case = group.case
     given = REFERENCE.get((case.dataset, case.kind, case.adversarial, space), Reference())
     name, control = f"{group.name}, {space}", space != TANGENT
@@ -54,11 +47,9 @@ def on_and_off(group: Group, space: str) -> list[Row]:
         against += f"; share over random {group.over_random(space)}"
     fraction = group.fraction(space)
     made = [Row(name, "‖P g‖/‖g‖", fraction.value, given.fraction, fraction.interval, control, against, ".3f")]
-    if not group.attacked:
-        return made
     for way, sign, reference in (("on", "share", given.on), ("off", "(1 − share)", given.off)):
         ratio, law = group.ratio(space, way), group.law(space, way)
-        lost = torch.cat([each.flatten() for each in group.all(f"{space}/{way}", group.attacked)]).isinf()
+        lost = torch.cat([each.flatten() for each in group.all(f"{space}/{way}")]).isinf()
         words = f"{law.value:+.1%} from 1/√{sign}"
         if law.interval and not isinf(law.interval[1]):
             words += f" [{law.interval[0]:+.1%}, {law.interval[1]:+.1%}]"

@@ -35,11 +35,15 @@ class OnOffSettings(Settings):
         datasets: Names of the data sets.
         kinds: Kinds of classifiers.
         seeds: Networks of each kind.
-        attacked_seeds: Of ResNet-20, those that are attacked; of the others only gradients are measured.
-        adversarial: Kinds that are trained adversarially too.
+        colour_seeds: Networks of each kind for colour images.
+        deep_seeds: Networks of ResNet-20.
+        adversarial: Kinds that are trained adversarially too, for grey images.
+        adversarial_seeds: Adversarially trained networks of each kind.
         counts: Test images for grey images, for colour images, and for ResNet-20.
         boxed: Images of the first seed that are attacked within the pixel range too.
-        draws: Random subspaces; attacks on ResNet-20 and on adversarially trained networks take the first three.
+        draws: Random subspaces.
+        attacked_draws: Those that attacks are confined to, after the first seed, of ResNet-20, and after adversarial
+            training.
         neighbours: Neighbours of local PCA, for grey and for colour images.
         present: Files of others that are there.
     """
@@ -47,11 +51,14 @@ class OnOffSettings(Settings):
     datasets: tuple[str, ...] = ("mnist", "fashion-mnist", "cifar10")
     kinds: tuple[str, ...] = ("mlp", "convnet", "resnet20")
     seeds: int = 5
-    attacked_seeds: int = 2
+    colour_seeds: int = 3
+    deep_seeds: int = 1
     adversarial: tuple[str, ...] = ("mlp", "convnet")
+    adversarial_seeds: int = 3
     counts: tuple[int, int, int] = (100, 50, 32)
-    boxed: int = 20
+    boxed: int = 12
     draws: int = 10
+    attacked_draws: int = 2
     neighbours: tuple[int, int] = (100, 200)
     present: tuple[str, ...] = ()
 
@@ -89,13 +96,16 @@ def dim(dataset: str) -> int:
 
 
 def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
-    """The networks that differ by their seed only, group by group, those of one data set after one another."""
+    """The networks that differ by their seed only, group by group; those of one data set after one another."""
     found = []
     for dataset in s.datasets:
-        plain = [(kind, False) for kind in s.kinds]
-        for kind, adversarial in [*plain, *((kind, True) for kind in s.kinds if kind in s.adversarial)]:
-            found.append(tuple(Case(dataset, kind, seed, adversarial) for seed in range(s.seeds)))
-        if dataset == "cifar10" and FILE in s.present:
+        colour = dataset == "cifar10"
+        for kind in s.kinds:
+            seeds = s.deep_seeds if kind == "resnet20" else s.colour_seeds if colour else s.seeds
+            found.append(tuple(Case(dataset, kind, seed, False) for seed in range(seeds)))
+        for kind in () if colour else s.adversarial:
+            found.append(tuple(Case(dataset, kind, seed, True) for seed in range(s.adversarial_seeds)))
+        if colour and FILE in s.present:
             found.append((Case(dataset, OTHERS, 0, False),))
     return found
 
@@ -107,23 +117,39 @@ def spaces_of(s: OnOffSettings, case: Case) -> tuple[str, ...]:
     return (*SPACES, RANDOM_100) if (case.dataset, case.kind) == ("mnist", "mlp") else SPACES
 
 
-def attacked(s: OnOffSettings, case: Case) -> bool:
-    """Whether smallest perturbations are searched for a network."""
-    return not case.deep or case.seed < s.attacked_seeds
-
-
 def attacked_draws(s: OnOffSettings, case: Case) -> int:
     """Number of random subspaces that attacks are confined to."""
-    return min(s.draws, 3) if case.deep or case.adversarial else s.draws
+    return s.draws if case.seed == 0 and not case.deep and not case.adversarial else min(s.draws, s.attacked_draws)
 
 
 def for_preset(preset: Preset, seed: int) -> OnOffSettings:
     """The settings of a preset; smoke has two small networks and few images."""
     if preset == "smoke":
         return OnOffSettings(
-            preset, seed, ("mnist",), ("mlp",), 1, 1, ("mlp",), (4, 4, 4), boxed=2, draws=2, neighbours=(20, 20)
+            preset,
+            seed,
+            ("mnist",),
+            ("mlp",),
+            seeds=1,
+            adversarial=("mlp",),
+            adversarial_seeds=1,
+            counts=(6, 6, 6),
+            boxed=2,
+            draws=2,
+            attacked_draws=1,
+            neighbours=(20, 20),
         )
     present = (FILE,) if of_others(FILE) else ()
     if preset == "cpu":
         return OnOffSettings(preset, seed, present=present)
-    return OnOffSettings(preset, seed, attacked_seeds=5, counts=(500, 300, 200), boxed=100, present=present)
+    return OnOffSettings(
+        preset,
+        seed,
+        colour_seeds=5,
+        deep_seeds=5,
+        adversarial_seeds=5,
+        counts=(500, 300, 200),
+        boxed=100,
+        attacked_draws=10,
+        present=present,
+    )

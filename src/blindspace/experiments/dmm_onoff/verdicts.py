@@ -21,17 +21,16 @@ def verdicts(s: OnOffSettings, done: Parts) -> list[Verdict]:
     if s.preset == "smoke":
         return [Verdict(name, None, []) for name in names]
     every = [group for group in found(s, done) if not group.case.adversarial and group.case.kind != OTHERS]
-    shown = [group for group in every if group.case.kind in ("mlp", "resnet20") and group.attacked]
+    shown = [group for group in every if group.case.kind in ("mlp", "resnet20")]
     cells = {(group.case.dataset, group.case.kind): on_and_off(group, TANGENT) for group in shown}
     leading = {(group.case.dataset, group.case.kind): on_and_off(group, PCA) for group in shown}
     corners = [key for key in cells if key[0] in ("mnist", "cifar10")]
     above = [group.share(TANGENT) > group.chance(TANGENT) for group in every]
     cause = sign(s, every, TANGENT)[1]
     perpendicular: Answer = "does not hold" if all(above) else "depends" if any(above) else "holds"
-    attacked = [group for group in every if group.attacked]
-    off = max(group.ratio(TANGENT, "off").value for group in attacked)
-    on = [group.ratio(TANGENT, "on").value for group in attacked]
-    random = [group.ratio(RANDOM, "on").value for group in attacked]
+    off = max(group.ratio(TANGENT, "off").value for group in every)
+    on = [group.ratio(TANGENT, "on").value for group in every]
+    random = [group.ratio(RANDOM, "on").value for group in every]
     cheap = off <= CHEAP and min(on) >= DEAR
     leading_cause = sign(s, every, PCA)[1]
     decided: Answer = {DATA: "holds", ARCHITECTURE: "does not hold"}.get(leading_cause, "depends")  # type: ignore[assignment]
