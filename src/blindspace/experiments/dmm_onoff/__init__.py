@@ -1,12 +1,12 @@
 """On and off the manifold: where gradients lie, and how far the boundary is along the manifold and off it."""
 
 from ..experiment import Experiment
-from .claims import claims
+from .answers import verdicts
 from .measure import parts
 from .pictures import draw
+from .predictions import claims
 from .report import rows
 from .settings import OnOffSettings, for_preset
-from .verdicts import verdicts
 
 EXPERIMENT: Experiment[OnOffSettings] = Experiment(
     name="dmm-onoff",

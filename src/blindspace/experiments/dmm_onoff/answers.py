@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import sqrt
 
 from ..experiment import Answer, Parts, Verdict
-from .claims import ARCHITECTURE, BOTH, DATA, LOCAL_SHARE, NEITHER, sign
 from .found import found
+from .predictions import ARCHITECTURE, BOTH, DATA, LOCAL_SHARE, NEITHER, sign
 from .report import elsewhere as elsewhere_row
 from .report import on_and_off
 from .settings import OTHERS, PCA, RANDOM, TANGENT, OnOffSettings
