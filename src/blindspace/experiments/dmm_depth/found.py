@@ -10,14 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.classifier_names import DATASETS, KINDS
 from ..common.intervals import Estimate, bootstrap, of_mean, over_random, ratio_of_medians
 from ..experiment import Kept, Parts
 from .settings import ADVERSARIAL, ANOTHER, RANDOM, STANDARD, TANGENT, Case, DepthSettings, groups
 
 Array = NDArray[np.float64]
-
-DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
-KINDS = {"mlp": "MLP", "convnet": "ConvNet", "resnet20": "ResNet-20"}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""Content of perturbations: settings, and the networks that are attacked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..experiment import Preset, Settings
+
+PLAIN, ON, OFF = "all directions", "on: autoencoder tangent", "off: its complement"
+CONTROLS = ("another image", "permuted pixels", "first principal components", "low frequencies", "random")
+"""Subspaces of the tangent space's dimension, of ``manifolds.controls``."""
+
+SPACES = (PLAIN, ON, OFF, *CONTROLS)
+"""What perturbations are confined to."""
+
+SEED, KIND, ROBUST = "another seed", "another architecture", "adversarially trained"
+OBSERVERS = (SEED, KIND, ROBUST)
+"""The independent networks that are asked what they see; the last also has another architecture."""
+
+
+@dataclass(frozen=True)
+class ContentSettings(Settings):
+    """Settings of the experiment.
+
+    Attributes:
+        victims: Data set and kind of the networks that are attacked.
+        seeds: Number of networks of each kind.
+        count: Number of test images.
+        sizes: L2 norms of the perturbations, in units of the pixel range; the same for every subspace.
+        deciding: The one of them that claims are decided at.
+        draws: Number of random subspaces.
+    """
+
+    victims: tuple[tuple[str, str], ...] = (
+        ("mnist", "mlp"),
+        ("mnist", "convnet"),
+        ("fashion-mnist", "mlp"),
+        ("fashion-mnist", "convnet"),
+    )
+    seeds: int = 3
+    count: int = 200
+    sizes: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
+    deciding: float = 3.0
+    draws: int = 3
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network that is attacked."""
+
+    dataset: str
+    kind: str
+    seed: int
+
+    @property
+    def part(self) -> str:
+        """Name of its part."""
+        return f"{self.dataset}.{self.kind}.{self.seed}"
+
+    @property
+    def observers(self) -> dict[str, tuple[str, int, bool]]:
+        """Kind, seed and adversarial training of each observer."""
+        other, seed = "mlp" if self.kind == "convnet" else "convnet", self.seed + 1
+        return {SEED: (self.kind, seed, False), KIND: (other, seed, False), ROBUST: (other, seed, True)}
+
+
+def groups(s: ContentSettings) -> list[tuple[Case, ...]]:
+    """The networks that differ by their seed only."""
+    return [tuple(Case(dataset, kind, seed) for seed in range(s.seeds)) for dataset, kind in s.victims]
+
+
+def for_preset(preset: Preset, seed: int) -> ContentSettings:
+    """The settings of a preset; smoke has one small network and few images."""
+    if preset == "smoke":
+        return ContentSettings(preset, seed, (("mnist", "mlp"),), 1, 8, (3.0,), draws=1)
+    if preset == "cpu":
+        return ContentSettings(preset, seed)
+    return ContentSettings(preset, seed, seeds=5, count=1000, draws=10)
