@@ -23,6 +23,7 @@ class DepthSettings(Settings):
     Attributes:
         pairs: Data set and kind of each pair of networks.
         seeds: Number of seeds of each.
+        slow_seeds: Number of seeds of convolutional networks, whose adversarial training takes longest.
         count: Number of test images that are attacked.
         seen: Number of training images on which accuracy is measured, for the gap of generalisation.
         draws: Number of random subspaces.
@@ -36,6 +37,7 @@ class DepthSettings(Settings):
         ("fashion-mnist", "convnet"),
     )
     seeds: int = 5
+    slow_seeds: int = 3
     count: int = 120
     seen: int = 5000
     draws: int = 10
@@ -58,7 +60,10 @@ class Case:
 
 def groups(s: DepthSettings) -> list[tuple[Case, ...]]:
     """The pairs that differ by their seed only."""
-    return [tuple(Case(dataset, kind, seed) for seed in range(s.seeds)) for dataset, kind in s.pairs]
+    return [
+        tuple(Case(dataset, kind, seed) for seed in range(s.seeds if kind == "mlp" else s.slow_seeds))
+        for dataset, kind in s.pairs
+    ]
 
 
 def for_preset(preset: Preset, seed: int) -> DepthSettings:
@@ -68,4 +73,5 @@ def for_preset(preset: Preset, seed: int) -> DepthSettings:
     if preset == "cpu":
         return DepthSettings(preset, seed)
     colour = (("cifar10", "mlp"), ("cifar10", "convnet"))
-    return DepthSettings(preset, seed, (*DepthSettings.pairs, *colour), count=500, seen=20_000, attacked_draws=10)
+    pairs = (*DepthSettings.pairs, *colour)
+    return DepthSettings(preset, seed, pairs, count=500, slow_seeds=5, seen=20_000, attacked_draws=10)
