@@ -39,8 +39,9 @@ from .settings import (
 
 
 def parts(s: OnOffSettings) -> list[Part]:
-    """One part per network."""
-    return [Part(case.part, partial(_measure, s, case)) for group in groups(s) for case in group]
+    """One part per network, the costly ones last."""
+    cases = sorted((case for group in groups(s) for case in group), key=lambda case: case.deep)
+    return [Part(case.part, partial(_measure, s, case)) for case in cases]
 
 
 @dataclass(frozen=True)
