@@ -25,6 +25,7 @@ from blindspace.bench.chart import draw
 from blindspace.bench.measure import affordable, measure, residual, turns
 from blindspace.bench.memory import held, peak
 from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
+from blindspace.bench.tangents import per_pixel, tangents
 from blindspace.cli.main import run
 from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
 from blindspace.maps import Dense, LinearMap, from_module
@@ -438,3 +439,28 @@ def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], sai
     assert out == ""
     assert said in err
     assert len(err.splitlines()) == 1
+
+
+# --- tangent bases ----------------------------------------------------------------------------------------
+
+
+def test_tangent_bases_are_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    row = tangents("mnist-autoencoder", batch=2, repeats=1)
+    assert (row.latent, row.pixels, row.batch) == (16, 784, 2)
+    assert row.difference < 1e-10
+    assert row.faster == pytest.approx(row.per_pixel / (row.jacobian + row.orthonormal))
+    assert row.jacobian_passes == pytest.approx(row.jacobian / row.forward)
+    monkeypatch.setattr("blindspace.cli.bench.measure_tangents", lambda name, seed: replace(row, decoder=name))
+    assert run(["bench", "--tangents", "--json", "found.json"]) == 0
+    assert "cifar-autoencoder" in capsys.readouterr().out
+    found = json.loads(Path("found.json").read_text())
+    assert [each["latent"] for each in found["tangents"]] == [16] * 3
+    assert run(["bench", "stem", "--tangents"]) == 2
+
+
+def test_one_backward_pass_per_pixel() -> None:
+    decoder = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 8)).double()
+    z = torch.randn(2, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = per_pixel(decoder, z, 4)
+    slow = torch.stack([torch.func.jacrev(decoder)(point)[:4] for point in z], 1)
+    torch.testing.assert_close(rows, slow)

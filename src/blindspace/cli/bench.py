@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import scipy
 import torch
@@ -16,7 +16,9 @@ from ..bench.baselines import BASELINES
 from ..bench.chart import draw
 from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
+from ..bench.tangents import tangents as measure_tangents
 from ..errors import ValueRangeError
+from ..networks.autoencoders import AUTOENCODERS
 from .options import JsonOption, SeedOption, writable_picture
 from .output import console, progress, write_json
 
@@ -36,10 +38,20 @@ def bench(
         Path | None,
         typer.Option(help="Draw the cost against the image size: .png, .svg or .pdf.", callback=writable_picture),
     ] = None,
+    tangents: Annotated[
+        bool, typer.Option("--tangents", help="Measure tangent bases of the built-in autoencoders instead.")
+    ] = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
+    if tangents:
+        if cases or sizes or picture:
+            raise ValueRangeError(
+                "--tangents has no picture and its own cases; give it without cases, --sizes and --picture"
+            )
+        _tangents(seed, json)
+        return
     chosen = select(cases, _sides(sizes))
     if picture is not None and not any(case.side for case in chosen):
         raise ValueRangeError("the picture shows cost against image size; give --sizes 32,64,128")
@@ -71,15 +83,56 @@ def bench(
         screen.print(f"{rival}: on no case; {reason}", markup=False)
     if picture is not None and any(row.side for row in rows):
         draw(picture, rows, others)
-    versions = {"torch": torch.__version__, "scipy": scipy.__version__}
-    machine = {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
     settings = {"seed": seed, "repeats": repeats, "patience": patience}
     measured = {
         "rows": [asdict(row) for row in rows],
         "rivals": [asdict(row) for row in others],
         "refused": [asdict(no) for no in refused],
     }
-    write_json({**machine, **settings, **measured}, json)
+    write_json({**_machine(), **settings, **measured}, json)
+
+
+def _tangents(seed: int, json: Path | None) -> None:
+    """Measure and show the tangent bases of all built-in autoencoders."""
+    rows = []
+    with progress("bench") as report:
+        for index, name in enumerate(AUTOENCODERS):
+            report(index, len(AUTOENCODERS), name)
+            rows.append(measure_tangents(name, seed=seed))
+    headings = [
+        "k",
+        "n",
+        "pass s",
+        "J / pass",
+        "QR / pass",
+        "× faster",
+        "× (batched)",
+        "peak MB",
+        "at 2 B",
+        "difference",
+    ]
+    table = _table(["decoder"], headings)
+    for row in rows:
+        table.add_row(
+            row.decoder,
+            str(row.latent),
+            str(row.pixels),
+            f"{row.forward:.3f}",
+            f"{row.jacobian_passes:.1f}",
+            f"{row.orthonormal_passes:.1f}",
+            f"{row.faster:.0f}",
+            f"{row.faster_batched:.1f}",
+            f"{row.peak / 1e6:.0f}",
+            f"{row.peak_double / 1e6:.0f}",
+            f"{row.difference:.0e}",
+        )
+    console(json).print(table)
+    write_json({**_machine(), "seed": seed, "tangents": [asdict(row) for row in rows]}, json)
+
+
+def _machine() -> dict[str, Any]:
+    versions = {"torch": torch.__version__, "scipy": scipy.__version__}
+    return {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
 
 
 def _sides(sizes: str | None) -> list[int] | None:
