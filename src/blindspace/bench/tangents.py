@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ..manifolds import Autoencoder
 from ..manifolds.jacobian import columns
+from ..networks import autoencoders
 from ..networks.autoencoders import AUTOENCODERS
 from ..subspaces import tangent_spaces
 from .measure import BATCH, taken
@@ -133,6 +134,7 @@ def _manifold(name: str, seed: int) -> Autoencoder:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         network = known.build().double()
+        assert isinstance(network, autoencoders.Autoencoder)
         for parameter in network.parameters():
             if not bool(parameter.any()):
                 nn.init.normal_(parameter, std=0.02)

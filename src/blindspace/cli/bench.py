@@ -92,7 +92,7 @@ def bench(
     write_json({**_machine(), **settings, **measured}, json)
 
 
-def _tangents(seed: int, json: Path | None) -> None:
+def _tangents(seed: int, json: str | None) -> None:
     """Measure and show the tangent bases of all built-in autoencoders."""
     rows = []
     with progress("bench") as report:
