@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data import NamedImage, check_pixels, read_images, samples
+from ..data import SAMPLES, NamedImage, check_pixels, read_images, samples
 from ..data.channels import in_channels
 from ..errors import FileError, ShapeError, ValueRangeError
 from ..evidence import Evidence
@@ -34,21 +34,41 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
         ShapeError: an image has another shape than the network reads.
         ValueRangeError: a value is NaN, infinite or out of range.
     """
+    dataset = BUILTIN[network.name].recipe.dataset if network.name in BUILTIN else None
+    return images_of_shape(given, network.name, network.input_shape, dataset, pixel_range)
+
+
+def images_of_shape(
+    given: Sequence[str], reader: str, shape: tuple[int, ...], dataset: str | None, pixel_range: bool = True
+) -> list[NamedImage]:
+    """Read images of one shape. As ``load_images``.
+
+    Args:
+        given: pictures, array files, folders, or the word ``samples``.
+        reader: name of what is to read them, for messages.
+        shape: shape of each image.
+        dataset: data set whose embedded images ``samples`` stands for; None if there are none.
+        pixel_range: whether values must lie in [0, 1].
+    """
     images: list[NamedImage] = []
     for word in given:
         if not word:
             raise FileError("no picture is given: one of the names is empty")
         if word == SAMPLES_WORD and not Path(word).exists():
-            if network.name not in BUILTIN:
-                raise FileError(f"no images are embedded for {network.name}; give files or folders")
-            pixels = samples(BUILTIN[network.name].recipe.dataset).tensor(torch.float64).numpy()
+            if dataset not in SAMPLES:
+                raise FileError(f"no images are embedded for {reader}; give files or folders")
+            pixels = samples(dataset).tensor(torch.float64).numpy()
             images += [NamedImage(f"sample-{index:03d}", image) for index, image in enumerate(pixels)]
         else:
             images += read_images([Path(word)])
     limit = (0.0, 1.0) if pixel_range else (-np.inf, np.inf)
-    images = [NamedImage(image.name, in_channels(image.pixels, network.input_shape)) for image in _distinct(images)]
+    images = [NamedImage(image.name, in_channels(image.pixels, shape)) for image in _distinct(images)]
     for image in images:
-        network.check(torch.from_numpy(image.pixels)[None], image.name)
+        if image.pixels.shape != shape:
+            raise ShapeError(
+                f"{reader} reads images of shape {shape}, got {image.pixels.shape} in {image.name}; resize or convert "
+                "them first"
+            )
         check_pixels(image.pixels, image.name, *limit)
     return images
 
@@ -72,12 +92,19 @@ def load_pairs(
     """
     before = load_images([first], network)
     after = load_images([second], network, pixel_range)
+    return before, matched(before, after)
+
+
+def matched(before: Sequence[NamedImage], after: Sequence[NamedImage]) -> list[NamedImage]:
+    """The second images in the order of the first. As ``load_pairs``.
+
+    Raises:
+        ShapeError: there are more images of one than of the other.
+    """
     if len(before) != len(after):
         raise ShapeError(f"A holds {len(before)} images and B {len(after)}; give the same images twice")
     by_name = {image.name: image for image in after}
-    if {image.name for image in before} == set(by_name):
-        after = [by_name[image.name] for image in before]
-    return before, after
+    return [by_name[image.name] for image in before] if {image.name for image in before} == set(by_name) else [*after]
 
 
 def stack(images: Sequence[NamedImage]) -> torch.Tensor:

@@ -20,13 +20,13 @@ class PCA(Manifold):
         dim: Number k of them.
 
     Raises:
-        ValueRangeError: There are fewer components.
+        ValueRangeError: The images vary in fewer directions.
     """
 
     def __init__(self, components: PrincipalComponents, dim: int) -> None:
-        most = len(components.components)
+        most = components.rank
         if not 1 <= integer(dim, "the dimension", 1) <= most:
-            raise ValueRangeError(f"the dimension must be from 1 to {most}, the number of components, got {dim}")
+            raise ValueRangeError(f"the dimension must be from 1 to {most}, in which the images vary; got {dim}")
         self.mean, self.basis = components.mean, components.components[:dim]
         self.name, self.shape, self.latent_shape = f"PCA-{dim}", components.shape, (dim,)
 
