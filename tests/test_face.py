@@ -48,7 +48,9 @@ def test_names_are_the_same_for_type_checkers_and_at_run_time() -> None:
 @pytest.mark.parametrize("command", NAMES)
 def test_every_command_is_a_function_of_the_same_name(command: str) -> None:
     found = getattr(bs, command.replace("-", "_"))
-    packages = {"bench": bs.bench, "data": bs.data}  # whose functions are ``bench.run.bench`` and ``data.fetch``
+    # The functions of these are ``bench.run.bench`` and ``data.fetch``. ``bs.manifold`` makes the manifold by which the
+    # command of that name splits perturbations, and ``bs.on_off`` splits them.
+    packages = {"bench": bs.bench, "data": bs.data}
     assert inspect.isfunction(found) or found is packages[command]
 
 
