@@ -27,6 +27,7 @@ from blindspace.errors import FileError, MissingExtraError, UnknownNameError
 from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
 from blindspace.experiments.experiment import (
+    PICTURES,
     Claim,
     Experiment,
     Kept,
@@ -57,7 +58,11 @@ def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert result.pictures
     assert {path.name for path in folder.iterdir()} == {"result.json", "run.json", "table.md", *result.pictures}
     for picture in result.pictures:
-        assert (folder / picture).stat().st_size < 500_000
+        suffix = Path(picture).suffix
+        assert (folder / picture).stat().st_size < PICTURES[suffix]
+        if suffix == ".html":
+            assert not re.search(r"(src|href)=.https?:|@import|url\(.?http", (folder / picture).read_text("utf-8"))
+            continue
         with Image.open(folder / picture) as opened:
             assert min(opened.size) > 100
             assert len(set(opened.convert("L").resize((64, 64)).tobytes())) > 5, "an empty picture"
@@ -243,7 +248,9 @@ def test_a_damaged_part_is_named(tmp_path: Path) -> None:
 def test_pictures_of_before_are_gone_and_half_drawn_ones_never_there(tmp_path: Path) -> None:
     folder = tmp_path / "dice"
     (folder / ".partial-killed").mkdir(parents=True)
-    (folder / "old.png").write_bytes(b"")
+    old = ("old.gif", "old.html", "old.png")
+    for name in old:
+        (folder / name).write_bytes(b"")
     whole = Tried().experiment
 
     def fail(s: Dice, done: Parts, aside: Path) -> None:
@@ -252,7 +259,7 @@ def test_pictures_of_before_are_gone_and_half_drawn_ones_never_there(tmp_path: P
 
     with pytest.raises(KeyboardInterrupt):
         run(replace(whole, draw=fail), "smoke", tmp_path)
-    assert [path.name for path in folder.iterdir()] == ["old.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [*old]
     assert run(whole, "smoke", tmp_path).pictures == ["dice.png"]
     assert sorted(path.name for path in folder.iterdir()) == ["dice.png", "result.json", "run.json", "table.md"]
 
@@ -312,10 +319,17 @@ def test_the_table(tmp_path: Path) -> None:
 
 
 def test_the_page(tmp_path: Path) -> None:
-    run(Tried().experiment, "smoke", tmp_path)
+    def with_pages(s: Dice, done: Parts, folder: Path) -> None:
+        draw(s, done, folder)
+        (folder / "falling.gif").write_bytes(b"")
+        (folder / "the-table.html").write_text("<!doctype html>")
+
+    run(replace(Tried().experiment, draw=with_pages), "smoke", tmp_path)
     page = write_page(tmp_path, ("dice", "never run")).read_text()
     assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
     assert "![some dice](dice/dice.png)" in page
+    assert "![some dice](dice/falling.gif)" in page
+    assert "[some dice: the table, interactive](dice/the-table.html)" in page
     assert "Not run here: never run." in page
     assert page.count("never run") == 1
     (tmp_path / "dice" / "result.json").write_text("{")

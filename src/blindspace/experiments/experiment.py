@@ -23,6 +23,10 @@ from ..progress import Progress
 Preset = Literal["smoke", "cpu", "paper"]
 """How much is computed: a minute on embedded images, under an hour on two cores, or the paper's own settings."""
 
+PICTURES = {".png": 500_000, ".gif": 500_000, ".html": 3_000_000}
+"""Kinds of pictures by the ending of their file names, with the largest size of a file in bytes. A page needs nothing
+outside itself."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -206,7 +210,7 @@ class Experiment(Generic[S]):
         parts: The work, in order; no part depends on a later one.
         rows: What was found, the paper's figures beside ours.
         claims: What follows from it.
-        draw: Writes pictures (``.png``, under 500 kB each) into a folder.
+        draw: Writes pictures into a folder; ``PICTURES`` has their kinds and sizes.
         extras: Extras of the package that the experiment needs.
         verdicts: The answers to the questions that ``QUESTIONS`` of ``verdicts.py`` gives to this experiment.
     """

@@ -95,11 +95,19 @@ def write_page(folder: Path, names: Sequence[str] = NAMES) -> Path:
         run = folder / result.name / "run.json"
         if run.is_file():
             lines += [f"- {json.loads(run.read_text())['minutes']:.1f} minutes"]
-        lines += [""] + [f"![{result.title}]({result.name}/{picture})\n" for picture in result.pictures]
+        lines += [""] + [f"{_shown(result, picture)}\n" for picture in result.pictures]
     path = folder / "README.md"
     with writing(path) as temporary:
         temporary.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     return path
+
+
+def _shown(result: Result, picture: str) -> str:
+    """A picture of a result in the page; one that is a page itself is linked, as pages cannot stand in Markdown."""
+    target = f"{result.name}/{picture}"
+    if picture.endswith(".html"):
+        return f"[{result.title}: {Path(picture).stem.replace('-', ' ')}, interactive]({target})"
+    return f"![{result.title}]({target})"
 
 
 def read(path: Path) -> Result:

@@ -30,7 +30,7 @@ from safetensors.torch import save_file
 from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
 from ..progress import Progress
-from .experiment import Experiment, Kept, Part, Parts, Preset, Result, S
+from .experiment import PICTURES, Experiment, Kept, Part, Parts, Preset, Result, S
 from .registry import chosen
 from .results import markdown, write_page
 from .verdicts import checked
@@ -201,8 +201,8 @@ def _draw(experiment: Experiment[S], settings: S, parts: Parts, folder: Path) ->
         names = sorted(path.name for path in Path(aside).iterdir())
         for name in names:
             (Path(aside) / name).replace(folder / name)
-    for path in folder.glob("*.png"):
-        if path.name not in names:
+    for path in folder.iterdir():
+        if path.suffix in PICTURES and path.name not in names:
             path.unlink()
     return names
 

@@ -23,7 +23,7 @@ Init = Literal["gaussian", "default"]
 
 @dataclass
 class Ensemble:
-    """S networks of ReLU layers with equal widths.
+    """S networks of ReLU layers with equal widths; as made, none is trained.
 
     Attributes:
         weights: One ``(S, out, in)`` per layer.
@@ -44,11 +44,14 @@ class Ensemble:
         Args:
             x: ``(N, in)``, the same points for every network, or ``(S, N, in)``.
         """
-        x = x.expand(len(self.weights[0]), *x.shape[-2:])
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            x = torch.relu(x) if layer else x
-            x = x @ weight.mT if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+        x = self.hidden(x)
+        for weight, bias in zip(self.weights[1:], self.biases[1:], strict=True):
+            x = _affine(torch.relu(x), weight, bias)
         return x
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """Outputs ``(S, N, width)`` of the first layer, which the first ReLU reads."""
+        return _affine(x, self.weights[0], self.biases[0])
 
     def gradients(self, x: Tensor, of: Callable[[Tensor], Tensor]) -> Tensor:
         """Gradients ``(S, N, in)`` of a scalar of the outputs with respect to the points.
@@ -61,23 +64,33 @@ class Ensemble:
         with torch.enable_grad():
             return torch.autograd.grad(of(self(points)).sum(), points)[0]
 
-    def to(self, dtype: torch.dtype) -> Ensemble:
-        """A copy, detached, with another precision."""
+    def trained(self, trained: bool = True) -> Ensemble:
+        """The same tensors, all of them to be trained, or none."""
+        for parameter in self.parameters:
+            parameter.requires_grad_(trained)
+        return self
+
+    def copy(self, dtype: torch.dtype | None = None) -> Ensemble:
+        """A copy that is not trained, with another precision if one is given."""
+        dtype = dtype or self.weights[0].dtype
         return Ensemble(
             [weight.detach().to(dtype, copy=True) for weight in self.weights],
             [None if bias is None else bias.detach().to(dtype, copy=True) for bias in self.biases],
         )
 
-    def copy(self) -> Ensemble:
-        """A copy, detached."""
-        return self.to(self.weights[0].dtype)
-
     def take(self, index: int) -> Ensemble:
-        """One of the networks, as an ensemble of one."""
+        """One of the networks, as an ensemble of one that is not trained."""
         return Ensemble(
             [weight.detach()[index : index + 1].clone() for weight in self.weights],
             [None if bias is None else bias.detach()[index : index + 1].clone() for bias in self.biases],
         )
+
+
+def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    if x.ndim == 2:  # the same points for every network: one large product
+        found = (weight.flatten(0, 1) @ x.mT).unflatten(0, weight.shape[:2]).mT
+        return found if bias is None else found + bias[:, None]
+    return x @ weight.mT if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
 
 
 def ensemble(
@@ -114,24 +127,8 @@ def _layers(generator: torch.Generator, widths: Sequence[int], init: Init) -> li
     return found
 
 
-def step(
-    networks: Ensemble, x: Tensor, loss: Callable[[Tensor], Tensor], rate: float, running: Tensor | None = None
-) -> None:
-    """One step of gradient descent, in place.
-
-    Args:
-        networks: The networks; their tensors are leaves without gradients.
-        x: Points, as for calls.
-        loss: From outputs ``(S, N, out)`` to one loss per network, ``(S,)``.
-        rate: Learning rate.
-        running: Which networks take the step, bool ``(S,)``; all if None.
-    """
-    parameters = networks.parameters
-    for parameter in parameters:
-        parameter.requires_grad_()
-    gradients = torch.autograd.grad(loss(networks(x)).sum(), parameters)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(False)
-        if running is not None:
-            gradient *= running.view(-1, *[1] * (gradient.ndim - 1))
-        parameter.sub_(gradient, alpha=rate)
+def descend(optimiser: torch.optim.Optimizer, losses: Tensor) -> None:
+    """One step on the losses ``(S,)`` of all networks; the gradient of one network never reaches another."""
+    optimiser.zero_grad(set_to_none=True)
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    optimiser.step()
