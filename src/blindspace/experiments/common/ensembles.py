@@ -88,9 +88,10 @@ class Ensemble:
 
 def _affine(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if x.ndim == 2:  # the same points for every network: one large product
-        found = (weight.flatten(0, 1) @ x.mT).unflatten(0, weight.shape[:2]).mT
+        found: Tensor = (weight.flatten(0, 1) @ x.mT).unflatten(0, weight.shape[:2]).mT
         return found if bias is None else found + bias[:, None]
-    return x @ weight.mT if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+    bmm: Tensor = x @ weight.mT if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+    return bmm
 
 
 def ensemble(
@@ -130,5 +131,5 @@ def _layers(generator: torch.Generator, widths: Sequence[int], init: Init) -> li
 def descend(optimiser: torch.optim.Optimizer, losses: Tensor) -> None:
     """One step on the losses ``(S,)`` of all networks; the gradient of one network never reaches another."""
     optimiser.zero_grad(set_to_none=True)
-    losses.sum().backward()  # type: ignore[no-untyped-call]
+    losses.sum().backward()
     optimiser.step()

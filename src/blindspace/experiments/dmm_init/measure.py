@@ -2,9 +2,10 @@
 
 The gradient of the loss with respect to a first-layer weight vector is a combination of the data. So, without weight
 decay, descent never changes its component orthogonal to the span of the data, and the gradient of a two-layer network f
-with respect to its input has, orthogonal to the span, the expectation ‖a‖ σ √ℓ: a are the readout weights of the active
-neurons, σ the standard deviation of the initial weights and ℓ the codimension. For readouts ±1/√m, k active neurons of m
-and σ² = 1/n that is √(kℓ/(mn)). Melamed, Yehudai & Vardi 2023 (arXiv 2303.00783) prove a bound of this kind.
+with respect to its input has, orthogonal to the span, a root mean square norm of ‖a‖ σ √ℓ: a are the readout weights of
+the active neurons, σ is the standard deviation of the initial weights and ℓ the codimension. For readouts ±1/√m, k
+active neurons of m, and σ² = 1/n, that is √(kℓ/(mn)). Melamed, Yehudai & Vardi 2023 (arXiv 2303.00783) prove a bound of
+this kind.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ def _subspace(s: DmmInit, where: Where, optimiser: Optimiser, readout: bool, pro
     networks.weights[1].requires_grad_(readout)
     trained = networks.weights if readout else networks.weights[:1]
     rate = s.rates[0] if optimiser == "descent" else s.rates[1]
-    steps = torch.optim.SGD(trained, rate) if optimiser == "descent" else torch.optim.Adam(trained, rate)
+    steps = torch.optim.SGD(trained, rate) if optimiser == "descent" else torch.optim.Adam(trained, rate, fused=True)
     for step in range(s.steps):
         progress(step, s.steps, "training")
         descend(steps, softplus(-sides * networks(x)[..., 0]).mean(1))
@@ -110,13 +111,17 @@ def _subspace(s: DmmInit, where: Where, optimiser: Optimiser, readout: bool, pro
 def _gradients(
     networks: Ensemble, x: Tensor, margin: Callable[[Tensor], Tensor], off: Callable[[Tensor], Tensor], reach: float
 ) -> dict[str, Tensor]:
-    """Norms of the gradients of a margin in the data's subspace and orthogonal to it, and how far the boundary is there."""
+    """Norms of the gradients of a margin, on and off the data's subspace, and how far the boundary is along them."""
     gradient = networks.gradients(x, margin)
     outward = off(gradient)
+    directions = {"plain": gradient, "on": gradient - outward, "off": outward}
+    start = x.expand_as(gradient)
     return {
-        "on": torch.linalg.vector_norm(gradient - outward, dim=-1),
-        "off": torch.linalg.vector_norm(outward, dim=-1),
-        "distance": distance_along(lambda at: margin(networks(at)), x.expand_as(outward), -outward, reach),
+        **{name: torch.linalg.vector_norm(direction, dim=-1) for name, direction in directions.items()},
+        **{
+            f"distance {name}": distance_along(lambda at: margin(networks(at)), start, -direction, reach)
+            for name, direction in directions.items()
+        },
     }
 
 
@@ -146,7 +151,7 @@ def _mnist(s: DmmInit, unit: Range, progress: Progress) -> Kept:
         descend(steps, cross_entropy(out.mT, labels, reduction="none").mean(1))
     networks.trained(False)
     x, y = prepared(test.tensor().flatten(1)), test.targets()
-    accuracy = torch.stack([(networks(part)[..., :].argmax(-1) == of).double().sum(1) for part, of in _batches(x, y)])
+    accuracy = torch.stack([(networks(part).argmax(-1) == of).double().sum(1) for part, of in _batches(x, y)])
     exact = networks.copy(torch.float64)
     x, y = x[: s.mnist_images].double(), y[: s.mnist_images]
     found = _gradients(exact, x, partial(margin_of, y=y), surgery.off, reach=20.0)

@@ -41,12 +41,12 @@ class DmmInit(Settings):
     manifold: int = 16
     points: int = 40
     width: int = 100
-    steps: int = 300
+    steps: int = 150
     mnist_seeds: int = 5
     mnist_width: int = 256
     mnist_steps: int = 469
     mnist_images: int = 300
-    rates: tuple[float, float, float] = (0.1, 0.002, 0.1)
+    rates: tuple[float, float, float] = (0.2, 0.004, 0.1)
 
 
 CASES: tuple[tuple[Where, Optimiser, bool], ...] = (
@@ -64,7 +64,19 @@ RANGES: tuple[Range, ...] = ("[0, 1]", "[-1, 1]")
 def for_preset(preset: Preset, seed: int) -> DmmInit:
     """The settings of a preset."""
     if preset == "smoke":
-        return DmmInit(preset, seed, 3, points=30, width=60, steps=60, mnist_seeds=2, mnist_width=32, mnist_steps=20)
+        return DmmInit(
+            preset,
+            seed,
+            3,
+            dim=200,
+            points=30,
+            width=60,
+            steps=40,
+            mnist_seeds=2,
+            mnist_width=32,
+            mnist_steps=20,
+            mnist_images=40,
+        )
     return DmmInit(preset, seed)
 
 
