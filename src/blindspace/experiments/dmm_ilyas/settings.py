@@ -12,7 +12,7 @@ SHUFFLED, FLIPPED, ALONE = "x + d of another image, same target", "x − d", "gr
 NONE, CLEAN = "x", "x, with its true label"
 
 CELLS = (WHOLE, ON, OFF, ANOTHER, PCA, RANDOM, SHUFFLED, FLIPPED, ALONE, NONE, CLEAN)
-"""What students learn from, with the targets as labels unless it is said; all perturbations of an image have one norm."""
+"""What students learn from, with the targets as labels unless it is said. Perturbations of an image have one norm."""
 
 CONTROLS = (ANOTHER, PCA, RANDOM, SHUFFLED, FLIPPED, ALONE, NONE, CLEAN)
 
