@@ -32,8 +32,8 @@ class Sweep(Settings):
     networks: tuple[tuple[str, str], ...] = (("mlp", "mnist"), ("convnet", "cifar10"))
     grey: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 392)
     colour: tuple[int, ...] = (8, 32, 128, 512, 1536)
-    counts: tuple[int, int] = (100, 50)
-    draws: int = 3
+    counts: tuple[int, int] = (80, 32)
+    draws: int = 2
 
     def dims(self, dataset: str) -> tuple[int, ...]:
         """The dimensions k for a data set."""
