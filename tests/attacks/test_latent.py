@@ -43,8 +43,8 @@ def test_the_smallest_perturbation_of_a_linear_decoder_is_exact() -> None:
     near = exact < 1
     assert int(near.sum()) >= 10
     assert bool(found.success[near].all())
-    torch.testing.assert_close(found.latent_norms[near], exact[near], rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(found.norms[near], 0.2 * exact[near], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(found.latent_norms[near], exact[near], rtol=5e-4, atol=1e-9)
+    torch.testing.assert_close(found.norms[near], 0.2 * exact[near], rtol=5e-4, atol=1e-9)
 
 
 def test_images_are_the_decoders_and_wrong_where_said() -> None:

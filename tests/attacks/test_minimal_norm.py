@@ -150,7 +150,7 @@ def test_pixel_range_of_linear_models() -> None:
     x = (torch.rand(30, 1, 5, 5, generator=draw, dtype=F64) * 2 - 0.5).clamp(0, 1)  # half black or white
     model = linear(weight, torch.zeros(2, dtype=F64))
     labels = model(x).argmax(1)
-    found = bs.minimal_norm(model, x, labels, refinements=30)
+    found = bs.minimal_norm(model, x, labels, refinements=30, bisections=40)
     assert bool((x + found.perturbation >= 0).all())
     assert bool((x + found.perturbation <= 1).all())
     reached = 0
@@ -195,7 +195,7 @@ def test_an_empty_intersection_is_said() -> None:
     x[1] = 0.5
     model = linear(torch.tensor([[0.0, 0, 0, 0], [1, -1, 0, 0]], dtype=F64), torch.tensor([0.1, 0.0], dtype=F64))
     space = bs.span(torch.tensor([[[[1.0, -1.0], [0.0, 0.0]]]], dtype=F64))
-    found = bs.minimal_norm(model, x, torch.tensor([0, 0]), space)
+    found = bs.minimal_norm(model, x, torch.tensor([0, 0]), space, bisections=40)
     assert found.success.tolist() == [False, True]
     assert found.norms[0] == inf
     assert float(found.feasible[0]) == 0
@@ -212,6 +212,14 @@ def test_flat_models_are_failures_and_empty_batches_are_answered() -> None:
     assert found.success.tolist() == [False, False, True]
     none = bs.minimal_norm(flat, torch.rand(0, 1, 2, 2, dtype=F64), torch.zeros(0, dtype=torch.int64))
     assert none.norms.shape == (0,)
+
+
+def test_labels_stay_wrong_in_other_batches(digits: tuple[bs.Network, Tensor, Tensor]) -> None:
+    """The ends lie beyond the boundary by more than rounding, which depends on the size of the batch."""
+    network, x, labels = digits
+    end = (x + bs.minimal_norm(network, x, labels, boxed=False).perturbation).float()
+    for size in (1, 3, 8):
+        assert torch.equal(torch.cat([network.labels(some) for some in end.split(size)]) != labels, labels == labels)
 
 
 def test_more_classes_and_refinements_never_hurt_much(digits: tuple[bs.Network, Tensor, Tensor]) -> None:

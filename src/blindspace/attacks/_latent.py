@@ -25,6 +25,9 @@ from .scores import Model
 Decoder = Callable[[Tensor], Tensor]
 """A function of latents ``(B, *latent)`` that returns images in [0, 1], ``(B, *shape)``."""
 
+BISECTIONS = 12
+"""As ``minimal_norm`` has them."""
+
 ROUNDING = 1e-5
 """How far a decoder's images may leave [0, 1]; they are clipped."""
 
@@ -146,7 +149,7 @@ class _Manifold:
         self, eps: float | None, steps: int, step_size: float | None, trust: float, refinements: int
     ) -> Latent:
         if eps is None:
-            search = Search(self._scores, self.start, self.labels, None, None, 9, steps, trust, 30, refinements)
+            search = Search(self._scores, self.start, self.labels, None, None, 9, steps, trust, BISECTIONS, refinements)
             return self.result(search.run().shift)
         eps, steps = real(eps, "eps"), integer(steps, "the number of steps", 1)
         step_size = eps / 8 if step_size is None else real(step_size, "step_size")
