@@ -43,10 +43,6 @@ from .saving import ARRAY_FILES
 EPS = {NormName.linf: 8 / 255, NormName.l2: 0.5}
 """Radius of an attack, if not given."""
 
-BISECTIONS = 12
-"""Bisections of a minimal norm: so near to the boundary that norms are right to 2⁻¹², and so far that no label there is
-decided by rounding, which depends on the batch."""
-
 
 class AttackName(StrEnum):
     """Attacks whose perturbations can be split."""
@@ -85,9 +81,7 @@ class Attack:
         facts: dict[str, Any] = {"attack": self.name.value, "confined": self.confined and self.confined.value}
         labels = network.labels(x)
         if self.name is AttackName.minimal_norm:
-            found = minimal_norm(
-                network, x.to(network.dtype), labels, space, boxed=not self.unboxed, bisections=BISECTIONS
-            )
+            found = minimal_norm(network, x.to(network.dtype), labels, space, boxed=not self.unboxed)
             feasible = [value if value < float("inf") else None for value in found.feasible.tolist()]
             facts |= {"unboxed": self.unboxed, "failed": int((~found.success).sum()), "feasible": feasible}
             return found.perturbation, facts | {"residual": found.residual}
