@@ -440,6 +440,17 @@ def test_train_and_use_what_was_trained(capsys: Capture, tmp_path: Path) -> None
     assert (tmp_path / "home" / "networks" / "mnist-mlp.safetensors").is_file()
 
 
+def test_train_an_autoencoder(capsys: Capture, tmp_path: Path) -> None:
+    mnist_in(tmp_path / "home" / "data" / "mnist")
+    card = result_of(capsys, "train", "mnist-autoencoder", "--epochs", 1)
+    written = tmp_path / "home" / "networks" / "mnist-autoencoder.json"
+    assert card == json.loads(written.read_text())
+    assert (card["dim"], card["recipe"]["epochs"], card["beats_pca"]) == (16, 1, False)  # of images that are noise
+    out = succeed(capsys, "train", "mnist-autoencoder", "--epochs", 1)
+    assert "mean squared error" in out
+    assert "which is the better manifold" in " ".join(out.split())
+
+
 def test_bench(capsys: Capture) -> None:
     out = succeed(capsys, "bench", "8×8", "--repeats", 3, "--no-rivals", "--json", "b.json")
     assert "patchwise" in out

@@ -15,7 +15,7 @@ import torch
 import blindspace as bs
 from blindspace.attacks import PGDAdversary
 from blindspace.data import PrincipalComponents, samples
-from blindspace.errors import FileError, UnknownNameError, ValueRangeError
+from blindspace.errors import BlindspaceWarning, FileError, UnknownNameError, ValueRangeError
 from blindspace.files import sha256
 from blindspace.networks import AUTOENCODERS, AutoencoderCard, load_autoencoder, train
 from blindspace.networks.autoencoders import perceptron_autoencoder, principal_autoencoder
@@ -112,6 +112,15 @@ def test_decoders_take_single_latent_vectors() -> None:
         module = build()
         z = torch.rand(2, 4)
         torch.testing.assert_close(torch.vmap(module.decoder)(z), module.decoder(z))
+
+
+def test_manifolds_that_pca_beats_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
+    monkeypatch.setitem(AUTOENCODERS, "small", replace(AUTOENCODERS[NAME], name="small"))
+    train("small", recipe=RECIPE, epochs=1, train_set=TRAIN, test_set=TEST)
+    with pytest.warns(BlindspaceWarning, match=r"worse than 16 principal components .* PCA is the better manifold"):
+        manifold = bs.manifold("small")
+    assert manifold.reconstruction_error(TEST.tensor()).shape == (50,)
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

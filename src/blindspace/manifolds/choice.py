@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
-from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError, shown
+from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, UnknownNameError, ValueRangeError, shown
 from ..networks import AUTOENCODERS, load_autoencoder
 from .autoencoder import Autoencoder, Code
 from .base import Manifold
@@ -75,6 +76,13 @@ def _named(name: str, images: Tensor | None, dim: int | None, neighbours: int) -
         return PCA.fit(images, dim) if name == "pca" else LocalPCA(images, dim, neighbours)
     if name in AUTOENCODERS:
         trained = load_autoencoder(name)
+        if trained.card.get("beats_pca") is False:
+            warnings.warn(
+                f"{name} reconstructs test images worse than {trained.card['dim']} principal components "
+                f"({trained.card['test_mse']:.4f} against {trained.card['pca_test_mse']:.4f}): PCA is the better manifold",
+                BlindspaceWarning,
+                stacklevel=3,
+            )
         return Autoencoder(trained.encoder, trained.decoder, AUTOENCODERS[name].input_shape, name)
     there = (*AUTOENCODERS, *FITTED)
     close = difflib.get_close_matches(name, there, n=1)
