@@ -78,8 +78,9 @@ def _named(name: str, images: Tensor | None, dim: int | None, neighbours: int) -
         trained = load_autoencoder(name)
         if trained.card.get("beats_pca") is False:
             warnings.warn(
-                f"{name} reconstructs test images worse than {trained.card['dim']} principal components "
-                f"({trained.card['test_mse']:.4f} against {trained.card['pca_test_mse']:.4f}): PCA is the better manifold",
+                f"{name} has a mean squared error of {trained.card['test_mse']:.4f} on test images, worse than "
+                f"{trained.card['dim']} principal components ({trained.card['pca_test_mse']:.4f}): PCA is the better "
+                "manifold",
                 BlindspaceWarning,
                 stacklevel=3,
             )
