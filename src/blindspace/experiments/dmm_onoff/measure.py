@@ -40,7 +40,8 @@ from .settings import (
 
 def parts(s: OnOffSettings) -> list[Part]:
     """One part per network, the costly ones last."""
-    cases = sorted((case for group in groups(s) for case in group), key=lambda case: case.deep)
+    cases = [case for group in groups(s) for case in group]
+    cases.sort(key=lambda case: (case.deep, case.dataset == "cifar10", case.adversarial))
     return [Part(case.part, partial(_measure, s, case)) for case in cases]
 
 
@@ -65,7 +66,7 @@ class Places:
     local: TangentSpaces
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=3)
 def places(s: OnOffSettings, dataset: str) -> Places:
     """The test images of a data set and the subspaces that all its networks share."""
     chosen = images(dataset, s.preset, s.count(dataset))
