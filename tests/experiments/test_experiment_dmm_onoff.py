@@ -72,6 +72,7 @@ def part(s: OnOffSettings, case: Case, **changed: float) -> Kept:
         draws = s.draws if space in (RANDOM, RANDOM_100) else 1
         share = shares(case, space)
         arrays[f"{space}/share"] = torch.full((draws, COUNT), share, dtype=torch.float64)
+        arrays[f"{space}/share of the perturbation"] = arrays[f"{space}/share"]
         if not case.adversarial:
             arrays[f"{space}/initial share"] = torch.full((1, COUNT), 0.02, dtype=torch.float64)
         factor = changed if case.adversarial else {}

@@ -42,7 +42,9 @@ def on_and_off(group: Group, space: str) -> list[Row]:
     initial = ""
     if f"{space}/initial share" in group.kept[0].arrays:
         initial = f", at random initialisation {sqrt(group.share(space, 'initial share')):.3f}"
-    against = f"chance {sqrt(chance):.3f}{initial}; {group.angle(space):.0f}° to the subspace"
+    own = sqrt(group.share(space, "share of the perturbation"))
+    against = f"chance {sqrt(chance):.3f}{initial}; of the plain perturbation {own:.3f}"
+    against += f"; {group.angle(space):.0f}° between gradient and subspace"
     if space not in (RANDOM, RANDOM_100):
         against += f"; share over random {group.over_random(space)}"
     fraction = group.fraction(space)
