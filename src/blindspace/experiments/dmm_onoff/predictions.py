@@ -13,6 +13,9 @@ from .settings import OTHERS, PCA, RANDOM, RANDOM_100, TANGENT, OnOffSettings
 WITHIN = 0.10
 """Largest relative error at which a law counts as obeyed."""
 
+CLOSE = 3.0
+"""Ratio to the plain norm up to which the boundary is near enough for a linear view of the network."""
+
 LOCAL_SHARE = 1.25
 """Share at the image over that at another image from which on a network knows the local manifold."""
 
@@ -21,7 +24,7 @@ def claims(s: OnOffSettings, done: Parts) -> list[Claim]:
     """Theory of the random control first, then the networks, the laws, and what they leave of the model."""
     every = found(s, done)
     made = [
-        _random(every),
+        *_random(every),
         _mlp(every),
         _cifar(every),
         *_sign(s, every),
@@ -38,19 +41,30 @@ def _of(every: Sequence[Group], dataset: str, kind: str, adversarial: bool = Fal
     return next((g for g in every if (g.case.dataset, g.case.kind, g.case.adversarial) == wanted), None)
 
 
-def _random(every: Sequence[Group]) -> Claim:
-    words, right = [], True
+def _random(every: Sequence[Group]) -> list[Claim]:
+    """Theory holds for linear margins: for the cases that validate the attack, and perhaps for the others."""
+    named: list[tuple[bool, str]] = []
+    others: list[tuple[bool, str]] = []
     for group in every:
         for space in (RANDOM, RANDOM_100):
             if space in group.spaces and not group.case.adversarial:
                 ours, theory = group.ratio(space, "on").value, 1 / sqrt(group.chance(space))
-                right &= abs(ours / theory - 1) <= WITHIN
-                words.append(f"{group.name}, k = {group.k(space)}: {ours:.2f} ({theory:.2f})")
-    return Claim(
-        "the random control obeys theory: on/plain in random subspaces is √(n/k), in brackets, within 10 %, without "
-        f"the pixel range: {'; '.join(words)}",
-        right,
-    )
+                near = abs(ours / theory - 1) <= WITHIN
+                words = f"{group.name}, k = {group.k(space)}: {ours:.2f} ({theory:.2f})"
+                validates = group.case.dataset == "cifar10" or (group.case.dataset, group.case.kind) == ("mnist", "mlp")
+                (named if validates else others).append((near, words))
+    made = []
+    for cases, which in ((named, "the random control obeys theory"), (others, "and in the other networks")):
+        if cases:
+            listed = "; ".join(words for _, words in cases)
+            made.append(
+                Claim(
+                    f"{which}: on/plain in random subspaces is √(n/k), in brackets, within 10 %, without the pixel "
+                    f"range: {listed}",
+                    all(near for near, _ in cases),
+                )
+            )
+    return made
 
 
 def _mlp(every: Sequence[Group]) -> Claim:
@@ -133,17 +147,19 @@ def _laws(every: Sequence[Group]) -> list[Claim]:
         groups = [g for g in every if g.case.adversarial == adversarial]
         if not groups:
             continue
-        errors = {
-            (way, g.name, space): g.excess(space, way) for way in ("on", "off") for g in groups for space in g.spaces
-        }
+        cases = [(way, g, space) for way in ("on", "off") for g in groups for space in g.spaces]
+        errors = {(way, g.name, space): g.excess(space, way) for way, g, space in cases}
+        ratios = {(way, g.name, space): g.ratio(space, way).value for way, g, space in cases}
         words = []
         for way, law in (("on", "1/√share"), ("off", "1/√(1 − share)")):
             of = {key: abs(e) for key, e in errors.items() if key[0] == way}
             worst = max(of, key=lambda key: of[key])
             near = sum(e <= WITHIN for e in of.values())
+            close = [abs(errors[key]) for key in of if ratios[key] <= CLOSE]
             words.append(
                 f"{way}/plain = {law} within 10 % in {near} of {len(of)} cases (median error "
-                f"{sorted(of.values())[len(of) // 2]:.1%}, largest {errors[worst]:+.1%}: {worst[1]}, {worst[2]})"
+                f"{sorted(of.values())[len(of) // 2]:.1%}, largest {errors[worst]:+.1%}: {worst[1]}, {worst[2]}), of "
+                f"those with a ratio of at most {CLOSE:g} in {sum(e <= WITHIN for e in close)} of {len(close)}"
             )
         who = "adversarially trained networks" if adversarial else "standard networks"
         obeyed = all(abs(e) <= WITHIN for e in errors.values())
