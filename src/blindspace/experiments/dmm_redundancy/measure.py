@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from math import ceil, sqrt
 
 import torch
@@ -18,7 +18,7 @@ from ...subspaces import Subspace
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, ensemble
 from ..common.models import images
-from ..experiment import Kept, Part, seed_of
+from ..experiment import Kept, Part, Preset, seed_of
 from .settings import INITS, DmmRedundancy, Init, Kind, kinds, toy_part
 
 BATCH = 128
@@ -94,7 +94,7 @@ def _train_to_margin(
 def _mnist(s: DmmRedundancy, kind: Kind, progress: Progress) -> Kept:
     """Networks of one kind, their accuracy, and the norms of minimal perturbations of pixels."""
     train, test = (images("mnist", s.preset, split=split) for split in ("train", "test"))
-    components = PrincipalComponents.of(train.tensor())
+    components = _components(s.preset)
     reads = _reads(kind, components)
     networks = _trained(s, kind, reads(train.tensor()), train.targets(), progress)
     accuracy = [
@@ -116,6 +116,11 @@ def _mnist(s: DmmRedundancy, kind: Kind, progress: Progress) -> Kept:
         norms[f"norms {name}"] = torch.stack(found)
     explained = float(components.variances[: kind.components].sum() / components.variances.sum())
     return Kept({"explained": explained}, {"accuracy": torch.stack(accuracy).sum(0) / len(test), **norms})
+
+
+@lru_cache(maxsize=1)
+def _components(preset: Preset) -> PrincipalComponents:
+    return PrincipalComponents.of(images("mnist", preset, split="train").tensor())
 
 
 def _reads(kind: Kind, components: PrincipalComponents) -> Callable[[Tensor], Tensor]:
