@@ -62,7 +62,7 @@ def for_preset(preset: Preset, seed: int) -> DmmRedundancy:
     """The settings of a preset."""
     if preset == "smoke":
         return DmmRedundancy(
-            preset, seed, 3, 4, (4, 32), 10, 30, steps=100, networks=2, components=(4,), epochs=10, longer=2, images=5
+            preset, seed, 3, 4, (4, 32), 10, 30, steps=100, networks=2, components=(4,), epochs=10, longer=2, images=3
         )
     return DmmRedundancy(preset, seed)
 
