@@ -17,6 +17,7 @@ from ...manifolds.controls import first_components, low_frequency, random_subspa
 from ...networks import Resize
 from ...progress import Progress
 from ...subspaces import Subspace, norms
+from ..common.classifier_names import DATASETS
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
@@ -78,7 +79,7 @@ def _images(s: DmmCompress, dataset: str, progress: Progress) -> Kept:
     draw = s.generator(dataset, "noise")
     count = s.scored[dataset == "cifar10"]
     few = test[:count]
-    kinds = {"clean": test[count : 2 * count], f"images of {other(s, dataset)}": _others(s, dataset, count)}
+    kinds = {"clean": test[count : 2 * count], f"images of {DATASETS[other(s, dataset)]}": _others(s, dataset, count)}
     kinds |= {f"blur {size:g}": blurred(few, size).to(few) for size in s.blur}
     kinds |= {f"noise {size:g}": noisy(few, size, draw).to(few) for size in s.noise}
     arrays: dict[str, Tensor] = {}

@@ -283,7 +283,7 @@ def draw(s: DmmCompress, done: Parts, folder: Path) -> None:
             if found.interval:
                 left.plot(found.interval, [at, at], color=COLOURS[colour], linewidth=1.2)
     left.set_yticks([-place for place in range(len(every))], [name_of(group) for group in every])
-    left.legend(frameon=False, fontsize=8)
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=2, frameon=False, fontsize=8)
     plain(right, "detection", "area under the ROC (0.5 is chance)", "").grid(visible=False)
     bars = []
     for dataset in s.datasets:

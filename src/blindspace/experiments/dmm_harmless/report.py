@@ -153,5 +153,5 @@ def draw(s: DmmHarmless, done: Parts, folder: Path) -> None:
             )
     axes.set_yticks([-place for place in range(len(chosen))], [name_of(case) for case in chosen])
     axes.set_xlim(left=0)
-    figure.legend(loc="lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=8)
     save(figure, folder / "harmless.png")
