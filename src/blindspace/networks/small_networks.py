@@ -38,10 +38,15 @@ def mlp(dataset: str) -> nn.Sequential:
 
 def convnet(dataset: str) -> nn.Sequential:
     """Two 4×4 convolutions of stride 2 and a hidden layer of 128 ReLUs; no batch norm."""
-    channels, height, width = SHAPES[dataset]
-    kernels = 16 if channels == 1 else 32
+    return convnet_for(SHAPES[dataset], len(CLASSES[dataset]))
+
+
+def convnet_for(shape: tuple[int, int, int], classes: int) -> nn.Sequential:
+    """The network ``convnet`` for images of a shape whose sides are multiples of 4."""
+    channels, height, width = shape
+    kernels, halves = 16 if channels == 1 else 32, [0.5] * channels
     return nn.Sequential(
-        _centred(dataset),
+        Normalise(halves, halves),
         nn.Conv2d(channels, kernels, 4, 2, 1),
         nn.ReLU(),
         nn.Conv2d(kernels, 2 * kernels, 4, 2, 1),
@@ -49,7 +54,7 @@ def convnet(dataset: str) -> nn.Sequential:
         nn.Flatten(),
         nn.Linear(2 * kernels * (height // 4) * (width // 4), 128),
         nn.ReLU(),
-        nn.Linear(128, len(CLASSES[dataset])),
+        nn.Linear(128, classes),
     )
 
 
