@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -112,10 +111,18 @@ def classifier(x: Tensor, y: Tensor, how: Training, eps: float = 0.0) -> nn.Modu
     return module
 
 
-@lru_cache(maxsize=1)
-def digits(s: ExactSettings, progress: Progress | None = None) -> Digits:
-    """The generated digits. They follow from the settings, and take a minute to make anew."""
-    progress = progress or (lambda done, total, what: None)
+_MADE: dict[ExactSettings, Digits] = {}
+
+
+def digits(s: ExactSettings, progress: Progress) -> Digits:
+    """The generated digits, which follow from the settings; made once per process, in two minutes."""
+    if s not in _MADE:
+        _MADE.clear()
+        _MADE[s] = _make(s, progress)
+    return _MADE[s]
+
+
+def _make(s: ExactSettings, progress: Progress) -> Digits:
     found = images("mnist", s.preset, s.digits, split="train")
     real, labels = padded(found.tensor()), found.targets()
     tests = images("mnist", s.preset)

@@ -44,7 +44,7 @@ def _digits(s: ExactSettings, progress: Progress) -> Kept:
 
 def _pair(s: ExactSettings, seed: int, progress: Progress) -> Kept:
     """A standard and an adversarially trained network, measured on the images that both classify correctly."""
-    made = digits(s)
+    made = digits(s, progress)
     x, y = made.train.images, made.train_labels
     pair = {}
     for way, epochs, eps in zip(WAYS, (s.epochs, s.adversarial_epochs), (0.0, s.eps), strict=True):
