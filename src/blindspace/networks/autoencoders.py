@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..data import SHAPES, PrincipalComponents
 from ..maps import Shape
 from .builtin import Builtin, Recipe
+from .preprocessing_modules import Normalise
 
 
 class Autoencoder(nn.Module):
@@ -106,6 +107,7 @@ class PrincipalDecoder(nn.Module):
         self.linear = nn.Linear(dim, prod(shape)).requires_grad_(False)
         last = nn.Conv2d(channels, 4 * shape[0], 3, 1, 1)
         self.correction = nn.Sequential(
+            Normalise([0.5] * shape[0], [0.25] * shape[0]),
             nn.PixelUnshuffle(2),
             nn.Conv2d(4 * shape[0], channels, 3, 1, 1),
             nn.GELU(),
@@ -144,7 +146,7 @@ def _perceptron_of(dataset: str) -> Builtin:
 
 def _cifar() -> Builtin:
     shape = SHAPES["cifar10"]
-    recipe = Recipe("cifar10", 10, 256, learning_rate=3e-3, weight_decay=0.0, optimiser="adam")
+    recipe = Recipe("cifar10", 3, 128, learning_rate=2e-3, weight_decay=0.0, optimiser="adam")
     return Builtin("cifar-autoencoder", shape, partial(principal_autoencoder, shape, 128, 48), recipe, "reconstruction")
 
 
