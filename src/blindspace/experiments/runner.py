@@ -39,9 +39,10 @@ _LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyaut
 
 _LIBRARIES_OF = {
     "plot": ("matplotlib",),
+    "report": ("jinja2", "matplotlib"),
     "timm": ("timm",),
     "attacks": ("foolbox", "pyautoattack"),
-    "metrics": ("torchmetrics", "stlpips_pytorch"),
+    "metrics": ("torchmetrics", "stlpips_pytorch", "skimage"),
     "onnx": ("onnx", "onnxruntime"),
     "manifold": ("skdim",),
 }
