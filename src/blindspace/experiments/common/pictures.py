@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ...errors import MissingExtraError
@@ -48,6 +49,28 @@ def new_figure(width: float, height: float) -> Figure:
 def save(figure: Figure, path: Path) -> None:
     """Write a ``.png``; equal figures give equal bytes."""
     figure.savefig(path, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.12, metadata={"Software": None})
+
+
+def save_animation(frames: Iterable[Figure], path: Path, durations: Sequence[int], colours: int = 64) -> None:
+    """Write figures of one size as an animated ``.gif`` that repeats; equal figures give equal bytes.
+
+    Args:
+        frames: Figures; each is drawn before the next one is made.
+        path: Path of the ``.gif``.
+        durations: How long each frame stands, in milliseconds.
+        colours: Number of colours, those of the last frame.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    drawn = []
+    for frame in frames:
+        canvas = FigureCanvasAgg(frame)
+        frame.set_dpi(_DPI)
+        canvas.draw()
+        drawn.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
+    palette = drawn[-1].quantize(colours)
+    first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in drawn]
+    first.save(path, format="GIF", save_all=True, append_images=rest, duration=list(durations), loop=0, optimize=True)
 
 
 def plain(axes: Axes, title: str = "", xlabel: str = "", ylabel: str = "") -> Axes:

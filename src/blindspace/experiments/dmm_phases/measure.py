@@ -28,7 +28,7 @@ SUBSPACES = ("autoencoder", "PCA", "random", "constant pixels")
 
 def parts(s: DmmPhases) -> list[Part]:
     """One part per toy problem and surgery, and one per data set and training."""
-    toys = [Part(toy_name(toy.name, scale), partial(toy_part, s, toy, scale)) for toy in TOYS for scale in s.surgery]
+    toys = [Part(toy_name(toy.name, scale), partial(toy_part, s, toy, scale)) for toy in TOYS for scale in toy.surgery]
     return [
         *toys,
         *(Part(f"{dataset}-{run.name}", partial(_images, s, dataset, run)) for dataset in s.datasets for run in s.runs),
