@@ -66,8 +66,8 @@ def save_animation(frames: Iterable[Figure], path: Path, durations: Sequence[int
     for frame in frames:
         canvas = FigureCanvasAgg(frame)
         frame.set_dpi(_DPI)
-        canvas.draw()
-        drawn.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))
+        canvas.draw()  # type: ignore[no-untyped-call]
+        drawn.append(Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB"))  # type: ignore[no-untyped-call]
     palette = drawn[-1].quantize(colours)
     first, *rest = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in drawn]
     first.save(path, format="GIF", save_all=True, append_images=rest, duration=list(durations), loop=0, optimize=True)

@@ -193,8 +193,9 @@ def scene(s: DmmPhases, done: Parts) -> Scene:
     return Scene(
         title="A decision boundary dimples around its data",
         lead="A network with 400 hidden neurons learns a chessboard that lies in a plane of space. Each step shows "
-        "where its answer changes. Left and right differ only in the size of the initial weights that no training point "
-        f"can see, those along the plane's normal: the board is learnt at the same steps. Seed {seed} of {s.seeds}.",
+        "where its answer changes. Left and right differ only in the size of the initial weights that no training "
+        "point can see, those along the plane's normal: the board is learnt at the same steps. "
+        f"Network {seed + 1} of {s.seeds}.",
         low=LOW,
         high=HIGH,
         points=x,
@@ -215,6 +216,6 @@ def _note(kept: Kept, time: int, seed: int) -> str:
 
     return (
         f"{round(25 * of('right'))} of 25 points are on their right side. Median distance from a point to the "
-        f"boundary: {far('distance on')} along the board, {far('distance off')} off it. The gradient is {of('angle'):.0f}° from "
-        "the board."
+        f"boundary: {far('distance on')} along the board, {far('distance off')} off it. The gradient is "
+        f"{of('angle'):.0f}° from the board."
     )

@@ -75,11 +75,11 @@ DIAGONAL = Toy(
     "diagonal", "7 points on a diagonal", 1, 100, "gaussian", 1.0, 0.02, 0.0, 0.3, (0, 10, 20, 30, 100), 2.0, (1.0, 0.1)
 )
 CHESS = Toy(
-    "chess", "5×5 chessboard", 2, 400, "default", 3.0, 0.05, 0.9, 0.01, (0, 2, 4, 500, 700), 1.0, (1.0, 3.0, 0.1)
+    "chess", "5×5 chessboard", 2, 400, "default", 3.0, 0.05, 0.9, 0.01, (0, 2, 4, 500, 700), 1.0, (1.0, 10.0, 0.1)
 )
 """Two settings are ours. Momentum 0.9: without it, training needs ten times as many steps, 26,000 to more than 150,000.
-And the board's plane passes through the origin instead of lying at height 0.5, so that the points span a linear subspace
-and weights along its normal are exactly never trained. The factor 3 undoes the published division for these weights."""
+And the board's plane passes through the origin instead of lying at height 0.5, so that the points span a linear
+subspace and weights along its normal are exactly never trained. With the factor 10 the boundary dimples."""
 
 TOYS = (DIAGONAL, CHESS)
 
