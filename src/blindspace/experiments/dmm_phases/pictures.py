@@ -115,8 +115,10 @@ def _frames(s: DmmPhases, done: Parts, toy: Toy, frame: object) -> Iterator[Figu
     """One figure per step, one panel per surgery."""
     first = done[toy_name(toy.name, 1.0)]
     seed = shown_seed(first)
+    caption = "orange: boundary above the board, purple: below it, grey: nowhere near" if toy is CHESS else ""
     for time, step in enumerate(first.arrays["steps"].tolist()):
         figure = new_figure(7.6, 4.1)
+        figure.text(0.97, 0.94, caption, ha="right", va="top", color=MUTED, size=8.5)
         panels = figure.subplots(1, 2)
         figure.subplots_adjust(0.03, 0.03, 0.97, 0.84, wspace=0.08)
         figure.suptitle(f"{toy.title}, step {step:,}", x=0.03, y=0.97, ha="left", color=INK, size=11)

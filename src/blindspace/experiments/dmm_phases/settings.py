@@ -145,7 +145,7 @@ def for_preset(preset: Preset, seed: int) -> DmmPhases:
     """The settings of a preset."""
     if preset == "smoke":
         return DmmPhases(
-            preset, seed, 2, toy_steps=(200, 60), samples=16, datasets=("mnist",), runs=(Run("SGD", False),),
+            preset, seed, 2, toy_steps=(12, 6), samples=8, datasets=("mnist",), runs=(Run("SGD", False),),
             image_seeds=2, widths=(16,), snapshots=(0, 3, 10, 20), batch=32, images=20,
         )  # fmt: skip
     return DmmPhases(preset, seed)

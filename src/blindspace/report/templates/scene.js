@@ -63,7 +63,7 @@ function draw(canvas, index) {
   const { vertices, faces } = surfaceAt(index, Number(slider.value));
   const turned = vertices.map(seen), flat = turned.map(screen);
   for (const { face, normal, above } of faces) {
-    const [a, b, c] = face, light = 0.5 + 0.5 * Math.abs(seen(normal)[2] * 0.8 + seen(normal)[1] * 0.6);
+    const [a, b, c] = face, light = 0.68 + 0.4 * Math.abs(seen(normal)[2] * 0.8 + seen(normal)[1] * 0.6);
     const colour = (above ? palette.above : palette.below).map((value) => Math.round(value * Math.min(1, light)));
     items.push({ near: (turned[a][2] + turned[b][2] + turned[c][2]) / 3, draw: () => {
       pen.beginPath();
@@ -80,17 +80,20 @@ function draw(canvas, index) {
       pen.closePath(); pen.globalAlpha = 0.13; pen.fillStyle = palette.rule; pen.fill(); pen.globalAlpha = 1;
     } });
   }
-  points.forEach((point, k) => {
+  const dots = points.map((point, k) => {
     const at = seen(point), radius = side * 0.0135 * view.zoom;
-    items.push({ near: at[2] + 0.03, draw: () => {
+    return { near: at[2] + 0.03, draw: () => {
       const [x, y] = screen(at);
       pen.beginPath();
       if (data.sides[k]) pen.rect(x - radius, y - radius, 2 * radius, 2 * radius); else pen.arc(x, y, radius * 1.1, 0, 7);
       pen.fillStyle = data.sides[k] ? palette.square : palette.disc;
       pen.strokeStyle = data.sides[k] ? "#000" : "#fff"; pen.lineWidth = 1.6 * ratio; pen.fill(); pen.stroke();
-    } });
+    } };
   });
-  items.sort((one, other) => one.near - other.near).forEach((item) => item.draw());
+  [...items, ...dots].sort((one, other) => one.near - other.near).forEach((item) => item.draw());
+  pen.globalAlpha = 0.3; // points behind the surface shine through
+  dots.forEach((dot) => dot.draw());
+  pen.globalAlpha = 1;
 }
 
 let waiting = false;
