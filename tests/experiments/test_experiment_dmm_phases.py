@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
+from matplotlib.figure import Figure
+from PIL import Image, ImageSequence
 from torch import Tensor
 
 from blindspace.experiments.common.ensembles import Ensemble, ensemble
@@ -192,7 +193,6 @@ def test_pictures(tmp_path: Path) -> None:
     for name in ("diagonal.gif", "chess.gif"):
         assert (tmp_path / name).stat().st_size < 500_000
         with Image.open(tmp_path / name) as opened:
-            assert opened.n_frames >= 1  # equal frames are joined
             assert len(set(opened.convert("L").resize((64, 64)).tobytes())) > 5
     assert (tmp_path / "chess-boundary.html").stat().st_size < 3_000_000
 
@@ -213,8 +213,8 @@ def test_the_scene_shows_a_network_that_learns() -> None:
 
 
 def test_animations_repeat_and_keep_their_times(tmp_path: Path) -> None:
-    def frames() -> list[object]:
-        made = []
+    def frames() -> list[Figure]:
+        made: list[Figure] = []
         for height in (1, 2):
             figure = new_figure(2, 1)
             figure.subplots().bar([0], [height])
@@ -222,9 +222,8 @@ def test_animations_repeat_and_keep_their_times(tmp_path: Path) -> None:
         return made
 
     for name in ("a.gif", "b.gif"):
-        save_animation(frames(), tmp_path / name, [200, 900])  # type: ignore[arg-type]
+        save_animation(frames(), tmp_path / name, [200, 900])
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
     with Image.open(tmp_path / "a.gif") as opened:
-        assert (opened.n_frames, opened.info["loop"], opened.info["duration"]) == (2, 0, 200)
-        opened.seek(1)
-        assert opened.info["duration"] == 900
+        assert opened.info["loop"] == 0
+        assert [frame.info["duration"] for frame in ImageSequence.Iterator(opened)] == [200, 900]
