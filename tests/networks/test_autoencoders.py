@@ -98,6 +98,19 @@ def test_they_beat_pca_where_it_can_be_beaten() -> None:
 
 
 @pytest.mark.parametrize("name", AUTOENCODERS)
+def test_shipped_ones_beat_pca(name: str) -> None:
+    network = bs.load(name)
+    assert network.card["beats_pca"] is True
+    assert network.card["test_mse"] < network.card["pca_test_mse"]
+    assert network.card["recipe"] == AUTOENCODERS[name].recipe.to_dict()
+    if name != "fashion-autoencoder":  # of which no images are embedded
+        images = samples("mnist" if network.input_shape[0] == 1 else "cifar10").tensor()
+        error = reconstruction_error(network.module, images)
+        assert error == pytest.approx(network.card["test_mse"], rel=0.15)
+        assert error < network.card["pca_test_mse"]
+
+
+@pytest.mark.parametrize("name", AUTOENCODERS)
 def test_outputs_do_not_depend_on_the_batch(name: str) -> None:
     torch.manual_seed(0)
     network = AUTOENCODERS[name]
