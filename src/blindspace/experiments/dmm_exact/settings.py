@@ -43,15 +43,15 @@ class ExactSettings(Settings):
 
     latent: int = 10
     digits: int = 60_000
-    batch: int = 128
-    decoder_epochs: int = 8
-    generated: int = 20_000
+    batch: int = 64
+    decoder_epochs: int = 5
+    generated: int = 12_000
     seeds: int = 5
-    epochs: int = 3
-    adversarial_epochs: int = 3
+    epochs: int = 4
+    adversarial_epochs: int = 4
     eps: float = 1.5
     count: int = 500
-    attacked: int = 40
+    attacked: int = 24
     draws: int = 10
     attacked_draws: int = 1
     steps: int = 50
