@@ -9,6 +9,7 @@ import pytest
 
 from blindspace.experiments import verdicts
 from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Row, Settings, Verdict
+from blindspace.experiments.registry import NAMES
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
 from blindspace.experiments.verdicts import BEYOND, QUESTIONS, Question, answer, checked, figures
@@ -94,6 +95,13 @@ def test_what_a_verdict_needs() -> None:
             Verdict("fair", rows=[ROW], **case)
     with pytest.raises(ValueError, match="needs the rows that decide"):
         Verdict("fair", "holds", [])
+
+
+def test_every_committed_question_belongs_to_an_experiment() -> None:
+    assert {question.experiment for question in QUESTIONS.values()} <= set(NAMES)
+    claims = [question.claim for question in QUESTIONS.values()]
+    assert len(set(claims)) == len(claims)
+    assert all(claim.endswith(".") for claim in claims)
 
 
 COMMITTED = Path(__file__).parents[2] / "results"
