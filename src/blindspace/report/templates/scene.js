@@ -146,10 +146,12 @@ const KEYS = {
 KEYS["="] = KEYS["+"]; // the same key without shift
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target === slider ? event.key.startsWith("Arrow") || event.key.startsWith("Page") : event.target.tagName === "BUTTON" && event.key === " ";
-  if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in KEYS)) return;
+  const at = event.target, key = event.key;
+  const native = (at === slider && /^(Arrow|Page)/.test(key)) || (at.tagName === "BUTTON" && key === " ")
+    || (!stage.contains(at) && key.startsWith("Page")); // elsewhere these scroll the page
+  if (native || event.ctrlKey || event.metaKey || event.altKey || !(key in KEYS)) return;
   event.preventDefault();
-  KEYS[event.key]();
+  KEYS[key]();
   redraw();
 });
 document.querySelectorAll("[data-key]").forEach((button) => button.addEventListener("click", () => { KEYS[button.dataset.key](); redraw(); }));
