@@ -329,7 +329,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert "| [dice](#dice-some-dice) | some dice | beyond the paper | 1 of 1 |" in page
     assert "![some dice](dice/dice.png)" in page
     assert "![some dice](dice/falling.gif)" in page
-    assert "[some dice: the table, interactive](dice/the-table.html)" in page
+    assert "[some dice: the table, a page to be opened in a browser](dice/the-table.html)" in page
     assert "Not run here: never run." in page
     assert page.count("never run") == 1
     (tmp_path / "dice" / "result.json").write_text("{")

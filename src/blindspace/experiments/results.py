@@ -106,7 +106,7 @@ def _shown(result: Result, picture: str) -> str:
     """A picture of a result in the page; one that is a page itself is linked, as pages cannot stand in Markdown."""
     target = f"{result.name}/{picture}"
     if picture.endswith(".html"):
-        return f"[{result.title}: {Path(picture).stem.replace('-', ' ')}, interactive]({target})"
+        return f"[{result.title}: {Path(picture).stem.replace('-', ' ')}, a page to be opened in a browser]({target})"
     return f"![{result.title}]({target})"
 
 

@@ -109,6 +109,7 @@ def rows(s: DmmPhases, done: Parts) -> list[Row]:
 
 
 OFF_STEEPER, OFF_NEARER = "gradient larger off the data than along them", "boundary nearer off the data than along them"
+ABOVE_CHANCE = "median angle between gradient and data above that of a random direction"
 CLINGS = "boundary's distance off the data falls, then rises"
 TURNS_ON = "gradient's share along the data rises, then falls"
 TURNS_OFF = "gradient's share along the data falls, then rises, or falls"
@@ -137,11 +138,17 @@ def _toy_rows(found: FoundToy) -> list[Row]:
     return [
         *made,
         found.row(OFF_STEEPER, found.at("off") > found.at("on")),
+        found.row(ABOVE_CHANCE, found.at("angle") > chance_angle(found.toy)),
         found.row(OFF_NEARER, found.at("distance off") < found.at("distance on")),
         found.row(CLINGS, _these(found, "distance off", CLING)),
         found.row(TURNS_ON, _these(found, "share", TWO)),
         found.row(TURNS_OFF, _these(found, "share", CLING, "falls")),
     ]
+
+
+def chance_angle(toy: Toy) -> float:
+    """Median angle in degrees between a random direction and the data's flat: a line in a plane, a plane in space."""
+    return 45.0 if toy.ambient == 2 else 30.0
 
 
 def _these(found: FoundToy, name: str, *courses: str) -> Tensor:
@@ -197,6 +204,7 @@ def _most(found: FoundToy, holds: Tensor) -> tuple[str, bool]:
 def _toy_claims(s: DmmPhases, found: FoundToy) -> list[Claim]:
     name = found.toy.title
     steeper, most_steeper = _most(found, found.at("off") > found.at("on"))
+    turned, most_turned = _most(found, found.at("angle") > chance_angle(found.toy))
     nearer, most_nearer = _most(found, found.at("distance off") < found.at("distance on"))
     clings, most_clings = _most(found, _these(found, "distance off", CLING))
     away, most_away = _most(found, _these(found, "share", CLING, "falls"))
@@ -206,8 +214,9 @@ def _toy_claims(s: DmmPhases, found: FoundToy) -> list[Claim]:
     momentum = "" if found.toy is DIAGONAL else ", with momentum, ten times sooner than without"
     return [
         Claim(
-            f"{name}: trained, the gradient is larger off the data than along them in {steeper}",
-            _decided(s, most_steeper),
+            f"{name}: trained, the gradient is larger off the data than along them (root mean square over points) in "
+            f"{steeper}, and further from them than a random direction (median over points) in {turned}",
+            _decided(s, most_steeper and most_turned),
         ),
         Claim(f"{name}: the boundary is nearer off the data than along them in {nearer}", _decided(s, most_nearer)),
         Claim(f"{name}: the boundary comes close off the data and then recedes in {clings}", _decided(s, most_clings)),
