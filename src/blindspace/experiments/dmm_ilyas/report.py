@@ -8,7 +8,22 @@ from ..common.intervals import Estimate
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
 from ..experiment import Answer, Claim, Parts, Row, Verdict
 from .found import Group, found
-from .settings import CELLS, CLEAN, CONTROLS, FLIPPED, MEASURED, NONE, OFF, ON, PCA, RANDOM, WHOLE, IlyasSettings
+from .settings import (
+    ALONE,
+    CELLS,
+    CLEAN,
+    CONTROLS,
+    FLIPPED,
+    MEASURED,
+    NONE,
+    OFF,
+    ON,
+    PCA,
+    RANDOM,
+    SHUFFLED,
+    WHOLE,
+    IlyasSettings,
+)
 
 EARLIER = {
     ("mnist", "convnet", WHOLE): 0.68,
@@ -95,7 +110,7 @@ def claims(s: IlyasSettings, done: Parts) -> list[Claim]:
         ),
         Claim(
             "it is not the features of the target alone: reversed perturbations, which remove them and add the source "
-            f"class, teach above chance too: {_table(every, FLIPPED)}",
+            f"class, teach above chance too (as they did elsewhere): {_table(every, FLIPPED)}",
             all(_low(g.accuracy(FLIPPED)) > CHANCE for g in every),
         ),
         Claim(
@@ -128,7 +143,8 @@ def verdicts(s: IlyasSettings, done: Parts) -> list[Verdict]:
     better_than = [_low(g.difference(WHOLE, "N1")) > 0 and _low(g.norms_over(WHOLE, "N1")) > 1 for g in every]
     shown = [every[0], every[-1]]
     because = (
-        f"x − d teaches as well: {_table(every, FLIPPED)}; d of other images, and d without an image, are in the rows"
+        f"without an image under the perturbation {_table(every, ALONE)}; perturbations of other images with the same "
+        f"target {_table(every, SHUFFLED)}; reversed {_table(every, FLIPPED)}"
     )
     return [
         _verdict("ilyas", both, [row for g in shown for row in (learnt(g, WHOLE), on_minus_off(g))], because),
