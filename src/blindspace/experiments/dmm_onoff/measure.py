@@ -138,7 +138,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         "condition": float(at.tangent.at(index).condition.median()),
         "residual": residual,
     }
-    if case.seed == 0 and not case.adversarial:
+    if s.boxed and case.seed == 0 and not case.adversarial:
         boxed, values["residual with the pixel range"] = _boxed(s, case, network, at, index[: s.boxed], progress)
         arrays |= boxed
     return Kept(values, arrays)

@@ -40,7 +40,7 @@ class OnOffSettings(Settings):
         adversarial: Kinds that are trained adversarially too, for grey images.
         adversarial_seeds: Adversarially trained networks of each kind.
         counts: Test images for grey images, for colour images, and for ResNet-20.
-        boxed: Images of the first seed that are attacked within the pixel range too.
+        boxed: Images of the first seed that are attacked within the pixel range too; 0 for none.
         draws: Random subspaces.
         attacked_draws: Those that attacks are confined to, but for the first standard MLP of a data set: it takes all.
         neighbours: Neighbours of local PCA, for grey and for colour images.
@@ -133,7 +133,7 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
             adversarial=("mlp",),
             adversarial_seeds=1,
             counts=(6, 6, 6),
-            boxed=2,
+            boxed=0,
             draws=2,
             attacked_draws=1,
             neighbours=(20, 20),
