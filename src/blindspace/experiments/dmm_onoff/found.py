@@ -49,8 +49,9 @@ class Group:
         return self.k(space) / int(self.kept[0].values["n"])
 
     def all(self, what: str) -> list[Tensor]:
-        """A measurement of every network, ``(draws, N)`` each."""
-        return [kept.arrays[what] for kept in self.kept]
+        """A measurement of every network, ``(draws, N)`` each, equally many draws of each so that all weigh the same."""
+        draws = min(len(kept.arrays[what]) for kept in self.kept)
+        return [kept.arrays[what][:draws] for kept in self.kept]
 
     def share(self, space: str, what: str = "share") -> float:
         """Median share of the gradient in a subspace."""
