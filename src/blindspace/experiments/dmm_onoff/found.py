@@ -49,7 +49,7 @@ class Group:
         return self.k(space) / int(self.kept[0].values["n"])
 
     def all(self, what: str) -> list[Tensor]:
-        """A measurement of every network, ``(draws, N)`` each, equally many draws of each so that all weigh the same."""
+        """A measurement of every network, ``(draws, N)``, equally many draws of each so that all weigh the same."""
         draws = min(len(kept.arrays[what]) for kept in self.kept)
         return [kept.arrays[what][:draws] for kept in self.kept]
 
