@@ -19,8 +19,9 @@ def draw(s: OnOffSettings, done: Parts, folder: Path) -> None:
     figure.subplots_adjust(wspace=0.35)
     for axes, way, law in ((on, "on", "1/√share"), (off, "off", "1/√(1 − share)")):
         plain(axes, f"{way} / plain against {law}", law, f"{way} / plain")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        if way == "on":
+            axes.set_xscale("log")
+            axes.set_yscale("log")
         ends = [1.0, 1.0]
         for adversarial, colour in ((False, "own"), (True, "gaussian")):
             points = []
