@@ -138,13 +138,14 @@ def test_an_incomplete_installation_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == "blindspace: the installation is incomplete: no typer here; install blindspace again\n"
 
 
+@pytest.mark.parametrize("command", ["audit mnist-mlp --no-layers", "perturb --help", "--help"])
 @pytest.mark.parametrize("closed", ["stdout", "reader"])
-def test_output_that_nobody_reads(closed: str) -> None:
+def test_output_that_nobody_reads(closed: str, command: str) -> None:
     """``blindspace … | head -1``, whose reader ends first; and ``>&-``, by which a shell closes the output."""
     ends, begins = os.pipe()
     os.close(ends)
     done = subprocess.run(
-        [sys.executable, "-m", "blindspace", "audit", "mnist-mlp", "--no-layers"],
+        [sys.executable, "-m", "blindspace", *command.split()],
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": SOURCE},
         stdout=begins,
         stderr=subprocess.PIPE,

@@ -82,6 +82,8 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except (Exception, SystemExit) as error:  # code of others that a command runs may end the process
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+            error = error.__context__  # Rich, by which the help is printed, makes the one of the other
         if debug and not _is_usage(error):
             traceback.print_exception(error)
         return _failure(error)
