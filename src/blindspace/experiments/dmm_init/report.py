@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common.intervals import of_mean
-from ..common.pictures import Line, new_figure, plain, plot, save
+from ..common.pictures import RULE, Line, new_figure, plain, plot, save
 from ..experiment import Answer, Claim, Kept, Parts, Row, Verdict
 from .settings import CASES, RANGES, WORDS, DmmInit, case_name
 
@@ -251,15 +251,16 @@ def draw(s: DmmInit, done: Parts, folder: Path) -> None:
     names = [f"{scale:g}" for scale in s.scales]
     shown = ((frozen, "gradient descent", "own"), (adam, "Adam", "gaussian"), (mnist, "MNIST, [0, 1]", "second"))
     plain(left, "dimples follow the initial weights", "off-data init ×", "angle of the gradient to the data")
-    plot(left, [_line(label, [each.angle(x) / 90 for x in s.scales], colour) for each, label, colour in shown], 0.09)
+    left.set_ylim(0, 1)
     left.set_yticks([0, 1 / 3, 2 / 3, 1], ["0°", "30°", "60°", "90°"])
+    plot(left, [_line(label, [each.angle(x) / 90 for x in s.scales], colour) for each, label, colour in shown], 0.09)
     plain(middle, "measured over theory at × 1", "off-data init ×", "off-data gradient")
     lines = [_line(label, [each.over_theory(x) for x in s.scales], colour) for each, label, colour in shown]
     plot(middle, [*lines, Line("theory", list(places), list(s.scales), "paper", dashed=True)], 0.09)
     plain(right, "how far the boundary is", "off-data init ×", "median distance")
     far = [_line(kind, [frozen.distance(kind, x) for x in s.scales], colour) for kind, colour in COLOURS_OF.items()]
+    right.axhline(0, color=RULE, linewidth=1)  # so that the axis begins at 0
     plot(right, [line for line in far if line.x], 0.09)
-    right.set_ylim(bottom=0)
     for axes in (left, middle, right):
         axes.set_xticks(list(places), names)
     save(figure, folder / "dmm-init.png")

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...report.scene import Scene, View, surface, write_scene
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble
-from ..common.pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save, save_animation
+from ..common.pictures import COLOURS, INK, MUTED, RULE, Line, new_figure, plain, plot, save, save_animation
 from ..experiment import Kept, Parts
 from .measure import DIM, SUBSPACES, toy_name
 from .settings import CHESS, DIAGONAL, DmmPhases, Toy
@@ -73,9 +73,8 @@ def _charts(s: DmmPhases, done: Parts) -> Figure:
             low, middle, high = (ratio.quantile(q, 1).tolist() for q in (0.25, 0.5, 0.75))
             label = "as drawn" if scale == 1 else f"off-data init × {scale:g}"
             lines.append(Line(label, [max(step, 0.5) for step in steps], middle, colour, band=(low, high)))
+        _zero_and_chance(axes)
         plot(axes, lines, 0.09)
-        axes.axhline(1, color=MUTED, linewidth=1, linestyle=":")
-        axes.set_ylim(bottom=0)
     for unused in grid[0][2:]:
         unused.remove()
     for row, dataset in zip(grid[1:], s.datasets, strict=True):
@@ -83,12 +82,16 @@ def _charts(s: DmmPhases, done: Parts) -> Figure:
             kept = done[f"{dataset}-{run.name}"]
             plain(axes, f"{dataset}, {run.title}", "step", "‖Pg‖ / ‖g‖ over chance")
             _steps(axes)
+            _zero_and_chance(axes)
             plot(axes, [_over_chance(s, kept, name) for name in SUBSPACES if name in kept.arrays], 0.07)
-            axes.axhline(1, color=MUTED, linewidth=1, linestyle=":")
-            axes.set_ylim(bottom=0)
         for unused in row[len(s.runs) :]:
             unused.remove()
     return figure
+
+
+def _zero_and_chance(axes: Axes) -> None:
+    axes.axhline(0, color=RULE, linewidth=1)  # so that the axis begins at 0
+    axes.axhline(1, color=MUTED, linewidth=1, linestyle=":")
 
 
 def _steps(axes: Axes) -> None:
