@@ -165,10 +165,11 @@ def test_claims_hold_and_each_can_fail() -> None:
 def test_verdicts_follow_the_figures() -> None:
     clinging, dimpling = verdicts(S, everything())
     assert (clinging.answer, clinging.on) == ("depends", "the problem")
-    assert dimpling.answer == "holds"
+    assert (dimpling.answer, dimpling.on) == ("depends", "the initial weights off the data")
     assert verdicts(S, everything(peak=False))[0].answer == "holds"
-    neither = verdicts(S, everything(cling=False))
-    assert [verdict.answer for verdict in neither] == ["does not hold", "does not hold"]
+    assert verdicts(S, everything(cling=False))[0].answer == "does not hold"
+    small = {toy_name(toy.name, scale): faked_toy(toy, 0.1) for toy in TOYS for scale in toy.surgery}
+    assert verdicts(S, everything() | small)[1].answer == "does not hold"
     assert [verdict.answer for verdict in verdicts(replace(S, preset="smoke"), everything())] == [None, None]
 
 
