@@ -12,7 +12,7 @@ from ..common.phases import Phases, phases
 from ..experiment import Answer, Claim, Kept, Parts, Row, Verdict
 from .measure import SUBSPACES, toy_name
 from .pictures import chance, draw
-from .settings import CHESS, DIAGONAL, TOYS, DmmPhases, Run, Toy
+from .settings import DIAGONAL, TOYS, DmmPhases, Run, Toy
 from .toys import NEVER
 
 __all__ = ["claims", "draw", "rows", "verdicts"]
