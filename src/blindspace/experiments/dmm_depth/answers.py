@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ..experiment import Answer, Parts, Verdict
+from ..experiment import Answer, Parts, Row, Verdict
 from .found import Group, found
 from .report import accuracy, deepening, gap, local, realism
 from .settings import ADVERSARIAL, STANDARD, DepthSettings
 
-LOCAL, NOT_LOCAL = 1.5, 1.25
-"""Share at the image over that at another image from which on, and up to which, a network knows the local manifold."""
+LOCAL = 1.5
+"""Share at the image over that at another image from which on a network knows the local manifold."""
 
 
 def verdicts(s: DepthSettings, done: Parts) -> list[Verdict]:
@@ -20,24 +20,29 @@ def verdicts(s: DepthSettings, done: Parts) -> list[Verdict]:
     deeper = [(g.deepening().interval or (0, 0))[0] > 1 for g in every]
     away = [(g.growth("share of PGD").interval or (0, 0))[1] < 1 for g in every]
     wider = [(g.widening().interval or (0, 0))[0] > 0 for g in every]
-    knows = [g.local(ADVERSARIAL).value > LOCAL and g.local(STANDARD).value < NOT_LOCAL for g in every]
+    knows = [g.local(ADVERSARIAL).value > LOCAL for g in every]
+    ranges = [[g.local(way).value for g in every] for way in (STANDARD, ADVERSARIAL)]
     shown = _shown(every)
     costs = [a and b for a, b in zip(away, wider, strict=True)]
     return [
-        _verdict("trade-off", dearer, [accuracy(g) for g in every][:4]),
-        _verdict("deeper-dimples", deeper, [deepening(g) for g in every][:4], "1 means equally"),
+        _verdict(every, "trade-off", dearer, [accuracy(g) for g in every][:4]),
+        _verdict(every, "deeper-dimples", deeper, [deepening(g) for g in every][:4], "1 means equally"),
         _verdict(
+            every,
             "away-from-images",
             costs,
             [row for g in shown for row in (realism(g), gap(g))],
             "holds would mean a share below the standard network's and a wider gap",
         ),
         _verdict(
+            every,
             "local-after-training",
             knows,
             [local(g, way) for g in shown for way in (STANDARD, ADVERSARIAL)],
-            f"over all kinds of networks the ratio is {min(g.local(ADVERSARIAL).value for g in every):.2f} to "
-            f"{max(g.local(ADVERSARIAL).value for g in every):.2f} after adversarial training",
+            "over all kinds of networks the ratio is "
+            + " and ".join(
+                f"{min(r):.2f} to {max(r):.2f} {when}" for r, when in zip(ranges, ("before", "after"), strict=True)
+            ),
         ),
     ]
 
@@ -49,7 +54,17 @@ def _shown(every: list[Group]) -> list[Group]:
     return [every[0], every[-1]] if len(every) > 1 else every
 
 
-def _verdict(question: str, holds: list[bool], rows: list, because: str = "") -> Verdict:  # type: ignore[type-arg]
+def _verdict(every: list[Group], question: str, holds: list[bool], rows: list[Row], because: str = "") -> Verdict:
     answer: Answer = "holds" if all(holds) else "depends" if any(holds) else "does not hold"
-    on = "the data set and the network" if answer == "depends" else ""
-    return Verdict(question, answer, rows, on, because)
+    return Verdict(question, answer, rows, _decided_by(every, holds) if answer == "depends" else "", because)
+
+
+def _decided_by(every: list[Group], holds: list[bool]) -> str:
+    """What decides whether something holds: the data set or the network alone, or both."""
+    for name, of in (
+        ("the data set", [g.case.dataset for g in every]),
+        ("the network", [g.case.kind for g in every]),
+    ):
+        if len(set(zip(of, holds, strict=True))) == len(set(of)):
+            return name
+    return "the data set and the network"

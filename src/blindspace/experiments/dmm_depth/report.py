@@ -185,12 +185,17 @@ def draw(s: DepthSettings, done: Parts, folder: Path) -> None:
             _arrow(right, [g.norm(way, what).value for way in WAYS], index - 0.2 + 0.2 * place, colour, name)
     for axes in (left, right):
         axes.set_yticks(range(len(every)), [g.name for g in every] if axes is left else [""] * len(every))
-        axes.set_ylim(len(every) - 0.5, -0.5)
+        axes.set_ylim(len(every) - 0.5, -1)
         axes.grid(axis="x")
         axes.set_xscale("log")
+        ticks = (0.02, 0.05, 0.1, 0.2, 0.5, 1) if axes is left else (0.5, 1, 2, 4)
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
         handles, labels = axes.get_legend_handles_labels()
         named = dict(zip(labels, handles, strict=True))
-        axes.legend(named.values(), named.keys(), frameon=False, fontsize=8, loc="best")
+        axes.legend(
+            named.values(), named.keys(), frameon=False, fontsize=8, loc="upper left" if axes is left else "upper right"
+        )
     save(figure, folder / "depth.png")
 
 
