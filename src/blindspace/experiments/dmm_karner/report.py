@@ -93,7 +93,7 @@ def _row(s: Karner, done: Parts, space: str, way: str, what: str, selection: boo
     reason = "other networks and another autoencoder" if paper else ""
     if not selection and what == "path":
         lost = sum(int(kept.arrays[f"{_name(space, way)}/path"].isinf().sum()) for kept in _kept(s, done))
-        reason = f"{lost} attacks do not succeed within {s.iterations} iterations" if lost else ""
+        reason = f"attacks that do not succeed within {s.iterations} iterations: {lost}" if lost else ""
     value, interval = (None, None) if found is None else (found.value, found.interval)
     reason = "no image is selected" if found is None else reason
     return Row(f"{space}, {who}", f"{way}: {words}", value, paper, interval, space != TANGENT, reason, ".2f")
@@ -102,23 +102,26 @@ def _row(s: Karner, done: Parts, space: str, way: str, what: str, selection: boo
 def claims(s: Karner, done: Parts) -> list[Claim]:
     """The selection reproduces the published figures; without it they are others."""
     count, of = share_selected(s, done, TANGENT)
+    low, high = of_share(count, of)
     found = {way: medians(s, done, TANGENT, way, "path", True) for way in WAYS}
     words = ", ".join(f"{way} {found[way]} ({PUBLISHED[way]})" for way in WAYS)
-    expected = {"plain": (0.5, 0.7), "on": (1.1, 1.6), "off": (0.6, 0.8)}
-    near = all(
-        value is not None and low <= value.value <= high
-        for value, (low, high) in ((found[way], expected[way]) for way in WAYS)
-    )
+    expected = {"plain": (0.5, 0.7), "on": (1.2, 1.5), "off": (0.6, 0.8)}
+    near = all(_meets(found[way], interval) for way, interval in expected.items())
     ratios = {space: tuple(ratio(s, done, space, way) for way in ("on", "off")) for space in SPACES}
     listed = "; ".join(f"{space} {on} and {off}" for space, (on, off) in ratios.items())
     free = {way: medians(s, done, TANGENT, way, "path", False) for way in WAYS}
     longer = free["plain"] is not None and free["plain"].value > 2 * PUBLISHED["plain"]
     made = [
         Claim(
-            f"its selection keeps {count} of {of} images ({count / of:.1%}; published 3.8 %), expected at most 6 %",
-            count / of <= 0.06,
+            f"its selection keeps {count} of {of} images: {count / of:.1%} [{low:.1%}, {high:.1%}], published 3.8 %, an "
+            "interval that should meet 3 to 5 %",
+            low <= 0.05 and high >= 0.03,
         ),
-        Claim(f"median path lengths of these, published in brackets, expected near them: {words}", near),
+        Claim(
+            f"median path lengths of these, published in brackets: {words}; the intervals should meet 0.5 to 0.7, 1.2 to "
+            "1.5 and 0.6 to 0.8",
+            near,
+        ),
         Claim(
             f"without the limit of 50 steps the plain path is longer: {free['plain']} instead of {found['plain']}; on "
             f"{free['on']}, off {free['off']}",
@@ -131,6 +134,14 @@ def claims(s: Karner, done: Parts) -> list[Claim]:
         ),
     ]
     return [Claim(c.text, None) for c in made] if s.preset == "smoke" else made
+
+
+def _meets(found: Estimate | None, expected: tuple[float, float]) -> bool:
+    """Whether the interval of an estimate meets the interval that is expected."""
+    if found is None:
+        return False
+    low, high = found.interval or (found.value, found.value)
+    return low <= expected[1] and high >= expected[0]
 
 
 def verdicts(s: Karner, done: Parts) -> list[Verdict]:
