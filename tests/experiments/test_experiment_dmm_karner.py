@@ -71,7 +71,7 @@ def part(first: float = 0.1) -> Kept:
     arrays = {}
     easy = int(100 * first)
     plain = torch.cat([torch.linspace(28, 34, easy), torch.linspace(150, 250, 100 - easy)]).double()
-    ratio = {TANGENT: (1.75, 1.18), PCA: (1.3, 1.5), RANDOM: (6.6, 1.0)}
+    ratio = {TANGENT: (2.0, 1.18), PCA: (1.3, 1.5), RANDOM: (6.6, 1.0)}
     arrays["plain/iterations"], arrays["plain/smallest"] = plain, torch.linspace(1, 3, 100).double()
     for space, (on, off) in ratio.items():
         for way, factor in (("on", on), ("off", off)):
@@ -99,6 +99,7 @@ def test_selection() -> None:
 
 def test_claims_and_verdict() -> None:
     assert [claim.holds for claim in claims(S, parts())] == [True] * 4
+    assert claims(S, parts(0.06))[0].holds is False
     (verdict,) = verdicts(S, parts())
     assert verdict.answer == "holds"
     many = parts(0.9)

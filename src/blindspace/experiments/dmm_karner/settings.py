@@ -23,8 +23,8 @@ class Way(NamedTuple):
 
 
 WAYS = {"plain": Way(10.0, 0.02, 50), "on": Way(10.0, 0.2, 1000), "off": Way(10.0, 0.02, 1000)}
-"""Its attacks. Its ball of 2 around plain images is out of reach within its 50 steps of 0.02; without that limit it would
-be one of its own, and so is as large as the others here."""
+"""Its attacks. Its plain ball of 2 is out of reach within 50 steps of 0.02; without that limit the ball would be one of
+its own, and so is as large as the others here."""
 
 PUBLISHED = {"plain": 0.63, "on": 1.50, "off": 0.68}
 """Medians of the path lengths of the images that it selects."""
