@@ -12,7 +12,10 @@ from ..experiment import Answer, Claim, Parts, Row, Verdict
 from .found import Group, found
 from .settings import CONTROLS, KIND, OBSERVERS, OFF, ON, PLAIN, ROBUST, SEED, SPACES, ContentSettings
 
-ELSEWHERE, PCA = CONTROLS[0], CONTROLS[2]
+PCA = CONTROLS[2]
+
+SAID = {SEED: "a network of another seed", KIND: "a network of another architecture", ROBUST: "a robust network"}
+"""The observers in words."""
 
 
 def _row(case: str, what: str, of: Estimate, reason: str = "", control: bool = False, form: str = ".1%") -> Row:
@@ -28,18 +31,13 @@ def agreement(g: Group, space: str, size: float, observer: str) -> Row:
     words += "" if given is None else f", of which the observer agrees about {given:.1%}"
     words += f"; clipped to [0, 1]: {clipped.value:.1%} of all"
     case = f"{g.name}, {space}, norm {size:g}"
-    return _row(
-        case,
-        f"a network of {observer} sees the new label" if observer != ROBUST else "a robust network sees the new label",
-        g.share(space, size, f"{observer} agrees"),
-        words,
-        space in CONTROLS,
-    )
+    what = f"{SAID[observer]} sees the new label"
+    return _row(case, what, g.share(space, size, f"{observer} agrees"), words, space in CONTROLS)
 
 
 def excess(g: Group, other: str, size: float, observer: str) -> Row:
     """Agreement on the manifold minus that in another subspace."""
-    what = f"agreement of {observer}, on − {other.split(':')[0]}"
+    what = f"agreement of {SAID[observer]}, on − {other.split(':')[0]}"
     case = f"{g.name}, norm {size:g}"
     return _row(case, what, g.difference(ON, other, size, f"{observer} agrees"), control=other in CONTROLS, form="+.1%")
 
@@ -81,7 +79,7 @@ def claims(s: ContentSettings, done: Parts) -> list[Claim]:
         words = [f"{g.name} {', '.join(_two(g, other, s.deciding, o) for o in OBSERVERS)}" for g in every]
         made.append(
             Claim(
-                f"at norm {s.deciding:g}, independent networks ({', '.join(OBSERVERS)}) see the new label of a "
+                f"at norm {s.deciding:g}, independent networks ({', '.join(SAID.values())}) see the new label of a "
                 f"perturbation along the manifold more often than one of {other.split(':')[0]}: {'; '.join(words)}",
                 None if s.preset == "smoke" else all(_beats(g, other, s, o) for g in every for o in OBSERVERS),
             )
@@ -101,8 +99,12 @@ def verdicts(s: ContentSettings, done: Parts) -> list[Verdict]:
     if all(over_off) and len(beaten) == len(CONTROLS):
         answer = "holds"
     on = "" if answer != "depends" else "the subspace" if all(over_off) else "the network that is asked"
-    shown = [every[0], every[-1]]
-    rows = [excess(g, other, s.deciding, SEED) for g in shown for other in (OFF, ELSEWHERE)]
+    first, last = every[0], every[-1]
+    rows = [
+        *(excess(first, OFF, s.deciding, observer) for observer in (SEED, ROBUST)),
+        excess(first, PCA, s.deciding, ROBUST),
+        excess(last, OFF, s.deciding, ROBUST),
+    ]
     left = [other for other in CONTROLS if other not in beaten]
     because = (
         f"perturbations along the manifold carry more content than those off it in {sum(over_off)} of {len(over_off)} "
