@@ -41,9 +41,9 @@ class DmmCompress(Settings):
     colour_kinds: tuple[str, ...] = ("convnet",)
     seeds: int = 2
     colour_seeds: int = 1
-    images: tuple[int, int] = (50, 24)
+    images: tuple[int, int] = (40, 16)
     read: int = 1000
-    scored: tuple[int, int] = (200, 60)
+    scored: tuple[int, int] = (150, 40)
     beyond: float = 1.1
     noise: tuple[float, ...] = (0.05, 0.2)
     blur: tuple[float, ...] = (1.0,)
@@ -85,4 +85,6 @@ def for_preset(preset: Preset, seed: int) -> DmmCompress:
     """The settings of a preset."""
     if preset == "smoke":
         return DmmCompress(preset, seed, ("mnist",), ("mlp",), (), 1, 0, (6, 6), 50, (15, 15), noise=(0.2,))
-    return DmmCompress(preset, seed)
+    if preset == "cpu":
+        return DmmCompress(preset, seed)
+    return DmmCompress(preset, seed, seeds=5, colour_seeds=3, images=(300, 200), read=10_000, scored=(1000, 300))
