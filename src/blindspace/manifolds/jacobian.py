@@ -23,8 +23,8 @@ Decode = Callable[[Tensor], Tensor]
 """A function of latent coordinates ``(B, *latent_shape)`` to images ``(B, *shape)``, image by image."""
 
 WORKING_MEMORY, ON_ACCELERATORS = 2**22, 2**26
-"""Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension. Those of
-a processor fit into its cache: passes of 2**26 bytes were measured to take half again as long in all."""
+"""Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension. Those
+of a processor fit into its cache: passes of 2**26 bytes were measured to take half again as long in all."""
 
 WIDEST = 8
 """How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
