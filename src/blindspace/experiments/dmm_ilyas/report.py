@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..common.intervals import Estimate
@@ -150,7 +151,12 @@ def verdicts(s: IlyasSettings, done: Parts) -> list[Verdict]:
         f"the same target {_table(every, SHUFFLED)}; reversed {_table(every, FLIPPED)}"
     )
     return [
-        _verdict("ilyas", both, [row for g in shown for row in (learnt(g, WHOLE), on_minus_off(g))], because),
+        _verdict(
+            "ilyas",
+            both,
+            [row for g in shown for row in (replace(learnt(g, WHOLE), paper=None), on_minus_off(g))],
+            because,
+        ),
         _verdict("ilyas-better", better_than, [row for g in shown for row in (better(g), robustness(g))]),
     ]
 
