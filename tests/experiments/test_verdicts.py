@@ -59,7 +59,7 @@ def test_verdicts_are_kept_and_stand_in_one_table(tmp_path: Path) -> None:
     lines = write_page(tmp_path, ("dice", "coins")).read_text().splitlines()
     start = lines.index("## The dimpled manifold model: what holds")
     assert start < lines.index("| | | | claims that hold |")
-    shown = "an MLP, share: 0.25 (0.20 … 0.30), published 0.50"
+    shown = "an MLP, share: 0.25 (0.20 … 0.30), reference 0.50"
     assert lines[start + 4 : start + 7] == [
         f"| Dice are round. | {BEYOND} | **does not hold** | {shown} | [dice](#dice-some-dice) |",
         f"| Dice are fair \\| not. | {BEYOND} | **depends on the die** | {shown}; a coin, share: not run. Seen by eye. "
