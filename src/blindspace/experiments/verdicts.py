@@ -166,7 +166,7 @@ QUESTIONS: dict[str, Question] = {
         "dmm-onoff",
     ),
     "local-after-training": Question(
-        "Adversarially trained networks do know it.",
+        "Adversarially trained networks know the local manifold.",
         BEYOND,
         "dmm-depth",
     ),
