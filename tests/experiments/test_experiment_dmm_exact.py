@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import sqrt
+from math import log, sqrt
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from blindspace.experiments.dmm_exact import EXPERIMENT
-from blindspace.experiments.dmm_exact.generated_digits import Digits, Means, Training, classifier, digits, padded, read
+from blindspace.experiments.dmm_exact.generated_digits import (
+    Digits,
+    Means,
+    Training,
+    _latents,
+    classifier,
+    digits,
+    padded,
+    read,
+)
 from blindspace.experiments.dmm_exact.measure import _logit_slopes
 from blindspace.experiments.dmm_exact.report import claims, rows, verdicts
-from blindspace.experiments.dmm_exact.settings import EXACT, LEARNED, RANDOM, SPACES, WAYS, ExactSettings, for_preset
+from blindspace.experiments.dmm_exact.settings import (
+    EXACT,
+    LEARNED,
+    RANDOM,
+    RECONSTRUCTED,
+    SAMPLED,
+    SPACES,
+    WAYS,
+    ExactSettings,
+    for_preset,
+)
 from blindspace.experiments.experiment import Kept, Parts
 from blindspace.networks import load
 
@@ -22,7 +41,7 @@ SMALL = replace(for_preset("smoke", 3), digits=60, generated=40, count=12, decod
 
 @pytest.fixture(scope="module")
 def made() -> Digits:
-    return digits(SMALL, lambda done, total, what: None)
+    return digits(SMALL, SAMPLED, lambda done, total, what: None)
 
 
 def test_images_lie_on_the_manifold_and_tangents_are_finite_differences(made: Digits) -> None:
@@ -41,9 +60,24 @@ def test_images_lie_on_the_manifold_and_tangents_are_finite_differences(made: Di
     assert made.components.components.shape[0] >= 10
 
 
+def test_reconstructed_digits_are_decoded_from_what_the_encoder_draws() -> None:
+    found = digits(SMALL, RECONSTRUCTED, lambda done, total, what: None)
+    assert len(found.train) == 40
+    torch.testing.assert_close(found.train.manifold.decode(found.train.latents), found.train.images)
+    x = torch.rand(3000, 2, generator=torch.Generator().manual_seed(0))
+    spread = nn.Linear(2, 4).requires_grad_(False)
+    spread.weight.copy_(torch.eye(4, 2))  # the means are x
+    spread.bias.copy_(torch.tensor([0, 0, -40, 2 * log(3)]))
+    drawn = _latents(spread, x, torch.Generator().manual_seed(1)) - x
+    assert float(drawn[:, 0].abs().max()) < 1e-6
+    assert float(drawn[:, 1].std()) == pytest.approx(3, rel=0.1)
+
+
 def test_digits_are_made_once_and_follow_from_the_settings(made: Digits) -> None:
-    assert digits(SMALL, lambda done, total, what: None) is made
-    other = digits(replace(SMALL, seed=4), lambda done, total, what: None)
+    again = digits(SMALL, SAMPLED, lambda done, total, what: None)
+    assert digits(SMALL, SAMPLED, lambda done, total, what: None) is again
+    assert torch.equal(again.test.images, made.test.images)
+    other = digits(replace(SMALL, seed=4), SAMPLED, lambda done, total, what: None)
     assert not torch.equal(other.test.images, made.test.images)
 
 
@@ -90,25 +124,24 @@ def test_the_logits_gradient_is_autograds() -> None:
 
 def parts(s: ExactSettings, share: dict[tuple[str, str], float]) -> Parts:
     """Finished parts whose shares scatter by 2 % around given values, 1/1024·10 elsewhere."""
-    found = {
-        "digits": Kept(
-            {"labeller": 0.98, "least rank": 10, "condition": 0.1, "learned error": 0.002, "PCA error": 0.02},
-        )
-    }
-    for seed in range(s.seeds):
-        arrays: dict[str, Tensor] = {}
-        scatter = 1 + 0.02 * torch.linspace(-1, 1, 30, dtype=torch.float64)
-        for way in WAYS:
-            arrays[f"{way}/plain"] = scatter
-            for space in SPACES:
-                value = share.get((way, space), 10 / 1024)
-                count = s.draws if space == RANDOM else 1
-                for what in ("share", "share of the logit"):
-                    arrays[f"{way}/{space}/{what}"] = (value * scatter).expand(count, -1).clone()
-                arrays[f"{way}/{space}/on"] = (scatter / sqrt(value))[None]
-                arrays[f"{way}/{space}/off"] = (scatter / sqrt(1 - value))[None]
-        values = {f"{way} error": 0.01 for way in WAYS} | {"residual": 1e-15, "images": 30}
-        found[f"seed-{seed}"] = Kept(values, arrays)
+    found: dict[str, Kept] = {}
+    for source in s.sources:
+        facts = {"labeller": 0.98, "least rank": 10, "condition": 0.1, "learned error": 0.002, "PCA error": 0.02}
+        found[f"{source}-digits"] = Kept(facts)
+        for seed in range(s.seeds):
+            arrays: dict[str, Tensor] = {}
+            scatter = 1 + 0.02 * torch.linspace(-1, 1, 30, dtype=torch.float64)
+            for way in WAYS:
+                arrays[f"{way}/plain"] = scatter
+                for space in SPACES:
+                    value = share.get((way, space), 10 / 1024)
+                    count = s.draws if space == RANDOM else 1
+                    for what in ("share", "share of the logit"):
+                        arrays[f"{way}/{space}/{what}"] = (value * scatter).expand(count, -1).clone()
+                    arrays[f"{way}/{space}/on"] = (scatter / sqrt(value))[None]
+                    arrays[f"{way}/{space}/off"] = (scatter / sqrt(1 - value))[None]
+            values = {f"{way} error": 0.01 for way in WAYS} | {"residual": 1e-15, "images": 30}
+            found[f"{source}-{seed}"] = Kept(values, arrays)
     return found
 
 
@@ -145,4 +178,5 @@ def test_rows_and_claims() -> None:
     assert found["standard, random", "‖P g‖/‖g‖"].control
     far = parts(s, {**AS_PUBLISHED, ("standard", EXACT): 0.2**2})
     assert [claim.holds for claim in claims(s, far)].count(False) == 1
+    assert found["sampled digits, standard, exact tangent space", "‖P g‖/‖g‖"].paper is None
     assert EXPERIMENT.verdicts is verdicts

@@ -24,12 +24,15 @@ SHOWN = 8
 
 def parts(s: ExactSettings) -> list[Part]:
     """One part about the images, and one per pair of networks."""
-    pairs = [Part(f"seed-{seed}", partial(_pair, s, seed)) for seed in range(s.seeds)]
-    return [Part("digits", partial(_digits, s)), *pairs]
+    found = []
+    for source in s.sources:
+        found.append(Part(f"{source}-digits", partial(_digits, s, source)))
+        found += [Part(f"{source}-{seed}", partial(_pair, s, source, seed)) for seed in range(s.seeds)]
+    return found
 
 
-def _digits(s: ExactSettings, progress: Progress) -> Kept:
-    made = digits(s, progress)
+def _digits(s: ExactSettings, source: str, progress: Progress) -> Kept:
+    made = digits(s, source, progress)
     tangents = made.test.tangent(slice(s.attacked))
     values = {
         "labeller": made.labeller,
@@ -42,9 +45,9 @@ def _digits(s: ExactSettings, progress: Progress) -> Kept:
     return Kept(values, {"images": made.test.images[:SHOWN], "labels": made.test_labels[:SHOWN]})
 
 
-def _pair(s: ExactSettings, seed: int, progress: Progress) -> Kept:
+def _pair(s: ExactSettings, source: str, seed: int, progress: Progress) -> Kept:
     """A standard and an adversarially trained network, measured on the images that both classify correctly."""
-    made = digits(s, progress)
+    made = digits(s, source, progress)
     x, y = made.train.images, made.train_labels
     pair = {}
     for way, epochs, eps in zip(WAYS, (s.epochs, s.adversarial_epochs), (0.0, s.eps), strict=True):
@@ -63,7 +66,7 @@ def _pair(s: ExactSettings, seed: int, progress: Progress) -> Kept:
         residual = max(residual, apart)
         arrays |= {f"{way}/{name}": value for name, value in found.items()}
     errors = {f"{way} error": float((found != made.test_labels).double().mean()) for way, found in labels.items()}
-    about = {"name": "ConvNet", "dataset": "generated digits", "epochs": s.epochs, "seed": seed, "sha256": None}
+    about = {"name": "ConvNet", "dataset": f"{source} digits", "epochs": s.epochs, "seed": seed, "sha256": None}
     about["test_accuracy"] = 1 - errors["standard error"]
     return Kept({"images": len(right), "residual": residual, "network": about, **errors}, arrays)
 

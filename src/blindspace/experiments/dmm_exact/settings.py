@@ -16,6 +16,10 @@ ANOTHER, PCA, PERMUTED, RANDOM = "another image", "first principal components", 
 SPACES = (EXACT, LEARNED, ANOTHER, PCA, PERMUTED, RANDOM)
 """Subspaces of equal dimension; the last four are controls (``manifolds.controls``)."""
 
+RECONSTRUCTED, SAMPLED = "reconstructed", "sampled"
+"""How digits are generated: from latent variables that the encoder draws for real digits, as the published ones are;
+or from the normal distribution of these, which also gives what is between two digits."""
+
 WAYS = ("standard", "adversarial")
 """How a network is trained."""
 
@@ -25,6 +29,7 @@ class ExactSettings(Settings):
     """Settings of the experiment.
 
     Attributes:
+        sources: How digits are generated.
         latent: Number of latent variables of the decoder.
         digits: Real images that the decoder and the labeller are trained on.
         batch: Samples of one step of any training.
@@ -41,6 +46,7 @@ class ExactSettings(Settings):
         steps: Largest number of steps of an attack.
     """
 
+    sources: tuple[str, ...] = (RECONSTRUCTED, SAMPLED)
     latent: int = 10
     digits: int = 60_000
     batch: int = 64
@@ -63,6 +69,7 @@ def for_preset(preset: Preset, seed: int) -> ExactSettings:
         return ExactSettings(
             preset,
             seed,
+            (RECONSTRUCTED,),
             digits=200,
             batch=10,
             decoder_epochs=5,
