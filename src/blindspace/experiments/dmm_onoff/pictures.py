@@ -14,8 +14,9 @@ from .settings import ANOTHER, PCA, RANDOM, TANGENT, OnOffSettings
 def draw(s: OnOffSettings, done: Parts, folder: Path) -> None:
     """The laws: ratios of norms against the share; and the share over chance of every network."""
     every = found(s, done)
-    figure = new_figure(14, 4.6)
-    on, off, over = figure.subplots(1, 3, width_ratios=[1, 1, 1.3])
+    figure = new_figure(16, 4.6)
+    on, off, gap, over = figure.subplots(1, 4, width_ratios=[1, 1, 0.3, 1.2])
+    gap.axis("off")  # room for the names
     figure.subplots_adjust(wspace=0.35)
     for axes, way, law in ((on, "on", "1/√share"), (off, "off", "1/√(1 − share)")):
         plain(axes, f"{way} / plain against {law}", law, f"{way} / plain")
@@ -53,5 +54,5 @@ def draw(s: OnOffSettings, done: Parts, folder: Path) -> None:
     over.set_xscale("log")
     over.set_yticks(range(len(every)), names, fontsize=7)
     over.invert_yaxis()
-    over.legend(frameon=False, fontsize=8)
+    over.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     save(figure, folder / "onoff.png")
