@@ -254,7 +254,7 @@ def verdicts(s: DmmCompress, done: Parts) -> list[Verdict]:
             robust,
             "the data set and the network",
             [_owed(done, group) for group in first],
-            f"Over an unconfined attack without compression: {over}",
+            f"Where an interval reaches 1 the claim is not refuted. Over an unconfined attack without compression: {over}",
         ),
         _verdict(names[2], seen, "what is to be detected", [max(outliers, key=lambda row: row.ours or 0.0), *worst]),
     ]
