@@ -254,7 +254,8 @@ def verdicts(s: DmmCompress, done: Parts) -> list[Verdict]:
             robust,
             "the data set and the network",
             [_owed(done, group) for group in first],
-            f"Where an interval reaches 1 the claim is not refuted. Over an unconfined attack without compression: {over}",
+            "Where an interval reaches 1 the claim is not refuted. Over an unconfined attack without compression: "
+            + over,
         ),
         _verdict(names[2], seen, "what is to be detected", [max(outliers, key=lambda row: row.ours or 0.0), *worst]),
     ]
