@@ -22,6 +22,9 @@ LOSSLESS = 0.99
 DETECTED = 0.8
 """Area under the curve from which a detector detects."""
 
+NONE = Estimate(0.0, None)
+"""The norm of attacks through a compression after which no image is classified correctly."""
+
 ERROR, LENGTH = SCORES[0], SCORES[-1]
 
 
@@ -106,7 +109,7 @@ def gained(done: Parts, group: Group, way: str, over: str = "plain") -> Estimate
         if bool(both.any()):
             pairs.append((above[both], below[both]))
     if not pairs:
-        return Estimate(1.0, None)
+        return NONE
     return ratio_of_medians([a for a, _ in pairs], [b for _, b in pairs])
 
 
@@ -151,7 +154,11 @@ def _remains(done: Parts, group: Group, way: str) -> Row:
 
 def _gained(done: Parts, group: Group, way: str) -> Row:
     what = f"norm of attacks through the compression over that without it, {way}"
-    return _estimate(name_of(group), what, gained(done, group, way), way in (LOW, RANDOM))
+    found, control = gained(done, group, way), way in (LOW, RANDOM)
+    if found is NONE:
+        words = "no image is classified correctly after it"
+        return Row(name_of(group), what, None, control=control, reason=words)
+    return _estimate(name_of(group), what, found, control)
 
 
 def _owed(done: Parts, group: Group) -> Row:
@@ -280,7 +287,10 @@ def draw(s: DmmCompress, done: Parts, folder: Path) -> None:
     for way, colour in zip(WAYS, ("own", "second", "third", "control"), strict=True):
         for place, group in enumerate(every):
             found, at = gained(done, group, way), -place - 0.17 * (WAYS.index(way) - 1.5)
-            left.plot(found.value, at, "o", color=COLOURS[colour], markersize=5, label=None if place else way)
+            at_all = [] if found is NONE else [found.value]
+            left.plot(
+                at_all, [at] * len(at_all), "o", color=COLOURS[colour], markersize=5, label=None if place else way
+            )
             if found.interval:
                 left.plot(found.interval, [at, at], color=COLOURS[colour], linewidth=1.2)
     left.set_yticks([-place for place in range(len(every))], [name_of(group) for group in every])
