@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, first_line
 from ..maps.linear_map import DENSE_LIMIT, as_shape
+from ..solvers import Certificate
 from ..subspaces import TangentBases, TangentSpaces, tangent_spaces
 from .base import Manifold, same_shape
 from .jacobian import columns
@@ -96,33 +98,28 @@ class Autoencoder(Manifold):
             return TangentBases(points.new_zeros(0, 1, *self.shape), points)
         if 8 * self.dim * self.ambient_dim * len(z) > self.limit and self._exact is not None:
             return TangentProducts(decode, z, points)
-        blocks = max(int(BLOCK // (8 * self.dim * self.ambient_dim)), 1)
-        parts = [
-            tangent_spaces(columns(decode, some), at)
-            for some, at in zip(z.split(blocks), points.split(blocks), strict=True)
-        ]
-        return joined(parts)
+        return bases_in_blocks(decode, z, points, self.dim)
 
 
-BLOCK = 2**28
-"""Bytes of Jacobians that are orthonormalised at once."""
+BLOCK = 2**25
+"""Bytes of Jacobians that are computed and orthonormalised at once; the memory beside the bases is a few times that."""
 
 
-def joined(parts: Sequence[TangentBases]) -> TangentBases:
-    """The tangent spaces of several batches as those of one."""
-    if len(parts) == 1:
-        return parts[0]
-    bases = [part.basis() for part in parts]
-    most = max(basis.shape[1] for basis in bases)
-    padded = [torch.cat([b, b.new_zeros(len(b), most - b.shape[1], *b.shape[2:])], 1) for b in bases]
-    worst = min((part.certificate for part in parts), key=lambda c: (c.kind != "undecided", c.sigma_above or 0.0))
-    return TangentBases(
-        torch.cat(padded),
-        torch.cat([part.points for part in parts]),
-        torch.cat([part.ranks for part in parts]),
-        torch.cat([part.condition for part in parts]),
-        worst,
-    )
+def bases_in_blocks(decode: Code, z: Tensor, points: Tensor, k: int) -> TangentBases:
+    """Tangent spaces by orthonormal bases, computed for some images after others."""
+    at_once = max(BLOCK // (8 * k * points[0].numel()), 1)
+    bases = torch.zeros(len(z), k, *points.shape[1:], dtype=torch.float64, device=z.device)
+    facts: list[tuple[Tensor, Tensor, Certificate]] = []
+    for start in range(0, len(z), at_once):
+        some = slice(start, start + at_once)
+        found = tangent_spaces(columns(decode, z[some]), points[some])
+        bases[some, : found.dim] = found.basis()
+        facts.append((found.ranks, found.condition, found.certificate))
+    ranks, conditions, certificates = zip(*facts, strict=True)
+    worst = min(certificates, key=lambda c: (c.kind != "undecided", c.sigma_above or 0.0))
+    dims = torch.cat(ranks)
+    worst = replace(worst, rank=points[0].numel() - int(dims.max()))
+    return TangentBases(bases[:, : int(dims.max())], points, dims, torch.cat(conditions), worst)
 
 
 def _fixed(code: Code) -> Code:
