@@ -193,7 +193,7 @@ def draw(s: ExactSettings, done: Parts, folder: Path) -> None:
             high = [max(end[1] - height, 0.0) for height, end in zip(heights, ends, strict=True)]
             axes.errorbar(places, heights, [low, high], fmt="none", ecolor="#16191d", elinewidth=1)
         axes.axhline(sqrt(s.latent / 1024), color=COLOURS["control"], linestyle="--", linewidth=1, label="chance")
-        axes.set_xticks(range(len(SPACES)), [space.replace(" ", "\n", 1) for space in SPACES])
+        axes.set_xticks(range(len(SPACES)), [space.replace(" ", "\n") for space in SPACES])
         axes.legend(frameon=False, fontsize=9)
     figure.subplots_adjust(hspace=0.5)
     save(figure, folder / "fraction.png")
