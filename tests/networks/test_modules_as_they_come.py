@@ -150,7 +150,13 @@ def test_outputs_that_cannot_be_compared_are_refused(form: Callable[[Tensor], An
         bs.load(Out(form), SHAPE)
 
 
-def test_attacks_on_truth_values_say_that_there_is_no_gradient() -> None:
-    network = bs.load(Out(lambda y: y > 0), SHAPE)
+@pytest.mark.parametrize("attack", [bs.pgd, bs.fgsm, bs.minimal_norm], ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize(
+    "form",
+    [lambda y: y > 0, lambda y: y.round().long(), lambda y: y.detach()],
+    ids=["truth values", "whole numbers", "detached"],
+)
+def test_attacks_say_that_there_is_no_gradient(form: Callable[[Tensor], Tensor], attack: Callable[..., Any]) -> None:
+    network = bs.load(Out(form), SHAPE)
     with pytest.raises(bs.BlindspaceError, match="no gradient"):
-        bs.pgd(network, torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64))
+        attack(network, torch.rand(2, *SHAPE), torch.zeros(2, dtype=torch.int64))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import integer, real
 from ..subspaces import Subspace, norms
-from .gradient import input_gradient, labelled, unit
+from .gradient import differentiable, input_gradient, labelled, unit
 from .scores import Model
 
 OVERSHOOT, LEAST = 0.02, 1e-6
@@ -160,6 +160,7 @@ class Search:
             x, labels = (self.start[points] + shift).to(self.start.dtype).clone(), self.labels[points].clone()
             x.requires_grad_()
             scores = labelled(self.model(x), labels)
+            scores = differentiable(scores) if len(x) else scores
             others = scores.detach().scatter(1, labels[:, None], -inf).argsort(1, descending=True)[:, :-1]
             margins = scores.gather(1, labels[:, None]) - scores.gather(1, others[:, : self.classes])
             slopes = [input_gradient(margin.sum(), x) for margin in margins.unbind(1)] if len(x) else []

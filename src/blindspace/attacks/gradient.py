@@ -105,7 +105,7 @@ def ascent(model: Model, images: Tensor, labels: Tensor, targeted: bool) -> Tens
     with torch.inference_mode(False), torch.enable_grad():
         x, y = (each.clone() if each.is_inference() else each.detach() for each in (images, labels))
         x.requires_grad_()
-        logits = labelled(model(x), y)
+        logits = differentiable(labelled(model(x), y))
         gradient = input_gradient(F.cross_entropy(logits, y, reduction="sum"), x)
         flat = gradient.flatten(1).count_nonzero(1) == 0
         if bool(flat.any()):
@@ -122,16 +122,30 @@ def input_gradient(loss: Tensor, x: Tensor) -> Tensor:
         UnsupportedLayerError: There is none.
         ValueRangeError: It is NaN.
     """
-    found = torch.autograd.grad(loss, x, retain_graph=True, allow_unused=True) if loss.requires_grad else (None,)
-    gradient: Tensor | None = found[0]
+    gradient: Tensor | None = torch.autograd.grad(differentiable(loss), x, retain_graph=True, allow_unused=True)[0]
     if gradient is None:
-        raise UnsupportedLayerError(
-            "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
-            "computes in whole numbers; use random perturbations or nes"
-        )
+        raise _without_gradient()
     if bool(gradient.isnan().any()):
         raise ValueRangeError("the gradient of the model is NaN")
     return gradient
+
+
+def differentiable(outputs: Tensor) -> Tensor:
+    """Return what a model computes from images that ask for a gradient, if it has one; whole numbers have none.
+
+    Raises:
+        UnsupportedLayerError: It has none.
+    """
+    if not outputs.requires_grad:
+        raise _without_gradient()
+    return outputs
+
+
+def _without_gradient() -> UnsupportedLayerError:
+    return UnsupportedLayerError(
+        "the outputs have no gradient with respect to the input, which the attack needs: the code detaches it, or "
+        "computes in whole numbers; use random perturbations or nes"
+    )
 
 
 def refuse_flat(gradient: Tensor) -> Tensor:
