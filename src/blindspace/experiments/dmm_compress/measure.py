@@ -17,12 +17,13 @@ from ...manifolds.controls import first_components, low_frequency, random_subspa
 from ...networks import Resize
 from ...progress import Progress
 from ...subspaces import Subspace, norms
+from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
 from ..experiment import Kept, Part, about
-from .settings import AUTOENCODER, LOW, PCA, RANDOM, SCORES, Case, DmmCompress, groups, other
+from .settings import AUTOENCODER, LOW, PCA, RANDOM, SCORES, DmmCompress, groups, other
 
 Compress = Callable[[Tensor], Tensor]
 

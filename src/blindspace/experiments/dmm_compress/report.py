@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from ...evidence.roc import Roc, roc
+from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS, KINDS
 from ..common.intervals import Estimate, median, of_share, ratio_of_medians
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
 from ..experiment import Answer, Claim, Parts, Row, Verdict
-from .settings import ATTACKS, AUTOENCODER, LOW, PCA, RANDOM, SCORES, WAYS, Case, DmmCompress, groups
+from .settings import ATTACKS, AUTOENCODER, LOW, PCA, RANDOM, SCORES, WAYS, DmmCompress, groups
 
 Group = tuple[Case, ...]
 

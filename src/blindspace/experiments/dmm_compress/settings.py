@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..common.classifier_cases import Case, by_seed
 from ..experiment import Preset, Settings
 
 AUTOENCODER, PCA, LOW, RANDOM = "autoencoder", "principal components", "low frequencies", "random subspace"
@@ -49,20 +50,6 @@ class DmmCompress(Settings):
     blur: tuple[float, ...] = (1.0,)
 
 
-@dataclass(frozen=True)
-class Case:
-    """One classifier."""
-
-    dataset: str
-    kind: str
-    seed: int
-
-    @property
-    def part(self) -> str:
-        """Name of its part."""
-        return f"{self.dataset}.{self.kind}.{self.seed}"
-
-
 def groups(s: DmmCompress) -> list[tuple[Case, ...]]:
     """The classifiers that differ by their seed only; those of one data set after one another."""
     found = []
@@ -70,7 +57,7 @@ def groups(s: DmmCompress) -> list[tuple[Case, ...]]:
         colour = dataset == "cifar10"
         for kind in s.colour_kinds if colour else s.kinds:
             seeds = s.colour_seeds if colour else s.seeds
-            found.append(tuple(Case(dataset, kind, seed) for seed in range(seeds)))
+            found.append(by_seed(dataset, kind, seeds))
     return found
 
 

@@ -7,30 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..common.classifier_names import DATASETS, KINDS
+from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, of_mean
-from ..experiment import Kept, Parts
-from .settings import Case, ContentSettings, groups
+from ..experiment import Parts
+from .settings import ContentSettings, groups
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(SeedGroup):
     """Attacked networks that differ by their seed.
 
     Attributes:
-        case: The first of them.
-        kept: Their finished parts.
         count: Number of test images, of which each part measures those that all its networks classify correctly.
     """
 
-    case: Case
-    kept: tuple[Kept, ...]
     count: int
-
-    @property
-    def name(self) -> str:
-        """Data set and kind in words."""
-        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}"
 
     def per_image(self, what: str) -> Tensor:
         """The mean over seeds and draws for each test image, NaN where no part measures it, ``(count,)``.

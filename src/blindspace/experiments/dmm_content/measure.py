@@ -13,11 +13,12 @@ from ...manifolds import Compared, controls_for
 from ...networks import Network
 from ...progress import Progress
 from ...subspaces import Subspace, norms
+from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
 from ..experiment import Kept, Part, about
-from .settings import CONTROLS, OFF, ON, PLAIN, Case, ContentSettings, groups
+from .settings import CONTROLS, OFF, ON, PLAIN, ContentSettings, groups, observers_of
 
 SHOWN = 5
 """Images of a part that are kept for the picture."""
@@ -33,7 +34,7 @@ def _measure(s: ContentSettings, case: Case, progress: Progress) -> Kept:
     victim = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
     observers = {
         name: classifier(kind, case.dataset, seed, s.preset, adversarial, progress=progress)
-        for name, (kind, seed, adversarial) in case.observers.items()
+        for name, (kind, seed, adversarial) in observers_of(case).items()
     }
     chosen = images(case.dataset, s.preset, s.count)
     x, y = chosen.tensor(), chosen.targets()

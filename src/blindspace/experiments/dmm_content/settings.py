@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..common.classifier_cases import GREY, Case, by_seed
 from ..experiment import Preset, Settings
 
 PLAIN, ON, OFF = "all directions", "on: autoencoder tangent", "off: its complement"
@@ -31,12 +32,7 @@ class ContentSettings(Settings):
         draws: Number of random subspaces.
     """
 
-    victims: tuple[tuple[str, str], ...] = (
-        ("mnist", "mlp"),
-        ("mnist", "convnet"),
-        ("fashion-mnist", "mlp"),
-        ("fashion-mnist", "convnet"),
-    )
+    victims: tuple[tuple[str, str], ...] = GREY
     seeds: int = 3
     count: int = 200
     sizes: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0)
@@ -44,30 +40,16 @@ class ContentSettings(Settings):
     draws: int = 3
 
 
-@dataclass(frozen=True)
-class Case:
-    """One network that is attacked."""
-
-    dataset: str
-    kind: str
-    seed: int
-
-    @property
-    def part(self) -> str:
-        """Name of its part."""
-        return f"{self.dataset}.{self.kind}.{self.seed}"
-
-    @property
-    def observers(self) -> dict[str, tuple[str, int, bool]]:
-        """Kind, seed and adversarial training of each observer."""
-        other, seed = "mlp" if self.kind == "convnet" else "convnet", self.seed + 1
-        # Adversarial training takes longest, so that three such networks serve all.
-        return {SEED: (self.kind, seed, False), KIND: (other, seed, False), ROBUST: (other, seed % 3, True)}
+def observers_of(case: Case) -> dict[str, tuple[str, int, bool]]:
+    """Kind, seed and adversarial training of each observer of an attacked network."""
+    other, seed = "mlp" if case.kind == "convnet" else "convnet", case.seed + 1
+    # Adversarial training takes longest, so that three such networks serve all.
+    return {SEED: (case.kind, seed, False), KIND: (other, seed, False), ROBUST: (other, seed % 3, True)}
 
 
 def groups(s: ContentSettings) -> list[tuple[Case, ...]]:
     """The networks that differ by their seed only."""
-    return [tuple(Case(dataset, kind, seed) for seed in range(s.seeds)) for dataset, kind in s.victims]
+    return [by_seed(dataset, kind, s.seeds) for dataset, kind in s.victims]
 
 
 def for_preset(preset: Preset, seed: int) -> ContentSettings:

@@ -10,30 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..common.classifier_names import DATASETS, KINDS
+from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, bootstrap, of_mean, over_random, ratio_of_medians
-from ..experiment import Kept, Parts
-from .settings import ADVERSARIAL, ANOTHER, RANDOM, STANDARD, TANGENT, Case, DepthSettings, groups
+from ..experiment import Parts
+from .settings import ADVERSARIAL, ANOTHER, RANDOM, STANDARD, TANGENT, DepthSettings, groups
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Group:
-    """Pairs of networks that differ by their seed.
-
-    Attributes:
-        case: The first of them.
-        kept: Their finished parts.
-    """
-
-    case: Case
-    kept: tuple[Kept, ...]
-
-    @property
-    def name(self) -> str:
-        """Data set and kind in words."""
-        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}"
+class Group(SeedGroup):
+    """Pairs of networks that differ by their seed."""
 
     def all(self, what: str) -> list[Tensor]:
         """A measurement of every network, such as ``standard/plain``."""

@@ -12,12 +12,13 @@ from ...manifolds import Compared, Manifold, controls_for
 from ...networks import Network
 from ...progress import Progress
 from ...subspaces import Subspace
+from ..common.classifier_cases import Case
 from ..common.classifiers import RADII, classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
 from ..experiment import Kept, Part, about
-from .settings import RANDOM, SPACES, TANGENT, WAYS, Case, DepthSettings, groups
+from .settings import RANDOM, SPACES, TANGENT, WAYS, DepthSettings, groups
 
 
 def parts(s: DepthSettings) -> list[Part]:

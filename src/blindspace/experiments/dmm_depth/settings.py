@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..common.classifier_cases import GREY, Case, by_seed
 from ..experiment import Preset, Settings
 
 TANGENT, ANOTHER, PCA, RANDOM = "autoencoder tangent", "another image", "first principal components", "random"
@@ -30,12 +31,7 @@ class DepthSettings(Settings):
         attacked_draws: Number of random subspaces to which attacks are confined.
     """
 
-    pairs: tuple[tuple[str, str], ...] = (
-        ("mnist", "mlp"),
-        ("mnist", "convnet"),
-        ("fashion-mnist", "mlp"),
-        ("fashion-mnist", "convnet"),
-    )
+    pairs: tuple[tuple[str, str], ...] = GREY
     seeds: int = 5
     slow_seeds: int = 3
     count: int = 120
@@ -44,26 +40,9 @@ class DepthSettings(Settings):
     attacked_draws: int = 2
 
 
-@dataclass(frozen=True)
-class Case:
-    """One pair of networks, of equal seed."""
-
-    dataset: str
-    kind: str
-    seed: int
-
-    @property
-    def part(self) -> str:
-        """Name of its part."""
-        return f"{self.dataset}.{self.kind}.{self.seed}"
-
-
 def groups(s: DepthSettings) -> list[tuple[Case, ...]]:
     """The pairs that differ by their seed only."""
-    return [
-        tuple(Case(dataset, kind, seed) for seed in range(s.seeds if kind == "mlp" else s.slow_seeds))
-        for dataset, kind in s.pairs
-    ]
+    return [by_seed(dataset, kind, s.seeds if kind == "mlp" else s.slow_seeds) for dataset, kind in s.pairs]
 
 
 def for_preset(preset: Preset, seed: int) -> DepthSettings:

@@ -6,28 +6,15 @@ from dataclasses import dataclass
 
 import torch
 
-from ..common.classifier_names import DATASETS, KINDS
+from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, median, of_mean, ratio_of_medians
-from ..experiment import Kept, Parts
-from .settings import Case, IlyasSettings, groups
+from ..experiment import Parts
+from .settings import IlyasSettings, groups
 
 
 @dataclass(frozen=True)
-class Group:
-    """Networks N1 that differ by their seed, with their students.
-
-    Attributes:
-        case: The first of them.
-        kept: Their finished parts.
-    """
-
-    case: Case
-    kept: tuple[Kept, ...]
-
-    @property
-    def name(self) -> str:
-        """Data set and kind in words."""
-        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}"
+class Group(SeedGroup):
+    """Networks N1 that differ by their seed, with their students."""
 
     def accuracies(self, cell: str) -> torch.Tensor:
         """Accuracy on test images of the student of each seed, or of N1, ``(seeds,)``."""

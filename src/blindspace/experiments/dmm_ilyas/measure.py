@@ -15,6 +15,7 @@ from ...networks import Network
 from ...networks.small_networks import small_recipe
 from ...progress import Progress
 from ...subspaces import norms
+from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
@@ -35,7 +36,6 @@ from .settings import (
     RANDOM,
     SHUFFLED,
     WHOLE,
-    Case,
     IlyasSettings,
     groups,
 )

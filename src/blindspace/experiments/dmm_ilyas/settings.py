@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..common.classifier_cases import GREY, Case, by_seed
 from ..experiment import Preset, Settings
 
 WHOLE, ON, OFF = "x + d", "x + on", "x + off"
@@ -36,12 +37,7 @@ class IlyasSettings(Settings):
         tests: Number of test images for accuracies.
     """
 
-    makers: tuple[tuple[str, str], ...] = (
-        ("mnist", "mlp"),
-        ("mnist", "convnet"),
-        ("fashion-mnist", "mlp"),
-        ("fashion-mnist", "convnet"),
-    )
+    makers: tuple[tuple[str, str], ...] = GREY
     seeds: int = 3
     images: int = 6000
     eps: float = 2.0
@@ -52,23 +48,9 @@ class IlyasSettings(Settings):
     tests: int = 10_000
 
 
-@dataclass(frozen=True)
-class Case:
-    """One network N1."""
-
-    dataset: str
-    kind: str
-    seed: int
-
-    @property
-    def part(self) -> str:
-        """Name of its part."""
-        return f"{self.dataset}.{self.kind}.{self.seed}"
-
-
 def groups(s: IlyasSettings) -> list[tuple[Case, ...]]:
     """The networks that differ by their seed only."""
-    return [tuple(Case(dataset, kind, seed) for seed in range(s.seeds)) for dataset, kind in s.makers]
+    return [by_seed(dataset, kind, s.seeds) for dataset, kind in s.makers]
 
 
 def for_preset(preset: Preset, seed: int) -> IlyasSettings:
