@@ -21,7 +21,7 @@ from blindspace.experiments.common.confinement import (
     random_frequencies,
 )
 from blindspace.experiments.common.victims import ROBUST
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from blindspace.manifolds.controls import low_frequency
 from blindspace.maps.operations import resize
 from blindspace.subspaces import Spanned, Subspace, nullspace

@@ -14,7 +14,7 @@ from blindspace.experiments.dmm_content.found import found
 from blindspace.experiments.dmm_content.measure import parts
 from blindspace.experiments.dmm_content.report import claims, draw, rows, verdicts
 from blindspace.experiments.dmm_content.settings import CONTROLS, OBSERVERS, OFF, ON, PLAIN, SPACES, for_preset, groups
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
 
 S = replace(for_preset("cpu", 0), victims=(("mnist", "mlp"), ("mnist", "convnet")), seeds=2, count=60, sizes=(3.0,))

@@ -30,7 +30,7 @@ from blindspace.experiments.dmm_depth.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
 
 S = replace(for_preset("cpu", 0), pairs=(("mnist", "mlp"), ("mnist", "convnet")), seeds=3)
@@ -123,8 +123,8 @@ def test_what_holds_and_what_fails() -> None:
 
 def test_rows_state_the_earlier_figures_where_there_are_some() -> None:
     found_rows = rows(S, made())
-    earlier = {(row.case, row.quantity): row for row in found_rows if row.paper is not None}
-    assert earlier[f"MNIST ConvNet, {ADVERSARIAL}, {TANGENT}", "share of the gradient"].paper == 0.485
+    earlier = {(row.case, row.quantity): row for row in found_rows if row.reference is not None}
+    assert earlier[f"MNIST ConvNet, {ADVERSARIAL}, {TANGENT}", "share of the gradient"].reference == 0.485
     assert not [case for case, _ in earlier if "MLP" in case]
     assert all(row.reason for row in earlier.values())
     assert all(row.interval for row in found_rows)

@@ -22,7 +22,7 @@ from blindspace.experiments.dmm_compress.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 
 SETTINGS = DmmCompress("cpu", 0, ("mnist", "cifar10"), seeds=2)
 

@@ -34,7 +34,7 @@ from blindspace.experiments.dmm_exact.settings import (
     ExactSettings,
     for_preset,
 )
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.networks import load
 
 SMALL = replace(for_preset("smoke", 3), digits=60, generated=40, count=12, decoder_epochs=1, epochs=1)
@@ -174,10 +174,10 @@ def test_rows_and_claims() -> None:
     assert all(claim.holds for claim in claims(s, done))
     found = {(row.case, row.quantity): row for row in rows(s, done)}
     assert found["standard, exact tangent space", "‖P g‖/‖g‖"].ours == pytest.approx(0.312, rel=1e-3)
-    assert found["adversarial, exact tangent space", "‖P g‖²/‖g‖²"].paper == pytest.approx(0.675**2)
+    assert found["adversarial, exact tangent space", "‖P g‖²/‖g‖²"].reference == pytest.approx(0.675**2)
     assert found["standard, exact tangent space", "on / plain"].ours == pytest.approx(1 / 0.312, rel=1e-6)
     assert found["standard, random", "‖P g‖/‖g‖"].control
     far = parts(s, {**AS_PUBLISHED, ("standard", EXACT): 0.2**2})
     assert [claim.holds for claim in claims(s, far)].count(False) == 1
-    assert found["sampled digits, standard, exact tangent space", "‖P g‖/‖g‖"].paper is None
+    assert found["sampled digits, standard, exact tangent space", "‖P g‖/‖g‖"].reference is None
     assert EXPERIMENT.verdicts is verdicts

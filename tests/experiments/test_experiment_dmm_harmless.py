@@ -12,7 +12,7 @@ from blindspace.experiments.dmm_harmless import EXPERIMENT
 from blindspace.experiments.dmm_harmless.measure import TANGENT, _of_images, overlap, parts
 from blindspace.experiments.dmm_harmless.report import claims, rows, verdicts
 from blindspace.experiments.dmm_harmless.settings import OTHERS, DmmHarmless, cases, for_preset
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from blindspace.manifolds import CONTROLS
 from blindspace.manifolds.controls import random_subspace
 from blindspace.subspaces import nullspace, tangent_spaces

@@ -13,7 +13,7 @@ from blindspace.experiments.common.ensembles import ensemble
 from blindspace.experiments.dmm_init.measure import Surgery, margin_of, parts, subspace
 from blindspace.experiments.dmm_init.report import claims, draw, rows, verdicts
 from blindspace.experiments.dmm_init.settings import CASES, Where, case_name, for_preset
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from figures import drawn
 
 S = replace(for_preset("cpu", 0), seeds=3, mnist_seeds=3)

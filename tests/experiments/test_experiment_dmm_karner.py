@@ -14,7 +14,7 @@ import blindspace as bs
 from blindspace.experiments.dmm_karner.measure import walk
 from blindspace.experiments.dmm_karner.report import claims, draw, rows, selected, share_selected, verdicts
 from blindspace.experiments.dmm_karner.settings import PCA, RANDOM, SPACES, TANGENT, WAYS, Karner, Way, part_name
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.subspaces import Spanned
 from blindspace.subspaces.tangent import TangentBases
 from figures import drawn
@@ -113,7 +113,7 @@ def test_claims_and_verdict() -> None:
 def test_rows_and_picture(tmp_path: Path) -> None:
     made = {(row.case, row.quantity): row for row in rows(S, parts())}
     plain = made[f"{TANGENT}, images selected", "plain: path length"]
-    assert plain.paper == 0.63
+    assert plain.reference == 0.63
     assert plain.ours == pytest.approx(0.62, abs=0.01)
     assert made[TANGENT, "images selected"].ours == 0.05
     assert made[RANDOM, "on / plain, smallest norms of all images"].ours == pytest.approx(6.6)

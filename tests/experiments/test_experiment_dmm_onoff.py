@@ -35,7 +35,7 @@ from blindspace.experiments.dmm_onoff.settings import (
     groups,
     spaces_of,
 )
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from figures import drawn
 
 S = OnOffSettings(
@@ -157,7 +157,7 @@ def test_rows_say_what_was_expected() -> None:
     made = {(row.case, row.quantity): row for row in rows(S, BROKEN)}
     row = made["MNIST MLP, first principal components", "‖P g‖/‖g‖"]
     assert row.ours == pytest.approx(sqrt(0.55))
-    assert row.paper == 0.744
+    assert row.reference == 0.744
     assert row.control
     ratio = made["MNIST MLP, autoencoder tangent", "on / plain"]
     assert ratio.ours == pytest.approx(1 / sqrt(0.3))

@@ -18,7 +18,7 @@ from blindspace.experiments.dmm_phases.pictures import chance, scene, shown_seed
 from blindspace.experiments.dmm_phases.report import claims, draw, rows, verdicts
 from blindspace.experiments.dmm_phases.settings import CHESS, DIAGONAL, TOYS, DmmPhases, Toy, for_preset, times
 from blindspace.experiments.dmm_phases.toys import NEVER, QUANTITIES, Measured, network_at, operated, toy_part
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from figures import drawn
 
 SMOKE = replace(for_preset("smoke", 0), seeds=3, toy_steps=(40, 10), samples=8)

@@ -21,7 +21,7 @@ from blindspace.experiments.dmm_redundancy.settings import (
     kinds,
     toy_part,
 )
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 
 SETTINGS = DmmRedundancy("cpu", 0, 8, 6, (6, 40), 12, 60, steps=400, components=(3,))
 

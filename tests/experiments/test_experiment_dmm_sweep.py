@@ -11,7 +11,7 @@ import torch
 
 from blindspace.experiments.dmm_sweep.report import Curves, claims, curves, draw, rows, verdicts
 from blindspace.experiments.dmm_sweep.settings import FAMILIES, FIRST, LAST, RANDOM, VARYING, Sweep, part_name
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from figures import drawn
 
 S = Sweep("cpu", 0, grey=(8, 16, 128, 392), colour=(128, 1536), draws=2)

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from blindspace.experiments.common.models import examples
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.fig1 import EXPERIMENT
 from blindspace.experiments.fig1.measure import measure
 from blindspace.experiments.fig1.settings import BEYOND, INSIDE, NOISE, Fig1
+from blindspace.experiments.parts import Kept
 from blindspace.networks import Network, harmless
 from figures import drawn
 

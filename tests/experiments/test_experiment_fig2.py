@@ -16,9 +16,9 @@ import blindspace.experiments.fig2.settings as fig2
 from blindspace.data import ImageSet, samples
 from blindspace.experiments.common.dimensions import at_most, singular_values
 from blindspace.experiments.common.models import NAMED
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.fig2 import EXPERIMENT
 from blindspace.experiments.fig2.measure import _controls, train_steps
+from blindspace.experiments.parts import Kept
 from figures import drawn
 
 CHECKED = "mlp5-mnist-700"
@@ -98,11 +98,11 @@ def test_missing_data_sets_are_reported_and_not_run() -> None:
 def test_rows() -> None:
     rows = {(row.case, row.quantity): row for row in EXPERIMENT.rows(SETTINGS, done())}
     first = rows["ResNet-18, K 3, S 2, C_out 11", "dimension"]
-    assert (first.ours, first.paper, first.difference) == (256, 256, 0)
+    assert (first.ours, first.reference, first.difference) == (256, 256, 0)
     assert first.reason.startswith("exact, σ ≥ 1.0e-03")
     assert first.reason.endswith("random weights: the same")
     crossing = rows["ResNet-18, K 3, S 2, C_out 12", "dimension"]
-    assert (crossing.ours, crossing.paper) == (20, 0)
+    assert (crossing.ours, crossing.reference) == (20, 0)
     assert crossing.reason.startswith("**undecided**")
     assert "rank 3072 over the rationals" in crossing.reason
     assert "random weights: 30" in crossing.reason

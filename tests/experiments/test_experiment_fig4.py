@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.fig4.measure import CONTROLS, PARALLEL, deviations, directions, examined, grids
 from blindspace.experiments.fig4.report import claims, rows
 from blindspace.experiments.fig4.settings import FIRST, LAST, WHOLE, Contour
+from blindspace.experiments.parts import Kept
 from blindspace.maps import Dense
 from blindspace.subspaces import nullspace
 
@@ -125,7 +125,7 @@ def test_rows() -> None:
     found = {(row.case, row.quantity): row for row in rows(s, done)}
     assert found[WHOLE, "rows of more than one label, float32"].ours == pytest.approx(2 / 9)
     assert found[LAST, "largest difference within a row"].ours == 2e-15
-    assert found[WHOLE, "largest deviation from proportional"].paper is None
+    assert found[WHOLE, "largest deviation from proportional"].reference is None
     control = found[f"{FIRST}, shuffled for parallel", "difference within a row, mean"]
     assert control.control
     assert control.ours == 1

@@ -14,9 +14,9 @@ from blindspace.errors import UnsupportedLayerError
 from blindspace.experiments.common.controls import shuffled
 from blindspace.experiments.common.features import cut, feature_pgd
 from blindspace.experiments.common.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.fig5a.report import claims, draw, rows
 from blindspace.experiments.fig5a.settings import CONTROLS, Case, Fig5a, cases, for_preset
+from blindspace.experiments.parts import Kept
 from blindspace.networks import Network, harmless, layers
 from blindspace.networks.paper_networks import SKIPPED, convolutional
 from blindspace.subspaces import nullspace
@@ -206,9 +206,9 @@ def test_rows_and_picture(tmp_path: Path) -> None:
     found = {(row.case, row.quantity): row for row in rows(SMALL, done)}
     assert len(found) == len(rows(SMALL, done))
     flat = found["ResNet-18, images, α = 256", "change in accuracy"]
-    assert (flat.ours, flat.paper) == (0.0, 0.0)
+    assert (flat.ours, flat.reference) == (0.0, 0.0)
     assert found["ResNet-18, features, skip removed, α = 256", "change in accuracy"].ours == -10 / N
-    assert found["ResNet-18, features, skip kept, α = 256", "change in accuracy"].paper is None
+    assert found["ResNet-18, features, skip kept, α = 256", "change in accuracy"].reference is None
     assert found["ResNet-18, images", "dimension of the harmless subspace"].difference == 0
     control = found["ResNet-18, images, shuffled, α = 256", "accuracy"]
     assert control.control

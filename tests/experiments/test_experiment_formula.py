@@ -21,7 +21,6 @@ from blindspace.experiments.common.dimensions import (
     singular_values,
     verdict,
 )
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.formula import EXPERIMENT
 from blindspace.experiments.formula.layers import (
     COMMUTING,
@@ -33,6 +32,7 @@ from blindspace.experiments.formula.layers import (
     random_linear,
 )
 from blindspace.experiments.formula.survey import affordable, survey_layer
+from blindspace.experiments.parts import Kept
 from blindspace.maps import Dense, from_module
 from blindspace.networks import Layer, load
 from blindspace.subspaces import nullspace

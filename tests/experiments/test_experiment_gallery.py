@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from blindspace.experiments.common.gallery.measure import CONTROLS, Base, Gallery, _mark, sweep
 from blindspace.experiments.common.gallery.report import exact_up_to, gallery_claims, gallery_rows
 from blindspace.experiments.common.models import examples
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from blindspace.networks import Network, harmless
 from blindspace.perturbations import harmless_noise
 

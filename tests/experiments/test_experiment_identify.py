@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.evidence import identify, probe
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.identify.modified_copies import (
     changed,
     eight_bit,
@@ -31,6 +30,7 @@ from blindspace.experiments.identify.querying import (
 )
 from blindspace.experiments.identify.report import claims, rows
 from blindspace.experiments.identify.settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
+from blindspace.experiments.parts import Kept
 from blindspace.networks import Network
 
 N = 6

@@ -28,7 +28,7 @@ from blindspace.experiments.dmm_ilyas.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
 from blindspace.networks import Recipe
 
@@ -104,7 +104,7 @@ def test_claims_and_rows(tmp_path: Path) -> None:
     done = made({"N1": 0.95, WHOLE: 0.7, OFF: 0.6, ON: 0.3, RANDOM: 0.3, NONE: 0.1, CLEAN: 0.9})
     assert [claim.holds for claim in claims(S, done)] == [True, True, False, True, False]
     by_name = {(row.case, row.quantity): row for row in rows(S, done)}
-    assert by_name[f"MNIST ConvNet, N2 of {WHOLE}", "accuracy on clean test images"].paper == 0.68
+    assert by_name[f"MNIST ConvNet, N2 of {WHOLE}", "accuracy on clean test images"].reference == 0.68
     assert by_name[f"MNIST MLP, N2 of {WHOLE}", "smallest norm, N2 / N1"].ours == pytest.approx(0.5)
     assert found(S, done)[0].difference(OFF, ON).value == pytest.approx(0.3)
     draw(S, done, tmp_path)

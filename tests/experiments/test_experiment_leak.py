@@ -12,7 +12,6 @@ from test_experiment_fig1 import patches
 
 from blindspace.data import samples
 from blindspace.evidence._leakage import ANYONE, MEAN_IN_RANGE
-from blindspace.experiments.experiment import Kept
 from blindspace.experiments.leak import EXPERIMENT
 from blindspace.experiments.leak.measure import measure, principal_patches, protected_by
 from blindspace.experiments.leak.settings import (
@@ -27,6 +26,7 @@ from blindspace.experiments.leak.settings import (
     STEM,
     Leak,
 )
+from blindspace.experiments.parts import Kept
 from blindspace.networks import harmless
 from figures import drawn
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.errors import ValueRangeError
-from blindspace.experiments.experiment import Kept, Parts, Row
+from blindspace.experiments.experiment import Row
 from blindspace.experiments.norm_saving import EXPERIMENT
 from blindspace.experiments.norm_saving.attacks import WAYS, unclipped
 from blindspace.experiments.norm_saving.measure import measure, parts
 from blindspace.experiments.norm_saving.models import ModelUnderTest
 from blindspace.experiments.norm_saving.report import SIGNS, claims, rows
 from blindspace.experiments.norm_saving.settings import CONTROLS, CUTS, KINDS, NormSaving, for_preset, part_name
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.perturbations import smallest
 from blindspace.subspaces import nullspace
 from blindspace.subspaces.box import Norm

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
-from blindspace.experiments.experiment import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.table1 import EXPERIMENT
 from blindspace.experiments.table1.measure import _rms, _rmse
 from blindspace.experiments.table1.settings import EPSILON, KINDS, PAPER, Table1
@@ -45,7 +45,7 @@ def test_rows() -> None:
     assert len(rows) == len(KINDS) * len(S.multiples)
     assert sum(not row.control for row in rows) == 24  # the paper's table
     harmless = [row for row in rows if row.case.startswith("harmless")]
-    assert [row.paper for row in harmless] == list(PAPER["harmless"])
+    assert [row.reference for row in harmless] == list(PAPER["harmless"])
     assert [row.difference for row in harmless] == pytest.approx([-0.1 * value for value in PAPER["harmless"]])
     assert all(row.interval is not None for row in rows)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from blindspace.data import samples
 from blindspace.evidence.perceptual import distance_to, perceptual
 from blindspace.experiments.common.largest_harmless import largest_harmless
-from blindspace.experiments.experiment import Kept
+from blindspace.experiments.parts import Kept
 from blindspace.experiments.table2 import EXPERIMENT
 from blindspace.experiments.table2.measure import _ssim, measure
 from blindspace.experiments.table2.most_unlike import most_unlike
@@ -139,7 +139,7 @@ def test_what_is_kept(made: tuple[Table2, dict[str, Kept]], tmp_path: Path) -> N
     assert (shown - x).square().flatten(1).mean(1).tolist() == pytest.approx(large[:2].tolist(), rel=1e-5)
     rows = EXPERIMENT.rows(s, done)
     assert {row.quantity for row in rows if row.control} >= {SSIM, PERCEPTUAL, DROP}
-    papers = {(row.case, row.quantity): row.paper for row in rows if row.paper is not None}
+    papers = {(row.case, row.quantity): row.reference for row in rows if row.reference is not None}
     assert papers[f"patches: {LARGEST}", SSIM] == 0.4719
     assert papers[f"patches: {NOISE}", DROP] == 0.3246
     with drawn() as pictures:

@@ -26,19 +26,8 @@ from blindspace.cli.main import run as command
 from blindspace.errors import FileError, MissingExtraError, UnknownNameError
 from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
-from blindspace.experiments.experiment import (
-    PICTURES,
-    Claim,
-    Experiment,
-    Kept,
-    Part,
-    Parts,
-    Preset,
-    Result,
-    Row,
-    Settings,
-    seed_of,
-)
+from blindspace.experiments.experiment import PICTURES, Claim, Experiment, Result, Row
+from blindspace.experiments.parts import Kept, Part, Parts, Preset, Settings, seed_of
 from blindspace.experiments.registry import NAMES, chosen, declared, experiment
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run, sources

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from blindspace.experiments import verdicts
-from blindspace.experiments.experiment import Claim, Experiment, Kept, Part, Row, Settings, Verdict
+from blindspace.experiments.experiment import Claim, Experiment, Row, Verdict
+from blindspace.experiments.parts import Kept, Part, Settings
 from blindspace.experiments.registry import NAMES
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
 from blindspace.experiments.verdicts import BEYOND, QUESTIONS, Question, answer, checked, figures
 
-ROW = Row("an MLP", "share", 0.25, paper=0.5, interval=(0.2, 0.3), form=".2f")
+ROW = Row("an MLP", "share", 0.25, reference=0.5, interval=(0.2, 0.3), form=".2f")
 ASKED = {
     "round": Question("Dice are round.", BEYOND, "dice"),
     "fair": Question("Dice are fair | not.", BEYOND, "dice"),

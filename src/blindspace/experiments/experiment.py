@@ -6,83 +6,18 @@ finished parts, and how to draw them. Keeping, resuming, tables and the page of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 from html import escape
 from math import isinf
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-import torch
-from torch import Tensor
-
-from ..networks import Network
-from ..progress import Progress
-
-Preset = Literal["smoke", "cpu", "paper"]
-"""How much is computed: a minute on embedded images, under an hour on two cores, or the paper's own settings."""
+from .parts import Part, Parts, Preset, Settings
 
 PICTURES = {".png": 500_000, ".gif": 500_000, ".html": 3_000_000}
 """Kinds of pictures by the ending of their file names, with the largest size of a file in bytes. A page needs nothing
 outside itself."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings that every experiment has; each adds its own.
-
-    Attributes:
-        preset: smoke, cpu or paper.
-        seed: Seed of all randomness.
-    """
-
-    preset: Preset
-    seed: int = 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values for JSON."""
-        return asdict(self)
-
-    def generator(self, *what: object) -> torch.Generator:
-        """A random generator for one purpose, independent of what has been drawn for others."""
-        return torch.Generator().manual_seed(seed_of(self.seed, *what))
-
-
-def seed_of(seed: int, *what: object) -> int:
-    """A seed for one purpose, derived from the experiment's seed and the purpose's name."""
-    return int.from_bytes(sha256(repr((seed, *map(str, what))).encode()).digest()[:7], "big")
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a finished part leaves behind.
-
-    Attributes:
-        values: Plain values for JSON: numbers, strings, lists and dictionaries of them; no NaN.
-        arrays: Tensors by name, for pictures and for later parts.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-    arrays: dict[str, Tensor] = field(default_factory=dict)
-
-
-Parts = Mapping[str, Kept]
-"""Finished parts by name, in their order."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of work that is kept once it is finished; it takes minutes rather than hours.
-
-    Attributes:
-        name: Unique within its experiment; letters, digits, ``-``, ``_``, ``.``.
-        run: Does the work. It derives all its randomness from the settings, so that the result never depends on when it
-            runs.
-    """
-
-    name: str
-    run: Callable[[Progress], Kept]
 
 
 @dataclass(frozen=True)
@@ -93,17 +28,17 @@ class Row:
         case: What is measured on, such as "ResNet-50, harmless, 32ε".
         quantity: What is measured, such as "RMSE of outputs".
         ours: The measured value; None if it was not run. Infinite where most attacks fail at any norm.
-        paper: The paper's value; None if it has none.
+        reference: The paper's value, or one that others or earlier measurements found; None if there is none.
         interval: Confidence interval of 95 %; None where nothing is random.
         control: Whether the row is a control rather than a result.
-        reason: Why ours differs from the paper's value, or was not run.
+        reason: Why ours differs from the reference, or was not run.
         form: Format specification of the figures, as of ``format``.
     """
 
     case: str
     quantity: str
     ours: float | None
-    paper: float | None = None
+    reference: float | None = None
     interval: tuple[float, float] | None = None
     control: bool = False
     reason: str = ""
@@ -111,10 +46,10 @@ class Row:
 
     @property
     def difference(self) -> float | None:
-        """Our value minus the paper's; None where a value is missing or infinite."""
-        return None if self.ours is None or self.paper is None or isinf(self.ours) else self.ours - self.paper
+        """Our value minus the reference; None where a value is missing or infinite."""
+        return None if self.ours is None or self.reference is None or isinf(self.ours) else self.ours - self.reference
 
-    HEADS: ClassVar = ("case", "quantity", "paper", "ours", "95 %", "difference", "reason")
+    HEADS: ClassVar = ("case", "quantity", "reference", "ours", "95 %", "difference", "reason")
 
     def to_dict(self) -> dict[str, Any]:
         """The row and its difference as plain values for JSON, which has no number for ∞: it is "Infinity" there."""
@@ -145,7 +80,7 @@ class Row:
         return (
             self.case,
             self.quantity,
-            written(self.paper),
+            written(self.reference),
             "not run" if self.ours is None else written(self.ours),
             " … ".join(map(written, self.interval or ())),
             written(self.difference, f"+{self.form}"),
@@ -277,16 +212,3 @@ class Result:
         return (
             f"<h4>{escape(self.name)}: {escape(self.title)}</h4><ul>{claims}</ul><table><tr>{heads}</tr>{rows}</table>"
         )
-
-
-def about(network: Network) -> dict[str, Any]:
-    """The description of a network in a result; a part keeps it as its value ``network``."""
-    recipe = network.card.get("recipe") or {}
-    return {
-        "name": network.name,
-        "dataset": network.card.get("dataset"),
-        "test_accuracy": network.card.get("test_accuracy"),
-        "epochs": recipe.get("epochs"),
-        "seed": recipe.get("seed"),
-        "sha256": network.card.get("sha256"),
-    }

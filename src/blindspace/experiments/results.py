@@ -20,10 +20,11 @@ _HEAD = """# Results
 Every table and figure of *Seeing is not always believing: the space of harmless perturbations* (arXiv 2402.02095), what
 goes beyond it, and the experiments that decide *The dimpled manifold model of adversarial examples in machine learning*
 (arXiv 2106.10151). This page is generated: `blindspace reproduce all --preset cpu` writes it anew, with the pictures
-and one `result.json` per experiment. Every row has the paper's figure beside ours where the paper has one; "95 %" is a
-confidence interval over images or random draws. Controls must not show the effect that they are compared with. The
-networks of this preset are trained for a few epochs and evaluated on fewer images than the paper's; each result says
-how many, and how accurate its networks are.
+and one `result.json` per experiment. "Reference" is the paper's figure where it has one, else one that others, or
+earlier and smaller measurements of our own, found for the same quantity; "95 %" is a confidence interval over images or
+random draws. Controls must not show the effect that they are compared with. The networks of this preset are trained for
+a few epochs and evaluated on fewer images than the paper's; each result says how many, and how accurate its networks
+are.
 """
 
 

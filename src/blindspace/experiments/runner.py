@@ -30,7 +30,8 @@ from safetensors.torch import save_file
 from ..errors import FileError, MissingExtraError
 from ..files import home, unwritable, writing
 from ..progress import Progress
-from .experiment import PICTURES, Experiment, Kept, Part, Parts, Preset, Result, S
+from .experiment import PICTURES, Experiment, Result, S
+from .parts import Kept, Part, Parts, Preset
 from .registry import chosen
 from .results import markdown, write_page
 from .verdicts import checked

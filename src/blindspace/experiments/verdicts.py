@@ -231,5 +231,5 @@ def _figure(row: Row) -> str:
     if row.ours is None:
         return f"{row.case}, {row.quantity}: not run"
     interval = " (" + " … ".join(f"{end:{row.form}}" for end in row.interval) + ")" if row.interval else ""
-    paper = f", reference {row.paper:{row.form}}" if row.paper is not None else ""
-    return f"{row.case}, {row.quantity}: {row.ours:{row.form}}{interval}{paper}"
+    reference = f", reference {row.reference:{row.form}}" if row.reference is not None else ""
+    return f"{row.case}, {row.quantity}: {row.ours:{row.form}}{interval}{reference}"

@@ -11,7 +11,7 @@ import torch
 from ...attacks import Cosines, Directions, Pixels, Queried, nes, simba
 from ...progress import Progress
 from ..common.victims import Victim, confined, slopes, victim
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import CONTROLS, VALUES, Blackbox, part_name, parts_of
 
 

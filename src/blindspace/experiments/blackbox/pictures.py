@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ..common.pictures import COLOURS, INK, MUTED, Line, new_figure, plain, plot, save
-from ..experiment import Parts
+from ..parts import Parts
 from .queries import described, needed, predicted, ratio
 from .settings import CONTROLS, KINDS, Blackbox, kinds_of, part_name, victims
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..experiment import Kept, Parts
+from ..parts import Kept, Parts
 from .settings import Blackbox, part_name
 
 

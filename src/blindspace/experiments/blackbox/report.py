@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .pictures import curves, measured
 from .queries import bootstrap, described, needed, predicted, ratio
 from .settings import CONTROLS, KINDS, Blackbox, kinds_of, part_name, victims

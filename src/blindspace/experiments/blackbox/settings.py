@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.victims import ROBUST, has_guess, present, runs
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 CONTROLS = ("random subspace", "permuted", "harmless")
 PUBLISHED = ("pixels", "cosines")

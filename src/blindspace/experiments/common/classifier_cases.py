@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..experiment import Kept
+from ..parts import Kept
 from .classifier_names import DATASETS, KINDS
 
 GREY: tuple[tuple[str, str], ...] = (

@@ -11,7 +11,7 @@ from ...networks import SMALL, Network, Recipe, load
 from ...networks.small_networks import small_recipe
 from ...networks.trainable import trainable
 from ...progress import Progress
-from ..experiment import Preset
+from ..parts import Preset
 from .models import trained
 
 RADII = {"mnist": 1.5, "fashion-mnist": 1.5, "cifar10": 0.5}

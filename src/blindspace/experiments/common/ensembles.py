@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..experiment import seed_of
+from ..parts import seed_of
 
 Init = Literal["gaussian", "default"]
 """Initial weights: N(0, 1/fan_in), or torch's default, uniform between ±1/√fan_in. Biases are always the latter."""

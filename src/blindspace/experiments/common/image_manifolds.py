@@ -11,7 +11,7 @@ from ...manifolds import Manifold, manifold
 from ...networks.autoencoders import AUTOENCODERS, Autoencoder
 from ...networks.trained_autoencoders import load_autoencoder
 from ...progress import Progress
-from ..experiment import Preset
+from ..parts import Preset
 from .models import images, trained
 
 NAMES = {network.recipe.dataset: name for name, network in AUTOENCODERS.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from ...perturbations import Largest, largest
 from ...progress import Progress
 from ...subspaces import Subspace
-from ..experiment import Settings
+from ..parts import Settings
 
 
 def largest_harmless(

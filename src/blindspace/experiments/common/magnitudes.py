@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...networks import Network
-from ..experiment import Kept
+from ..parts import Kept
 from .intervals import of_share
 
 FIELDS = ("labels", "largest", "rmse")

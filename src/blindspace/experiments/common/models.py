@@ -19,7 +19,7 @@ from ...networks import BUILTIN, Adversary, Network, Recipe, load, train
 from ...networks.paper_networks import paper_recipe
 from ...networks.trainable import trainable
 from ...progress import Progress
-from ..experiment import Preset
+from ..parts import Preset
 
 NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
 """The paper's names of its convolutional networks."""

@@ -13,7 +13,7 @@ from ...manifolds.controls import low_frequency
 from ...maps.operations import resize as resize_map
 from ...networks import BUILTIN, Network, Resize, harmless, load
 from ...subspaces import Spanned, Subspace
-from ..experiment import Settings
+from ..parts import Settings
 from .confinement import behind, everything, kept_by, outside, permuted, random_frequencies
 from .models import images, of_others, trained
 

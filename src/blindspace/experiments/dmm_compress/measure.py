@@ -22,7 +22,7 @@ from ..common.classifier_names import DATASETS
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import AUTOENCODER, LOW, PCA, RANDOM, SCORES, DmmCompress, groups, other
 
 Compress = Callable[[Tensor], Tensor]

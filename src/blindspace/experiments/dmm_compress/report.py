@@ -12,7 +12,8 @@ from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS, KINDS
 from ..common.intervals import Estimate, median, of_share, ratio_of_medians
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
-from ..experiment import Answer, Claim, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Parts
 from .settings import ATTACKS, AUTOENCODER, LOW, PCA, RANDOM, SCORES, WAYS, DmmCompress, groups
 
 Group = tuple[Case, ...]

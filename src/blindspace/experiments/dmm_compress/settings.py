@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.classifier_cases import Case, by_seed
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 AUTOENCODER, PCA, LOW, RANDOM = "autoencoder", "principal components", "low frequencies", "random subspace"
 WAYS = (AUTOENCODER, PCA, LOW, RANDOM)

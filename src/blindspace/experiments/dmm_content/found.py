@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, of_mean
-from ..experiment import Parts
+from ..parts import Parts
 from .settings import ContentSettings, groups
 
 

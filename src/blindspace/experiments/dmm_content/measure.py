@@ -17,7 +17,7 @@ from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import CONTROLS, OFF, ON, PLAIN, ContentSettings, groups, observers_of
 
 SHOWN = 5

@@ -8,7 +8,8 @@ import torch
 
 from ..common.intervals import Estimate
 from ..common.pictures import gallery
-from ..experiment import Answer, Claim, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Parts
 from .found import Group, found
 from .settings import CONTROLS, KIND, OBSERVERS, OFF, ON, PLAIN, ROBUST, SEED, SPACES, ContentSettings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.classifier_cases import GREY, Case, by_seed
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 PLAIN, ON, OFF = "all directions", "on: autoencoder tangent", "off: its complement"
 CONTROLS = ("another image", "permuted pixels", "first principal components", "low frequencies", "random")

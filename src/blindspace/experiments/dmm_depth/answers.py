@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..experiment import Answer, Parts, Row, Verdict
+from ..experiment import Answer, Row, Verdict
+from ..parts import Parts
 from .found import Group, found
 from .report import accuracy, deepening, gap, local, realism
 from .settings import ADVERSARIAL, STANDARD, DepthSettings

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, bootstrap, of_mean, over_random, ratio_of_medians
-from ..experiment import Parts
+from ..parts import Parts
 from .settings import ADVERSARIAL, ANOTHER, RANDOM, STANDARD, TANGENT, DepthSettings, groups
 
 Array = NDArray[np.float64]

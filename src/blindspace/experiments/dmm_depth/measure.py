@@ -17,7 +17,7 @@ from ..common.classifiers import RADII, classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import RANDOM, SPACES, TANGENT, WAYS, DepthSettings, groups
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..common.intervals import Estimate
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .found import Group, found
 from .settings import ADVERSARIAL, ANOTHER, PCA, RANDOM, SPACES, STANDARD, TANGENT, WAYS, DepthSettings
 

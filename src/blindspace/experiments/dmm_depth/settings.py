@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.classifier_cases import GREY, Case, by_seed
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 TANGENT, ANOTHER, PCA, RANDOM = "autoencoder tangent", "another image", "first principal components", "random"
 """The subspaces of equal dimension; the last three are controls of ``manifolds.controls``."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..common.intervals import Estimate, median, over_random, ratio_of_medians
-from ..experiment import Parts
+from ..parts import Parts
 from .settings import EXACT, RANDOM, RECONSTRUCTED, ExactSettings
 
 

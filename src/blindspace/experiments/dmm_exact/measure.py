@@ -14,7 +14,7 @@ from ...networks import Network, load
 from ...progress import Progress
 from ...subspaces import Subspace, TangentSpaces
 from ..common.gradients import slopes
-from ..experiment import Kept, Part
+from ..parts import Kept, Part
 from .generated_digits import Digits, Training, classifier, digits, read
 from .settings import ANOTHER, EXACT, LEARNED, PCA, PERMUTED, RANDOM, SHAPE, SPACES, WAYS, ExactSettings
 

@@ -9,7 +9,8 @@ import torch
 
 from ..common.intervals import Estimate, median, of_mean
 from ..common.pictures import COLOURS, gallery, new_figure, plain, save
-from ..experiment import Answer, Claim, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Parts
 from .found import Found, side_of_1
 from .settings import ANOTHER, EXACT, LEARNED, PERMUTED, RANDOM, RECONSTRUCTED, SPACES, WAYS, ExactSettings
 

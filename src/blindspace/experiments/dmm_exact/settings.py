@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 SIDE = 32
 """Side of the images, to which MNIST is padded."""

@@ -21,7 +21,7 @@ from ...subspaces import Known, Subspace, TangentSpaces
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images, of_others
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import Case, DmmHarmless, cases
 
 TANGENT = "autoencoder tangent"

@@ -8,7 +8,8 @@ from ...manifolds import CONTROLS
 from ..common.classifier_names import DATASETS
 from ..common.intervals import Estimate, median, over_random
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
-from ..experiment import Answer, Claim, Kept, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Kept, Parts
 from .settings import Case, DmmHarmless, cases
 
 TANGENT, RANDOM = "autoencoder tangent", "random"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..common.models import of_others
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 How = Literal["built-in", "classifier", "adversarial", "untrained", "halved", "others"]
 """Where a network comes from; ``halved`` has its images shrunk to half the side and enlarged again in front of it."""

@@ -8,7 +8,7 @@ import torch
 
 from ..common.classifier_cases import SeedGroup
 from ..common.intervals import Estimate, median, of_mean, ratio_of_medians
-from ..experiment import Parts
+from ..parts import Parts
 from .settings import IlyasSettings, groups
 
 

@@ -21,7 +21,7 @@ from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
 from ..common.students import student
-from ..experiment import Kept, Part, about, seed_of
+from ..parts import Kept, Part, about, seed_of
 from .settings import (
     ALONE,
     ANOTHER,

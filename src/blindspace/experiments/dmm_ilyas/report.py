@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..common.intervals import Estimate
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
-from ..experiment import Answer, Claim, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Parts
 from .found import Group, found
 from .settings import (
     ALONE,
@@ -154,7 +155,7 @@ def verdicts(s: IlyasSettings, done: Parts) -> list[Verdict]:
         _verdict(
             "ilyas",
             both,
-            [row for g in shown for row in (replace(learnt(g, WHOLE), paper=None), on_minus_off(g))],
+            [row for g in shown for row in (replace(learnt(g, WHOLE), reference=None), on_minus_off(g))],
             because,
         ),
         _verdict("ilyas-better", better_than, [row for g in shown for row in (better(g), robustness(g))]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.classifier_cases import GREY, Case, by_seed
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 WHOLE, ON, OFF = "x + d", "x + on", "x + off"
 ANOTHER, PCA, RANDOM = "x + part along another image's tangent", "x + part along PCA", "x + part in a random subspace"

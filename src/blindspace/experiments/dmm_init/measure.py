@@ -23,7 +23,7 @@ from ...progress import Progress
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, descend, ensemble
 from ..common.models import images
-from ..experiment import Kept, Part, seed_of
+from ..parts import Kept, Part, seed_of
 from .settings import CASES, RANGES, DmmInit, Optimiser, Range, Where, case_name
 
 

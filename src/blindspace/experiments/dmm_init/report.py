@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..common.intervals import of_mean
 from ..common.pictures import RULE, Line, new_figure, plain, plot, save
-from ..experiment import Answer, Claim, Kept, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Kept, Parts
 from .settings import CASES, RANGES, WORDS, DmmInit, case_name
 
 TOLERANCE = 0.15

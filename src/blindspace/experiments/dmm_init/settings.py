@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 Where = Literal["pixels", "rotated"]
 """The data's subspace: spanned by random pixels, so that data are exactly 0 elsewhere; or uniformly random."""

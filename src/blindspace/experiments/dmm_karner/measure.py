@@ -20,7 +20,7 @@ from ...subspaces.box import share_outside
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import PCA, RANDOM, SCALE, TANGENT, WAYS, Karner, Way, part_name
 
 DIM = 16

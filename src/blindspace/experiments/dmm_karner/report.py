@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..common.intervals import Estimate, median, of_share, ratio_of_medians
 from ..common.pictures import COLOURS, MUTED, new_figure, plain, save
-from ..experiment import Claim, Kept, Parts, Row, Verdict
+from ..experiment import Claim, Row, Verdict
+from ..parts import Kept, Parts
 from .settings import PUBLISHED, RANDOM, SELECTED, SPACES, TANGENT, WAYS, Karner, part_name
 
 FIGURES = {

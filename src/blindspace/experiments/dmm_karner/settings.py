@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 TANGENT, PCA, RANDOM = "autoencoder tangent", "first principal components", "random"
 SPACES = (TANGENT, PCA, RANDOM)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from math import sqrt
 
-from ..experiment import Answer, Parts, Verdict
+from ..experiment import Answer, Verdict
+from ..parts import Parts
 from .found import found
 from .predictions import ARCHITECTURE, BOTH, DATA, LOCAL_SHARE, by_training, sign
 from .report import elsewhere as elsewhere_row

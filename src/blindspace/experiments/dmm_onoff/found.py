@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..common.intervals import Estimate, bootstrap, median, over_random, ratio_of_medians
-from ..experiment import Kept, Parts
+from ..parts import Kept, Parts
 from .settings import ANOTHER, RANDOM, RANDOM_100, TANGENT, Case, OnOffSettings, groups, spaces_of
 
 Array = NDArray[np.float64]

@@ -21,7 +21,7 @@ from ...subspaces import Subspace, TangentSpaces
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .others import resnet20_of_others
 from .settings import (
     BOXED,

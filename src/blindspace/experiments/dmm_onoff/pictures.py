@@ -6,7 +6,7 @@ from math import inf, sqrt
 from pathlib import Path
 
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
-from ..experiment import Parts
+from ..parts import Parts
 from .found import found
 from .settings import ANOTHER, PCA, RANDOM, TANGENT, OnOffSettings
 

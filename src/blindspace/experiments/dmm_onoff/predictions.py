@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import isinf, sqrt
 
 from ..common.intervals import Estimate
-from ..experiment import Claim, Parts
+from ..experiment import Claim
+from ..parts import Parts
 from .found import DATASETS, KINDS, Group, found
 from .report import boxed
 from .settings import OTHERS, PCA, RANDOM, RANDOM_100, TANGENT, OnOffSettings

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..common.intervals import median
-from ..experiment import Parts, Row
+from ..experiment import Row
+from ..parts import Parts
 from .found import Group, found
 from .reference import REASON, REFERENCE, Reference
 from .settings import BOXED, RANDOM, RANDOM_100, TANGENT, OnOffSettings

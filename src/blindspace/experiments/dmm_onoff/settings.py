@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...manifolds import CONTROLS
 from ..common.models import of_others
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 FILE = "resnet20-12fca82f.th"
 """A ResNet-20 for CIFAR-10, trained by others; not part of the package."""

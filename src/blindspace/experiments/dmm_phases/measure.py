@@ -13,7 +13,7 @@ from ...manifolds import PCA, manifold
 from ...progress import Progress
 from ..common.ensembles import Ensemble, descend, ensemble
 from ..common.models import images
-from ..experiment import Kept, Part, seed_of
+from ..parts import Kept, Part, seed_of
 from .settings import TOYS, DmmPhases, Run
 from .toys import toy_part
 

@@ -13,7 +13,7 @@ from ...report.scene import Scene, View, surface, write_scene
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble
 from ..common.pictures import COLOURS, INK, MUTED, RULE, Line, new_figure, plain, plot, save, save_animation
-from ..experiment import Kept, Parts
+from ..parts import Kept, Parts
 from .measure import DIM, SUBSPACES, toy_name
 from .settings import CHESS, DIAGONAL, DmmPhases, Toy
 from .toys import NEVER, network_at

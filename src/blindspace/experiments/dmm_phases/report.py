@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..common.intervals import of_mean, of_share
 from ..common.phases import Phases, phases
-from ..experiment import Answer, Claim, Kept, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Kept, Parts
 from .measure import SUBSPACES, toy_name
 from .pictures import chance, draw
 from .settings import DIAGONAL, TOYS, DmmPhases, Run, Toy

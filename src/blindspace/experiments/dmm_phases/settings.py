@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..common.ensembles import Init
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 from ...progress import Progress
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, descend, ensemble
-from ..experiment import Kept, seed_of
+from ..parts import Kept, seed_of
 from .settings import CHESS, DmmPhases, Toy, times
 
 QUANTITIES = ("right", "on", "off", "share", "angle", "distance on", "distance off")

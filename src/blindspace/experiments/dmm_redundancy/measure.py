@@ -18,7 +18,7 @@ from ...subspaces import Subspace
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, ensemble
 from ..common.models import images
-from ..experiment import Kept, Part, Preset, seed_of
+from ..parts import Kept, Part, Preset, seed_of
 from .settings import INITS, DmmRedundancy, Init, Kind, kinds, toy_part
 
 BATCH = 128

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..common.intervals import Estimate, median, ratio_of_medians
 from ..common.pictures import COLOURS, INK, Line, new_figure, plain, plot, save
-from ..experiment import Answer, Claim, Parts, Row, Verdict
+from ..experiment import Answer, Claim, Row, Verdict
+from ..parts import Parts
 from .settings import INITS, WORDS, DmmRedundancy, Init, Kind, Reads, kinds, toy_part
 
 THEORY = 0.15

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 Init = Literal["per layer", "per weight"]
 """What is the same at every dimension n of the input: the variance 1/n times n, or the variance of one weight, 1/k."""

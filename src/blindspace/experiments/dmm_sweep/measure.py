@@ -15,7 +15,7 @@ from ...progress import Progress
 from ..common.classifiers import classifier
 from ..common.image_manifolds import components
 from ..common.models import images
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import FAMILIES, Sweep, part_name
 
 

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..common.intervals import Estimate, bootstrap, ratio_of_medians
 from ..common.pictures import Line, new_figure, plain, plot, save
-from ..experiment import Claim, Kept, Parts, Row, Verdict
+from ..experiment import Claim, Row, Verdict
+from ..parts import Kept, Parts
 from .settings import FAMILIES, FIRST, LAST, RANDOM, VARYING, Sweep, part_name
 
 NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}

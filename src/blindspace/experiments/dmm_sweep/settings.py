@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 FIRST, LAST, VARYING, RANDOM = (
     "first principal components",

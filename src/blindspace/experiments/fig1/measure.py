@@ -12,7 +12,7 @@ from ..common.controls import gaussian
 from ..common.largest_harmless import largest_harmless
 from ..common.magnitudes import next_up
 from ..common.models import examples, images, model_under_test
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import BEYOND, DTYPES, INSIDE, NOISE, Fig1
 
 

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..common.intervals import of_share
 from ..common.pictures import gallery, signed
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .settings import BEYOND, DTYPES, INSIDE, KINDS, NOISE, Fig1
 
 ROUNDING = 20.0

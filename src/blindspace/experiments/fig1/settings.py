@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 INSIDE, BEYOND, NOISE = "inside [0, 1]", "beyond [0, 1]", "Gaussian noise of equal norm"
 KINDS = (INSIDE, BEYOND, NOISE)

@@ -17,7 +17,7 @@ from ...networks.training import augment
 from ...progress import Progress
 from ..common.dimensions import measured, singular_values
 from ..common.models import images
-from ..experiment import Kept, Part, Preset, seed_of
+from ..parts import Kept, Part, Preset, seed_of
 from .settings import Fig2, Point, points
 
 

@@ -10,7 +10,8 @@ import torch
 
 from ..common.dimensions import at_most, error, in_words, verdict
 from ..common.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..experiment import Claim, Kept, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Kept, Parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

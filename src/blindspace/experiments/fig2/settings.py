@@ -12,7 +12,7 @@ from torch import nn
 from ...errors import FileError
 from ...networks.paper_networks import Stem, convolutional, mlp5
 from ..common.models import NAMED, images
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 SETS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN"}
 Sweep = tuple[tuple[str, int, int, tuple[int, ...]], ...]

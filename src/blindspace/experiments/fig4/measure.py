@@ -17,7 +17,7 @@ from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.features import cut
 from ..common.magnitudes import next_up
 from ..common.models import images, model_under_test
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import FIRST, LAST, WHOLE, Contour
 
 PARALLEL, ULP, CONTROLS = "parallel", "one ulp", ("shuffled", "random subspace", "Gaussian")

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..common.intervals import of_mean, of_share
 from ..common.pictures import INK, MUTED, new_figure, pixels, save, signed
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .measure import CONTROLS, EDGE, MAPPED, PARALLEL, ULP
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.features import cut, feature_pgd
 from ..common.magnitudes import Readings, labels_of, read, ulp
 from ..common.models import images, trained
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import EPSILON, SUFFIX, Case, Fig5a, cases
 
 

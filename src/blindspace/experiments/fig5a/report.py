@@ -11,7 +11,8 @@ from ..common.intervals import of_share
 from ..common.magnitudes import Measured
 from ..common.models import NAMED
 from ..common.pictures import Line, new_figure, plain, plot, save
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .settings import CONTROLS, DIMENSIONS, PLACES, Case, Fig5a, Place, cases
 
 

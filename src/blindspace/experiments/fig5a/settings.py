@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..common.models import NAMED
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 EPSILON = 8 / 255
 CONTROLS = ("shuffled", "random subspace", "Gaussian")

@@ -17,7 +17,7 @@ from ...subspaces import norms
 from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.magnitudes import Readings, labels_of, read, ulp
 from ..common.models import images, trained
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import EPSILON, EQUAL, GAUSSIAN, IN_FLOAT64, LEAST, MOST, RANDOM, RIM, SHUFFLED, SIGMA, UNIT, Fig5b
 
 

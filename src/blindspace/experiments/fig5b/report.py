@@ -12,7 +12,8 @@ from ..common.intervals import of_mean
 from ..common.magnitudes import Measured
 from ..common.models import NAMED
 from ..common.pictures import INK, Line, new_figure, pixels, plain, plot, save, signed
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .settings import COMPARED, CONTROLS, EQUAL, GAUSSIAN, KINDS, LEAST, MOST, RANDOM, RIM, SHUFFLED, SIGMA, UNIT, Fig5b
 
 TABLE_1 = {LEAST: 0.0003, UNIT: 0.0003, GAUSSIAN: 0.1226, SIGMA: 0.1226}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 EPSILON, RIM = 8 / 255, 4
 LEAST, GAUSSIAN = "least harmful", "Gaussian"

@@ -11,7 +11,7 @@ from ...networks import Layer, Network, layers, load
 from ...progress import Progress
 from ..common.dimensions import at_most, singular_values
 from ..common.models import model_under_test
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .layers import DEPLOYED, by_hand, in_words, pruned, random_convolution, random_linear
 from .settings import BY_HAND, FILTERS, LINEAR, OTHERS, RANDOM, SMALLEST, TRAINED, USUAL, Formula
 from .survey import survey_layer

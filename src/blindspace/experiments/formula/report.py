@@ -10,7 +10,8 @@ from ..common.dimensions import error, verdict
 from ..common.dimensions import in_words as certificate_in_words
 from ..common.intervals import of_share
 from ..common.pictures import COLOURS, INK, MUTED, new_figure, plain, save
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .layers import COMMUTING, DEPLOYED
 from .survey import Tally, tallies
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...networks import BUILTIN
 from ..common.models import of_others, training, where
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 from .layers import DEPLOYED
 
 USUAL, ANY, LINEAR = "random convolutions, usual options", "random convolutions, any options", "random fully-connected"

@@ -10,7 +10,7 @@ from ...maps import Convolution, LinearMap
 from ...networks import Layer, measure
 from ...solvers import PatchwiseSolver
 from ..common.dimensions import by_pattern, error, meets_corollary_1, verdict
-from ..experiment import Parts
+from ..parts import Parts
 
 SMALL = 10_000
 """Numbers of inputs and outputs up to which the sparsity pattern of a wrong layer is examined."""

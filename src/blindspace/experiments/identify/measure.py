@@ -10,7 +10,7 @@ from ...evidence._identify import Probe, probe
 from ...networks import BUILTIN, Network, load
 from ...progress import Progress
 from ..common.models import images, trained
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .modified_copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from .querying import WAYS, query, verdict, way, within_range
 from .settings import KEPT, MOVED, SHIPPED, STRANGER, Identify

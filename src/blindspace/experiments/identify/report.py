@@ -11,7 +11,8 @@ from torch import Tensor
 from ...evidence._identify import SAME
 from ..common.intervals import of_share
 from ..common.pictures import INK, MUTED, Line, new_figure, plain, plot, save
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .querying import WAYS, by_labels, nearest
 from .settings import KEPT, MOVED, SHIPPED, STRANGER, Identify
 

@@ -26,7 +26,7 @@ from ...networks.builtin import cifar_resnet
 from ...progress import Progress
 from ..common.largest_harmless import largest_harmless
 from ..common.models import images, model_under_test
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import FILTERS, NOISE, ORIGINAL, PATCH, PATCHES, PERCEPTUAL, PRINCIPAL, READ, SSIM, STEM, Leak
 
 

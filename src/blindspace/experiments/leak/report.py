@@ -7,7 +7,8 @@ from pathlib import Path
 from ...evidence._leakage import ANYONE, CONTROL, KNOWN_PLAINTEXT, MEAN_IN_RANGE, VISIBLE, WITHOUT, WRONG
 from ..common.intervals import of_mean, of_share
 from ..common.pictures import COLOURS, INK, MUTED, gallery, new_figure, plain, save
-from ..experiment import Claim, Kept, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Kept, Parts
 from .settings import ATTEMPTS, CONTROLS, NOISE, ORIGINAL, PERCEPTUAL, READ, SSIM, Leak
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...evidence._leakage import ANYONE, CONTROL, KNOWN_PLAINTEXT, MEAN_IN_RANGE, VISIBLE, WITHOUT, WRONG
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 STEM, PATCHES, PRINCIPAL = "random-stem", "random-patches", "principal-patches"
 """Networks of which only the first layer matters; the rest is random."""

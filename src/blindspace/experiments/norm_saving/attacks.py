@@ -17,7 +17,7 @@ from ...attacks.gradient import ascent, unit
 from ...networks import Network
 from ...subspaces.box import Norm
 from ..common.features import feature_pgd
-from ..experiment import seed_of
+from ..parts import seed_of
 from .models import ModelUnderTest
 from .settings import NormSaving
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..common.victims import ROBUST, runs
-from ..experiment import Kept, Parts
+from ..parts import Kept, Parts
 from .attacks import WAYS, Way
 from .settings import CUTS, VIT, NormSaving, part_name
 

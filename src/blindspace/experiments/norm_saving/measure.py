@@ -16,7 +16,7 @@ from ..common.confinement import random_frequencies
 from ..common.controls import shuffled
 from ..common.magnitudes import next_up
 from ..common.victims import confined, runs
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .attacks import WAYS, fgsm_images, l2_size
 from .models import ModelUnderTest, first, model_under_test
 from .settings import CONTROLS, KINDS, NormSaving, part_name

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..common.intervals import of_share
 from ..common.pictures import COLOURS, INK, MUTED, Line, gallery, new_figure, plain, plot, save, signed
 from ..common.victims import ROBUST
-from ..experiment import Parts
+from ..parts import Parts
 from .found import attacks, called
 from .settings import CUTS, KINDS, VIT, NormSaving, part_name
 

@@ -8,7 +8,8 @@ import torch
 
 from ..common.intervals import of_mean, of_share
 from ..common.victims import ROBUST, runs
-from ..experiment import Claim, Kept, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Kept, Parts
 from .found import Found, attacks, called
 from .settings import CONTROLS, CUTS, KINDS, NormSaving, part_name
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.victims import ROBUST, present
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 VIT = "timm:vit_tiny_patch16_224[img_size=32]"
 """A ViT with random weights; patches of 16×16, 768 values each, become 192."""

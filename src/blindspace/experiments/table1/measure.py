@@ -14,7 +14,7 @@ from ...progress import Progress
 from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.magnitudes import next_up
 from ..common.models import images, trained
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .settings import EPSILON, Table1
 
 

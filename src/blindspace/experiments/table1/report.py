@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..common.intervals import of_mean
 from ..common.pictures import Line, new_figure, plain, plot, save
-from ..experiment import Claim, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Parts
 from .settings import KINDS, PAPER, Table1
 
 

@@ -18,7 +18,7 @@ from ...subspaces import Subspace
 from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.largest_harmless import largest_harmless
 from ..common.models import images, model_under_test
-from ..experiment import Kept, Part, about
+from ..parts import Kept, Part, about
 from .most_unlike import most_unlike
 from .second_distance import second_perceptual
 from .settings import (

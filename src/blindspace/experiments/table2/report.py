@@ -8,7 +8,8 @@ import torch
 
 from ..common.intervals import of_mean
 from ..common.pictures import gallery
-from ..experiment import Claim, Kept, Parts, Row
+from ..experiment import Claim, Row
+from ..parts import Kept, Parts
 from .settings import (
     DROP,
     EQUAL,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..experiment import Preset, Settings
+from ..parts import Preset, Settings
 
 SIGMA = 0.1
 """Standard deviation of the paper's Gaussian noise."""

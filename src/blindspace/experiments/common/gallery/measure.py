@@ -12,7 +12,7 @@ from ....attacks import pgd
 from ....networks import Network, harmless
 from ....perturbations import harmless_noise
 from ....progress import Progress
-from ...experiment import Kept, Part, Preset, Settings, about
+from ...parts import Kept, Part, Preset, Settings, about
 from ..controls import gaussian, in_random_subspace, shuffled
 from ..magnitudes import next_up
 from ..models import examples, images, model_under_test

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...experiment import Claim, Experiment, Parts, Row
+from ...experiment import Claim, Experiment, Row
+from ...parts import Parts
 from ..intervals import of_share
 from ..pictures import Line, gallery, new_figure, plain, plot, save
 from .measure import (
