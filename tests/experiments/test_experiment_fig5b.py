@@ -134,7 +134,7 @@ def test_rows_and_picture(tmp_path: Path) -> None:
     assert found["ResNet-50, shuffled, α = 256", "accuracy"].reason == "α = 1 … 256: 75.0%, 55.0%, 15.0%"
     assert {row.case.split(", ")[1] for row in made if row.control} >= set(CONTROLS)
     least, gauss = (found[f"ResNet-50, {kind}, α = 1", "RMSE of outputs"] for kind in (LEAST, GAUSSIAN))
-    assert (least.reference, gauss.paper) == (0.0003, 0.1226)
+    assert (least.reference, gauss.reference) == (0.0003, 0.1226)
     # 0.0003 and 0.13 are nearer to the paper's than 0.0001 and 0.9.
     assert "and least harmful comes nearer" in least.reason
     assert "and Gaussian comes nearer" in gauss.reason

