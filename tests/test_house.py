@@ -37,6 +37,7 @@ ORDER = (
     "manifolds",
     "report",
     "collections",
+    "learning",
     "experiments",
     "bench",
     "cli",

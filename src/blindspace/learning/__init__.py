@@ -1,0 +1,1 @@
+"""Learning from adversarial perturbations: the theory, data sets of perturbed samples, training on them, controls."""
