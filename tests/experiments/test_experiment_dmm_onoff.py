@@ -15,11 +15,11 @@ import blindspace as bs
 from blindspace.errors import FileError
 from blindspace.experiments.dmm_onoff import measure
 from blindspace.experiments.dmm_onoff.answers import verdicts
-from blindspace.experiments.dmm_onoff.found import found
+from blindspace.experiments.dmm_onoff.found import Group, found
 from blindspace.experiments.dmm_onoff.measure import Places
 from blindspace.experiments.dmm_onoff.others import resnet20_of_others
 from blindspace.experiments.dmm_onoff.pictures import draw
-from blindspace.experiments.dmm_onoff.predictions import ARCHITECTURE, BOTH, DATA, NEITHER, claims, sign
+from blindspace.experiments.dmm_onoff.predictions import ARCHITECTURE, BOTH, DATA, NEITHER, by_training, claims, sign
 from blindspace.experiments.dmm_onoff.report import rows
 from blindspace.experiments.dmm_onoff.settings import (
     ANOTHER,
@@ -57,7 +57,7 @@ def shares(case: Case, space: str) -> float:
     k, n = (128, 3072) if case.dataset == "cifar10" else (100 if space == RANDOM_100 else 16, 784)
     if space in (RANDOM, RANDOM_100):
         return k / n
-    if case.dataset == "cifar10":
+    if case.dataset == "cifar10" and not case.adversarial:
         return 0.2 * k / n
     if case.adversarial:
         return {TANGENT: 0.48, ANOTHER: 0.15}.get(space, 0.4)
@@ -79,13 +79,13 @@ def part(s: OnOffSettings, case: Case, **changed: float) -> Kept:
         arrays[f"{space}/on"] = spread.expand(draws, -1) / sqrt(share) * factor.get("on", 1)
         arrays[f"{space}/off"] = spread.expand(draws, -1) / sqrt(1 - share) * factor.get("off", 1)
     values: dict[str, Any] = {
-        "network": {},
+        "network": {"test_accuracy": 0.6 + case.longer / 100},
         "images": COUNT,
         "of": COUNT,
         "n": 3072 if case.dataset == "cifar10" else 784,
         "k": 128 if case.dataset == "cifar10" else 16,
     }
-    if case.seed == 0 and not case.adversarial:
+    if case.seed == 0 and not (case.adversarial or case.longer):
         values["residual with the pixel range"] = 1e-11
         arrays["boxed/plain"] = spread[0]
         for space in BOXED:
@@ -100,6 +100,23 @@ def parts(s: OnOffSettings = S, **changed: float) -> Parts:
 
 
 BROKEN = parts(off=0.8)
+
+
+def with_shares(shares: dict[int, float]) -> list[Group]:
+    """The longer trainings, with given shares in the first principal components."""
+    groups = [group for group in found(S, parts()) if group.case.kind == "resnet20" and group.case.dataset == "cifar10"]
+    for group in groups:
+        for kept in group.kept:
+            kept.arrays[f"{PCA}/share"] = torch.full((1, COUNT), shares[group.case.longer] * 128 / 3072)
+    return groups
+
+
+def test_what_more_training_does() -> None:
+    assert by_training(with_shares({0: 3, 3: 2, 10: 1.5})) == ""
+    said = by_training(with_shares({0: 3, 3: 2, 10: 0.5}))
+    assert "3.00 at 60.0% test accuracy; 2.00 at 63.0% test accuracy; 0.50 at 70.0% test accuracy: it falls" in said
+    assert said.endswith("and past 1 here too")
+    assert "does not fall steadily" in by_training(with_shares({0: 3, 3: 0.5, 10: 1.5}))
 
 
 def holding(done: Parts, words: str, s: OnOffSettings = S) -> list[bool | None]:

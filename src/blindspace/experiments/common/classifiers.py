@@ -21,7 +21,7 @@ KINDS: tuple[str, ...] = SMALL
 """Kinds of classifiers: mlp, convnet, resnet20."""
 
 
-def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = False) -> Recipe:
+def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = False, longer: int = 0) -> Recipe:
     """The training of a classifier under a preset: an instant on the embedded images for smoke.
 
     Args:
@@ -31,10 +31,13 @@ def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = 
         preset: smoke, cpu or paper; the last two train alike.
         short: Whether to train on 30,000 images for three epochs only, as adversarial training does, which takes
             several times as long per step.
+        longer: Epochs of a longer training on all images, each translated by up to four pixels; 0 for the usual one.
     """
     recipe = replace(small_recipe(kind, dataset), seed=seed)
     if preset == "smoke":
         return replace(recipe, epochs=2 if kind == "resnet20" else 10, batch_size=20, images=None, flip=False)
+    if longer:
+        return replace(recipe, images=None, epochs=longer, crop_padding=4)
     if short and kind != "resnet20":
         return replace(recipe, images=30_000, epochs=3)
     return recipe
@@ -49,6 +52,7 @@ def classifier(
     *,
     same_budget: bool = False,
     untrained: bool = False,
+    longer: int = 0,
     progress: Progress | None = None,
 ) -> Network:
     """A small classifier of images in [0, 1], trained or taken from the cache.
@@ -62,6 +66,7 @@ def classifier(
         same_budget: Whether a network without an adversary is trained on as many images for as many epochs as one with
             an adversary is, to be compared with it.
         untrained: Whether to return the network with the initial weights of this seed instead.
+        longer: Epochs of a longer training (see ``recipe_of``); 0 for the usual one.
         progress: Called after every step of training.
 
     Raises:
@@ -75,6 +80,5 @@ def classifier(
             torch.manual_seed(seed)
             return load(network.build(), network.input_shape, name=f"{name}, untrained")
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
-    return trained(
-        name, preset, progress, recipe_of(kind, dataset, seed, preset, adversarial or same_budget), adversary
-    )
+    recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget, longer)
+    return trained(name, preset, progress, recipe, adversary)

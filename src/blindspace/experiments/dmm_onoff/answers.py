@@ -23,7 +23,7 @@ def verdicts(s: OnOffSettings, done: Parts) -> list[Verdict]:
         return [Verdict(name, None, []) for name in names]
     standard = [group for group in found(s, done) if not group.case.adversarial]
     every = [group for group in standard if group.case.kind != OTHERS]
-    by_key = {(group.case.dataset, group.case.kind): group for group in standard}
+    by_key = {(group.case.dataset, group.case.kind): group for group in standard if not group.case.longer}
     corners = [(d, k) for d in ("mnist", "cifar10") for k in ("mlp", "resnet20") if (d, k) in by_key]
     colour = [("cifar10", k) for k in ("mlp", "convnet", "resnet20", OTHERS) if ("cifar10", k) in by_key]
     above = [group.share(TANGENT) > group.chance(TANGENT) for group in standard]
@@ -58,7 +58,7 @@ def verdicts(s: OnOffSettings, done: Parts) -> list[Verdict]:
         Verdict(
             names[2],
             decided,
-            [on_and_off(by_key[key], PCA)[0] for key in colour],
+            [on_and_off(group, PCA)[0] for group in standard if group.case.dataset == "cifar10"],
             "both" if decided == "depends" else "",
             f"in the first principal components, where chance gives √(k/n), what decides is {leading_cause}{training}",
         ),

@@ -20,6 +20,10 @@ DATASETS = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "cifar10": "CIFA
 KINDS = {"mlp": "MLP", "convnet": "ConvNet", "resnet20": "ResNet-20", "resnet20 of others": "ResNet-20 of others"}
 
 
+ACCURACY_OF_OTHERS = 0.915
+"""Test accuracy of the ResNet-20 of others, as its authors state it."""
+
+
 @dataclass(frozen=True)
 class Group:
     """Networks that differ by their seed.
@@ -37,8 +41,15 @@ class Group:
     @property
     def name(self) -> str:
         """Data set and kind in words."""
-        adversarial = ", adversarially trained" if self.case.adversarial else ""
-        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}{adversarial}"
+        way = ", adversarially trained" if self.case.adversarial else ""
+        way += f", {self.case.longer} epochs of all images" if self.case.longer else ""
+        return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}{way}"
+
+    @property
+    def accuracy(self) -> float:
+        """Mean accuracy on the test set; of the network of others the published one."""
+        stated = [kept.values["network"]["test_accuracy"] for kept in self.kept]
+        return ACCURACY_OF_OTHERS if None in stated else float(np.mean(stated))
 
     def k(self, space: str) -> int:
         """Dimension of the subspaces."""

@@ -94,7 +94,14 @@ def _network(s: OnOffSettings, case: Case, progress: Progress, untrained: bool =
     if case.kind == OTHERS:
         return resnet20_of_others()
     return classifier(
-        case.kind, case.dataset, case.seed, s.preset, case.adversarial, untrained=untrained, progress=progress
+        case.kind,
+        case.dataset,
+        case.seed,
+        s.preset,
+        case.adversarial,
+        untrained=untrained,
+        longer=case.longer,
+        progress=progress,
     )
 
 
@@ -138,7 +145,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         "condition": float(at.tangent.at(index).condition.median()),
         "residual": residual,
     }
-    if s.boxed and case.seed == 0 and not case.adversarial:
+    if s.boxed and case.seed == 0 and not (case.adversarial or case.longer):
         boxed, values["residual with the pixel range"] = _boxed(s, case, network, at, index[: s.boxed], progress)
         arrays |= boxed
     return Kept(values, arrays)

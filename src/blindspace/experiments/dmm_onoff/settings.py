@@ -37,7 +37,8 @@ class OnOffSettings(Settings):
         seeds: Networks of each kind.
         colour_seeds: Networks of each kind for colour images.
         deep_seeds: Networks of ResNet-20.
-        adversarial: Kinds that are trained adversarially too, for grey images.
+        longer: Epochs of longer trainings of ResNet-20 on colour images, one network each.
+        adversarial: Kinds that are trained adversarially too.
         adversarial_seeds: Adversarially trained networks of each kind.
         counts: Test images for grey images, for colour images, and for ResNet-20.
         boxed: Images of the first seed that are attacked within the pixel range too; 0 for none.
@@ -50,8 +51,9 @@ class OnOffSettings(Settings):
     datasets: tuple[str, ...] = ("mnist", "fashion-mnist", "cifar10")
     kinds: tuple[str, ...] = ("mlp", "convnet", "resnet20")
     seeds: int = 5
-    colour_seeds: int = 3
-    deep_seeds: int = 1
+    colour_seeds: int = 5
+    deep_seeds: int = 5
+    longer: tuple[int, ...] = (3, 10)
     adversarial: tuple[str, ...] = ("mlp", "convnet")
     adversarial_seeds: int = 3
     counts: tuple[int, int, int] = (80, 40, 24)
@@ -69,19 +71,19 @@ class OnOffSettings(Settings):
 
 @dataclass(frozen=True)
 class Case:
-    """One network."""
+    """One network; ``longer`` is the number of epochs of a longer training, 0 for the usual one."""
 
     dataset: str
     kind: str
     seed: int
     adversarial: bool
+    longer: int = 0
 
     @property
     def part(self) -> str:
         """Name of its part."""
-        return f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}" + (
-            ".adversarial" if self.adversarial else ""
-        )
+        name = f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}"
+        return name + (f".{self.longer}-epochs" if self.longer else "") + (".adversarial" if self.adversarial else "")
 
     @property
     def deep(self) -> bool:
@@ -102,7 +104,9 @@ def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
         for kind in s.kinds:
             seeds = s.deep_seeds if kind == "resnet20" else s.colour_seeds if colour else s.seeds
             found.append(tuple(Case(dataset, kind, seed, False) for seed in range(seeds)))
-        for kind in () if colour else s.adversarial:
+        if colour and "resnet20" in s.kinds:
+            found.extend((Case(dataset, "resnet20", 0, False, epochs),) for epochs in s.longer)
+        for kind in s.adversarial:
             found.append(tuple(Case(dataset, kind, seed, True) for seed in range(s.adversarial_seeds)))
         if colour and FILE in s.present:
             found.append((Case(dataset, OTHERS, 0, False),))
@@ -144,8 +148,7 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
     return OnOffSettings(
         preset,
         seed,
-        colour_seeds=5,
-        deep_seeds=5,
+        longer=(3, 10, 200),
         adversarial_seeds=5,
         counts=(500, 300, 200),
         boxed=100,
