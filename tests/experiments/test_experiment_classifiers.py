@@ -55,3 +55,13 @@ def test_recipes() -> None:
     assert recipe_of("mlp", "mnist", 0, "cpu").epochs == 4
     assert recipe_of("mlp", "mnist", 0, "cpu", True).images == 30_000
     assert recipe_of("resnet20", "cifar10", 4, "paper").seed == 4
+
+
+def test_shuffled_labels_are_learnt_by_heart(cache: Path) -> None:
+    network = classifier("mlp", "mnist", 0, "smoke", shuffled=True)
+    digits = samples("mnist")
+    assert network.card["dataset"] == "mnist, shuffled labels"
+    assert float((network.labels(digits.tensor()) == digits.targets()).double().mean()) < 0.3
+    assert network.card["recipe"]["epochs"] == 100
+    assert len(list((cache / "networks").iterdir())) == 1
+    assert classifier("mlp", "mnist", 0, "smoke").card["test_accuracy"] > 0.8

@@ -10,9 +10,8 @@ import torch
 
 from blindspace.data import samples
 from blindspace.experiments.common.image_manifolds import autoencoder
-from blindspace.experiments.common.students import student
 from blindspace.experiments.dmm_ilyas.found import found
-from blindspace.experiments.dmm_ilyas.measure import _parts_of, _same_target, parts
+from blindspace.experiments.dmm_ilyas.measure import _parts_of, parts
 from blindspace.experiments.dmm_ilyas.report import claims, draw, rows, verdicts
 from blindspace.experiments.dmm_ilyas.settings import (
     ANOTHER,
@@ -30,7 +29,6 @@ from blindspace.experiments.dmm_ilyas.settings import (
 )
 from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
-from blindspace.networks import Recipe
 
 S = replace(for_preset("cpu", 0), makers=(("mnist", "mlp"), ("mnist", "convnet")))
 
@@ -67,27 +65,6 @@ def test_parts_have_equal_norms_and_lie_where_they_should() -> None:
     torch.testing.assert_close(whole, d)
     elsewhere = tangent.at(torch.arange(9).roll(1))
     torch.testing.assert_close(elsewhere.energy(added[ANOTHER]), torch.ones(9).double())
-
-
-def test_other_images_of_the_same_target() -> None:
-    targets = torch.arange(40) % 4
-    order = _same_target(targets, torch.Generator().manual_seed(0))
-    assert torch.equal(targets[order], targets)
-    assert sorted(order.tolist()) == list(range(40))
-    assert not bool((order == torch.arange(40)).any())
-
-
-def test_students_are_seeded_and_learn() -> None:
-    digits = samples("mnist")
-    recipe = Recipe("mnist", 5, 20, learning_rate=1e-3, optimiser="adam", schedule="constant", seed=3)
-    state = torch.get_rng_state()
-    first, again = (student("mlp@mnist", digits.tensor(), digits.targets(), recipe) for _ in range(2))
-    assert torch.equal(state, torch.get_rng_state())
-    outputs = first.outputs(digits.tensor())
-    assert torch.equal(outputs, again.outputs(digits.tensor()))
-    assert float((first.labels(digits.tensor()) == digits.targets()).double().mean()) > 0.8
-    other = student("mlp@mnist", digits.tensor(), digits.targets(), replace(recipe, seed=4))
-    assert not torch.equal(outputs, other.outputs(digits.tensor()))
 
 
 def test_verdicts() -> None:

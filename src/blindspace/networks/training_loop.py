@@ -26,11 +26,12 @@ def run(
     loss: Loss,
     count: int,
     recipe: Recipe,
-    checkpoint: Path,
+    checkpoint: Path | None,
     settings: str,
     progress: Progress | None,
     start: Callable[[], None],
-) -> None:
+    measure: Callable[[], dict[str, float]] = dict,
+) -> list[dict[str, float]]:
     """Train a module in place; a checkpoint is written after every epoch, and a run of the same settings resumes there.
 
     Args:
@@ -38,10 +39,14 @@ def run(
         loss: The loss of a step.
         count: Number of training images.
         recipe: Optimiser, schedule, epochs, batch size and seed.
-        checkpoint: Path of the checkpoint.
+        checkpoint: Path of the checkpoint; without one the run cannot be resumed.
         settings: All that the steps depend on; a checkpoint of other settings is not resumed.
         progress: Called after every step.
         start: Called before the first step of a run that is not resumed.
+        measure: Called after every epoch; what it returns is kept with the checkpoint.
+
+    Returns:
+        What ``measure`` returned after each epoch, those before an interruption included.
 
     Raises:
         FileError: The checkpoint is damaged.
@@ -49,10 +54,10 @@ def run(
     optimiser = _optimiser(module, recipe)
     steps = count // recipe.batch_size or 1
     schedule = _schedule(optimiser, recipe, recipe.epochs * steps)
-    first = _resume(checkpoint, settings, module, optimiser, schedule)
-    if not first:
+    measured = _resume(checkpoint, settings, module, optimiser, schedule) if checkpoint else []
+    if not measured:
         start()
-    for epoch in range(first, recipe.epochs):
+    for epoch in range(len(measured), recipe.epochs):
         generator = torch.Generator().manual_seed((recipe.seed * 100_003 + epoch) % 2**63)
         order = torch.randperm(count, generator=generator)[: steps * recipe.batch_size]
         module.train()
@@ -65,15 +70,19 @@ def run(
             if progress:
                 said = f"epoch {epoch + 1} of {recipe.epochs}, loss {value.item():.3g}"
                 progress(epoch * steps + step + 1, recipe.epochs * steps, said)
+        measured.append(measure())
+        if checkpoint is None:
+            continue
         state = {
             "settings": settings,
-            "epoch": epoch + 1,
+            "measured": measured,
             "module": module.state_dict(),
             "optimiser": optimiser.state_dict(),
             "schedule": schedule.state_dict(),
         }
         with writing(checkpoint) as temporary:
             torch.save(state, temporary)
+    return measured
 
 
 def _optimiser(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -96,19 +105,19 @@ def _resume(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> int:
-    """Load the checkpoint of the same settings, if there is one; returns the number of epochs done."""
+) -> list[dict[str, float]]:
+    """Load the checkpoint of the same settings, if there is one; returns what was measured after each of its epochs."""
     if not checkpoint.exists():
-        return 0
+        return []
     try:
         state = torch.load(checkpoint, weights_only=True)
         if not isinstance(state, dict):
             raise TypeError(f"holds a {type(state).__name__}")
         if state["settings"] != settings:
-            return 0
+            return []
         module.load_state_dict(state["module"])
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
-        return int(state["epoch"])
+        return [dict(figures) for figures in state["measured"]]
     except Exception as error:  # torch raises many kinds of exceptions for damaged files.
         raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error

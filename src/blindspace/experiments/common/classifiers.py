@@ -17,6 +17,9 @@ from .models import trained
 RADII = {"mnist": 1.5, "fashion-mnist": 1.5, "cifar10": 0.5}
 """L2 radius of adversarial training, in units of the image range."""
 
+MEMORISED: dict[str, int] = {"images": 1000, "epochs": 100, "batch_size": 32}
+"""Changes of the training where labels are shuffled: few enough images for their labels to be learnt by heart."""
+
 KINDS: tuple[str, ...] = SMALL
 """Kinds of classifiers: mlp, convnet, resnet20."""
 
@@ -53,6 +56,7 @@ def classifier(
     same_budget: bool = False,
     untrained: bool = False,
     longer: int = 0,
+    shuffled: bool = False,
     progress: Progress | None = None,
 ) -> Network:
     """A small classifier of images in [0, 1], trained or taken from the cache.
@@ -67,6 +71,8 @@ def classifier(
             an adversary is, to be compared with it.
         untrained: Whether to return the network with the initial weights of this seed instead.
         longer: Epochs of a longer training (see ``recipe_of``); 0 for the usual one.
+        shuffled: Whether it is trained on shuffled labels, as ``MEMORISED`` says: it knows its images by heart, and
+            nothing of their classes. Not for networks with an adversary.
         progress: Called after every step of training.
 
     Raises:
@@ -79,6 +85,9 @@ def classifier(
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             return load(network.build(), network.input_shape, name=f"{name}, untrained")
+    if shuffled:
+        recipe = recipe_of(kind, dataset, seed, preset)
+        return trained(name, preset, progress, replace(recipe, **MEMORISED, flip=False), shuffled=True)
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
     recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget, longer)
     return trained(name, preset, progress, recipe, adversary)

@@ -19,7 +19,7 @@ from ...networks import BUILTIN, Adversary, Network, Recipe, load, train
 from ...networks.paper_networks import paper_recipe
 from ...networks.trainable import trainable
 from ...progress import Progress
-from ..parts import Preset
+from ..parts import Preset, seed_of
 
 NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
 """The paper's names of its convolutional networks."""
@@ -99,6 +99,7 @@ def trained(
     progress: Progress | None = None,
     recipe: Recipe | None = None,
     adversary: Adversary | None = None,
+    shuffled: bool = False,
 ) -> Network:
     """A network, trained as the preset says, or taken from the cache.
 
@@ -108,6 +109,7 @@ def trained(
         progress: Called after every step of training.
         recipe: Training recipe; the preset's of one of the paper's networks if None.
         adversary: What perturbs the images of every training step; none if None.
+        shuffled: Whether it is trained on labels that are permuted at random, by the recipe's seed.
 
     Raises:
         UnknownNameError: There is no such network.
@@ -115,15 +117,16 @@ def trained(
         FileError: The data set is missing, or the cache is damaged.
     """
     recipe = recipe or training(name, preset)
-    folder = where(name, preset, recipe, adversary)
+    folder = where(name, preset, recipe, adversary, shuffled)
     weights = folder / f"{name}.safetensors"
     if not (weights.is_file() and weights.with_suffix(".json").is_file()):
+        chosen = images(recipe.dataset, preset, recipe.images, split="train")
         train(
             name,
             folder,
             recipe=recipe,
             device="cuda" if torch.cuda.is_available() else "cpu",
-            train_set=images(recipe.dataset, preset, split="train"),
+            train_set=_shuffled(chosen, recipe.seed) if shuffled else chosen,
             test_set=images(recipe.dataset, preset),
             adversary=adversary,
             progress=progress and (lambda done, total, what: progress(done, total, f"training {name}, {what}")),
@@ -131,10 +134,20 @@ def trained(
     return replace(load(name, weights=weights), name=name)
 
 
-def where(name: str, preset: Preset, recipe: Recipe, adversary: Adversary | None = None) -> Path:
+def _shuffled(images: ImageSet, seed: int) -> ImageSet:
+    """The images with labels that are permuted at random."""
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed_of(seed, "shuffled labels")))
+    return replace(images, name=f"{images.name}, shuffled labels", labels=images.labels[order.numpy()])
+
+
+def where(
+    name: str, preset: Preset, recipe: Recipe, adversary: Adversary | None = None, shuffled: bool = False
+) -> Path:
     """The cache folder of a trained network; it depends on all settings of the training."""
     stated = {**recipe.to_dict(), "embedded": preset == "smoke"}
     if adversary is not None:
         stated["adversary"] = adversary.to_dict()
+    if shuffled:
+        stated["labels"] = "shuffled"
     settings = json.dumps(stated, sort_keys=True)
     return home() / "networks" / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ...attacks import minimal_norm, pgd
+from ...learning.controls import among_equal_targets
+from ...learning.training import learn
 from ...manifolds import Manifold
 from ...manifolds.controls import first_components, random_subspace
 from ...networks import Network
@@ -20,7 +22,6 @@ from ..common.classifiers import classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
-from ..common.students import student
 from ..parts import Kept, Part, about, seed_of
 from .settings import (
     ALONE,
@@ -91,7 +92,7 @@ def _measure(s: IlyasSettings, case: Case, progress: Progress) -> Kept:
         progress(done, len(CELLS), f"{case.part}, {cell}")
         labels = made.labels if cell == CLEAN else made.targets
         base = torch.full_like(made.x, 0.5) if cell == ALONE else made.x
-        found = student(name, (base + made.added[cell]).float(), labels, recipe)
+        found = learn(name, base + made.added[cell], labels, recipe).network
         right[cell] = _right(found, x, y)
         if cell in MEASURED:
             arrays |= {f"{cell}/{key}": value for key, value in _properties(s, found, manifold, x, y).items()}
@@ -124,7 +125,7 @@ def _perturbed(s: IlyasSettings, case: Case, maker: Network, manifold: Manifold,
         hits.append(found.success)
     d = torch.cat(attacked)
     added, share = _parts_of(s, case, d, x, manifold)
-    added[SHUFFLED] = d[_same_target(targets, draw)]
+    added[SHUFFLED] = d[among_equal_targets(targets, draw)]
     added |= {FLIPPED: -d, ALONE: d, NONE: torch.zeros_like(d), CLEAN: torch.zeros_like(d), WHOLE: d}
     return Perturbed(x, y, targets, added, share, torch.cat(hits))
 
@@ -148,16 +149,6 @@ def _parts_of(
     parts |= {PCA: principal.project(d), RANDOM: drawn.project(d)}
     size = norms(d, "l2")
     return {name: part * size / norms(part, "l2").clamp(min=1e-12) for name, part in parts.items()}, share
-
-
-def _same_target(targets: Tensor, draw: torch.Generator) -> Tensor:
-    """For each image the index of another one with the same target, by a cyclic shift in random order."""
-    order = torch.arange(len(targets))
-    for target in targets.unique():
-        of = (targets == target).nonzero()[:, 0]
-        of = of[torch.randperm(len(of), generator=draw)]
-        order[of] = of.roll(1)
-    return order
 
 
 def _properties(s: IlyasSettings, network: Network, manifold: Manifold, x: Tensor, y: Tensor) -> dict[str, Tensor]:
