@@ -30,7 +30,7 @@ TARGETS = torch.arange(40) % 4
 
 
 def size(d: torch.Tensor) -> torch.Tensor:
-    return d.flatten(1).norm(dim=1)
+    return d.flatten(1).square().sum(1).sqrt()
 
 
 @pytest.mark.parametrize("name", CONTROLS)

@@ -17,9 +17,6 @@ from .models import trained
 RADII = {"mnist": 1.5, "fashion-mnist": 1.5, "cifar10": 0.5}
 """L2 radius of adversarial training, in units of the image range."""
 
-MEMORISED: dict[str, int] = {"images": 1000, "epochs": 100, "batch_size": 32}
-"""Changes of the training where labels are shuffled: few enough images for their labels to be learnt by heart."""
-
 KINDS: tuple[str, ...] = SMALL
 """Kinds of classifiers: mlp, convnet, resnet20."""
 
@@ -71,8 +68,8 @@ def classifier(
             an adversary is, to be compared with it.
         untrained: Whether to return the network with the initial weights of this seed instead.
         longer: Epochs of a longer training (see ``recipe_of``); 0 for the usual one.
-        shuffled: Whether it is trained on shuffled labels, as ``MEMORISED`` says: it knows its images by heart, and
-            nothing of their classes. Not for networks with an adversary.
+        shuffled: Whether it is trained on shuffled labels, of 1000 images for 100 epochs, until it knows them by
+            heart: it knows nothing of the classes. Not with an adversary.
         progress: Called after every step of training.
 
     Raises:
@@ -86,8 +83,8 @@ def classifier(
             torch.manual_seed(seed)
             return load(network.build(), network.input_shape, name=f"{name}, untrained")
     if shuffled:
-        recipe = recipe_of(kind, dataset, seed, preset)
-        return trained(name, preset, progress, replace(recipe, **MEMORISED, flip=False), shuffled=True)
+        recipe = replace(recipe_of(kind, dataset, seed, preset), images=1000, epochs=100, batch_size=32, flip=False)
+        return trained(name, preset, progress, recipe, shuffled=True)
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
     recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget, longer)
     return trained(name, preset, progress, recipe, adversary)
