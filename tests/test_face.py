@@ -167,6 +167,12 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
         lambda w: bs.simba(MODEL, X, Y, queries=5, directions=w),
         ("None", "module", "class", "space"),
     ),
+    "sparse-model": (lambda w: bs.sparse(w, X, Y, 2), ("module", "space")),
+    "sparse-images": (lambda w: bs.sparse(MODEL, w, Y, 2), ()),
+    "sparse-labels": (lambda w: bs.sparse(MODEL, X, w, 2), ()),
+    "sparse-count": (lambda w: bs.sparse(MODEL, X, Y, w), COUNT),
+    "sparse-steps": (lambda w: bs.sparse(MODEL, X, Y, 2, w), ("None", *COUNT)),
+    "sparse-step-size": (lambda w: bs.sparse(MODEL, X, Y, 2, step_size=w), NUMBER),
     "foolbox": (lambda w: foolbox("LinfPGD", MODEL, w, Y, 0.1), ()),
     "autoattack": (lambda w: autoattack("fab", MODEL, w, Y, 0.1), ()),
 }

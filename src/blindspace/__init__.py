@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import bench, data, testing
-    from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba
+    from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba, sparse
     from .collections import protect
     from .errors import BlindspaceError
     from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
@@ -86,6 +86,7 @@ __all__ = [
     "simba",
     "soft_dimension",
     "span",
+    "sparse",
     "spectrum",
     "testing",
     "train",
@@ -93,7 +94,7 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "attacks": "fgsm latent minimal_norm nes pgd simba",
+    "attacks": "fgsm latent minimal_norm nes pgd simba sparse",
     "collections": "protect",
     "errors": "BlindspaceError",
     "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",

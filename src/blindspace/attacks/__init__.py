@@ -6,6 +6,7 @@ from ._minimal_norm import MinimalNorm, minimal_norm
 from ._nes import nes
 from ._pgd import pgd
 from ._simba import simba
+from ._sparse import sparse
 from .adversary import PGDAdversary
 from .directions import Basis, Cosines, Directions, Pixels, Uniform
 from .gradient import Attacked
@@ -29,4 +30,5 @@ __all__ = [
     "pgd",
     "random_latent",
     "simba",
+    "sparse",
 ]
