@@ -67,7 +67,7 @@ def test_random_targets_are_uniform_among_the_others() -> None:
 
 
 def test_noise_is_in_the_pixel_range_and_of_its_moments() -> None:
-    uniform, gaussian = (noise(kind, 500, SHAPE, seeded()) for kind in ("uniform", "gaussian"))  # type: ignore[arg-type]
+    uniform, gaussian = (noise(kind, 500, SHAPE, seeded()) for kind in ("uniform", "gaussian"))
     for made, deviation in ((uniform, 1 / math.sqrt(12)), (gaussian, 0.24)):
         assert made.shape == (500, *SHAPE)
         assert made.dtype == torch.float32
