@@ -140,6 +140,15 @@ def test_energy_is_the_share_of_the_squared_length(name: str) -> None:
 
 
 @every_space
+def test_chance_is_the_mean_energy_of_gaussian_noise(name: str) -> None:
+    space = pair(name).space
+    assert space.chance + space.complement.chance == pytest.approx(1)
+    energy = space.energy(noise(2000))
+    # The energy follows a beta distribution, whose standard deviation is at most 1 / √(2 n).
+    assert abs(float(energy.mean()) - space.chance) <= 5 / (2 * SIZE * 2000) ** 0.5
+
+
+@every_space
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_contains_what_is_inside_and_nothing_else(name: str, dtype: torch.dtype) -> None:
     space = pair(name).space

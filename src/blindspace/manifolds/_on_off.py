@@ -106,8 +106,7 @@ def on_off(where: Manifold | Subspace, images: Tensor, perturbation: Tensor, net
         x = images.double()
         shown = {"plain": x, "whole": x + d, "on": x + on, "off": x + off}
         labels = {name: network.labels(value) for name, value in shown.items()}
-    chance = space.dim / space.ambient_dim
-    return OnOff(on, off, space.energy(d), chance, residual, error, labels)
+    return OnOff(on, off, space.energy(d), space.chance, residual, error, labels)
 
 
 def _with_exact_rest(part: Tensor, whole: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ def print_audit(screen: Console, audit: Audit) -> None:
     screen.print(
         f"[bold]{escape(audit.model)}[/bold] reads {' × '.join(map(str, audit.input_shape))} {audit.input} and "
         f"cannot see [bold]{front.dim} of {front.ambient_dim}[/bold] dimensions of its input "
-        f"({front.dim / front.ambient_dim:.1%})"
+        f"({front.chance:.1%})"
     )
     for value, readers in audit.ends.items():
         screen.print(f"  front        ends at {escape(value)}, read by {escape(_first_few(readers))}")

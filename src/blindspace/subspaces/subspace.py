@@ -88,6 +88,11 @@ class Subspace(ABC):
         """Dimension n of the space of all perturbations."""
         return prod(self.shape)
 
+    @property
+    def chance(self) -> float:
+        """Expected energy dim / n of a Gaussian vector in the subspace, beside which a measured energy should stand."""
+        return self.dim / self.ambient_dim
+
     def project(self, v: Tensor) -> Tensor:
         """Compute P v, the nearest point of the subspace (theorem 3).
 
@@ -134,7 +139,10 @@ class Subspace(ABC):
         return float((error / size.clamp(min=torch.finfo(torch.float64).tiny)).max()) if len(v) else 0.0
 
     def energy(self, v: Tensor) -> Tensor:
-        """Compute ‖P v‖² / ‖v‖² of each perturbation, in [0, 1], ``(B,)``; 0 for v = 0. As ``project``."""
+        """Compute ‖P v‖² / ‖v‖² of each perturbation, in [0, 1], ``(B,)``; 0 for v = 0. As ``project``.
+
+        That of a Gaussian vector is ``chance`` on average.
+        """
         batch, single = self._batch(v)
         # In float64, because squares of half precision or of tiny float32 values leave their range.
         inside = self.project(batch).double().flatten(1).square().sum(1)
@@ -257,7 +265,7 @@ class Subspace(ABC):
         return table(
             type(self).__name__,
             {
-                "dimension": f"{self.dim} of {self.ambient_dim} ({self.dim / self.ambient_dim:.1%})",
+                "dimension": f"{self.dim} of {self.ambient_dim} ({self.chance:.1%})",
                 "shape": " × ".join(map(str, self.shape)),
                 "certificate": self.certificate,
                 "solver": f"{self.solver}: {self.reason}" if self.reason else self.solver,
