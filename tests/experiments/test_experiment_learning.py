@@ -13,7 +13,6 @@ from blindspace.experiments.common.learning import (
     labelled_images,
     shares,
     student_recipe,
-    test_images,
 )
 from blindspace.experiments.common.learnt import Learners, accuracies, by_class, null, over_epochs
 from blindspace.experiments.parts import Kept, Settings

@@ -28,8 +28,7 @@ def labelled_images(
 
 
 def student_recipe(s: Settings, kind: str, dataset: str, epochs: int, batch: int, *what: object) -> Recipe:
-    """How a second network is trained: as first networks are, for other epochs, without mirroring, which would move
-    perturbations.
+    """How a second network is trained: as first networks are, but without mirroring, which would move perturbations.
 
     Args:
         s: Settings of the experiment, whose seed counts.
