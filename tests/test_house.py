@@ -36,6 +36,7 @@ ORDER = (
     "evidence",
     "manifolds",
     "report",
+    "jobs",
     "collections",
     "learning",
     "experiments",

@@ -27,11 +27,11 @@ from PIL import Image
 import blindspace as bs
 from blindspace.collections import Settings, check, protect, salt_of
 from blindspace.collections.folders import Folders
-from blindspace.collections.journal import Journal
 from blindspace.collections.kinds import kinds, plan
 from blindspace.collections.protector import Protector
 from blindspace.collections.source import Picture, with_suffix
 from blindspace.errors import BlindspaceError, FileError, MissingExtraError, UnknownNameError, ValueRangeError
+from blindspace.jobs import Journal
 from blindspace.perturbations._keyed import Key
 from blindspace.perturbations.registry import Recipe
 

@@ -21,9 +21,9 @@ import pytest
 from PIL import Image
 
 from blindspace.collections import Settings, check, protect
-from blindspace.collections import cluster as cluster_module
 from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
+from blindspace.jobs import cluster as cluster_module
 from blindspace.perturbations.registry import Recipe
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read as Ray is imported

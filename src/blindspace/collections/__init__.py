@@ -1,8 +1,8 @@
 """Whole collections of pictures, in folders, archives and tables, and their protection."""
 
 from ._check import Checked, check
-from ._protect import ENGINES, protect, salt_of
+from ._protect import protect, salt_of
 from .manifest import Summary
 from .protector import Settings
 
-__all__ = ["ENGINES", "Checked", "Settings", "Summary", "check", "protect", "salt_of"]
+__all__ = ["Checked", "Settings", "Summary", "check", "protect", "salt_of"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import FileError
 from ..files import sha256
-from .journal import OWN, inside
+from ..jobs.journal import OWN, inside
 from .kinds import kind_of
 from .manifest import LISTED, MANIFEST, SUMMARY
 

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import os
-import time
-from collections import Counter
-from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..data.encoding import SUFFIX
-from ..errors import BlindspaceError, FileError, UnknownNameError, ValueRangeError, shown
+from ..errors import BlindspaceError, FileError, ValueRangeError, shown
 from ..files import as_path
+from ..jobs import Journal, Report, carry_out
+from ..jobs.carry_out import check_engine
 from ..perturbations._keyed import Key
-from . import local
-from .journal import Done, Journal
 from .kinds import kinds, plan
 from .manifest import MANIFEST, SUMMARY, Summary, close
 from .protector import Settings
-from .source import Shard
 from .work import Job
-
-ENGINES = ("local", "ray")
-
-Report = Callable[[int, int, str], None]
-"""Called with the number of shards done, the number of all shards, and a remark."""
 
 
 def protect(
@@ -71,60 +61,25 @@ def protect(
     source, target = as_path(source, "the source").resolve(), as_path(target, "the target").resolve()
     if not isinstance(settings, Settings):
         raise BlindspaceError(f"protect takes Settings of the protection, got {shown(settings)}")
-    if engine not in ENGINES:
-        raise UnknownNameError(f"no engine is called {engine!r}; there are {', '.join(ENGINES)}")
+    check_engine(engine, workers)
     if (key is not None) != (settings.recipe.kind == "keyed"):
         raise ValueRangeError("keyed noise, and only that, needs a key; give both or neither")
-    if workers is not None and workers < 0:
-        raise ValueRangeError(f"the number of workers must be at least 0, got {workers}")
     for inner, outer in ((source, target), (target, source)):
         if inner == outer or outer in inner.parents:
             raise FileError(f"{inner} is inside {outer}; give a destination apart from the source")
-    journal = Journal(target)
     planned = plan(source, SUFFIX[settings.file_format], kinds(settings.pictures, settings.per_shard))
-    with journal.locked():
-        written = _written(settings, key)
-        journal.begin(written)
-        journal.sweep()
-        done = journal.finished(planned.shards)
-        todo = [shard for shard in planned.shards if shard.id not in done]
-        before = len(done)
-        started, tally = time.monotonic(), Counter[str]()
-
-        def tell(result: Done) -> None:
-            done.add(result.shard)
-            tally["images"] += result.images
-            if report is not None:
-                speed = tally["images"] / (time.monotonic() - started)
-                report(len(done), len(planned.shards), f"{speed:.3g} images/s")
-
-        if todo:
-            for name in (MANIFEST, SUMMARY):
-                (target / name).unlink(missing_ok=True)
-            if report is not None:
-                report(before, len(planned.shards), "starting")
-            _work(Job(planned.root, target, settings, settings.digest(), key), todo, workers, engine, address, tell)
-        seconds = time.monotonic() - started
-        journal.sweep()
-        return close(journal, planned, written, before, tally["images"] / seconds if todo else 0.0)
-
-
-def _work(
-    job: Job,
-    todo: Sequence[Shard],
-    workers: int | None,
-    engine: str,
-    address: str | None,
-    tell: Callable[[Done], None],
-) -> None:
-    if engine == "ray":
-        from .cluster import run_on_ray
-
-        run_on_ray(job, todo, workers or None, address, tell)
-    elif workers == 0:
-        local.run_here(job, todo, tell)
-    else:
-        local.run(job, todo, workers or len(os.sched_getaffinity(0)), tell)
+    written = _written(settings, key)
+    return carry_out(
+        Job(planned.root, target, settings, settings.digest(), key),
+        planned.shards,
+        written,
+        lambda journal, before, speed: close(journal, planned, written, before, speed),
+        (MANIFEST, SUMMARY),
+        workers=workers,
+        engine=engine,
+        address=address,
+        report=report,
+    )
 
 
 def salt_of(target: Path) -> str | None:

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from ..files import sha256, writing
-from .journal import Journal
+from ..jobs import Journal
 from .kinds import Plan
 
 MANIFEST = "manifest.jsonl"

@@ -36,6 +36,11 @@ class Shard:
     forms: Mapping[str, str]
     id: str
 
+    @property
+    def title(self) -> str:
+        """The first of its files."""
+        return self.inputs[0]
+
     @classmethod
     def of(
         cls,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..data.encoding import SUFFIX
+from ..jobs import Done, Journal
 from ..perturbations._keyed import Key
-from .journal import Done, Journal
 from .kinds import kinds
 from .protector import Outcome, Protector, Settings
 from .source import Picture, Shard
@@ -30,6 +31,14 @@ class Job:
     settings: Settings
     digest: str
     key: Key | None = None
+
+    def shard(self, fields: dict[str, Any]) -> Shard:
+        """A shard of its fields."""
+        return Shard(**fields)
+
+    def worker(self) -> Worker:
+        """A worker of this process. As ``Worker``."""
+        return Worker(self)
 
 
 class Worker:
@@ -59,7 +68,7 @@ class Worker:
             for portion in kind.read(self.job.root, shard):
                 outcomes = _together(portion.pictures, self.protector.protect(portion.pictures))
                 for name in portion.carried:
-                    record.carry(name)
+                    record.add({"name": name, "carried_over": True}, items=0)
                 places = writer.write(portion, [outcome.content for outcome in outcomes])
                 for picture, outcome, place in zip(portion.pictures, outcomes, places, strict=True):
                     row = {"name": picture.name, **outcome.evidence, "settings": self.job.digest}

@@ -24,10 +24,9 @@ from typing import Any
 import torch
 
 from ..errors import BlindspaceError, MissingExtraError, first_line
-from .journal import Done, Journal
+from .contract import Done, Job, Shard, Worker
+from .journal import Journal
 from .processes import noted, prepare, received, sendable, start
-from .source import Shard
-from .work import Job, Worker
 
 ROUNDS = 3
 """Number of times that unfinished shards are handed to the cluster."""
@@ -48,8 +47,8 @@ def run_on_ray(
     """All shards by actors of a Ray cluster, each on one core.
 
     Args:
-        job: The job, with the key in it; it is sent to every node.
-        shards: The shards to protect.
+        job: The job, with secrets that it needs; it is sent to every node.
+        shards: The shards to do.
         workers: Number of actors; the number of the cluster's cores if None.
         address: Address of the cluster; if None, the one that this process uses already, else that in the environment
             variable ``RAY_ADDRESS``, else a new one on this machine. Others that happen to run on this machine are left
@@ -58,7 +57,8 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        BlindspaceError: As ``Worker``; no cluster answers at the address, it is lost, or it leaves shards unfinished.
+        BlindspaceError: As ``Job.worker`` and ``Worker.do``; no cluster answers at the address, it is lost, or shards are
+            left unfinished.
         RuntimeError: A worker met an error that nobody expected.
     """
     address = address or _in_use() or os.environ.get("RAY_ADDRESS") or LOCAL
@@ -221,10 +221,10 @@ class _Actor:
         self.worker: Worker | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        shards = [Shard(**json.loads(text)) for text in batch["shard"]]
+        shards = [self.job.shard(json.loads(text)) for text in batch["shard"]]
         told = trace = ""
         try:
-            self.worker = self.worker or Worker(self.job)
+            self.worker = self.worker or self.job.worker()
             for shard in shards:
                 self.worker.do(shard)
         except (Exception, SystemExit) as error:

@@ -1,4 +1,4 @@
-"""The journal of a collection's finished work, which stays correct after a kill at any moment.
+"""The journal of finished work, which stays correct after a kill at any moment.
 
 The folder ``.blindspace`` beside the results holds a lock that is released when its process ends in any way, the
 settings, and one record per finished shard, which is renamed into place after all results that it lists. A record is
@@ -11,38 +11,19 @@ import fcntl
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import FileError
 from ..files import sha256, unwritable, writing
-from .source import Shard
+from .contract import Done, Shard
 
 OWN = ".blindspace"
 """Folder in the destination."""
 
 PARTIAL = ".partial-*"
 """Half-written files, as of ``files.writing``."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """A finished shard.
-
-    Attributes:
-        shard: Id of the shard.
-        images: Number of pictures that were read or tried.
-        protected: Number of protected pictures.
-        labels_changed: Number of protected pictures whose label changed.
-        outputs: Hash of each written file, by its name below the destination.
-    """
-
-    shard: str
-    images: int
-    protected: int
-    labels_changed: int
-    outputs: dict[str, str]
 
 
 def inside(name: str) -> bool:
@@ -153,7 +134,7 @@ class Journal:
             record = Record(stream)
             yield record
             outputs = {name: sha256(self.target / name) for name in shard.outputs if (self.target / name).exists()}
-            done = Done(shard.id, record.images, record.protected, record.labels_changed, outputs)
+            done = Done(shard.id, record.items, outputs)
             stream.write(json.dumps({"done": asdict(done)}) + "\n")
 
     def is_recorded(self, shard: Shard) -> bool:
@@ -168,11 +149,11 @@ class Journal:
         """
         found = self._read(self._record(shard.id))
         if found is None:
-            raise FileError(f"the record of {shard.inputs[0]} in {self.target} is lost; run the command again")
+            raise FileError(f"the record of {shard.title} in {self.target} is lost; run the command again")
         return found
 
     def rows(self, shard: Shard) -> Iterator[str]:
-        """The lines of a finished shard's record, one per picture."""
+        """The lines of a finished shard's record, as they were added."""
         with self._record(shard.id).open(encoding="utf-8") as stream:
             yield from (line for line in stream if not line.startswith('{"done"'))
 
@@ -206,22 +187,13 @@ class Journal:
 
 
 class Record:
-    """Counts the pictures of a shard as they are written down."""
+    """The record of a shard while it is written: one line per item or per group of items."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.images = self.protected = self.labels_changed = 0
+        self.items = 0
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Append the outcome of one picture."""
-        self.images += 1
-        self.protected += "output" in row
-        self.labels_changed += row.get("label") != row.get("label_after")
-        self._write(row)
-
-    def carry(self, name: str) -> None:
-        """Append what holds pictures and is copied as it is."""
-        self._write({"name": name, "carried_over": True})
-
-    def _write(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Mapping[str, Any], items: int = 1) -> None:
+        """Append the outcome of some items, as plain values; none are counted for what is only noted."""
+        self.items += items
         self.stream.write(json.dumps(row, ensure_ascii=False) + "\n")

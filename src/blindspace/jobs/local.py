@@ -14,10 +14,8 @@ from multiprocessing.context import SpawnProcess
 import torch
 
 from ..errors import BlindspaceError
-from .journal import Done
+from .contract import Done, Job, Shard, Worker
 from .processes import prepare, received, sendable, start
-from .source import Shard
-from .work import Job, Worker
 
 ATTEMPTS = 3
 """Number of workers that may be killed during one shard before it is given up."""
@@ -25,7 +23,7 @@ ATTEMPTS = 3
 
 def run_here(job: Job, shards: Sequence[Shard], report: Callable[[Done], None]) -> None:
     """All shards in this process."""
-    worker = Worker(job)
+    worker = job.worker()
     for shard in shards:
         report(worker.do(shard))
 
@@ -35,12 +33,12 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
 
     Args:
         job: The job.
-        shards: The shards to protect.
+        shards: The shards to do.
         workers: Largest number of processes.
         report: Called after each shard.
 
     Raises:
-        BlindspaceError: As ``Worker``; or workers were killed during one shard repeatedly.
+        BlindspaceError: As ``Job.worker`` and ``Worker.do``; or workers were killed during one shard repeatedly.
         RuntimeError: A worker met an error that nobody expected.
     """
     todo = deque(shards)
@@ -60,7 +58,7 @@ def run(job: Job, shards: Sequence[Shard], workers: int, report: Callable[[Done]
                     killed[shard.id] += 1
                     if code >= 0 or killed[shard.id] == ATTEMPTS:
                         raise BlindspaceError(
-                            f"a worker ended at {shard.inputs[0]} "
+                            f"a worker ended at {shard.title} "
                             + (f"{ATTEMPTS} times by signal {-code}" if code < 0 else f"with code {code}")
                             + "; if memory ran out, take fewer --workers; what is done stays done"
                         ) from None
@@ -123,7 +121,7 @@ def _work(job: Job, connection: Connection) -> None:
         while True:
             shard = connection.recv()
             try:
-                worker = worker or Worker(job)
+                worker = worker or job.worker()
                 answer: Done | Exception = worker.do(shard)
             except (Exception, SystemExit) as error:  # a network's own code may end the process
                 answer = sendable(error)

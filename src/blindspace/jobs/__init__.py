@@ -1,0 +1,7 @@
+"""Long work in shards, resumable after a kill at any moment, by processes of this machine or on a Ray cluster."""
+
+from .carry_out import ENGINES, Report, carry_out
+from .contract import Done, Job, Shard, Worker
+from .journal import Journal, Record
+
+__all__ = ["ENGINES", "Done", "Job", "Journal", "Record", "Report", "Shard", "Worker", "carry_out"]
