@@ -57,8 +57,8 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        BlindspaceError: As ``Job.worker`` and ``Worker.do``; no cluster answers at the address, it is lost, or shards are
-            left unfinished.
+        BlindspaceError: As ``Job.worker`` and ``Worker.do``; no cluster answers at the address, it is lost, or some
+            shards are left undone.
         RuntimeError: A worker met an error that nobody expected.
     """
     address = address or _in_use() or os.environ.get("RAY_ADDRESS") or LOCAL
