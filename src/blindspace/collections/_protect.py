@@ -11,7 +11,7 @@ from ..data.encoding import SUFFIX
 from ..errors import BlindspaceError, FileError, ValueRangeError, shown
 from ..files import as_path
 from ..jobs import Journal, Report, carry_out
-from ..jobs.carry_out import check_engine
+from ..jobs._carry_out import check_engine
 from ..perturbations._keyed import Key
 from .kinds import kinds, plan
 from .manifest import MANIFEST, SUMMARY, Summary, close

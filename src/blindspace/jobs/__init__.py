@@ -1,6 +1,6 @@
 """Long work in shards, resumable after a kill at any moment, by processes of this machine or on a Ray cluster."""
 
-from .carry_out import ENGINES, Report, carry_out
+from ._carry_out import ENGINES, Report, carry_out
 from .contract import Done, Job, Shard, Worker
 from .journal import Journal, Record
 
