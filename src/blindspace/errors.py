@@ -51,6 +51,10 @@ class WithdrawnError(BlindspaceError):
     """A space was found harmless for a network whose outputs move along it; the message says how far, and where."""
 
 
+class NotSeparableError(BlindspaceError):
+    """No network of the assumed structure classifies all samples correctly."""
+
+
 class BlindspaceWarning(UserWarning):
     """A result falls short of what is promised, such as an undecided rank; the message states the figures."""
 
