@@ -6,6 +6,7 @@ needs one pass per value of an image.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ WORKING_MEMORY, ON_ACCELERATORS = 2**22, 2**26
 """Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension. Those
 of a processor fit into its cache: passes of 2**26 bytes were measured to take half again as long in all."""
 
+IMAGES = 8
+"""Number of images whose derivatives are in memory at once; more, if all of their columns fit into one pass."""
+
 WIDEST = 8
 """How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
 
@@ -33,7 +37,7 @@ WIDEST = 8
 def columns(decode: Decode, z: Tensor) -> Tensor:
     """Compute the derivatives of the images by each latent coordinate, ``(B, k, *shape)``.
 
-    All columns of an image share one pass for the image itself, unless memory bounds their number.
+    The derivatives of the decoder's operations are computed once for a few images, and applied to all directions.
 
     Args:
         decode: The decoder.
@@ -46,17 +50,30 @@ def columns(decode: Decode, z: Tensor) -> Tensor:
     with torch.no_grad():
         size = decode(z[:1]).numel() * z.element_size() * WIDEST
     k, most = z[0].numel(), max((WORKING_MEMORY if z.device.type == "cpu" else ON_ACCELERATORS) // size, 1)
-    directions = torch.eye(k, dtype=z.dtype, device=z.device).view(k, *z.shape[1:])
-
-    def of_one(point: Tensor) -> Tensor:
-        def column(direction: Tensor) -> Tensor:
-            return times(lambda at: decode(at[None])[0], point, direction)
-
-        found: Tensor = torch.func.vmap(column, chunk_size=min(most, k))(directions)
-        return found
-
-    found: Tensor = torch.func.vmap(of_one, chunk_size=max(most // k, 1))(z)
+    directions = torch.eye(k, dtype=z.dtype, device=z.device).view(k, 1, *z.shape[1:])
+    at_once = max(min(most, IMAGES), most // k)
+    found: Tensor | None = None
+    for start in range(0, len(z), at_once):
+        points = z[start : start + at_once]
+        product = _linearised(decode, points)
+        with _differentiable():
+            block: Tensor = torch.func.vmap(
+                lambda direction, points=points, product=product: product(direction.expand_as(points)),
+                out_dims=1,
+                chunk_size=max(most // at_once, 1),
+            )(directions)
+        found = block.new_empty(len(z), *block.shape[1:]) if found is None else found
+        found[start : start + at_once] = block
+    assert found is not None
     return found
+
+
+def _linearised(decode: Decode, z: Tensor) -> Callable[[Tensor], Tensor]:
+    """The product c to J c of each image, with the derivatives of every operation at z computed beforehand."""
+    with _differentiable(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module="torch.fx")  # of constants that it folds
+        product: Callable[[Tensor], Tensor] = torch.func.linearize(decode, z)[1]
+    return product
 
 
 def times(decode: Decode, z: Tensor, c: Tensor) -> Tensor:
