@@ -149,6 +149,7 @@ def test_bad_input_is_one_line(
         (["--manifold", "pca"], "add --fit IMAGES and --dim K"),
         (["--manifold", "none"], "no manifold is called 'none'"),
         (["--manifold", "pca", "--fit", "missing", "--dim", "2"], "missing"),
+        (["--manifold", "pca", "--fit", "samples", "--dim", "2"], "does not say of which data set"),
         (["--manifold", "pca", "--fit", "x.npz", "--dim", "9"], "dimension must be from 1 to"),
     ],
 )

@@ -26,7 +26,7 @@ from ..progress import Progress
 from ..report.on_off import ROWS, Split, draw, sentences, split_of, table
 from ..report.picture import check_picture
 from ..subspaces import Subspace
-from .images import images_of_shape, matched, stack
+from .images import SAMPLES_WORD, images_of_shape, matched, stack
 from .options import (
     ImagesArgument,
     JsonOption,
@@ -230,6 +230,11 @@ def _manifold(kind: str, fit: str | None, dim: int | None) -> Manifold:
         raise ValueRangeError(f"{kind} is fitted to images: add --fit IMAGES and --dim K")
     if fit in NAMES and not Path(fit).exists():
         return make(kind, images=load(fit, "train").tensor(torch.float32), dim=dim)
+    if fit == SAMPLES_WORD and not Path(fit).exists():
+        raise ValueRangeError(
+            f"--fit {fit} does not say of which data set, and the few images that come with the package are too few to "
+            f"fit to; give {', '.join(NAMES)}, a file or a folder"
+        )
     shape = read_images([Path(fit)])[0].pixels.shape
     return make(kind, images=stack(images_of_shape([fit], kind, shape, None)), dim=dim)
 

@@ -39,6 +39,7 @@ class OnOffSettings(Settings):
         deep_seeds: Networks of ResNet-20.
         longer: Epochs of longer trainings of ResNet-20 on colour images, one network each.
         adversarial: Kinds that are trained adversarially too.
+        adversarial_colour: Those of colour images, one network each: adversarial training takes long there.
         adversarial_seeds: Adversarially trained networks of each kind.
         counts: Test images for grey images, for colour images, and for ResNet-20.
         boxed: Images of the first seed that are attacked within the pixel range too; 0 for none.
@@ -55,6 +56,7 @@ class OnOffSettings(Settings):
     deep_seeds: int = 5
     longer: tuple[int, ...] = (3, 10)
     adversarial: tuple[str, ...] = ("mlp", "convnet")
+    adversarial_colour: tuple[str, ...] = ("mlp",)
     adversarial_seeds: int = 3
     counts: tuple[int, int, int] = (80, 40, 24)
     boxed: int = 12
@@ -106,8 +108,9 @@ def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
             found.append(tuple(Case(dataset, kind, seed, False) for seed in range(seeds)))
         if colour and "resnet20" in s.kinds:
             found.extend((Case(dataset, "resnet20", 0, False, epochs),) for epochs in s.longer)
-        for kind in s.adversarial:
-            found.append(tuple(Case(dataset, kind, seed, True) for seed in range(s.adversarial_seeds)))
+        for kind in s.adversarial_colour if colour else s.adversarial:
+            seeds = 1 if colour else s.adversarial_seeds
+            found.append(tuple(Case(dataset, kind, seed, True) for seed in range(seeds)))
         if colour and FILE in s.present:
             found.append((Case(dataset, OTHERS, 0, False),))
     return found
@@ -149,6 +152,7 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
         preset,
         seed,
         longer=(3, 10, 200),
+        adversarial_colour=("mlp", "convnet"),
         adversarial_seeds=5,
         counts=(500, 300, 200),
         boxed=100,
