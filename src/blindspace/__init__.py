@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
+    from .learning import learn, mislabel, mislabel_set, read_set
     from .manifolds import Manifold, OnOff, manifold, on_off
     from .maps import LinearMap, from_module
     from .networks import Network, front, harmless, load, train
@@ -71,16 +72,20 @@ __all__ = [
     "largest",
     "latent",
     "leakage",
+    "learn",
     "least_harmful",
     "load",
     "manifold",
     "minimal_norm",
+    "mislabel",
+    "mislabel_set",
     "nes",
     "nullspace",
     "on_off",
     "perturb",
     "pgd",
     "protect",
+    "read_set",
     "reproduce",
     "rowspace",
     "simba",
@@ -99,6 +104,7 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
+    "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",

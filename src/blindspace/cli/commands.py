@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 NAMES = (
-    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold"),
+    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "mislabel", "learn"),
     *("train", "reproduce", "bench", "demo", "data"),
 )
 """The commands in the order of the help, each a function or a group in the module of its name."""

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -16,7 +17,7 @@ import typer
 from ..errors import FileError, ShapeError, ValueRangeError
 
 if TYPE_CHECKING:
-    from ..networks import Network
+    from ..networks import Named, Network
 
 LARGEST_SEED = 2**63 - 1
 
@@ -103,6 +104,13 @@ def read_pairs(texts: Sequence[str], option: str, what: str, needed: bool = True
     return {name: value for name, _, value in pairs}
 
 
+class Engine(StrEnum):
+    """Where the work is done."""
+
+    local = "local"
+    ray = "ray"
+
+
 ImagesArgument = Annotated[
     list[str],
     typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."),
@@ -121,6 +129,14 @@ JsonOption = Annotated[
         help="Write the result as JSON to this file; - for standard output.",
         callback=_json_path,
     ),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Number of processes; one per core if none. 0 works in this process.", min=0)
+]
+EngineOption = Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Address of the Ray cluster; its nodes all see the folders. One is started if none."),
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=LARGEST_SEED)]
 
@@ -195,16 +211,14 @@ class NetworkOptions:
 
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""
-        from ..networks import load
+        return self.named().load()
 
-        return load(
-            self.model,
-            self.input_shape,
-            weights=self.weights,
-            preprocess=self.preprocess,
-            random_weights=self.random_weights,
-            **self.choices(),
-        )
+    def named(self) -> Named:
+        """The network that the options name, not loaded."""
+        from ..networks import Named
+
+        weights = None if self.weights is None else str(self.weights)
+        return Named(self.model, self.input_shape, weights, self.preprocess, self.random_weights, self.choices())
 
     def choices(self) -> dict[str, Any]:
         """What is asked for of inputs, outputs, labels and the session, as arguments of ``networks.load``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,18 +15,21 @@ from ..errors import ValueRangeError
 from ..files import readable
 from ..networks.labels import DASH
 from ..perturbations import Recipe, kind_named, kinds
-from .options import FontOption, JsonOption, NetworkOptions, SeedOption, with_network
+from .options import (
+    AddressOption,
+    Engine,
+    EngineOption,
+    FontOption,
+    JsonOption,
+    NetworkOptions,
+    SeedOption,
+    WorkersOption,
+    with_network,
+)
 from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
 
 NOTHING_FOUND = "nothing was protected: no picture was found"
-
-
-class Engine(StrEnum):
-    """Where the work is done."""
-
-    local = "local"
-    ray = "ray"
 
 
 @with_network
@@ -70,14 +72,9 @@ def protect(
         ),
     ] = "",
     per_shard: Annotated[int, typer.Option(help="Number of files of a folder in one unit of work.", min=1)] = 64,
-    workers: Annotated[
-        int | None, typer.Option(help="Number of processes; one per core if none. 0 works in this process.", min=0)
-    ] = None,
-    engine: Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")] = Engine.local,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Address of the Ray cluster; its nodes all see both folders. One is started if none."),
-    ] = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:

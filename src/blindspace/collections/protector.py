@@ -21,7 +21,7 @@ from ..data.picture_files import Decoded, decoded
 from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..files import sha256
 from ..maps import Shape
-from ..networks import Network, harmless, load
+from ..networks import Named, Network, harmless
 from ..perturbations._keyed import Key
 from ..perturbations.registry import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
@@ -88,15 +88,17 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
-        named = [
-            self.weights,
-            self.model,
-            self.recipe.font,
-            *(str(value) for value in self.choices.get("fix", {}).values()),
-        ]
-        files = [name for name in named if name is not None and Path(name).is_file()]
-        hashes = {name: sha256(name) for name in files}
-        return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": hashes}
+        font = self.recipe.font
+        hashes = {font: sha256(font)} if font is not None and Path(font).is_file() else {}
+        files = {**self.network.hashes(), **hashes}
+        return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": files}
+
+    @property
+    def network(self) -> Named:
+        """The network."""
+        return Named(
+            self.model, self.input_shape, self.weights, self.preprocess, self.random_weights, dict(self.choices)
+        )
 
     def digest(self) -> str:
         """Hash of the settings."""
@@ -141,7 +143,7 @@ class Protector:
         self._refused: dict[Shape, str] = {}
         self._own: Network | None = None
         if settings.preprocess is None:
-            self._own = self._load(settings.input_shape)
+            self._own = settings.network.load()
             self._reader(self._own.input_shape)  # what is wrong with the network itself is said at once
 
     def protect(self, pictures: Sequence[Picture]) -> list[Outcome]:
@@ -267,18 +269,11 @@ class Protector:
                 )
             return self._own
         try:
-            return self._load(shape)
+            return self.settings.network.load(shape)
         except _OF_A_SHAPE:
             if shape == colours:
                 raise
-            return self._load(colours)
-
-    def _load(self, shape: tuple[int, ...] | None) -> Network:
-        s = self.settings
-        weights = None if s.weights is None else Path(s.weights)
-        return load(
-            s.model, shape, weights=weights, preprocess=s.preprocess, random_weights=s.random_weights, **s.choices
-        )
+            return self.settings.network.load(colours)
 
 
 _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)

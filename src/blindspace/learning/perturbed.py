@@ -79,12 +79,17 @@ class Mislabelled:
 
     def by_target(self) -> tuple[OfTarget, ...]:
         """Success and distances for each target class that occurs, in order."""
-        found = []
-        for target in self.targets.unique().tolist():
-            of = self.targets == target
-            median = (float(each[of].double().median()) for each in (self.l0, self.l2, self.linf))
-            found.append(OfTarget(target, int(of.sum()), float(self.success[of].double().mean()), *median))
-        return tuple(found)
+        return by_target(self.targets, self.success, self.l0, self.l2, self.linf)
+
+
+def by_target(targets: Tensor, success: Tensor, l0: Tensor, l2: Tensor, linf: Tensor) -> tuple[OfTarget, ...]:
+    """Success and distances, each ``(N,)``, for each target class that occurs, in order."""
+    found = []
+    for target in targets.unique().tolist():
+        of = targets == target
+        median = (float(each[of].double().median()) for each in (l0, l2, linf))
+        found.append(OfTarget(target, int(of.sum()), float(success[of].double().mean()), *median))
+    return tuple(found)
 
 
 def mislabel(

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ShapeError, ValueRangeError
+from ..errors import ShapeError, ValueRangeError, first_line
 from ..networks import Network, Recipe, load
 from ..networks.trainable import trainable
 from ..networks.training import accuracy, augment
@@ -107,6 +107,8 @@ def learn(
         name, module = type(network).__name__, deepcopy(network)
     if recipe is None or recipe.epochs < 1:
         raise ValueRangeError(f"training {name} takes a recipe of at least 1 epoch, got {recipe and recipe.epochs}")
+    for given, which in ((images, targets), *((test,) if test else ())):
+        _check_fit(name, module, given, which)
     stated = recipe
     steps: list[tuple[float, int, int]] = []  # Of this epoch: sum of losses, images answered as their target, images.
 
@@ -129,6 +131,27 @@ def learn(
     curve = run(module, loss, len(targets), recipe, checkpoint, settings, progress, lambda: None, measure)
     made = load(module.eval(), tuple(images.shape[1:]), name=f"{name}, learnt")
     return Learnt(made, tuple(Epoch(each["loss"], each["training"], each.get("test")) for each in curve))
+
+
+def _check_fit(name: str, module: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """Refuse images that a network does not read, and labels of classes that it has not.
+
+    Raises:
+        ShapeError: It does not read images of this shape.
+        ValueRangeError: A label is none of its classes.
+    """
+    try:
+        with torch.no_grad():
+            outputs: Tensor = module.eval()(images[:1])
+    except RuntimeError as error:
+        raise ShapeError(
+            f"{name} does not read images of shape {tuple(images.shape[1:])}: {first_line(error)}"
+        ) from error
+    least, most = int(labels.min()), int(labels.max())
+    if outputs.ndim != 2 or least < 0 or most >= outputs.shape[1]:
+        raise ValueRangeError(
+            f"labels run from {least} to {most}; the outputs of {name} are {tuple(outputs.shape)}, one score per class"
+        )
 
 
 def _labelled(images: Tensor, labels: Tensor, which: str) -> Labelled:

@@ -9,6 +9,7 @@ from .builtin import BUILTIN, Recipe
 from .cards import AutoencoderCard, Card, ClassifierCard
 from .claim import Evidence, hold, measure_claim
 from .labels import Answers, Labelling
+from .named import Named
 from .network import Network
 from .paper_networks import PAPER
 from .preprocessing_modules import CentreCrop, Normalise, Resize
@@ -32,6 +33,7 @@ __all__ = [
     "Labelling",
     "Layer",
     "LayerReport",
+    "Named",
     "Network",
     "Normalise",
     "Recipe",

@@ -1,4 +1,4 @@
-"""Collections on Ray: a cluster of two nodes on this machine, one of them killed in the middle."""
+"""Work in shards on Ray: a cluster of two nodes on this machine, one of them killed in the middle."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from blindspace.collections import Settings, check, protect
 from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
 from blindspace.jobs import cluster as cluster_module
+from blindspace.learning import SetSettings, mislabel_set, read_set
+from blindspace.networks import Named
 from blindspace.perturbations.registry import Recipe
 
 os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"  # read as Ray is imported
@@ -84,6 +87,16 @@ def test_a_lost_node_loses_nothing(tmp_path: Path, source: Path, cluster: Any) -
     assert check(tmp_path / "dst").good
     protect(source, tmp_path / "here", NOISE, workers=0)
     assert tree(tmp_path / "dst") == tree(tmp_path / "here")
+
+
+def test_a_perturbed_data_set_is_the_same_on_ray(tmp_path: Path, cluster: Any) -> None:
+    settings = SetSettings(Named("mnist-mlp"), "mnist:samples", count=30, steps=2, per_shard=10)
+    summary = mislabel_set(settings, tmp_path / "ray", workers=1, engine="ray", address=cluster.address)
+    assert (summary.samples, summary.shards) == (30, 3)
+    mislabel_set(settings, tmp_path / "here", workers=0)
+    there, here = (read_set(tmp_path / name) for name in ("ray", "here"))
+    assert torch.equal(there.targets, here.targets)
+    torch.testing.assert_close(there.images, here.images, rtol=0, atol=1e-5)
 
 
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, source: Path, cluster: Any) -> None:
