@@ -1,0 +1,41 @@
+"""Learning CIFAR-10 from wrong labels with a small ConvNet: whether it extends to natural images."""
+
+from __future__ import annotations
+
+from ..learning.controls import NONE, SAME_TARGET
+from .common.learnt import low
+from .common.relearning.experiment import relearning_experiment
+from .common.relearning.report import CONTROL, effect_row, found
+from .common.relearning.settings import FULL, R_L2, RelearningSettings, at_scale
+from .experiment import Verdict
+from .parts import Parts
+
+
+def verdicts(s: RelearningSettings, done: Parts) -> list[Verdict]:
+    """Whether it extends to natural images; of deep networks a ConvNet of two convolutions decides little."""
+    if s.preset == "smoke":
+        return [Verdict("deep", None, [])]
+    g = found(s, done)
+    none = g.accuracy(CONTROL[NONE]).value
+    cells = [at_scale(each, s) for each in FULL] + ["D-L2"]
+    teaches = [low(g.accuracy(cell)) > max(0.15, none) for cell in cells]
+    some = any(teaches) and not all(teaches)
+    return [
+        Verdict(
+            "deep",
+            "holds" if all(teaches) else "depends" if some else "does not hold",
+            [*(g.row(cell) for cell in cells), g.row(CONTROL[NONE], control=True), effect_row(g, SAME_TARGET)],
+            "how targets are chosen and on the attack" if some else "",
+            f"a ConvNet of two convolutions and {s.full:,} images; the published networks are far deeper "
+            f"({R_L2.name} .775)",
+        )
+    ]
+
+
+EXPERIMENT = relearning_experiment(
+    "lfp-cifar10",
+    "cifar10",
+    verdicts,
+    " The network is small, of two convolutions, and so are the sets: what a WideResNet-28-10 learns from 50,000 "
+    "images in 200 epochs is far more.",
+)

@@ -1,0 +1,49 @@
+"""Learning MNIST from wrong labels: whether features of the target teach, and how much the best epoch flatters."""
+
+from __future__ import annotations
+
+from ..learning.controls import FLIPPED, NONE, SAME_TARGET
+from .common.learnt import CHANCE, low
+from .common.relearning.experiment import relearning_experiment
+from .common.relearning.report import CONTROL, best_cells, best_row, effect_row, found
+from .common.relearning.settings import FULL, R_L2, RelearningSettings, at_scale
+from .experiment import Verdict
+from .parts import Parts
+
+MUCH = 0.05
+"""A best epoch that is better by this is much better."""
+
+
+def verdicts(s: RelearningSettings, done: Parts) -> list[Verdict]:
+    """Whether features of the target class teach, and whether the last epoch is much worse than the best."""
+    if s.preset == "smoke":
+        return [Verdict("features", None, []), Verdict("best-epoch", None, [])]
+    g = found(s, done)
+    same, flipped = effect_row(g, SAME_TARGET), effect_row(g, FLIPPED)
+    rows = [g.row(at_scale(R_L2, s)), g.row(CONTROL[NONE], control=True), same, flipped]
+    features = same.interval is not None and same.interval[0] >= 0.5
+    removal = low(g.accuracy(CONTROL[FLIPPED])) > 2 * CHANCE
+    by_features = Verdict(
+        "features",
+        "depends" if features and removal else "holds" if features else "does not hold",
+        rows,
+        "the part of the perturbation" if features and removal else "",
+        "what perturbations of other images with the same target teach are features of the target; sign-flipped "
+        "perturbations, which hold none, "
+        + ("teach too, as they add the class that the image has" if removal else "teach next to nothing"),
+    )
+    losses = {cell: best_row(g, cell) for cell in best_cells(s)}
+    worse = [cell for cell, row in losses.items() if row.ours is not None and row.ours > MUCH]
+    worst = max(losses.values(), key=lambda row: row.ours or 0.0)
+    shown = [*(losses[at_scale(each, s)] for each in FULL), worst]
+    best = Verdict(
+        "best-epoch",
+        "does not hold" if not worse else "holds" if len(worse) == len(losses) else "depends",
+        list({row.case: row for row in shown}.values()),
+        "the set" if worse and len(worse) < len(losses) else "",
+        f"worse by more than {MUCH} in {len(worse)} of {len(losses)} sets" + (f": {', '.join(worse)}" if worse else ""),
+    )
+    return [by_features, best]
+
+
+EXPERIMENT = relearning_experiment("lfp-mnist", "mnist", verdicts)
