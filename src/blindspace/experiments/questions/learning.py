@@ -97,7 +97,8 @@ LEARNING: dict[str, Question] = {
         "lfp-artificial",
     ),
     "clean-labels": Question(
-        "10. A few clean labels beside the perturbed samples are enough.",
+        "10. A few clean labels are enough beside perturbed samples: ten per class teach more with them than alone, "
+        "and more than beside the same wrong labels without perturbations.",
         ASKED,
         "lfp-few",
     ),
