@@ -39,6 +39,7 @@ architectures: $(TESTS_READY) ## Audit the architectures of timm, transformers a
 bench: $(READY) ## Measure what a projection costs, as a ratio to the least it could
 	$(BIN)/blindspace bench --json results/bench/result.json --picture results/bench/cost.png
 	$(BIN)/blindspace bench --tangents --json results/bench/tangents.json
+	$(BIN)/blindspace bench --learning --json results/bench/learning.json
 
 clean: ## Remove the environment and what the tools left behind
 	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo

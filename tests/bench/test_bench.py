@@ -22,6 +22,7 @@ from blindspace.bench import baselines
 from blindspace.bench.baselines import BASELINES, measure_baseline, refusal, sparsity_of
 from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
 from blindspace.bench.chart import draw
+from blindspace.bench.learning import EPOCHS, Protocol, point
 from blindspace.bench.measure import affordable, measure, residual, turns
 from blindspace.bench.memory import held, peak
 from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
@@ -456,6 +457,35 @@ def test_tangent_bases_are_measured(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     found = json.loads(Path("found.json").read_text())
     assert [each["latent"] for each in found["tangents"]] == [16] * 3
     assert run(["bench", "stem", "--tangents"]) == 2
+
+
+# --- learning from perturbations --------------------------------------------------------------------------
+
+
+def test_a_point_of_the_artificial_experiment_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = point(dim=200, count=10, noise=100, width=8, turns=1)
+    assert row.protocol == pytest.approx(EPOCHS * row.epoch)
+    assert row.faster_descent == pytest.approx(row.protocol / row.descent)
+    assert row.faster_programme == pytest.approx(row.protocol / row.programme)
+    assert row.accuracy_descent >= 0.9
+    assert row.accuracy_programme >= 0.9
+    monkeypatch.setattr("blindspace.cli.bench.measure_point", lambda seed: row)
+    assert run(["bench", "--learning", "--json", "found.json"]) == 0
+    assert "quadratic programmes" in capsys.readouterr().out
+    assert json.loads(Path("found.json").read_text())["point"] == asdict(row)
+    assert run(["bench", "--learning", "--tangents"]) == 2
+
+
+def test_the_published_protocol_trains() -> None:
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(6, 40, generator=draw), torch.tensor([1.0, -1.0] * 3)
+    protocol = Protocol(x, y, 8, 0.01, 0)
+    protocol.train(200)
+    hidden = x @ protocol.layer.weight.detach().T
+    outputs = torch.where(hidden > 0, hidden, 0.01 * hidden) @ protocol.readout
+    assert torch.equal(outputs.sign(), y)
 
 
 def test_one_backward_pass_per_pixel() -> None:

@@ -14,6 +14,8 @@ from rich.table import Table
 
 from ..bench.baselines import BASELINES
 from ..bench.chart import draw
+from ..bench.learning import PointRow
+from ..bench.learning import point as measure_point
 from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
 from ..bench.tangents import tangents as measure_tangents
@@ -41,16 +43,18 @@ def bench(
     tangents: Annotated[
         bool, typer.Option("--tangents", help="Measure tangent bases of the built-in autoencoders instead.")
     ] = False,
+    learning: Annotated[bool, typer.Option("--learning", help="Measure learning from perturbations instead.")] = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
-    if tangents:
-        if cases or sizes or picture:
+    if tangents or learning:
+        if cases or sizes or picture or (tangents and learning):
+            option = "--tangents" if tangents else "--learning"
             raise ValueRangeError(
-                "--tangents has no picture and its own cases; give it without cases, --sizes and --picture"
+                f"{option} has no picture and its own cases; give it alone, without cases, --sizes and --picture"
             )
-        _tangents(seed, json)
+        (_tangents if tangents else _learning)(seed, json)
         return
     chosen = select(cases, _sides(sizes))
     if picture is not None and not any(case.side for case in chosen):
@@ -128,6 +132,37 @@ def _tangents(seed: int, json: str | None) -> None:
         )
     console(json).print(table)
     write_json({**_machine(), "seed": seed, "tangents": [asdict(row) for row in rows]}, json)
+
+
+def _learning(seed: int, json: str | None) -> None:
+    """Measure and show what learning from perturbations costs."""
+    with progress("bench") as report:
+        report(0, 1, "a point of the experiment on artificial data")
+        row = measure_point(seed=seed)
+    console(json).print(_point(row))
+    write_json({**_machine(), "seed": seed, "point": asdict(row)}, json)
+
+
+def _point(row: PointRow) -> Table:
+    table = _table(
+        [f"d {row.dim}, N {row.count}, N_adv {row.noise}, m {row.width}"], ["s", "× faster", "accuracy", "control"]
+    )
+    table.add_row(f"{row.epochs:,} epochs, extrapolated", f"{row.protocol:.0f}", "", "", "")
+    table.add_row(
+        "gradient descent on the logarithm of the loss",
+        f"{row.descent:.2f}",
+        f"{row.faster_descent:.0f}",
+        f"{row.accuracy_descent:.2f}",
+        f"{row.control_descent:.2f}",
+    )
+    table.add_row(
+        "quadratic programmes",
+        f"{row.programme:.2f}",
+        f"{row.faster_programme:.0f}",
+        f"{row.accuracy_programme:.2f}",
+        f"{row.control_programme:.2f}",
+    )
+    return table
 
 
 def _machine() -> dict[str, Any]:
