@@ -14,13 +14,13 @@ from blindspace.experiments.lfp_span.measure import _first, _predicted, _towards
 from blindspace.experiments.lfp_span.report import claims, draw, found, rows, verdicts
 from blindspace.experiments.lfp_span.settings import (
     BASE,
-    COMPARED,
     CONV,
     DEEP,
-    MAKERS,
     SMALL,
     Maker,
+    compared_on,
     for_preset,
+    makers_of,
     on_shuffled,
 )
 from blindspace.experiments.parts import Kept, Parts
@@ -35,11 +35,11 @@ def made(shares: dict[str, float], taught: dict[str, float]) -> Parts:
     """Parts with given shares, 0.95 where none is given and 0.1 before training, and accuracies by network."""
     done = {}
     for dataset, count in S.samples.items():
-        for seed in range(S.seeds):
+        for seed in range(S.seeds[dataset]):
             n = {"mnist": 784, "cifar10": 3072}[dataset]
             values: dict[str, object] = {"dim": count, "chance": count / n, "values": n, "nothing/taught": 0.02}
             arrays = {"noise/energy": torch.full((4,), count / n), "images/energy": torch.full((4,), 0.9)}
-            for maker in MAKERS:
+            for maker in makers_of(dataset):
                 share = shares.get(maker.name, 0.95 if maker.epochs else 0.1) + 0.001 * seed
                 arrays |= {f"{maker.name}/energy": torch.full((4,), share)}
                 arrays |= {f"{maker.name}/energy elsewhere": torch.full((4,), 0.5 * share)}
@@ -61,7 +61,9 @@ def test_verdicts() -> None:
     assert answers(dict.fromkeys((BASE, SMALL, DEEP, CONV), 0.5), {})["sum-of-samples"] == "does not hold"
     assert answers({on_shuffled(BASE): 0.5}, {})["span-proves-nothing"] == "depends"
     assert answers({}, {on_shuffled(BASE): 0.4})["span-proves-nothing"] == "depends"  # shuffled labels teach
-    assert answers({}, dict.fromkeys(COMPARED, 0.05))["span-proves-nothing"] == "does not hold"  # nothing teaches
+    assert (
+        answers({}, dict.fromkeys(compared_on("mnist"), 0.05))["span-proves-nothing"] == "does not hold"
+    )  # nothing teaches
 
 
 def test_rows_and_claims(tmp_path: Path) -> None:
@@ -70,9 +72,11 @@ def test_rows_and_claims(tmp_path: Path) -> None:
     assert by_name["MNIST, Gaussian noise", "share in the span of its training samples"].reference == pytest.approx(
         100 / 784
     )
-    assert by_name[f"CIFAR-10, {BASE}, true − shuffled labels", "difference of the shares"].ours == pytest.approx(-0.02)
+    assert by_name[f"CIFAR-10, {BASE}, true − shuffled labels", "difference of the shares"].ours == pytest.approx(
+        -0.02, abs=1e-6
+    )
     assert [claim.holds for claim in claims(S, done)] == [True] * 7
-    assert [claim.holds for claim in claims(S, made({}, dict.fromkeys(COMPARED, 0.05)))][-1] is False
+    assert [claim.holds for claim in claims(S, made({}, dict.fromkeys(compared_on("mnist"), 0.05)))][-1] is False
     assert found(S, done)[0].chance == pytest.approx(100 / 784)
     draw(S, done, tmp_path)
     assert 5_000 < (tmp_path / "span.png").stat().st_size < 500_000

@@ -20,7 +20,7 @@ from ...progress import Progress
 from ...subspaces import norms, span
 from ..common.learning import CLASSES, labelled_images, student_recipe
 from ..parts import Kept, Part, seed_of
-from .settings import CONVNET, MAKERS, MLP, Maker, SpanSettings
+from .settings import CONVNET, MLP, Maker, SpanSettings, makers_of
 
 RATES = {"sgd": 0.02, "adam": 1e-3}
 """Learning rate by optimiser."""
@@ -31,7 +31,7 @@ def parts(s: SpanSettings) -> list[Part]:
     return [
         Part(f"{dataset}.{seed}", partial(_measure, s, dataset, seed))
         for dataset in s.samples
-        for seed in range(s.seeds)
+        for seed in range(s.seeds[dataset])
     ]
 
 
@@ -51,8 +51,9 @@ def _measure(s: SpanSettings, dataset: str, seed: int, progress: Progress) -> Ke
     noise = torch.randn(len(fresh[: s.measured]), *x.shape[1:], generator=s.generator("noise", dataset, seed))
     images = 2 * fresh[: s.measured].double() - 1
     arrays = {"noise/energy": space.energy(noise.double()), "images/energy": space.energy(images)}
-    for done, maker in enumerate(MAKERS):
-        progress(done, len(MAKERS), f"{dataset}, {maker.name}")
+    makers = makers_of(dataset)
+    for done, maker in enumerate(makers):
+        progress(done, len(makers), f"{dataset}, {maker.name}")
         labels = shuffled if maker.shuffled else y
         network = _first(s, maker, dataset, seed, (x, labels))
         steps = _towards(network, fresh, targets)

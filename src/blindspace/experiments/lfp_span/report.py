@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +17,15 @@ from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Kept, Parts
 from .settings import (
     BASE,
-    COMPARED,
     CONV,
     CONV_UNTRAINED,
     DEEP,
-    MAKERS,
     SMALL,
     UNTRAINED,
+    Maker,
     SpanSettings,
+    compared_on,
+    makers_of,
     on_shuffled,
 )
 
@@ -59,6 +60,11 @@ class Group:
         return torch.tensor([kept.values[figure] for kept in self.kept], dtype=torch.float64)
 
     @property
+    def makers(self) -> tuple[Maker, ...]:
+        """The first networks."""
+        return makers_of(self.dataset)
+
+    @property
     def chance(self) -> float:
         """Share of a random vector."""
         return float(self.values("chance").mean())
@@ -66,7 +72,7 @@ class Group:
 
 def found(s: SpanSettings, done: Parts) -> list[Group]:
     """All data sets."""
-    return [Group(each, tuple(done[f"{each}.{seed}"] for seed in range(s.seeds))) for each in s.samples]
+    return [Group(each, tuple(done[f"{each}.{seed}"] for seed in range(s.seeds[each]))) for each in s.samples]
 
 
 def share(g: Group, maker: str) -> Row:
@@ -116,8 +122,12 @@ def rows(s: SpanSettings, done: Parts) -> list[Row]:
         made += [
             Row(f"{g.name}, Gaussian noise", SHARE, noise.value, g.chance, noise.interval, True, words, ".3f"),
             Row(f"{g.name}, unseen images themselves", SHARE, images.value, None, images.interval, True, form=".3f"),
-            *(row for maker in MAKERS for row in (share(g, maker.name), cosine(g, maker.name))),
-            *(row for name in COMPARED for row in (taught(g, name), taught(g, on_shuffled(name)), lost(g, name))),
+            *(row for maker in g.makers for row in (share(g, maker.name), cosine(g, maker.name))),
+            *(
+                row
+                for name in compared_on(g.dataset)
+                for row in (taught(g, name), taught(g, on_shuffled(name)), lost(g, name))
+            ),
         ]
     return made
 
@@ -134,6 +144,7 @@ def _alike(of: Estimate) -> bool:
 def claims(s: SpanSettings, done: Parts) -> list[Claim]:
     """What the span holds, by what, and what it means."""
     every = found(s, done)
+    grey = [g for g in every if SMALL in compared_on(g.dataset)]
     made = [
         Claim(
             "training turns perturbations into the span of its samples: "
@@ -142,8 +153,8 @@ def claims(s: SpanSettings, done: Parts) -> list[Claim]:
         ),
         Claim(
             "what is left outside is the start: with initial weights of the first layer / 10 "
-            + _each(every, lambda g: f"{_of(g, SMALL)} against {_of(g, BASE)}"),
-            all(_low(mean(g.means(f"{SMALL}/energy"))) >= MOST for g in every),
+            + _each(grey, lambda g: f"{_of(g, SMALL)} against {_of(g, BASE)}"),
+            all(_low(mean(g.means(f"{SMALL}/energy"))) >= MOST for g in grey),
         ),
         Claim(
             "ConvNets share weights between places, and yet far more than chance lies in the span: "
@@ -152,8 +163,8 @@ def claims(s: SpanSettings, done: Parts) -> list[Claim]:
         ),
         Claim(
             "the predicted sum is for two layers; deeper networks leave it: cosine "
-            + _each(every, lambda g: f"{_of(g, BASE, 'cosine')}, with 4 hidden layers {_of(g, DEEP, 'cosine')}"),
-            all(_low(mean(g.means(f"{BASE}/cosine") - g.means(f"{DEEP}/cosine"))) > 0 for g in every),
+            + _each(grey, lambda g: f"{_of(g, BASE, 'cosine')}, with 4 hidden layers {_of(g, DEEP, 'cosine')}"),
+            all(_low(mean(g.means(f"{BASE}/cosine") - g.means(f"{DEEP}/cosine"))) > 0 for g in grey),
         ),
         Claim(
             "much of it any images would explain: in the span of as many others lie "
@@ -180,8 +191,8 @@ def claims(s: SpanSettings, done: Parts) -> list[Claim]:
     return [Claim(claim.text, None) for claim in made] if s.preset == "smoke" else made
 
 
-def _each(every: list[Group], said: object) -> str:
-    return "; ".join(f"{g.name} {said(g)}" for g in every)  # type: ignore[operator]
+def _each(every: list[Group], said: Callable[[Group], str]) -> str:
+    return "; ".join(f"{g.name} {said(g)}" for g in every)
 
 
 def _of(g: Group, maker: str, figure: str = "energy") -> str:
@@ -202,7 +213,7 @@ def verdicts(s: SpanSettings, done: Parts) -> list[Verdict]:
 
 
 def _sums(every: list[Group]) -> Verdict:
-    cells = [(g, name) for g in every for name in (BASE, SMALL, DEEP, CONV)]
+    cells = [(g, name) for g in every for name in compared_on(g.dataset)]
     holds = [_low(mean(g.means(f"{name}/energy"))) >= MOST for g, name in cells]
     answer: Answer = "holds" if all(holds) else "depends" if any(holds) else "does not hold"
     on = "how far training has moved the network from its start, and on its layers" if answer == "depends" else ""
@@ -214,7 +225,7 @@ def _sums(every: list[Group]) -> Verdict:
 
 
 def _proves_nothing(every: list[Group]) -> Verdict:
-    cells = [(g, name) for g in every for name in COMPARED]
+    cells = [(g, name) for g in every for name in compared_on(g.dataset)]
     alike = [
         _alike(mean(g.means(f"{name}/energy") - g.means(f"{on_shuffled(name)}/energy"))) and _teaches_less(g, name)
         for g, name in cells
@@ -241,10 +252,10 @@ def _shown(every: list[Group]) -> Iterator[Row]:
 def draw(s: SpanSettings, done: Parts, folder: Path) -> None:
     """Shares of all networks, in the span of their samples and of others."""
     every = found(s, done)
-    figure = new_figure(5.5 * len(every) + 2.5, 5)
-    for axes, g in zip(figure.subplots(1, len(every), squeeze=False, sharey=True)[0], every, strict=True):
+    figure = new_figure(8 * len(every), 5)
+    for axes, g in zip(figure.subplots(1, len(every), squeeze=False)[0], every, strict=True):
         plain(axes, f"{g.name}, {int(g.values('dim')[0])} samples", SHARE)
-        for place, maker in enumerate(MAKERS):
+        for place, maker in enumerate(g.makers):
             of, other = mean(g.means(f"{maker.name}/energy")), mean(g.means(f"{maker.name}/energy elsewhere"))
             colour = "shuffled" if maker.shuffled else "control" if not maker.epochs else "own"
             axes.barh(place, of.value, color=COLOURS[colour], alpha=0.85)
@@ -252,8 +263,8 @@ def draw(s: SpanSettings, done: Parts, folder: Path) -> None:
                 axes.plot(of.interval, [place, place], color=INK, linewidth=1)
             axes.plot([other.value], [place], "|", color=INK, markersize=9)
         axes.axvline(g.chance, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(MAKERS)), [maker.name for maker in MAKERS])
-        axes.set_ylim(len(MAKERS) - 0.5, -0.5)
+        axes.set_yticks(range(len(g.makers)), [maker.name for maker in g.makers])
+        axes.set_ylim(len(g.makers) - 0.5, -0.5)
         axes.set_xlim(0, 1)
         axes.grid(axis="y", visible=False)
     figure.text(0.5, -0.02, "dotted: chance; tick: in the span of as many other images", ha="center", size=9, color=INK)

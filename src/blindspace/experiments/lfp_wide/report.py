@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -33,6 +34,9 @@ from .settings import (
     steps_case,
     width_case,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PUBLISHED_COSINES = {
     (TIME["identity"], 1): 0.07,
@@ -268,8 +272,8 @@ def draw(s: WideSettings, done: Parts, folder: Path) -> None:
     save(figure, folder / "wide.png")
 
 
-def _draw_time(s: WideSettings, done: Parts, axes: object) -> None:
-    axes = plain(axes, "where perturbations point (×: published)", "steps of training", COSINE)  # type: ignore[arg-type]
+def _draw_time(s: WideSettings, done: Parts, axes: Axes) -> None:
+    axes = plain(axes, "where perturbations point (×: published)", "steps of training", COSINE)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.02)
     lines = []
@@ -281,8 +285,8 @@ def _draw_time(s: WideSettings, done: Parts, axes: object) -> None:
     plot(axes, lines)
 
 
-def _draw_eps(done: Parts, axes: object) -> None:
-    axes = plain(axes, f"what {GAUSS} teaches (×: published)", "ε", AGREEMENT)  # type: ignore[arg-type]
+def _draw_eps(done: Parts, axes: Axes) -> None:
+    axes = plain(axes, f"what {GAUSS} teaches (×: published)", "ε", AGREEMENT)
     axes.set_ylim(0.4, 1.02)
     found = [mean(agreements(done, LEARNT["identity"], Taught(eps))) for eps in EPS]
     published = [(eps, value) for (name, eps), value in PUBLISHED_AGREEMENTS.items() if name == LEARNT["identity"]]
@@ -297,8 +301,8 @@ def _line(label: str, x: Sequence[float], values: Sequence[Estimate], colour: st
     return Line(label, x, [value.value for value in values], colour, band=([a for a, _ in ends], [b for _, b in ends]))
 
 
-def _draw_seeds(s: WideSettings, done: Parts, axes: object) -> None:
-    axes = plain(axes, "single seeds", "", "")  # type: ignore[arg-type]
+def _draw_seeds(s: WideSettings, done: Parts, axes: Axes) -> None:
+    axes = plain(axes, "single seeds", "", "")
     cells = [(SAMPLES_ON, each) for each in s.case(SAMPLES_ON).taught]
     cells += [(FEW_IMAGES, each) for each in s.case(FEW_IMAGES).taught]
     names = []
