@@ -21,7 +21,7 @@ KINDS: tuple[str, ...] = SMALL
 """Kinds of classifiers: mlp, convnet, resnet20."""
 
 
-def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = False, longer: int = 0) -> Recipe:
+def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = False) -> Recipe:
     """The training of a classifier under a preset: an instant on the embedded images for smoke.
 
     Args:
@@ -31,13 +31,10 @@ def recipe_of(kind: str, dataset: str, seed: int, preset: Preset, short: bool = 
         preset: smoke, cpu or paper; the last two train alike.
         short: Whether to train on 30,000 images for three epochs only, as adversarial training does, which takes
             several times as long per step.
-        longer: Epochs of a longer training on all images, each translated by up to four pixels; 0 for the usual one.
     """
     recipe = replace(small_recipe(kind, dataset), seed=seed)
     if preset == "smoke":
         return replace(recipe, epochs=2 if kind == "resnet20" else 10, batch_size=20, images=None, flip=False)
-    if longer:
-        return replace(recipe, images=None, epochs=longer, crop_padding=4)
     if short and kind != "resnet20":
         return replace(recipe, images=30_000, epochs=3)
     return recipe
@@ -52,7 +49,6 @@ def classifier(
     *,
     same_budget: bool = False,
     untrained: bool = False,
-    longer: int = 0,
     shuffled: bool = False,
     progress: Progress | None = None,
 ) -> Network:
@@ -67,7 +63,6 @@ def classifier(
         same_budget: Whether a network without an adversary is trained on as many images for as many epochs as one with
             an adversary is, to be compared with it.
         untrained: Whether to return the network with the initial weights of this seed instead.
-        longer: Epochs of a longer training (see ``recipe_of``); 0 for the usual one.
         shuffled: Whether it is trained on shuffled labels, of 1000 images for 100 epochs, until it knows them by
             heart: it knows nothing of the classes. Not with an adversary.
         progress: Called after every step of training.
@@ -86,5 +81,5 @@ def classifier(
         recipe = replace(recipe_of(kind, dataset, seed, preset), images=1000, epochs=100, batch_size=32, flip=False)
         return trained(name, preset, progress, recipe, shuffled=True)
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
-    recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget, longer)
+    recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget)
     return trained(name, preset, progress, recipe, adversary)

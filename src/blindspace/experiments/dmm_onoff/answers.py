@@ -23,7 +23,7 @@ def verdicts(s: OnOffSettings, done: Parts) -> list[Verdict]:
         return [Verdict(name, None, []) for name in names]
     standard = [group for group in found(s, done) if not group.case.adversarial]
     every = [group for group in standard if group.case.kind != OTHERS]
-    by_key = {(group.case.dataset, group.case.kind): group for group in standard if not group.case.longer}
+    by_key = {(group.case.dataset, group.case.kind): group for group in standard if not group.case.training}
     corners = [(d, k) for d in ("mnist", "cifar10") for k in ("mlp", "resnet20") if (d, k) in by_key]
     colour = [("cifar10", k) for k in ("mlp", "convnet", "resnet20", OTHERS) if ("cifar10", k) in by_key]
     above = [group.share(TANGENT) > group.chance(TANGENT) for group in standard]

@@ -42,7 +42,7 @@ class Group:
     def name(self) -> str:
         """Data set and kind in words."""
         way = ", adversarially trained" if self.case.adversarial else ""
-        way += f", {self.case.longer} epochs of all images" if self.case.longer else ""
+        way += f", trained {self.case.training}" if self.case.training else ""
         return f"{DATASETS[self.case.dataset]} {KINDS[self.case.kind]}{way}"
 
     @property

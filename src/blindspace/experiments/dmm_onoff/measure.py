@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import torch
@@ -18,17 +18,19 @@ from ...manifolds.controls import random_subspaces
 from ...networks import Network
 from ...progress import Progress
 from ...subspaces import Subspace, TangentSpaces
-from ..common.classifiers import classifier
+from ..common.classifiers import classifier, recipe_of
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, trained
 from ..parts import Kept, Part, about
 from .others import resnet20_of_others
 from .settings import (
     BOXED,
     LOCAL,
+    LONGER,
     OTHERS,
     RANDOM_100,
     TANGENT,
+    TRANSLATED,
     Case,
     OnOffSettings,
     attacked_draws,
@@ -93,16 +95,21 @@ def confinements(s: OnOffSettings, case: Case, at: Places, index: Tensor) -> Ite
 def _network(s: OnOffSettings, case: Case, progress: Progress, untrained: bool = False) -> Network:
     if case.kind == OTHERS:
         return resnet20_of_others()
+    if case.training and not untrained:
+        return _trained_otherwise(s, case, progress)
     return classifier(
-        case.kind,
-        case.dataset,
-        case.seed,
-        s.preset,
-        case.adversarial,
-        untrained=untrained,
-        longer=case.longer,
-        progress=progress,
+        case.kind, case.dataset, case.seed, s.preset, case.adversarial, untrained=untrained, progress=progress
     )
+
+
+def _trained_otherwise(s: OnOffSettings, case: Case, progress: Progress) -> Network:
+    """The network after one of ``TRAININGS``."""
+    recipe = recipe_of(case.kind, case.dataset, case.seed, s.preset)
+    if LONGER in case.training:
+        recipe = replace(recipe, images=None, epochs=s.longer)
+    if TRANSLATED in case.training:
+        recipe = replace(recipe, crop_padding=4)
+    return trained(f"{case.kind}@{case.dataset}", s.preset, progress, recipe)
 
 
 def _slopes(network: Network, x: Tensor, y: Tensor) -> Tensor:
@@ -145,7 +152,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         "condition": float(at.tangent.at(index).condition.median()),
         "residual": residual,
     }
-    if s.boxed and case.seed == 0 and not (case.adversarial or case.longer):
+    if s.boxed and case.seed == 0 and not (case.adversarial or case.training):
         boxed, values["residual with the pixel range"] = _boxed(s, case, network, at, index[: s.boxed], progress)
         arrays |= boxed
     return Kept(values, arrays)

@@ -27,6 +27,12 @@ BOXED = (TANGENT, PCA, RANDOM)
 """Those in which attacks are repeated within the pixel range."""
 
 
+TRANSLATED, LONGER = "translated", "longer"
+TRAININGS = (TRANSLATED, LONGER, f"{LONGER}, {TRANSLATED}")
+"""Trainings of ResNet-20 on colour images beside the usual one, on 10,000 images for four epochs: with images that are
+translated by up to four pixels, longer on all images, and both."""
+
+
 @dataclass(frozen=True)
 class OnOffSettings(Settings):
     """Settings of the experiment.
@@ -37,7 +43,7 @@ class OnOffSettings(Settings):
         seeds: Networks of each kind.
         colour_seeds: Networks of each kind for colour images.
         deep_seeds: Networks of ResNet-20.
-        longer: Epochs of longer trainings of ResNet-20 on colour images, one network each.
+        longer: Epochs of a longer training of ResNet-20, on all colour images.
         adversarial: Kinds that are trained adversarially too.
         adversarial_colour: Those of colour images, one network each: adversarial training takes long there.
         adversarial_seeds: Adversarially trained networks of each kind.
@@ -54,7 +60,7 @@ class OnOffSettings(Settings):
     seeds: int = 5
     colour_seeds: int = 5
     deep_seeds: int = 5
-    longer: tuple[int, ...] = (3, 10)
+    longer: int = 3
     adversarial: tuple[str, ...] = ("mlp", "convnet")
     adversarial_colour: tuple[str, ...] = ("mlp",)
     adversarial_seeds: int = 3
@@ -73,19 +79,28 @@ class OnOffSettings(Settings):
 
 @dataclass(frozen=True)
 class Case:
-    """One network; ``longer`` is the number of epochs of a longer training, 0 for the usual one."""
+    """One network.
+
+    Attributes:
+        dataset: Name of its data set.
+        kind: Kind of network.
+        seed: Seed of its training.
+        adversarial: Whether it is trained adversarially.
+        training: How its training differs from the usual one: "" or one of ``TRAININGS``.
+    """
 
     dataset: str
     kind: str
     seed: int
     adversarial: bool
-    longer: int = 0
+    training: str = ""
 
     @property
     def part(self) -> str:
         """Name of its part."""
         name = f"{self.dataset}.{self.kind.replace(' ', '-')}.{self.seed}"
-        return name + (f".{self.longer}-epochs" if self.longer else "") + (".adversarial" if self.adversarial else "")
+        way = self.training.replace(", ", "-")
+        return name + (f".{way}" if way else "") + (".adversarial" if self.adversarial else "")
 
     @property
     def deep(self) -> bool:
@@ -107,7 +122,7 @@ def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
             seeds = s.deep_seeds if kind == "resnet20" else s.colour_seeds if colour else s.seeds
             found.append(tuple(Case(dataset, kind, seed, False) for seed in range(seeds)))
         if colour and "resnet20" in s.kinds:
-            found.extend((Case(dataset, "resnet20", 0, False, epochs),) for epochs in s.longer)
+            found.extend((Case(dataset, "resnet20", 0, False, training),) for training in TRAININGS)
         for kind in s.adversarial_colour if colour else s.adversarial:
             seeds = 1 if colour else s.adversarial_seeds
             found.append(tuple(Case(dataset, kind, seed, True) for seed in range(seeds)))
@@ -151,7 +166,7 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
     return OnOffSettings(
         preset,
         seed,
-        longer=(3, 10, 200),
+        longer=200,
         adversarial_colour=("mlp", "convnet"),
         adversarial_seeds=5,
         counts=(500, 300, 200),
