@@ -42,7 +42,7 @@ def made(shares: dict[str, float], taught: dict[str, float]) -> Parts:
             for maker in makers_of(dataset):
                 share = shares.get(maker.name, 0.95 if maker.epochs else 0.1) + 0.001 * seed
                 arrays |= {f"{maker.name}/energy": torch.full((4,), share)}
-                arrays |= {f"{maker.name}/energy elsewhere": torch.full((4,), 0.5 * share)}
+                arrays |= {f"{maker.name}/energy elsewhere": torch.full((4,), 0.6 * share)}
                 arrays |= {f"{maker.name}/cosine": torch.full((4,), 0.7 / maker.depth + 0.01 * seed)}
                 values |= {f"{maker.name}/{split} accuracy": 0.8 for split in ("training", "test")}
                 known = taught.get(maker.name, 0.08 if maker.shuffled else 0.5)
