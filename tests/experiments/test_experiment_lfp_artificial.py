@@ -15,7 +15,7 @@ from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
 from blindspace.learning.two_layer import TwoLayer
 
-S = replace(for_preset("cpu", 0), seeds=3)
+S = replace(for_preset("cpu", 0), seeds=3, sweep_seeds=3)
 
 
 def made(low: float = 0.6, **cells: float) -> Parts:

@@ -51,4 +51,4 @@ def sweep(s: ArtificialSettings, done: Parts, of: str, value: float, norm: str, 
 
 def _at(s: ArtificialSettings, done: Parts, of: str, value: float) -> list[dict[str, Any]]:
     place = list(s.sweep(of)).index(value)
-    return [done[f"sweeps-{seed}"].values["sweeps"][of][place] for seed in range(s.seeds)]
+    return [done[f"sweeps-{seed}"].values["sweeps"][of][place] for seed in range(s.sweep_seeds)]

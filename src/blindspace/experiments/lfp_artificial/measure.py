@@ -26,7 +26,7 @@ from .settings import CONTROLS, FROM_SHUFFLED, GRADIENT, KEPT, LINF, NORMS, SWEE
 def parts(s: ArtificialSettings) -> list[Part]:
     """For each seed the base point with all controls, and the sweeps."""
     base = [Part(f"base-{seed}", partial(_base, s, seed)) for seed in range(s.seeds)]
-    return base + [Part(f"sweeps-{seed}", partial(_sweeps, s, seed)) for seed in range(s.seeds)]
+    return base + [Part(f"sweeps-{seed}", partial(_sweeps, s, seed)) for seed in range(s.sweep_seeds)]
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ class ArtificialSettings(Settings):
     """Settings of the experiment.
 
     Attributes:
-        seeds: Number of draws of data and networks.
+        seeds: Number of draws of data and networks at the base point.
+        sweep_seeds: The same along the sweeps.
         base: The point that all others share their other values with.
         dims: d of the sweep.
         counts: N of the sweep.
@@ -76,6 +77,7 @@ class ArtificialSettings(Settings):
     """
 
     seeds: int = 10
+    sweep_seeds: int = 5
     base: Point = Point(1000, 100, 1000)
     dims: tuple[int, ...] = (10, 50, 100, 250, 500, 750)
     counts: tuple[int, ...] = (200, 300, 500, 700, 1000)
@@ -124,12 +126,16 @@ def for_preset(preset: Preset, seed: int) -> ArtificialSettings:
     """The settings of a preset; the published size is that of the preset paper, and needs a GPU."""
     if preset == "smoke":
         return ArtificialSettings(
-            *(preset, seed, 2, Point(60, 10, 40), (20,), (20,), (10,), (0.385,)), wide=8, width=6, steps=20, points=50
+            *(preset, seed, 2, 2, Point(60, 10, 40), (20,), (20,), (10,), (0.385,)),
+            wide=8,
+            width=6,
+            steps=20,
+            points=50,
         )
     if preset == "cpu":
         return ArtificialSettings(preset, seed)
     return ArtificialSettings(
-        *(preset, seed, 5, Point(10_000, 1000, 10_000), (100, 500, 1000, 2500, 5000, 7500)),
+        *(preset, seed, 10, 5, Point(10_000, 1000, 10_000), (100, 500, 1000, 2500, 5000, 7500)),
         counts=(2000, 3000, 5000, 7000, 10_000),
         noises=(1, 3, 10, 30, 100, 300, 1000, 3000),
         wide=1000,

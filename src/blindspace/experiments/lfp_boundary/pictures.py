@@ -20,7 +20,7 @@ def draw(s: BoundarySettings, done: Parts, folder: Path) -> None:
 
 def _planes(s: BoundarySettings, done: Parts, path: Path) -> None:
     """Both boundaries and the region of predicted agreement, a row per slope and a column per plane."""
-    figure = new_figure(9, 4.3 * len(s.slopes) + 0.5)
+    figure = new_figure(9, 4.3 * len(s.slopes) + 0.3)
     grid = figure.subplots(len(s.slopes), len(PLANES), squeeze=False)
     for i, slope in enumerate(s.slopes):
         kept = done[f"plane-{i}"]
@@ -57,12 +57,12 @@ def _planes(s: BoundarySettings, done: Parts, path: Path) -> None:
         color=MUTED,
         size=8.5,
     )
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.tight_layout(rect=(0, 0.04, 1, 1))
     save(figure, path)
 
 
 def _by_correlation(s: BoundarySettings, done: Parts, path: Path) -> None:
-    figure = new_figure(6.4, 4)
+    figure = new_figure(8.2, 4)
     axes = plain(figure.subplots(), "", "correlation with one sample of wrong target", "exceptions")
     for setting, colour in zip(ends(s), ("own", "second", "third", "gaussian", "shuffled"), strict=False):
         found = [correlated(s, done, setting, c) for c in s.correlations]
@@ -76,5 +76,5 @@ def _by_correlation(s: BoundarySettings, done: Parts, path: Path) -> None:
         )
     axes.axhline(0.5, color=MUTED, linewidth=1, linestyle=":")
     axes.set_ylim(-0.02, 1.02)
-    axes.legend(frameon=False, fontsize=8.5, loc="upper left")
+    axes.legend(frameon=False, fontsize=8.5, loc="upper left", bbox_to_anchor=(1.02, 1))
     save(figure, path)

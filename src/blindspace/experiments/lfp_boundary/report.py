@@ -40,14 +40,22 @@ def correlated(s: BoundarySettings, done: Parts, setting: Setting, correlation: 
     return Row(case, "exceptions", found.value, None, found.interval, form=".4f")
 
 
+PREDICTORS = {
+    "by correlation": "exceptions by largest correlation with a sample, area under the curve",
+    "by distance": "exceptions by nearness to the first boundary, area under the curve",
+}
+"""What may distinguish the exceptions."""
+
+
+def _noise_ends(s: BoundarySettings) -> tuple[Setting, Setting]:
+    """The fewest and smallest perturbations of noise, and the largest."""
+    return s.more[0], s.larger(NOISE)[-1]
+
+
 def predicts(s: BoundarySettings, done: Parts, setting: Setting, what: str) -> Row:
     """How well a figure distinguishes the exceptions among fresh points."""
     found = over_draws(s, done, setting, lambda values: values[what])
-    names = {
-        "by correlation": "exceptions by largest correlation with a sample, area under the curve",
-        "by distance": "exceptions by nearness to the first boundary, area under the curve",
-    }
-    return Row(setting.name, names[what], found.value, None, found.interval, False, "chance 0.5", ".3f")
+    return Row(setting.name, PREDICTORS[what], found.value, None, found.interval, False, "chance 0.5", ".3f")
 
 
 def mended(s: BoundarySettings, done: Parts) -> list[Row]:
@@ -99,12 +107,12 @@ def _falls(found: list[Row]) -> bool:
 
 def claims(s: BoundarySettings, done: Parts) -> list[Claim]:
     """The region, correlation, and more or larger perturbations."""
-    most = s.larger(NOISE)[-1]
     of, agree = (
         sum(done[f"draw-{seed}"].values["settings"][each.name][key] for seed in range(s.seeds) for each in s.all)
         for key in ("dominated", "agree in it")
     )
     near, far = (correlated(s, done, s.more[0], c) for c in (s.correlations[-1], s.correlations[0]))
+    by, nearness = ([predicts(s, done, each, what) for each in _noise_ends(s)] for what in PREDICTORS)
     made = [
         Claim(f"both networks agree in the region of predicted agreement: {agree} of {of} points", agree == of),
         Claim(
@@ -113,8 +121,10 @@ def claims(s: BoundarySettings, done: Parts) -> list[Claim]:
             (near.ours or 0) > (far.ours or 0),
         ),
         Claim(
-            f"with {most.name} exceptions are few among fresh points: {exceptions(s, done, most).ours:.3f}",
-            (exceptions(s, done, most).ours or 0) <= FEW,
+            "exceptions among fresh points are distinguished by their nearness to the first boundary, and hardly by "
+            "their largest correlation with a sample: "
+            + "; ".join(f"{n.ours:.2f} against {c.ours:.2f} ({n.case})" for n, c in zip(nearness, by, strict=True)),
+            all((n.ours or 0) > (c.ours or 0) + 0.1 for n, c in zip(nearness, by, strict=True)),
         ),
     ]
     return [Claim(claim.text, None) for claim in made] if s.preset == "smoke" else made
@@ -128,12 +138,9 @@ def verdicts(s: BoundarySettings, done: Parts) -> list[Verdict]:
 
 
 def _correlation(s: BoundarySettings, done: Parts) -> Verdict:
-    by, nearness = (
-        [predicts(s, done, setting, what) for setting in (s.more[0], s.larger(NOISE)[-1])]
-        for what in ("by correlation", "by distance")
-    )
+    by, nearness = ([predicts(s, done, each, what) for each in _noise_ends(s)] for what in PREDICTORS)
     near = correlated(s, done, s.more[0], s.correlations[-1])
-    few = [exceptions(s, done, setting) for setting in (s.more[0], s.larger(NOISE)[-1])]
+    few = [exceptions(s, done, setting) for setting in _noise_ends(s)]
     agree = [(row.ours or 0) <= FEW for row in few]
     at_samples = (near.interval or (near.ours or 0.0,))[0] > 0.5
     distinguished = [(row.ours or 0) > 0.7 for row in by]
@@ -144,10 +151,10 @@ def _correlation(s: BoundarySettings, done: Parts) -> Verdict:
         answer = "depends"
     on = "the size of the perturbations" if answer == "depends" else ""
     because = (
-        "at small perturbations points without any large correlation are exceptions too, and what distinguishes the "
-        "exceptions among fresh points is that they are near the first boundary, rather than correlation"
+        "Points without any large correlation are exceptions too, those near the first boundary: it is nearness that "
+        "distinguishes exceptions among fresh points, rather than correlation"
         if (nearness[0].ours or 0) > (by[0].ours or 0)
-        else "exceptions among fresh points are those of large correlation"
+        else "Exceptions among fresh points are those of large correlation"
     )
     return Verdict("except-correlated", answer, [*few, near, *by, *nearness], on, because)
 
