@@ -10,6 +10,7 @@ import torch
 
 from blindspace.data import samples
 from blindspace.experiments.common.image_manifolds import autoencoder
+from blindspace.experiments.common.perturbation_parts import OFF, ON
 from blindspace.experiments.dmm_ilyas.found import found
 from blindspace.experiments.dmm_ilyas.measure import _parts_of, parts
 from blindspace.experiments.dmm_ilyas.report import claims, draw, rows, verdicts
@@ -19,8 +20,6 @@ from blindspace.experiments.dmm_ilyas.settings import (
     CLEAN,
     MEASURED,
     NONE,
-    OFF,
-    ON,
     PCA,
     RANDOM,
     WHOLE,

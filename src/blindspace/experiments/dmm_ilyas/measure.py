@@ -16,12 +16,12 @@ from ...manifolds.controls import first_components, random_subspace
 from ...networks import Network
 from ...networks.small_networks import small_recipe
 from ...progress import Progress
-from ...subspaces import norms
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images
+from ..common.perturbation_parts import CHUNK, parts_at_equal_norm
 from ..parts import Kept, Part, about, seed_of
 from .settings import (
     ALONE,
@@ -31,8 +31,6 @@ from .settings import (
     FLIPPED,
     MEASURED,
     NONE,
-    OFF,
-    ON,
     PCA,
     RANDOM,
     SHUFFLED,
@@ -40,9 +38,6 @@ from .settings import (
     IlyasSettings,
     groups,
 )
-
-CHUNK = 500
-"""Images whose tangent spaces are in memory at once."""
 
 
 def parts(s: IlyasSettings) -> list[Part]:
@@ -135,20 +130,12 @@ def _parts_of(
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Parts of perturbations on, off and along controls, scaled to the norms of the whole; and their share on."""
     shape = tuple(x.shape[1:])
-    principal = first_components(components(case.dataset, s.preset), manifold.dim)
-    drawn = random_subspace(shape, manifold.dim, s.generator(case.part, "random"))
-    made: dict[str, list[Tensor]] = {ON: [], OFF: [], ANOTHER: []}
-    for some, there in zip(d.split(CHUNK), x.split(CHUNK), strict=True):
-        tangent = manifold.tangent(there)
-        on = tangent.project(some)
-        elsewhere = tangent.at(torch.arange(len(some)).roll(1))
-        for name, part in ((ON, on), (OFF, some - on), (ANOTHER, elsewhere.project(some))):
-            made[name].append(part)
-    parts = {name: torch.cat(each) for name, each in made.items()}
-    share = (norms(parts[ON], "l2") / norms(d, "l2").clamp(min=1e-12)).flatten() ** 2
-    parts |= {PCA: principal.project(d), RANDOM: drawn.project(d)}
-    size = norms(d, "l2")
-    return {name: part * size / norms(part, "l2").clamp(min=1e-12) for name, part in parts.items()}, share
+    others = {
+        PCA: first_components(components(case.dataset, s.preset), manifold.dim),
+        RANDOM: random_subspace(shape, manifold.dim, s.generator(case.part, "random")),
+    }
+    of_tangents = {ANOTHER: lambda tangents: tangents.at(torch.arange(len(tangents.points)).roll(1))}
+    return parts_at_equal_norm(d, x, manifold, others, of_tangents)
 
 
 def _properties(s: IlyasSettings, network: Network, manifold: Manifold, x: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..common.intervals import Estimate
+from ..common.perturbation_parts import OFF, ON
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Parts
@@ -18,8 +19,6 @@ from .settings import (
     FLIPPED,
     MEASURED,
     NONE,
-    OFF,
-    ON,
     PCA,
     RANDOM,
     SHUFFLED,

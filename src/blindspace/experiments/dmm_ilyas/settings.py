@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..common.classifier_cases import GREY, Case, by_seed
+from ..common.perturbation_parts import OFF, ON
 from ..parts import Preset, Settings
 
-WHOLE, ON, OFF = "x + d", "x + on", "x + off"
+WHOLE = "x + d"
 ANOTHER, PCA, RANDOM = "x + part along another image's tangent", "x + part along PCA", "x + part in a random subspace"
 SHUFFLED, FLIPPED, ALONE = "x + d of another image, same target", "x − d", "grey + d"
 NONE, CLEAN = "x", "x, with its true label"
