@@ -7,18 +7,18 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...learning.controls import controlled
 from ...learning.perturbed import Mislabelled, mislabel
 from ...learning.targets import next_targets, random_targets
 from ...learning.training import Labelled, learn
 from ...networks import Network, Recipe
-from ...networks.preprocessing_modules import Normalise
 from ...progress import Progress
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.learning import CLASSES, kept_set, kept_student, labelled_images, student_recipe
+from ..common.linear import linear_model
 from ..parts import Kept, Part, about
 from .robust import RobustFeatures, fit
 from .settings import (
@@ -99,7 +99,9 @@ class _Learner:
         if by == ROBUST:
             z = self.features(images)
             images, x = (_as_pixels((each - z.mean(0)) / z.std(0)) for each in (z, self.features(x)))
-        learnt = learn(self.name if by == DEEP else _linear(images.shape[1:]), images, labels, self.recipes[by], (x, y))
+        learnt = learn(
+            self.name if by == DEEP else linear_model(images.shape[1:]), images, labels, self.recipes[by], (x, y)
+        )
         answers = torch.cat([learnt.network.labels(some) for some in x.split(500)])
         return {**kept_student(learnt, (x, y)), "next": float((answers == next_targets(y, CLASSES)).double().mean())}
 
@@ -107,11 +109,3 @@ class _Learner:
 def _as_pixels(z: Tensor) -> Tensor:
     """Standardised features ``(N, 10)`` as images of ten pixels around 1/2."""
     return 0.5 + 0.5 * z[:, None, None]
-
-
-def _linear(shape: torch.Size) -> nn.Module:
-    """A linear model of images, which maps [0, 1] to [−1, 1] first as the small networks do; it starts at zero."""
-    halves, layer = [0.5] * shape[0], nn.Linear(shape.numel(), CLASSES)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(Normalise(halves, halves), nn.Flatten(), layer)
