@@ -146,6 +146,13 @@ def test_the_loss_falls_all_the_way() -> None:
         last = loss
 
 
+def test_steps_are_not_longer_than_the_curvature_allows() -> None:
+    """Of one sample with both labels the least loss is at f(x) = 0, which longer steps would jump across forever."""
+    x = torch.full((2, 3), 5.0)
+    start = TwoLayer.random(4, 3, 1.0, torch.Generator().manual_seed(0))
+    assert float(descent(start, x, torch.tensor([1.0, -1.0]), 300).network(x).abs().max()) < 1e-9
+
+
 @pytest.mark.parametrize(("kind", "count", "dim", "slope"), KINDS)
 def test_descent_finds_the_solution_of_the_programme(kind: str, count: int, dim: int, slope: float) -> None:
     x, y = samples(kind, count, dim)
