@@ -22,12 +22,13 @@ from blindspace.bench import baselines
 from blindspace.bench.baselines import BASELINES, measure_baseline, refusal, sparsity_of
 from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
 from blindspace.bench.chart import draw
-from blindspace.bench.learning import EPOCHS, Protocol, point
+from blindspace.bench.learning import BATCHES, EPOCHS, AttackRow, Protocol, attack, point
 from blindspace.bench.measure import affordable, measure, residual, turns
 from blindspace.bench.memory import held, peak
 from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
 from blindspace.bench.tangents import per_pixel, tangents
 from blindspace.cli.main import run
+from blindspace.data import samples
 from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
 from blindspace.maps import Dense, LinearMap, from_module
 from blindspace.solvers import choose
@@ -462,6 +463,18 @@ def test_tangent_bases_are_measured(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 # --- learning from perturbations --------------------------------------------------------------------------
 
 
+ATTACK = AttackRow("mnist-mlp", 200, 10, 128, 4e-5, 2e-5, 1e-5, 1e-5, 2.0, 4.0, 0.5, 0.5, 0.5)
+
+
+def test_perturbing_is_measured_beside_foolbox() -> None:
+    pytest.importorskip("foolbox", reason="the extra [attacks] is not installed")
+    row = attack("mnist-mlp", samples("mnist").take(slice(40)).tensor(), steps=3, turns=1)
+    assert row.faster_single == pytest.approx(row.foolbox / row.single)
+    assert row.faster_bfloat16 == pytest.approx(row.foolbox / row.bfloat16)
+    assert row.batch in BATCHES
+    assert row.success_foolbox == pytest.approx(row.success_single, abs=0.03)
+
+
 def test_a_point_of_the_artificial_experiment_is_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -472,9 +485,12 @@ def test_a_point_of_the_artificial_experiment_is_measured(
     assert row.accuracy_descent >= 0.9
     assert row.accuracy_programme >= 0.9
     monkeypatch.setattr("blindspace.cli.bench.measure_point", lambda seed: row)
+    monkeypatch.setattr("blindspace.cli.bench.measure_attack", lambda name, seed: ATTACK)
     assert run(["bench", "--learning", "--json", "found.json"]) == 0
     assert "quadratic programmes" in capsys.readouterr().out
-    assert json.loads(Path("found.json").read_text())["point"] == asdict(row)
+    found = json.loads(Path("found.json").read_text())
+    assert found["point"] == asdict(row)
+    assert found["attacks"] == [asdict(ATTACK)] * 2
     assert run(["bench", "--learning", "--tangents"]) == 2
 
 

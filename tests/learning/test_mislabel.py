@@ -191,7 +191,7 @@ def test_a_sparse_attack_changes_as_many_values_as_it_may(network: bs.Network, i
     assert float(theirs.l0.double().mean()) < 3.5
     assert ours.steps == theirs.steps == 4
     public = bs.sparse(network, black_and_white, targets, 4, targeted=True)
-    assert torch.equal(public.images, ours.images)
+    torch.testing.assert_close(public.images, ours.images, rtol=0, atol=1e-12)
     assert torch.equal(public.success, ours.success)
 
 
@@ -211,6 +211,18 @@ def test_batches_do_not_matter(network: bs.Network, images: Tensor, monkeypatch:
     torch.testing.assert_close(parts.images, whole.images, rtol=0, atol=1e-12)
     assert told == [(7, 24), (14, 24), (21, 24), (24, 24)]
     assert (whole.attack, whole.eps, whole.steps) == ("l2", 2.0, 10)
+
+
+def test_gradients_in_bfloat16_attack_as_well(images: Tensor) -> None:
+    network, given = bs.load("mnist-mlp"), bs.data.samples("mnist").take(slice(60))
+    targets = random_targets(given.targets(), 10, seeded(4))
+    whole, short = (mislabel(network, given.tensor(), targets, bfloat16=each) for each in (False, True))
+    assert short.images.dtype == torch.float32
+    assert not torch.equal(whole.images, short.images)
+    assert float((short.perturbation - whole.perturbation).flatten(1).norm(dim=1).median()) < 0.3
+    assert float(short.l2.max()) <= 2 * (1 + 1e-5)
+    assert abs(int(short.success.sum()) - int(whole.success.sum())) <= 4
+    assert torch.equal(short.success, network.labels(short.images) == targets)
 
 
 def test_single_precision_and_no_images(network: bs.Network, images: Tensor) -> None:

@@ -54,12 +54,12 @@ def sparse(
     given = prepared(model, images, labels, 1.0, "linf", None)
     count, step_size = integer(count, "the number of values", 1), real(step_size, "step_size")
     steps = count if steps is None else integer(steps, "the number of steps", 1)
-    x, delta = given.images, torch.zeros_like(given.images)
+    x = moved = given.images
     for step in range(steps):
-        gradient = ascent(given.model, (x + delta).clamp(0, 1), given.labels, targeted)
+        gradient = ascent(given.model, moved, given.labels, targeted)
         gradient = gradient if step else refuse_flat(gradient)
-        delta = sparse_step(x, delta, gradient, admitted_after(step, steps, count), step_size)
-    return given.allowed.result(given.model, delta, given.labels, targeted)
+        moved = sparse_step(x, moved, gradient, admitted_after(step, steps, count), step_size)
+    return given.allowed.result(given.model, moved - x, given.labels, targeted)
 
 
 def admitted_after(step: int, steps: int, count: int) -> int:
@@ -67,24 +67,23 @@ def admitted_after(step: int, steps: int, count: int) -> int:
     return max(1, round(count * (step + 1) / steps))
 
 
-def sparse_step(images: Tensor, perturbation: Tensor, gradient: Tensor, count: int, step_size: float = STEP) -> Tensor:
+def sparse_step(images: Tensor, moved: Tensor, gradient: Tensor, count: int, step_size: float = STEP) -> Tensor:
     """Admit values until ``count`` of each image have changed, and move all that are admitted.
 
     Args:
         images: Images in [0, 1], ``(B, *shape)``.
-        perturbation: What has been added so far, ``(B, *shape)``; a value counts as admitted if it is not 0.
+        moved: The images as they have been changed so far, ``(B, *shape)``; what has changed is admitted.
         gradient: The direction that the attack follows, ``(B, *shape)``.
         count: Number of values of each image that may have changed afterwards.
         step_size: Length of a move.
 
     Returns:
-        The next perturbation, ``(B, *shape)``; images and perturbation together stay in [0, 1] up to rounding.
+        The changed images in [0, 1], ``(B, *shape)``.
     """
-    x, d, g = (each.flatten(1) for each in (images, perturbation, gradient))
-    admitted = d != 0
+    x, z, g = (each.flatten(1) for each in (images, moved, gradient))
+    admitted = z != x
     gain = (g.abs() * torch.where(g > 0, 1 - x, x)).masked_fill(admitted, 0)
     best = gain.topk(min(count, gain.shape[1]), 1)
     places = torch.arange(best.values.shape[1], device=x.device) < count - admitted.sum(1, keepdim=True)
     allowed = admitted.scatter(1, best.indices, places & (best.values > 0)) | admitted
-    moved = d + step_size * g.sign() * allowed
-    return moved.clamp(-x, 1 - x).reshape(images.shape)
+    return (z + step_size * g.sign() * allowed).clamp(0, 1).reshape(images.shape)

@@ -11,10 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ..data import samples
+from ..extras import library
 from ..learning.descent import descent
 from ..learning.geometry import geometric
 from ..learning.max_margin import max_margin
+from ..learning.perturbed import BATCH, mislabel
+from ..learning.targets import any_targets
 from ..learning.two_layer import TwoLayer
+from ..networks import BUILTIN, load
+from ..networks.trainable import trainable
 from .measure import taken
 
 EPOCHS = 100_000
@@ -120,6 +126,105 @@ def point(
         *(found["descent"][0], found["programme"][0]),
         *(found["descent"][1], found["programme"][1]),
     )
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """Perturbing images of MNIST by L2 PGD, beside foolbox (Rauber et al. 2017), on one thread.
+
+    Times are seconds per image, medians of the turns.
+
+    Attributes:
+        network: Name of the network.
+        images: Number of images.
+        steps: Number of steps, of both.
+        batch: Images per batch for foolbox, the fastest of ``BATCHES``.
+        foolbox: Time of foolbox; the parameters of the network have gradients, as when it was trained.
+        single: Time of ``mislabel``.
+        bfloat16: Time of ``mislabel`` with gradients in bfloat16.
+        network_alone: Time of as many forward and backward passes of the network for the input alone.
+        faster_single: foolbox over ``mislabel``, median of the ratios.
+        faster_bfloat16: The same with gradients in bfloat16.
+        success_foolbox: Share of images that foolbox brings to their target.
+        success_single: The same of ``mislabel``.
+        success_bfloat16: The same with gradients in bfloat16.
+    """
+
+    network: str
+    images: int
+    steps: int
+    batch: int
+    foolbox: float
+    single: float
+    bfloat16: float
+    network_alone: float
+    faster_single: float
+    faster_bfloat16: float
+    success_foolbox: float
+    success_single: float
+    success_bfloat16: float
+
+
+BATCHES = (128, 500, 1000)
+"""Images per batch that foolbox is tried with."""
+
+
+def attack(
+    name: str, images: Tensor | None = None, steps: int = 10, eps: float = 2.0, seed: int = 0, turns: int = 5
+) -> AttackRow:
+    """Measure L2 PGD of images of MNIST towards random targets, of equal steps and step sizes.
+
+    Args:
+        name: Name of a network that reads images of MNIST; its weights are random if it is one to be trained, which
+            changes the success and not the times.
+        images: Images, float32 ``(N, 1, 28, 28)``; five times the embedded ones if None.
+        steps: Number of steps.
+        eps: Radius of the ball.
+        seed: Seed of the targets.
+        turns: Number of turns.
+
+    Raises:
+        MissingExtraError: foolbox is not installed.
+    """
+    kind = library("foolbox", "attacks")
+    network = load(name) if name in BUILTIN else load(trainable(name).build(), (1, 28, 28), name=name)
+    network.module.requires_grad_(True)
+    x = samples("mnist").tensor().repeat(5, 1, 1, 1) if images is None else images
+    targets = any_targets(len(x), 10, torch.Generator().manual_seed(seed))
+    rival = kind.attacks.L2PGD(steps=steps, rel_stepsize=2.5 / steps, random_start=False)
+    model = kind.PyTorchModel(network.module, bounds=(0, 1), device="cpu")
+    hits: dict[str, float] = {}
+
+    def theirs(batch: int) -> None:
+        found = []
+        for some, towards in zip(x.split(batch), targets.split(batch), strict=True):
+            aim = kind.criteria.TargetedMisclassification(towards)
+            found.append(rival(model, some, aim, epsilons=eps)[2])
+        network.module.zero_grad()
+        hits["foolbox"] = float(torch.cat(found).double().mean())
+
+    def ours(bfloat16: bool) -> None:
+        found = mislabel(network, x, targets, "l2", eps, steps, bfloat16=bfloat16)
+        hits["bfloat16" if bfloat16 else "single"] = float(found.success.double().mean())
+
+    def alone() -> None:
+        for some in x.split(BATCH):
+            for _ in range(steps):
+                given = some.detach().requires_grad_()
+                torch.autograd.grad(network.module(given).sum(), given)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        batch = min(BATCHES, key=lambda size: min(taken(lambda: theirs(size)) for _ in range(2)))
+        runs = (lambda: theirs(batch), lambda: ours(False), lambda: ours(True), alone)
+        times = [[taken(run) for run in runs] for _ in range(turns)]
+    finally:
+        torch.set_num_threads(threads)
+    each = [statistics.median(column) / len(x) for column in zip(*times, strict=True)]
+    faster = [statistics.median(row[0] / row[place] for row in times) for place in (1, 2)]
+    success = (hits[key] for key in ("foolbox", "single", "bfloat16"))
+    return AttackRow(name, len(x), steps, batch, *each, *faster, *success)
 
 
 class Protocol:

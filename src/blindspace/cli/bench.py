@@ -14,7 +14,8 @@ from rich.table import Table
 
 from ..bench.baselines import BASELINES
 from ..bench.chart import draw
-from ..bench.learning import PointRow
+from ..bench.learning import AttackRow, PointRow
+from ..bench.learning import attack as measure_attack
 from ..bench.learning import point as measure_point
 from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
@@ -23,6 +24,9 @@ from ..errors import ValueRangeError
 from ..networks.autoencoders import AUTOENCODERS
 from .options import JsonOption, SeedOption, writable_picture
 from .output import console, progress, write_json
+
+ATTACKED = ("mnist-mlp", "convnet@mnist")
+"""Networks whose images are perturbed."""
 
 
 def bench(
@@ -137,10 +141,18 @@ def _tangents(seed: int, json: str | None) -> None:
 def _learning(seed: int, json: str | None) -> None:
     """Measure and show what learning from perturbations costs."""
     with progress("bench") as report:
-        report(0, 1, "a point of the experiment on artificial data")
+        report(0, 1 + len(ATTACKED), "a point of the experiment on artificial data")
         row = measure_point(seed=seed)
-    console(json).print(_point(row))
-    write_json({**_machine(), "seed": seed, "point": asdict(row)}, json)
+        attacks = []
+        for index, name in enumerate(ATTACKED):
+            report(1 + index, 1 + len(ATTACKED), f"perturbing images for {name}")
+            attacks.append(measure_attack(name, seed=seed))
+    screen = console(json)
+    screen.print(_point(row))
+    screen.print()
+    screen.print(_attacks(attacks))
+    attacked = [asdict(each) for each in attacks]
+    write_json({**_machine(), "seed": seed, "point": asdict(row), "attacks": attacked}, json)
 
 
 def _point(row: PointRow) -> Table:
@@ -162,6 +174,22 @@ def _point(row: PointRow) -> Table:
         f"{row.accuracy_programme:.2f}",
         f"{row.control_programme:.2f}",
     )
+    return table
+
+
+def _attacks(rows: list[AttackRow]) -> Table:
+    headings = ["foolbox", "ours", "bfloat16", "network alone", "× faster", "× (bfloat16)", "success"]
+    table = _table([f"L2 PGD, {rows[0].steps} steps, µs per image"], headings)
+    for row in rows:
+        hits = (row.success_foolbox, row.success_single, row.success_bfloat16)
+        table.add_row(
+            row.network,
+            f"{row.foolbox * 1e6:.0f} (by {row.batch})",
+            *(f"{each * 1e6:.0f}" for each in (row.single, row.bfloat16, row.network_alone)),
+            f"{row.faster_single:.2f}",
+            f"{row.faster_bfloat16:.2f}",
+            " ".join(f"{hit:.3f}" for hit in hits),
+        )
     return table
 
 

@@ -70,6 +70,9 @@ def mislabel(
     count: Annotated[
         int | None, typer.Option(help="Number of images, the first ones; all if not given, 10,000 of noise.", min=1)
     ] = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Compute gradients in bfloat16: faster on processors that have it.")
+    ] = False,
     per_shard: Annotated[int, typer.Option(help="Number of images in one file.", min=1)] = 1000,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
@@ -92,6 +95,7 @@ def mislabel(
         steps=steps,
         seed=seed,
         per_shard=per_shard,
+        bfloat16=bfloat16,
     )
     with progress("perturbing") as report:
         summary = mislabel_set(settings, out, workers=workers, engine=engine.value, address=address, report=report)

@@ -45,6 +45,7 @@ class SetSettings:
         steps: Its number of steps, as for ``mislabel``.
         seed: Seed of targets and noise.
         per_shard: Number of images per shard.
+        bfloat16: Whether gradients are computed in bfloat16, as for ``mislabel``.
 
     Raises:
         UnknownNameError: There is no such attack or kind of targets.
@@ -60,6 +61,7 @@ class SetSettings:
     steps: int | None = None
     seed: int = 0
     per_shard: int = 1000
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if self.targets not in get_args(Targets):
@@ -143,7 +145,7 @@ class SetWorker:
         if labels is None and not self.source.is_noise:
             labels = self.network.labels(images)
         targets = self._targets(labels, len(images), generator)
-        made = mislabel(self.network, images, targets, s.attack, s.eps, s.steps)
+        made = mislabel(self.network, images, targets, s.attack, s.eps, s.steps, bfloat16=s.bfloat16)
         with self.journal.recording(shard) as record:
             with writing(self.job.target / shard.outputs[0]) as temporary:
                 save_file(tensors_of(made, labels), temporary)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..attacks.gradient import differentiable, labelled, prepared
+from ..attacks.input_gradients import InputGradients
 from ..attacks.scores import Model
 from ..networks.network import Network
 from ..progress import Progress
@@ -100,6 +101,7 @@ def mislabel(
     eps: float | None = None,
     steps: int | None = None,
     progress: Progress | None = None,
+    bfloat16: bool = False,
 ) -> Mislabelled:
     """Perturb samples towards target classes, whose labels they then carry (Kumano et al. 2024, section 3).
 
@@ -115,6 +117,8 @@ def mislabel(
             one channel (2, 0.3, 10) or for others (0.5, 0.1, 150).
         steps: Number of steps; if None, 10, and for L0 one per value.
         progress: Called after every batch.
+        bfloat16: Whether the network may multiply in bfloat16 where its gradient is computed, which is faster on
+            processors that have it; what is perturbed, and whether it succeeds, stays in the images' own precision.
 
     Raises:
         UnknownNameError: No attack has that name.
@@ -131,7 +135,8 @@ def mislabel(
     made, hits = [x[:0]], [y[:0] == 0]
     for start in range(0, len(x), BATCH):
         some = slice(start, start + BATCH)
-        made.append(_attacked(given.model, x[some], y[some], rule, budget))
+        with torch.inference_mode(False):
+            made.append(_attacked(given.model, _normal(x[some]), _normal(y[some]), rule, budget, bfloat16))
         with torch.no_grad():
             hits.append(given.model(made[-1]).argmax(1) == y[some])
         if progress:
@@ -140,33 +145,37 @@ def mislabel(
     return Mislabelled(perturbed, perturbed - x, y, torch.cat(hits), rule.name, budget.eps, budget.steps)
 
 
-def _attacked(model: Model, x: Tensor, y: Tensor, rule: Rule, budget: Budget) -> Tensor:
+def _normal(v: Tensor) -> Tensor:
+    """A tensor that autograd takes: those of inference mode are copied."""
+    return v.clone() if v.is_inference() else v
+
+
+def _attacked(model: Model, x: Tensor, y: Tensor, rule: Rule, budget: Budget, bfloat16: bool) -> Tensor:
     """One batch of perturbed images."""
-    d = torch.zeros_like(x)
-    best, least = d, x.new_full((len(x),), torch.inf)
+    z = x.clone()
+    best, least = z, x.new_full((len(x),), torch.inf)
     for step in range(budget.steps):
-        losses, gradient = _losses_and_gradient(model, (x + d).clamp(0, 1), y)
+        losses, gradient = _losses_and_gradient(model, z, y, bfloat16)
         if rule.keeps_best:
-            best, least = _better(best, least, d, losses)
-        d = rule.step(x, d, gradient, budget, step)
+            best, least = _better(best, least, z, losses)
+        z = rule.step(x, z, gradient, budget, step)
     if rule.keeps_best:
         with torch.no_grad():
-            losses = F.cross_entropy(model((x + d).clamp(0, 1)), y, reduction="none")
-        d, _ = _better(best, least, d, losses)
-    return (x + d).clamp(0, 1)
+            losses = F.cross_entropy(model(z), y, reduction="none")
+        z, _ = _better(best, least, z, losses)
+    return z
 
 
-def _better(best: Tensor, least: Tensor, d: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
-    """The perturbations of least loss so far, and their losses."""
+def _better(best: Tensor, least: Tensor, z: Tensor, losses: Tensor) -> tuple[Tensor, Tensor]:
+    """The images of least loss so far, and their losses."""
     less = losses < least
-    return torch.where(less.view(-1, *[1] * (d.ndim - 1)), d, best), torch.where(less, losses, least)
+    return torch.where(less.view(-1, *[1] * (z.ndim - 1)), z, best), torch.where(less, losses, least)
 
 
-def _losses_and_gradient(model: Model, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def _losses_and_gradient(model: Model, z: Tensor, y: Tensor, bfloat16: bool) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each image with its target, and its gradient with respect to the image."""
-    with torch.inference_mode(False), torch.enable_grad():
-        x, y = (each.clone() if each.is_inference() else each.detach() for each in (x, y))
-        x.requires_grad_()
-        losses = F.cross_entropy(differentiable(labelled(model(x), y)), y, reduction="none")
-        (gradient,) = torch.autograd.grad(losses.sum(), x)
+    with torch.enable_grad(), InputGradients(), torch.autocast("cpu", torch.bfloat16, bfloat16):
+        image = z.detach().requires_grad_()
+        losses = F.cross_entropy(differentiable(labelled(model(image), y)), y, reduction="none")
+        (gradient,) = torch.autograd.grad(losses.sum(), image)
     return losses.detach(), gradient

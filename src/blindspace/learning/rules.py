@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..attacks._sparse import STEP, admitted_after, sparse_step
 from ..errors import BlindspaceError, UnknownNameError, ValueRangeError, integer, real, shown
-from ..subspaces import norms
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,10 @@ class Budget:
 
 
 Step = Callable[[Tensor, Tensor, Tensor, Budget, int], Tensor]
-"""From images in [0, 1], their perturbation, the gradient of the loss, the budget and the number of the step from 0 to
-the next perturbation, all ``(B, *shape)``; images and perturbation together stay in [0, 1] up to rounding."""
+"""From images, the images as they are perturbed so far, the gradient of the loss there, the budget and the number of
+the step from 0 to the next perturbed images, all ``(B, *shape)`` and the images in [0, 1]. A step may overwrite the
+perturbed images and the gradient, and makes as few passes over them as it can: with small networks they take most of
+the time."""
 
 
 @dataclass(frozen=True)
@@ -75,50 +76,51 @@ STEPS = 10
 """Number of steps, if none is given; Kumano et al. 2024 take 100."""
 
 
-def _unit(v: Tensor) -> Tensor:
-    return v / norms(v, "l2").clamp(min=torch.finfo(v.dtype).tiny)
+def _over(size: float, v: Tensor, order: float) -> Tensor:
+    """A number over the norms of vectors ``(B, *shape)``, shaped to multiply them."""
+    lengths: Tensor = torch.linalg.vector_norm(v.flatten(1), order, 1).clamp_(min=torch.finfo(v.dtype).tiny)
+    return (size / lengths).view(-1, *[1] * (v.ndim - 1))
 
 
-def _over_largest(v: Tensor) -> Tensor:
-    return v / norms(v, "linf").clamp(min=torch.finfo(v.dtype).tiny)
+def _within(x: Tensor, moved: Tensor, eps: float, order: float) -> Tensor:
+    """Images with a perturbation that is scaled into a ball, clipped to [0, 1]."""
+    return torch.addcmul(x, moved, _over(eps, moved, order).clamp_(max=1), out=moved).clamp_(0, 1)
 
 
-def _in_ball(d: Tensor, eps: float) -> Tensor:
-    return d * (eps / norms(d, "l2").clamp(min=torch.finfo(d.dtype).tiny)).clamp(max=1)
+def _steepest(x: Tensor, z: Tensor, g: Tensor, eps: float, size: float) -> Tensor:
+    """A step of a given length against the gradient, in the L2 ball."""
+    return _within(x, z.sub_(x).addcmul_(g, _over(-size, g, 2)), eps, 2)
 
 
-def _l2(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
-    moved = _in_ball(d - 2.5 * budget.eps / budget.steps * _unit(g), budget.eps)
-    return moved.clamp(-x, 1 - x)
+def _l2(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+    return _steepest(x, z, g, budget.eps, 2.5 * budget.eps / budget.steps)
 
 
-def _linf(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
-    moved = (d - 2.5 * budget.eps / budget.steps * g.sign()).clamp(-budget.eps, budget.eps)
-    return moved.clamp(-x, 1 - x)
+def _linf(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+    moved = z.sub_(x).sub_(g.sign_(), alpha=2.5 * budget.eps / budget.steps).clamp_(-budget.eps, budget.eps)
+    return moved.add_(x).clamp_(0, 1)
 
 
-def _l0(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
-    return sparse_step(x, d, -g, admitted_after(step, budget.steps, int(budget.eps)))
+def _l0(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+    return sparse_step(x, z, -g, admitted_after(step, budget.steps, int(budget.eps)))
 
 
-def _authors_l2(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
-    return _in_ball(d - budget.eps / 5 * _unit(g), budget.eps).clamp(-x, 1 - x)
+def _authors_l2(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+    return _steepest(x, z, g, budget.eps, budget.eps / 5)
 
 
-def _authors_linf(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+def _authors_linf(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
     """The gradient over its largest value, instead of its sign; the whole vector is scaled into the ball."""
-    moved = d - budget.eps / 5 * _over_largest(g)
-    scale = (budget.eps / norms(moved, "linf").clamp(min=torch.finfo(d.dtype).tiny)).clamp(max=1)
-    return (moved * scale).clamp(-x, 1 - x)
+    return _within(x, z.sub_(x).addcmul_(g, _over(-budget.eps / 5, g, torch.inf)), budget.eps, torch.inf)
 
 
-def _authors_l0(x: Tensor, d: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
+def _authors_l0(x: Tensor, z: Tensor, g: Tensor, budget: Budget, step: int) -> Tensor:
     """At most one new value per step, by the gradient alone: one that the pixel range returns is chosen again."""
-    admitted, slope = d.flatten(1) != 0, g.flatten(1)
+    admitted, slope = (z != x).flatten(1), g.flatten(1)
     chosen = slope.abs().masked_fill(admitted, 0).argmax(1, keepdim=True)
     is_left = admitted.sum(1, keepdim=True) < budget.eps
     slope = (slope * (admitted.scatter(1, chosen, is_left) | admitted)).view(g.shape)
-    return (d - STEP * _over_largest(slope)).clamp(-x, 1 - x)
+    return z.addcmul_(slope, _over(-STEP, slope, torch.inf)).clamp_(0, 1)
 
 
 ATTACKS: dict[str, Rule] = {
