@@ -25,7 +25,6 @@ from .settings import (
     FULL,
     OF_SHUFFLED,
     R_L2,
-    SETS,
     STANDARD,
     Perturbed,
     RelearningSettings,
@@ -40,7 +39,7 @@ def parts(s: RelearningSettings) -> list[Part]:
 
 def _of_case(s: RelearningSettings, case: Case) -> Iterator[Part]:
     yield Part(f"{case.part}.clean", partial(_clean, s, case))
-    for made in SETS:
+    for made in s.sets:
         yield Part(f"{case.part}.{made.part}", partial(_set, s, case, made))
     yield Part(f"{case.part}.of-shuffled", partial(_of_shuffled, s, case))
     for made in FULL:
@@ -66,7 +65,8 @@ def perturbed(
         targets = random_targets(y, CLASSES, draw)
     else:
         targets = next_targets(y, CLASSES)
-    return x, mislabel(network, x, targets, made.attack, None, None if made.norm == "L0" else s.steps, progress)
+    steps = s.sparse_steps if made.norm == "L0" else s.steps
+    return x, mislabel(network, x, targets, made.attack, None, steps, progress)
 
 
 def _student(
@@ -89,7 +89,7 @@ def _clean(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _set(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """One set and its student; beside R-L2 those of the controls, whose initial weights and order are the same."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s.preset, longer=s.longer, progress=progress)
     x, found = perturbed(s, case, made, maker, s.images, progress)
     students = {made.name: _student(s, case, made.name, found.images, found.targets, s.epochs, progress)}
     for cell, control in (CONTROL_CELLS if made == R_L2 else {}).items():
@@ -108,7 +108,7 @@ def _of_shuffled(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _full(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """A set of many images."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s.preset, longer=s.longer, progress=progress)
     _, found = perturbed(s, case, made, maker, s.full, progress)
     cell = at_scale(made, s)
     student = _student(s, case, cell, found.images, found.targets, s.full_epochs, progress)

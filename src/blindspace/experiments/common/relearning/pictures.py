@@ -17,7 +17,6 @@ from .settings import (
     FULL,
     OF_SHUFFLED,
     PAPER,
-    SETS,
     STANDARD,
     RelearningSettings,
     at_scale,
@@ -31,17 +30,17 @@ def draw(s: RelearningSettings, done: Parts, folder: Path) -> None:
     g = found(s, done)
     _epochs(s, g, folder / "epochs.png")
     _accuracies(s, g, folder / "accuracies.png")
-    _success(g, folder / "success.png")
+    _success(s, g, folder / "success.png")
 
 
 def _epochs(s: RelearningSettings, g: Learners, path: Path) -> None:
     """Test accuracy after every epoch: means over the seeds, bands from the lowest to the highest."""
     panels = {
-        "random targets": [each.name for each in SETS if each.targets == "R"],
-        "the next class as target": [*(each.name for each in SETS if each.targets == "D"), D_NONE],
+        "random targets": [each.name for each in s.sets if each.targets == "R"],
+        "the next class as target": [*(each.name for each in s.sets if each.targets == "D"), D_NONE],
         "controls of R-L2": [*CONTROL_CELLS, OF_SHUFFLED],
         f"noise; {s.full:,} images": [
-            *(each.name for each in SETS if each.targets == "noise"),
+            *(each.name for each in s.sets if each.targets == "noise"),
             *(at_scale(each, s) for each in FULL),
         ],
     }
@@ -66,8 +65,8 @@ def _line(g: Learners, cell: str, colour: str) -> Line:
 def _accuracies(s: RelearningSettings, g: Learners, path: Path) -> None:
     """The last epoch of every student beside the published accuracy."""
     full = {at_scale(each, s): f"{each.targets}-{each.norm}" for each in FULL}
-    cells = [STANDARD, *full, *(each.name for each in SETS), *CONTROL_CELLS, OF_SHUFFLED, D_NONE]
-    published = {each.name: f"{each.targets}-{each.norm}" for each in SETS} | full | {STANDARD: STANDARD}
+    cells = [STANDARD, *full, *(each.name for each in s.sets), *CONTROL_CELLS, OF_SHUFFLED, D_NONE]
+    published = {each.name: f"{each.targets}-{each.norm}" for each in s.sets} | full | {STANDARD: STANDARD}
     figure = new_figure(8, 8)
     axes = plain(figure.subplots(), f"{g.name}: after the last epoch", "accuracy on clean test images")
     values = [g.accuracy(cell) for cell in cells]
@@ -91,9 +90,9 @@ def _accuracies(s: RelearningSettings, g: Learners, path: Path) -> None:
     save(figure, path)
 
 
-def _success(g: Learners, path: Path) -> None:
+def _success(s: RelearningSettings, g: Learners, path: Path) -> None:
     """Success of each attack by target, and accuracy of its student by class."""
-    names = [*(each.name for each in SETS), OF_SHUFFLED]
+    names = [*(each.name for each in s.sets), OF_SHUFFLED]
     figure = new_figure(13, 5.5)
     left, right = figure.subplots(1, 2, sharey=True)
     _map(left, "success of the attack, by target", [by_class(g.kept, "sets", name) for name in names])

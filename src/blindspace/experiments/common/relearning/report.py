@@ -17,7 +17,6 @@ from .settings import (
     PAPER,
     PAPER_SUCCESS,
     R_L2,
-    SETS,
     STANDARD,
     Perturbed,
     RelearningSettings,
@@ -85,7 +84,7 @@ def rows(s: RelearningSettings, done: Parts) -> list[Row]:
         ),
         g.row(STANDARD, PAPER[s.dataset][STANDARD], why),
     ]
-    for each in SETS:
+    for each in s.sets:
         published = _published(s, each)
         theirs = PAPER_SUCCESS[s.dataset].get(f"{each.targets}-{each.norm}") if each.authors else None
         made.append(success_row(s, g, each.name, theirs))
@@ -123,7 +122,7 @@ def d_behind_r(g: Learners) -> Row:
 
 def best_cells(s: RelearningSettings) -> list[str]:
     """The students whose best and last epochs are compared: of all published settings."""
-    return [each.name for each in SETS if each.authors or each.targets == "noise"] + [
+    return [each.name for each in s.sets if each.authors or each.targets == "noise"] + [
         at_scale(each, s) for each in FULL
     ]
 

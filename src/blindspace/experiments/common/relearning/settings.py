@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ....learning.controls import CONTROLS
@@ -47,13 +47,18 @@ R_L2, R_LINF_AUTHORS = Perturbed("R", "L2"), Perturbed("R", "L∞", True)
 FULL = (R_L2, R_LINF_AUTHORS)
 """The sets that are also made of many images."""
 
-SETS: tuple[Perturbed, ...] = tuple(
+ALL_SETS: tuple[Perturbed, ...] = tuple(
     Perturbed(targets, norm, authors)
     for targets in ("R", "D", "noise")
     for norm in ("L0", "L2", "L∞")
     for authors in ((False, True) if targets != "noise" else (False,))
 )
 """All sets, in the order of tables."""
+
+MOST_SETS: tuple[Perturbed, ...] = tuple(
+    each for each in ALL_SETS if not each.authors or each.norm == "L∞" or (each.norm, each.targets) == ("L0", "R")
+)
+"""The sets without those that differ little from others: the two attacks in L2 are alike."""
 
 STANDARD = "clean images, true labels"
 D_NONE = "D, none"
@@ -103,7 +108,9 @@ class RelearningSettings(Settings):
     Attributes:
         dataset: Name of the data set.
         kind: Kind of the first and second networks, which share no seed.
+        longer: Epochs of the first networks, with translated images; 0 for the usual training (see ``classifiers``).
         seeds: Number of first networks.
+        sets: The sets.
         images: Number of images in each set.
         full: Number of images in the sets of ``FULL``.
         epochs: Epochs of the students.
@@ -111,22 +118,26 @@ class RelearningSettings(Settings):
         batch: Images per step of the students.
         rate: Peak of their learning rate.
         decay: Weight decay.
-        steps: Steps of the attacks, of L0 one per value.
+        steps: Steps of the attacks.
+        sparse_steps: Steps of those in L0.
         tests: Number of test images.
     """
 
     dataset: str = "mnist"
     kind: str = "convnet"
+    longer: int = 0
     seeds: int = 3
-    images: int = 6000
-    full: int = 60_000
-    epochs: int = 12
+    sets: tuple[Perturbed, ...] = MOST_SETS
+    images: int = 4000
+    full: int = 20_000
+    epochs: int = 8
     full_epochs: int = 8
     batch: int = 64
-    rate: float = 0.05
+    rate: float = 0.03
     decay: float = 5e-4
-    steps: int = 10
-    tests: int = 10_000
+    steps: int = 5
+    sparse_steps: int = 10
+    tests: int = 2000
 
     @property
     def cases(self) -> tuple[Case, ...]:
@@ -138,9 +149,10 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
     """The settings of a preset; smoke has one small network and the digits of the package, whatever the data set."""
     if preset == "smoke":
         of = "cifar10" if dataset == "cifar10" else "mnist"
-        return RelearningSettings(preset, seed, of, "mlp", 1, 60, 60, 2, 2, 20, steps=2, tests=60)
+        few = RelearningSettings(preset, seed, of, "mlp", seeds=1, images=60, full=60, tests=60)
+        return replace(few, epochs=2, full_epochs=2, batch=20, steps=2, sparse_steps=2)
     if preset == "paper":
-        return RelearningSettings(preset, seed, dataset, seeds=5, images=50_000, epochs=100, full_epochs=100, steps=100)
-    if dataset == "cifar10":
-        return RelearningSettings(preset, seed, dataset, seeds=3, images=4000, full=16_000)
+        most = RelearningSettings(preset, seed, dataset, longer=20, seeds=5, sets=ALL_SETS, tests=10_000)
+        most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
+        return replace(most, steps=100, sparse_steps=150)
     return RelearningSettings(preset, seed, dataset)
