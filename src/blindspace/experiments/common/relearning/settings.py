@@ -60,6 +60,9 @@ MOST_SETS: tuple[Perturbed, ...] = tuple(
 )
 """The sets without those that differ little from others: the two attacks in L2 are alike."""
 
+FEW_SETS: tuple[Perturbed, ...] = tuple(each for each in MOST_SETS if each.targets == "R" or each.norm == "L2")
+"""Those of the random targets, and the others in L2 alone."""
+
 STANDARD = "clean images, true labels"
 D_NONE = "D, none"
 OF_SHUFFLED = "R-L2, first network of shuffled labels"
@@ -155,4 +158,6 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
         most = RelearningSettings(preset, seed, dataset, longer=20, seeds=5, sets=ALL_SETS, tests=10_000)
         most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
         return replace(most, steps=100, sparse_steps=150)
+    if dataset == "cifar10":
+        return RelearningSettings(preset, seed, dataset, sets=FEW_SETS, images=3000, full=8000, epochs=10, tests=1000)
     return RelearningSettings(preset, seed, dataset)
