@@ -47,9 +47,12 @@ def _of_case(s: RelearningSettings, case: Case) -> Iterator[Part]:
 
 
 def recipe(s: RelearningSettings, case: Case, cell: str, epochs: int) -> Recipe:
-    """How a student is trained: by SGD with momentum and weight decay, as theirs, with a falling learning rate."""
+    """How a student is trained: by Adam with a falling learning rate, and with smoothed labels.
+
+    Few epochs of plain cross-entropy learn the targets by heart from the first cues that suffice, and then stop.
+    """
     usual = student_recipe(s, s.kind, s.dataset, epochs, s.batch, case.part, cell)
-    return replace(usual, optimiser="sgd", schedule="one-cycle", learning_rate=s.rate, weight_decay=s.decay)
+    return replace(usual, schedule="one-cycle", learning_rate=s.rate, label_smoothing=s.smoothing)
 
 
 def perturbed(

@@ -119,8 +119,8 @@ class RelearningSettings(Settings):
         epochs: Epochs of the students.
         full_epochs: Epochs of the students of many images.
         batch: Images per step of the students.
-        rate: Peak of their learning rate.
-        decay: Weight decay.
+        rate: Peak of their learning rate, by Adam.
+        smoothing: Label smoothing; the paper has none, and many more epochs.
         steps: Steps of the attacks.
         sparse_steps: Steps of those in L0.
         tests: Number of test images.
@@ -132,12 +132,12 @@ class RelearningSettings(Settings):
     seeds: int = 3
     sets: tuple[Perturbed, ...] = MOST_SETS
     images: int = 4000
-    full: int = 20_000
+    full: int = 30_000
     epochs: int = 8
-    full_epochs: int = 8
+    full_epochs: int = 5
     batch: int = 64
-    rate: float = 0.03
-    decay: float = 5e-4
+    rate: float = 2e-3
+    smoothing: float = 0.3
     steps: int = 5
     sparse_steps: int = 10
     tests: int = 2000
@@ -159,5 +159,9 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
         most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
         return replace(most, steps=100, sparse_steps=150)
     if dataset == "cifar10":
-        return RelearningSettings(preset, seed, dataset, sets=FEW_SETS, images=3000, full=8000, epochs=10, tests=1000)
+        return RelearningSettings(
+            preset, seed, dataset, sets=FEW_SETS, images=3000, full=8000, full_epochs=8, tests=1000
+        )
+    if dataset == "fashion-mnist":
+        return RelearningSettings(preset, seed, dataset, full=12_000)
     return RelearningSettings(preset, seed, dataset)
