@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -50,7 +51,8 @@ def _made(s: SuccessSettings, maker: Network, attack: Attack, x: Tensor, targets
 def _student(s: SuccessSettings, case: Case, images: Tensor, targets: Tensor) -> dict[str, Any]:
     """A student; all of one first network have the same initial weights."""
     test = labelled_images(case.dataset, s.preset, s.tests)
-    recipe = student_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
+    usual = student_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
+    recipe = replace(usual, schedule="one-cycle", learning_rate=s.rate, label_smoothing=s.smoothing)
     return kept_student(learn(f"{case.kind}@{case.dataset}", images, targets, recipe, test), test)
 
 

@@ -48,6 +48,8 @@ class SuccessSettings(Settings):
         images: Number of images in each set.
         epochs: Epochs of the students.
         batch: Images per step of the students.
+        rate: Peak of their learning rate, by Adam.
+        smoothing: Label smoothing, which keeps them learning once they know the targets by heart.
         steps: Steps of the attacks, of L0 one per value.
         tests: Number of test images.
     """
@@ -58,8 +60,10 @@ class SuccessSettings(Settings):
     images: int = 5000
     epochs: int = 8
     batch: int = 64
+    rate: float = 2e-3
+    smoothing: float = 0.3
     steps: int = 10
-    tests: int = 10_000
+    tests: int = 2000
 
 
 def groups(s: SuccessSettings) -> list[tuple[Case, ...]]:
@@ -71,7 +75,7 @@ def for_preset(preset: Preset, seed: int) -> SuccessSettings:
     """The settings of a preset; smoke has one network and three attacks."""
     if preset == "smoke":
         few = (Attack("l2", 0.5), SPLIT, Attack("authors-linf", 0.3))
-        return SuccessSettings(preset, seed, (("mnist", "mlp"),), 1, few, 80, 2, 20, 2, 60)
+        return SuccessSettings(preset, seed, (("mnist", "mlp"),), 1, few, 80, 2, 20, steps=2, tests=60)
     if preset == "cpu":
         return SuccessSettings(preset, seed)
     makers = (("mnist", "mlp"), ("mnist", "convnet"), ("fashion-mnist", "mlp"), ("fashion-mnist", "convnet"))
