@@ -60,8 +60,8 @@ def _why(s: RelearningSettings, images: int, epochs: int) -> str:
     network = "WideResNet-28-10" if s.dataset == "cifar10" else "ConvNet of 92 MMAC"
     return (
         f"{images:,} images (theirs {PUBLISHED_IMAGES[s.dataset]:,}), {epochs} epochs ({PUBLISHED_EPOCHS[s.dataset]}), "
-        f"{s.steps} steps of attack (100), a small {s.kind} (a {network}), smoothed labels (plain ones), the last epoch "
-        "(the best)"
+        f"{s.steps} steps of attack (100), a small {s.kind} (a {network}), smoothed labels (plain ones), the last "
+        "epoch (the best)"
     )
 
 
