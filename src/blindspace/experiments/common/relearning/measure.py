@@ -92,7 +92,7 @@ def _clean(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _set(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """One set and its student; beside R-L2 those of the controls, whose initial weights and order are the same."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, longer=s.longer, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
     x, found = perturbed(s, case, made, maker, s.images, progress)
     students = {made.name: _student(s, case, made.name, found.images, found.targets, s.epochs, progress)}
     for cell, control in (CONTROL_CELLS if made == R_L2 else {}).items():
@@ -111,7 +111,7 @@ def _of_shuffled(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _full(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """A set of many images."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, longer=s.longer, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
     _, found = perturbed(s, case, made, maker, s.full, progress)
     cell = at_scale(made, s)
     student = _student(s, case, cell, found.images, found.targets, s.full_epochs, progress)

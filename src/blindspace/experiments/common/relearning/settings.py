@@ -111,7 +111,6 @@ class RelearningSettings(Settings):
     Attributes:
         dataset: Name of the data set.
         kind: Kind of the first and second networks, which share no seed.
-        longer: Epochs of the first networks, with translated images; 0 for the usual training (see ``classifiers``).
         seeds: Number of first networks.
         sets: The sets.
         images: Number of images in each set.
@@ -128,7 +127,6 @@ class RelearningSettings(Settings):
 
     dataset: str = "mnist"
     kind: str = "convnet"
-    longer: int = 0
     seeds: int = 3
     sets: tuple[Perturbed, ...] = MOST_SETS
     images: int = 4000
@@ -155,7 +153,7 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
         few = RelearningSettings(preset, seed, of, "mlp", seeds=1, images=60, full=60, tests=60)
         return replace(few, epochs=2, full_epochs=2, batch=20, steps=2, sparse_steps=2)
     if preset == "paper":
-        most = RelearningSettings(preset, seed, dataset, longer=20, seeds=5, sets=ALL_SETS, tests=10_000)
+        most = RelearningSettings(preset, seed, dataset, seeds=5, sets=ALL_SETS, tests=10_000)
         most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
         return replace(most, steps=100, sparse_steps=150)
     if dataset == "cifar10":
