@@ -35,7 +35,7 @@ from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
 from blindspace.networks import harmless
 
-S = for_preset("cpu", 0)
+S = replace(for_preset("cpu", 0), learners=(("linear", (2, 4, 8)), ("mlp", (2, 4, 8)), ("convnet", (4,))))
 
 
 def made(accuracies: dict[str, float], step: float = 1e-30, of: tuple[str, ...] = ("mnist", "fashion-mnist")) -> Parts:

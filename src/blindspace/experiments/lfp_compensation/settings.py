@@ -58,7 +58,6 @@ class CompensationSettings(Settings):
         ("mnist", "mlp"),
         ("fashion-mnist", "mlp"),
         ("mnist", "convnet"),
-        ("fashion-mnist", "convnet"),
     )
     seeds: int = 3
     images: int = 4000
@@ -79,4 +78,5 @@ def for_preset(preset: Preset, seed: int) -> CompensationSettings:
         return CompensationSettings(preset, seed, (("mnist", BLIND), ("mnist", "mlp")), 1, 60, 3, 2, 20, 60)
     if preset == "cpu":
         return CompensationSettings(preset, seed)
-    return CompensationSettings(preset, seed, seeds=5, images=30_000, steps=20, epochs=5, tests=10_000)
+    makers = tuple((dataset, kind) for kind in (BLIND, "mlp", "convnet") for dataset in ("mnist", "fashion-mnist"))
+    return CompensationSettings(preset, seed, makers, 5, images=30_000, steps=20, epochs=5, tests=10_000)

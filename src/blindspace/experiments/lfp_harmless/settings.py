@@ -67,8 +67,8 @@ class HarmlessSettings(Settings):
     datasets: tuple[str, ...] = ("mnist", "fashion-mnist")
     kernels: tuple[int, ...] = (2, 4, 8)
     seeds: int = 3
-    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (2, 4, 8)), ("convnet", (4,)))
-    images: int = 5000
+    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (4,)), ("convnet", (4,)))
+    images: int = 4000
     eps: float = 0.3
     steps: int = 10
     epochs: int = 4
@@ -93,4 +93,5 @@ def for_preset(preset: Preset, seed: int) -> HarmlessSettings:
         return HarmlessSettings(preset, seed, ("mnist",), (4,), 1, learners, 60, 0.3, 3, 2, 20, 20, 60)
     if preset == "cpu":
         return HarmlessSettings(preset, seed)
-    return HarmlessSettings(preset, seed, seeds=5, images=30_000, steps=20, epochs=5, tests=10_000)
+    every = tuple((learner, (2, 4, 8)) for learner in LEARNERS)
+    return HarmlessSettings(preset, seed, seeds=5, learners=every, images=30_000, steps=20, epochs=5, tests=10_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...manifolds import CONTROLS
-from ..common.classifier_cases import Case, by_seed
+from ..common.classifier_cases import GREY, Case, by_seed
 from ..common.perturbation_parts import OFF, ON
 from ..parts import Preset, Settings
 
@@ -59,4 +59,4 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
         return OnOffSettings(preset, seed, (("mnist", "mlp"),), 1, 60, steps=3, epochs=2, batch=20, tests=60)
     if preset == "cpu":
         return OnOffSettings(preset, seed)
-    return OnOffSettings(preset, seed, seeds=5, images=60_000, steps=100, epochs=10, tests=10_000)
+    return OnOffSettings(preset, seed, GREY, 5, images=60_000, steps=100, epochs=10, tests=10_000)
