@@ -18,9 +18,9 @@ EXPERIMENT: Experiment[CompensationSettings] = Experiment(
         "target; to no image; onto noise. Their mean part by source class, or by target, is subtracted; their signs "
         "are flipped. Codes, random patterns that hold no features at all, compensate or do not. Perturbations are "
         "those of an L2 attack, or the harmless parts of an L∞ attack on networks whose first layer has a nullspace: "
-        "there the visible part of a test image can teach by compensation alone. Accuracies are those on clean test "
-        "images after the last epoch; intervals are over first networks, which share neither initial weights nor "
-        "images' order with the others."
+        "there the visible part of a test image can teach by compensation alone. Labels are smoothed, which keeps "
+        "networks learning. Accuracies are those on clean test images after the last epoch; intervals are over first "
+        "networks, which share neither initial weights nor images' order with the others."
     ),
     settings=for_preset,
     parts=parts,

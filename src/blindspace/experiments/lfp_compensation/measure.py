@@ -20,7 +20,8 @@ from ...subspaces import Subspace, norms
 from ..common.blind_fronts import blind_network
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
-from ..common.learning import CLASSES, kept_set, kept_student, labelled_images, student_recipe
+from ..common.learners import learner, learner_recipe
+from ..common.learning import CLASSES, kept_set, kept_student, labelled_images
 from ..parts import Kept, Part, about
 from .classes import ClassParts, class_parts
 from .settings import (
@@ -83,11 +84,11 @@ def _measure(s: CompensationSettings, case: Case, progress: Progress) -> Kept:
     sets = _sets(maker, x, y, targets, d, of_classes, draw)
     test = labelled_images(case.dataset, s.preset, s.tests)
     kind = "mlp" if case.kind == BLIND else case.kind
-    recipe = student_recipe(s, kind, case.dataset, s.epochs, s.batch, case.part)
+    recipe = learner_recipe(s, kind, case.dataset, s.epochs, s.batch, case.part)
     students: dict[str, Any] = {}
     for done, (cell, (images, labels)) in enumerate(sets.items()):
         progress(done, len(sets), f"{case.part}, {cell}")
-        student = learn(f"{kind}@{case.dataset}", images, labels, recipe, test)
+        student = learn(learner(kind, case.dataset), images, labels, recipe, test)
         students[cell] = kept_student(student, test)
         if maker.unseen is not None:
             students[cell] |= _by_part(student.network, maker.unseen, x, test)

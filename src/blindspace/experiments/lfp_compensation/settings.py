@@ -62,7 +62,7 @@ class CompensationSettings(Settings):
     seeds: int = 3
     images: int = 4000
     steps: int = 10
-    epochs: int = 4
+    epochs: int = 5
     batch: int = 64
     tests: int = 3000
 

@@ -18,8 +18,8 @@ from ...networks import Network, harmless
 from ...progress import Progress
 from ...subspaces import Subspace, norms
 from ..common.blind_fronts import blind_network, untrained_behind
-from ..common.learning import CLASSES, kept_set, kept_student, labelled_images, student_recipe
-from ..common.linear import linear_model
+from ..common.learners import learner, learner_recipe
+from ..common.learning import CLASSES, kept_set, kept_student, labelled_images
 from ..parts import Kept, Part, about, seed_of
 from .settings import (
     ALONE,
@@ -57,14 +57,12 @@ def _measure(s: HarmlessSettings, case: BlindCase, progress: Progress) -> Kept:
     test = labelled_images(case.dataset, s.preset, s.tests)
     students: dict[str, Any] = {}
     learners = s.learns(case)
-    for done, (learner, cell) in enumerate((learner, cell) for learner in learners for cell in CELLS):
-        progress(done, len(learners) * len(CELLS), f"{case.part}, {learner}, {cell}")
-        recipe = student_recipe(
-            s, "mlp" if learner == "linear" else learner, case.dataset, s.epochs, s.batch, case.part
-        )
-        network = linear_model(maker.input_shape) if learner == "linear" else f"{learner}@{case.dataset}"
+    for done, (kind, cell) in enumerate((kind, cell) for kind in learners for cell in CELLS):
+        progress(done, len(learners) * len(CELLS), f"{case.part}, {kind}, {cell}")
+        recipe = learner_recipe(s, kind, case.dataset, s.epochs, s.batch, case.part)
+        network = learner(kind, case.dataset)
         base = torch.full_like(x, 0.5) if cell == ALONE else x
-        students[f"{learner}/{cell}"] = kept_student(learn(network, base + added[cell], targets, recipe, test), test)
+        students[f"{kind}/{cell}"] = kept_student(learn(network, base + added[cell], targets, recipe, test), test)
     values = {
         "network": about(maker),
         "accuracy": float((maker.labels(test[0]) == test[1]).double().mean()),

@@ -71,7 +71,7 @@ class HarmlessSettings(Settings):
     images: int = 4000
     eps: float = 0.3
     steps: int = 10
-    epochs: int = 4
+    epochs: int = 5
     batch: int = 64
     count: int = 300
     tests: int = 3000

@@ -18,7 +18,8 @@ from ...subspaces import Subspace, TangentSpaces
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
-from ..common.learning import CLASSES, kept_set, kept_student, labelled_images, student_recipe
+from ..common.learners import learner, learner_recipe
+from ..common.learning import CLASSES, kept_set, kept_student, labelled_images
 from ..common.perturbation_parts import parts_at_equal_norm
 from ..parts import Kept, Part, about
 from .settings import ALONG, BASES, CELLS, IMAGES, NONE, WHOLE, OnOffSettings, groups
@@ -33,7 +34,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
     maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
     manifold = autoencoder(case.dataset, s.preset, progress)
     test = labelled_images(case.dataset, s.preset, s.tests)
-    recipe = student_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
+    recipe = learner_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
     sets: dict[str, Any] = {}
     students: dict[str, Any] = {}
     arrays: dict[str, Tensor] = {}
@@ -44,7 +45,7 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
         sets[base], arrays[f"{base}/share"] = kept_set(made), share
         for place, cell in enumerate(CELLS):
             progress(done * len(CELLS) + place, len(BASES) * len(CELLS), f"{case.part}, {base}, {cell}")
-            learnt = learn(f"{case.kind}@{case.dataset}", x + added[cell], targets, recipe, test)
+            learnt = learn(learner(case.kind, case.dataset), x + added[cell], targets, recipe, test)
             students[f"{base}/{cell}"] = kept_student(learnt, test)
     chance = manifold.dim / manifold.ambient_dim
     return Kept({"network": about(maker), "sets": sets, "students": students, "chance": chance}, arrays)
