@@ -64,7 +64,7 @@ class CompensationSettings(Settings):
     steps: int = 10
     epochs: int = 5
     batch: int = 64
-    tests: int = 3000
+    tests: int = 2000
 
 
 def groups(s: CompensationSettings) -> list[tuple[Case, ...]]:

@@ -74,7 +74,7 @@ class HarmlessSettings(Settings):
     epochs: int = 5
     batch: int = 64
     count: int = 300
-    tests: int = 3000
+    tests: int = 2000
 
     def learns(self, case: BlindCase) -> tuple[str, ...]:
         """The second networks that are trained for a first one."""

@@ -45,7 +45,7 @@ class OnOffSettings(Settings):
     steps: int = 10
     epochs: int = 4
     batch: int = 64
-    tests: int = 3000
+    tests: int = 2000
 
 
 def groups(s: OnOffSettings) -> list[tuple[Case, ...]]:
