@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
 
 from torch import nn
 
 from ...data import SHAPES
 from ...networks import Recipe
-from ...networks.preprocessing_modules import Normalise
 from ..parts import Settings
-from .learning import CLASSES, student_recipe
+from .learning import student_recipe
+from .linear import linear_model
 
 LINEAR = "linear"
 """The kind of linear models, beside those of ``classifiers.KINDS``."""
@@ -24,11 +23,7 @@ def learner(kind: str, dataset: str) -> str | nn.Module:
     """What ``learning.training.learn`` trains: the name of a small network, or a linear model that starts at zero."""
     if kind != LINEAR:
         return f"{kind}@{dataset}"
-    shape = SHAPES[dataset]
-    halves, layer = [0.5] * shape[0], nn.Linear(prod(shape), CLASSES)
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
-    return nn.Sequential(Normalise(halves, halves), nn.Flatten(), layer)
+    return linear_model(SHAPES[dataset])
 
 
 def learner_recipe(s: Settings, kind: str, dataset: str, epochs: int, batch: int, *what: object) -> Recipe:
