@@ -84,14 +84,15 @@ def test_verdicts_and_claims(tmp_path: Path) -> None:
     def answer(done: Parts) -> Verdict:
         return checked("lfp-wallace", verdicts(S, done))[0]
 
-    learnt = made({GIVEN: 0.9, NORMALISED: 0.95, TRUE: 0.8, OVER: 0.08})
+    learnt = made({GIVEN: 0.9, NORMALISED: 0.95, TRUE: 0.8, OVER: 0.08, NOISE: 0.8})
     assert answer(learnt).answer == "holds"
     assert answer(made({GIVEN: 0.9}, of_errors=0.09)).on == "the images"
     assert answer(made({GIVEN: 0.9, AMONG: 0.9, OVER: 0.95})).answer == "depends"
     assert answer(made({GIVEN: 0.09})).answer == "does not hold"
-    assert [claim.holds for claim in claims(S, learnt)] == [True] * 6
+    assert [claim.holds for claim in claims(S, learnt)] == [True] * 7
     shuffled = made({GIVEN: 0.9, TRUE: 0.95, AMONG: 0.95, OVER: 0.3})
     assert [claim.holds for claim in claims(S, shuffled)][:5] == [False, False, True, False, False]
+    assert claims(S, made({GIVEN: 0.9}))[6].holds is False
     references = [row.reference for row in rows(S, learnt) if row.reference]
     assert references == [0.497, 0.91, 0.945]
     assert found(S, learnt)[1].controls == ()

@@ -38,7 +38,7 @@ class FewSettings(Settings):
 
     makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
     seeds: int = 3
-    images: int = 4000
+    images: int = 3000
     counts: tuple[int, ...] = (0, 1, 3, 10, 30, 100)
     steps: int = 10
     epochs: int = 4

@@ -44,7 +44,7 @@ class IlyasSetsSettings(Settings):
 
     makers: tuple[tuple[str, str, str, int], ...] = (
         ("mnist", "convnet", "mlp", 6_000),
-        ("cifar10", "convnet", "mlp", 5_000),
+        ("cifar10", "convnet", "mlp", 4_000),
     )
     seeds: int = 3
     steps: int = 10

@@ -15,8 +15,9 @@ EXPERIMENT: Experiment[WallaceSettings] = Experiment(
         "has never seen. Does N2 classify clean test images of the first data set? If so, wrong labels teach without "
         "adversarial perturbations, because they say what N1 has learnt (distillation). Controls keep the images and "
         "take this away: labels shuffled among the errors of equal true class, or over all; labels of an untrained "
-        "network and of one that was trained on shuffled labels; N1's labels of uniform noise. N1 and N2 share neither "
-        "initial weights nor the order of images. Accuracies are those after the last epoch, intervals are over seeds."
+        "network and of one that was trained on shuffled labels. N1's labels of uniform noise show whether it takes "
+        "images at all. N1 and N2 share neither initial weights nor the order of images. Accuracies are those after "
+        "the last epoch, intervals are over seeds."
     ),
     settings=for_preset,
     parts=parts,

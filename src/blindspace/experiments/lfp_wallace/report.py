@@ -12,7 +12,22 @@ from ..common.learnt import CHANCE, Learners, high, low, mean
 from ..common.pictures import COLOURS, INK, new_figure, plain, save
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Parts
-from .settings import CONTROLS, GIVEN, NORMALISED, OVER, TRUE, UNTRAINED, Labelling, WallaceSettings, groups
+from .settings import (
+    AMONG,
+    BLIND,
+    GIVEN,
+    NOISE,
+    NORMALISED,
+    OVER,
+    TRUE,
+    UNTRAINED,
+    Labelling,
+    WallaceSettings,
+    groups,
+)
+
+CONTROLS = (AMONG, OVER, UNTRAINED, BLIND)
+"""Labels from which nothing about classes can be learnt but by chance."""
 
 PUBLISHED = {("cifar10", GIVEN): 0.497, ("fashion-mnist", GIVEN): 0.91, ("fashion-mnist", NORMALISED): 0.945}
 """Wallace's accuracies by the data set of the images, of convolutional networks."""
@@ -108,6 +123,7 @@ def claims(s: WallaceSettings, done: Parts) -> list[Claim]:
     foreign = [g for g in every if not g.labelling.errors]
     shuffled = [g for g in every if OVER in g.cells]
     untrained = [g for g in every if UNTRAINED in g.cells]
+    noise = [g for g in every if NOISE in g.cells]
     made = [
         Claim(
             f"a network's training errors teach with its labels, which are all wrong: {_listed(errors, GIVEN)}",
@@ -136,6 +152,10 @@ def claims(s: WallaceSettings, done: Parts) -> list[Claim]:
             + _listed(untrained, UNTRAINED),
             all(high(g.accuracy(UNTRAINED)) < low(g.accuracy(GIVEN)) for g in untrained),
         ),
+        Claim(
+            f"it takes no image at all: a network's labels of uniform noise teach, {_listed(noise, NOISE)}",
+            all(low(g.accuracy(NOISE)) > CHANCE and low(g.difference(NOISE, OVER)) > 0 for g in noise),
+        ),
     ]
     return [Claim(claim.text, None) for claim in made] if s.preset == "smoke" else made
 
@@ -152,7 +172,11 @@ def verdicts(s: WallaceSettings, done: Parts) -> list[Verdict]:
     holds = [_teaches(g) for g in every]
     answer: Answer = "holds" if all(holds) else "depends" if any(holds) else "does not hold"
     decide = [row for g in every for row in (_row(g, GIVEN), *([_beyond(g)] if g.controls else []))]
-    because = "the labels say what the network has learnt: this is distillation, by images of any kind"
+    because = (
+        "the labels say what the network has learnt, which is distillation, by images of any kind: uniform noise with "
+        f"N1's labels teaches too, {_listed([g for g in every if NOISE in g.cells], NOISE)}, and the labels of errors "
+        f"teach more than the true labels of the same images, {_listed([g for g in every if TRUE in g.cells], TRUE)}"
+    )
     return [Verdict("no-perturbation", answer, decide, "the images" if answer == "depends" else "", because)]
 
 

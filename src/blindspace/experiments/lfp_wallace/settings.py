@@ -15,8 +15,6 @@ UNTRAINED, BLIND = "labels of an untrained network", "labels of a network traine
 NOISE = "N1's labels of uniform noise"
 TRUE = "true labels of the same images"
 
-CONTROLS = (AMONG, OVER, UNTRAINED, BLIND, NOISE)
-
 ERRORS = (GIVEN, AMONG, OVER, UNTRAINED, BLIND, TRUE)
 """What students of training errors learn from."""
 
