@@ -168,8 +168,8 @@ def verdicts(s: LeakSettings, done: Parts) -> list[Verdict]:
             [_leaks(g) for g in every],
             [_row(g, ROBUST, targets) for g in every for targets in (RANDOM, NEXT)],
             f"without perturbations {_listed(every, ROBUST, RANDOM, NONE)}, below chance because the targets exclude "
-            f"the true class; shuffled over all {_listed(every, ROBUST, RANDOM, SHUFFLED)}; a linear model of all pixels "
-            f"learns {_listed(every, LINEAR, RANDOM)}",
+            f"the true class; shuffled over all {_listed(every, ROBUST, RANDOM, SHUFFLED)}; a linear model of all "
+            f"pixels learns {_listed(every, LINEAR, RANDOM)}",
         ),
     ]
 

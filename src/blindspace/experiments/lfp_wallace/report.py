@@ -78,7 +78,8 @@ def _row(g: Group, cell: str) -> Row:
     if reference is not None:
         count = round(sum(part.values["images"] for part in g.kept) / len(g.kept))
         errors = f"; N1 is a ResNet-18 of 63.1 % there, with 18,768 errors, ours has {g.first.value:.1%}"
-        words += f"; {count} images{errors if g.labelling.errors else ', another ConvNet'}"
+        epochs = len(g.kept[0].values["students"][cell]["test"])
+        words += f"; {count} images and {epochs} epochs{errors if g.labelling.errors else ', another ConvNet'}"
     return g.row(cell, reference, words, cell in CONTROLS)
 
 
