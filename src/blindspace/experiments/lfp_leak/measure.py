@@ -7,18 +7,20 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...learning.controls import controlled
 from ...learning.perturbed import Mislabelled, mislabel
 from ...learning.targets import next_targets, random_targets
 from ...learning.training import Labelled, learn
 from ...networks import Network, Recipe
+from ...networks.preprocessing_modules import Normalise
 from ...progress import Progress
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
+from ..common.learners import LINEAR as LINEAR_KIND
+from ..common.learners import learner
 from ..common.learning import CLASSES, kept_set, kept_student, labelled_images, student_recipe
-from ..common.linear import linear_model
 from ..parts import Kept, Part, about
 from .robust import RobustFeatures, fit
 from .settings import (
@@ -52,7 +54,7 @@ def _measure(s: LeakSettings, case: Case, progress: Progress) -> Kept:
     x, y = labelled_images(case.dataset, s.preset, s.images(case), "train")
     clean = labelled_images(case.dataset, s.preset, s.features, "train")
     features = fit(*clean, OF_RADIUS * EPS[case.dataset])
-    learner = _Learner(s, case, features, test)
+    learn_by = _Learner(s, case, features, test)
     students: dict[str, Any] = {}
     sets: dict[str, Any] = {}
     for targets in (RANDOM, NEXT):
@@ -67,7 +69,7 @@ def _measure(s: LeakSettings, case: Case, progress: Progress) -> Kept:
             else:
                 images = x + controlled(cell, made[WHOLE].perturbation, labels, s.generator(case.part, targets, cell))
             for by in learners(targets, cell):
-                students[name(by, targets, cell)] = learner(by, images, labels)
+                students[name(by, targets, cell)] = learn_by(by, images, labels)
     values = {
         "network": about(maker),
         "margins": features.margins(*test).tolist(),
@@ -89,7 +91,7 @@ class _Learner:
     """
 
     def __init__(self, s: LeakSettings, case: Case, features: RobustFeatures, test: Labelled) -> None:
-        self.features, self.test, self.name = features, test, f"{case.kind}@{case.dataset}"
+        self.case, self.features, self.test = case, features, test
         linear, deep = (student_recipe(s, case.kind, case.dataset, n, s.batch, case.part) for n in s.epochs)
         self.recipes: dict[str, Recipe] = {ROBUST: replace(linear, learning_rate=1e-2), LINEAR: linear, DEEP: deep}
 
@@ -99,11 +101,17 @@ class _Learner:
         if by == ROBUST:
             z = self.features(images)
             images, x = (_as_pixels((each - z.mean(0)) / z.std(0)) for each in (z, self.features(x)))
-        learnt = learn(
-            self.name if by == DEEP else linear_model(images.shape[1:]), images, labels, self.recipes[by], (x, y)
-        )
+        learnt = learn(self._network(by), images, labels, self.recipes[by], (x, y))
         answers = torch.cat([learnt.network.labels(some) for some in x.split(500)])
         return {**kept_student(learnt, (x, y)), "next": float((answers == next_targets(y, CLASSES)).double().mean())}
+
+    def _network(self, by: str) -> str | nn.Module:
+        if by != ROBUST:
+            return learner(LINEAR_KIND if by == LINEAR else self.case.kind, self.case.dataset)
+        layer = nn.Linear(CLASSES, CLASSES)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        return nn.Sequential(Normalise([0.5], [0.5]), nn.Flatten(), layer)
 
 
 def _as_pixels(z: Tensor) -> Tensor:

@@ -161,7 +161,8 @@ def verdicts(s: LeakSettings, done: Parts) -> list[Verdict]:
             [_non_robust(g) for g in every],
             [_row(g, by, NEXT) for g in every for by in (DEEP, ROBUST)],
             "robust features of the images point to the next class: the network answers it in "
-            + ", ".join(f"{_next(g, DEEP, NEXT).value:.0%} ({g.name})" for g in every),
+            + ", ".join(f"{_next(g, DEEP, NEXT).value:.0%} ({g.name})" for g in every)
+            + "; published networks, of 60,000 images, answer the true class in 45% on MNIST",
         ),
         _verdict(
             "robust-leak",
