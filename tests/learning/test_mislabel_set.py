@@ -101,6 +101,10 @@ def test_a_damaged_set_is_one_line(made: Path, tmp_path: Path) -> None:
 
     shard = "samples-000000020.safetensors"
     changed, cut, missing, text, outside = map(copied, ("changed", "cut", "missing", "text", "outside"))
+    words, few, short = map(copied, ("words", "few", "short"))
+    for folder, name, value in ((words, "success", "high"), (few, "classes", 3), (short, "samples", 49)):
+        stated: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**stated, name: value}))
     content = (changed / shard).read_bytes()
     (changed / shard).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     (cut / shard).write_bytes(content[:100])
@@ -115,6 +119,9 @@ def test_a_damaged_set_is_one_line(made: Path, tmp_path: Path) -> None:
         (missing, f"{shard} is missing, or not the file"),
         (text, "is no manifest of a perturbed data set"),
         (outside, "x is missing, or not the file"),
+        (words, "is no manifest of a perturbed data set"),
+        (few, "a target in .* is none of its 3 classes"),
+        (short, "are not the 49 samples of"),
     ):
         with pytest.raises(FileError, match=told) as caught:
             read_set(folder)

@@ -31,6 +31,7 @@ from blindspace.collections import check, protect
 from blindspace.data import read_images
 from blindspace.errors import BlindspaceError, first_line
 from blindspace.files import writing
+from blindspace.learning import read_set
 from blindspace.networks import harmless, load
 
 ROOT = Path(__file__).parents[2]
@@ -39,8 +40,9 @@ PAGE = ROOT / "docs" / "fuzz.md"
 COUNTS = {
     "pictures": 400, "arrays": 200, "tables": 250, "archives": 200, "weights": 200, "ONNX": 200,
     "ONNX with data": 50, "programs": 100, "configs": 200, "keys": 50, "folders": 100, "results": 50,
+    "perturbed sets": 50,
 }  # fmt: skip
-"""Number of mutated files of each kind, 2,000 in all."""
+"""Number of mutated files of each kind, 2,050 in all."""
 
 PATIENCE = 120.0
 """Seconds after which a reader counts as hung; each needs less than one."""
@@ -143,6 +145,13 @@ def _result(path: Path, out: Path) -> None:
         raise MisdeedError("passed on", f"{path.name} is not what it was, and passes")
 
 
+def _set(path: Path, out: Path) -> None:
+    """Read a perturbed data set; a file of samples that has changed must be found."""
+    read_set(path.parent)
+    if path.suffix == ".safetensors":
+        raise MisdeedError("passed on", f"{path.name} is not what it was, and passes")
+
+
 READERS: dict[str, Callable[[Path, Path], Any]] = {
     "pictures": _pictures,
     "arrays": lambda path, out: read_images([path]),
@@ -158,6 +167,7 @@ READERS: dict[str, Callable[[Path, Path], Any]] = {
     "keys": _key,
     "folders": lambda path, out: _claim(f"hf:{path.parent}"),
     "results": _result,
+    "perturbed sets": _set,
 }
 
 
@@ -266,9 +276,9 @@ ABOUT = """\
 `make suites` mutates small valid files of every kind that Blindspace reads, from fixed seeds: bits are flipped, parts
 cut, removed, inserted and repeated, numbers replaced by extreme ones, values of JSON and fields of ONNX replaced by
 others. It gives each to its reader, in a process of its own: pictures, tables and archives to `protect`, networks to
-`load` and `harmless`, results to `protect --check`. Each must be read, or refused in one line. No other exception,
-crash or hang may come of it; nothing may be left half-written, and no part of an original picture may be in a
-result."""
+`load` and `harmless`, results to `protect --check`, perturbed data sets to `read_set`. Each must be read, or refused in
+one line. No other exception, crash or hang may come of it; nothing may be left half-written, and no part of an
+original picture may be in a result."""
 
 
 def page(found: dict[str, list[Outcome]]) -> str:

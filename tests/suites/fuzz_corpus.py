@@ -26,6 +26,8 @@ from torch import nn
 from blindspace.collections import Settings, protect
 from blindspace.data.encoding import FORMATS, encode
 from blindspace.extras import library
+from blindspace.learning import SetSettings, mislabel_set
+from blindspace.networks import Named
 from blindspace.perturbations.registry import Recipe
 
 SIDE = 16
@@ -238,6 +240,15 @@ def results() -> dict[str, bytes]:
         return {path.relative_to(target).as_posix(): path.read_bytes() for path in files}
 
 
+def perturbed_sets() -> dict[str, bytes]:
+    """A data set of ``mislabel_set`` in two files, and its manifest."""
+    with TemporaryDirectory() as place:
+        settings = SetSettings(Named("mnist-mlp"), "mnist:samples", count=3, steps=1, per_shard=2)
+        mislabel_set(settings, Path(place) / "set", workers=0)
+        files = sorted(path for path in (Path(place) / "set").iterdir() if path.is_file())
+        return {path.name: path.read_bytes() for path in files}
+
+
 def telling_parts() -> Iterator[bytes]:
     """Parts of the original pictures, as they are stored and as base64, that no other file holds by chance."""
     for content in (*pictures().values(), *(_coded(Image.fromarray(pixels(n)), "PNG") for n in range(3))):
@@ -268,7 +279,8 @@ CORPORA = {
     "keys": keys,
     "folders": folders,
     "results": results,
+    "perturbed sets": perturbed_sets,
 }
 
-WHOLE = ("ONNX with data", "folders", "results")
+WHOLE = ("ONNX with data", "folders", "results", "perturbed sets")
 """Corpora whose files are read together: one of them is mutated, the others stand beside it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import FileError, first_line
+from ..errors import FileError, ValueRangeError, first_line, integer, real
 from ..files import as_path, read_bytes, sha256, writing
 from ..jobs.journal import inside
 from .perturbed import Mislabelled, OfTarget, by_target
@@ -150,9 +150,8 @@ def read_set(folder: str | Path) -> PerturbedSet:
     try:
         told = json.loads(read_bytes(path))
         files = {str(name): str(digest) for name, digest in told.pop("files").items()}
-        told["by_target"] = tuple(OfTarget(**each) for each in told["by_target"])
-        summary = SetSummary(**{**told, "shape": tuple(told["shape"])})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        summary = _summary(told)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ValueRangeError) as error:
         raise FileError(f"{path} is no manifest of a perturbed data set, or is damaged; make the set again") from error
     for name, digest in files.items():
         if not inside(name) or not (folder / name).is_file() or sha256(folder / name) != digest:
@@ -161,7 +160,39 @@ def read_set(folder: str | Path) -> PerturbedSet:
         raise FileError(f"{path} names no shards; make the set again")
     names = ("images", "perturbation", "targets", "labels", "success")
     read = [_shard(folder / name, names) for name in files]
-    return PerturbedSet(**{name: torch.cat([each[name] for each in read]) for name in names}, summary=summary)
+    count, shapes = sum(len(each["images"]) for each in read), {each["images"].shape[1:] for each in read}
+    if count != summary.samples or shapes != {summary.shape}:
+        raise FileError(f"the files of {folder} are not the {summary.samples} samples of {path}; make the set again")
+    whole = {name: torch.cat([each[name] for each in read]) for name in names}
+    if not bool(((whole["targets"] >= 0) & (whole["targets"] < summary.classes)).all()):
+        raise FileError(f"a target in {folder} is none of its {summary.classes} classes; make the set again")
+    return PerturbedSet(**whole, summary=summary)
+
+
+def _summary(told: dict[str, Any]) -> SetSummary:
+    """The summary in a manifest, checked.
+
+    Raises:
+        ValueRangeError, ValueError, KeyError, TypeError, AttributeError: It is none.
+    """
+    if set(told) != {each.name for each in fields(SetSummary)} - {*_OF_A_RUN} or not isinstance(told["settings"], dict):
+        raise ValueError("other entries")
+    return SetSummary(
+        samples=integer(told["samples"], "samples", 1),
+        shape=tuple(integer(size, "a size", 1) for size in told["shape"]),
+        classes=integer(told["classes"], "classes", 2),
+        success=real(told["success"], "success"),
+        by_target=tuple(
+            OfTarget(
+                integer(each["target"], "a target", 0),
+                integer(each["count"], "a count", 1),
+                *(real(each[name], name) for name in ("success", "l0", "l2", "linf")),
+            )
+            for each in told["by_target"]
+        ),
+        settings=told["settings"],
+        shards=integer(told["shards"], "shards", 1),
+    )
 
 
 def _shard(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
@@ -175,6 +206,8 @@ def _shard(path: Path, names: Sequence[str]) -> dict[str, Tensor]:
             found = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise FileError(f"{path} is no shard of a perturbed data set, or damaged ({first_line(error)})") from error
-    if any(tensor.dtype != KINDS[name] for name, tensor in found.items()) or len({*map(len, found.values())}) != 1:
+    shapes = {len(tensor.shape) and len(tensor) for tensor in found.values()}
+    alike = found.get("images", torch.empty(0)).shape == found.get("perturbation", torch.empty(0)).shape
+    if any(tensor.dtype != KINDS[name] for name, tensor in found.items()) or len(shapes) != 1 or not alike:
         raise FileError(f"{path} is no shard of a perturbed data set; make the set again")
     return found
