@@ -36,6 +36,7 @@ def draw(s: ArtificialSettings, done: Parts, folder: Path) -> None:
                     ([low for low, _ in bands], [high for _, high in bands]),
                 )
             )
+        axes.set_xticks(values, [f"{value:g}" for value in values], rotation=45)
         plot(axes, lines, apart=0.07)
         published = PUBLISHED.get((of, "l2"), {})
         largest = {"d": s.base.dim, "N": s.base.count}.get(of, 1.0)
