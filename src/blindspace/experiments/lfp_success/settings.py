@@ -57,12 +57,12 @@ class SuccessSettings(Settings):
     makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
     seeds: int = 3
     grid: tuple[Attack, ...] = GRID
-    images: int = 5000
+    images: int = 4000
     epochs: int = 8
     batch: int = 64
     rate: float = 2e-3
     smoothing: float = 0.3
-    steps: int = 10
+    steps: int = 5
     tests: int = 2000
 
 
