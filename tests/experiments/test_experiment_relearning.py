@@ -28,7 +28,7 @@ from blindspace.experiments.common.relearning.settings import (
 )
 from blindspace.experiments.parts import Kept, Parts
 from blindspace.experiments.verdicts import checked
-from blindspace.learning.controls import FLIPPED, NONE, SAME_TARGET
+from blindspace.learning.controls import FLIPPED, NONE, PERMUTED, SAME_TARGET
 from blindspace.learning.rules import ATTACKS
 
 S = for_preset("mnist", "cpu", 0)
@@ -90,12 +90,13 @@ def test_sets(made_of: Perturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_claims(tmp_path: Path) -> None:
     done = made(S, GOOD)
-    assert [claim.holds for claim in claims(S, done)] == [True] * 7
+    assert [claim.holds for claim in claims(S, done)] == [True] * 8
     assert [claim.holds for claim in claims(S, made(S, {}, success=0.5))] == [
         False,
         False,
         False,
         True,
+        False,
         False,
         True,
         False,
@@ -117,8 +118,11 @@ def test_verdicts_of_mnist() -> None:
         return {verdict.question: verdict.answer for verdict in of}
 
     assert answers({}) == {"features": "holds", "best-epoch": "does not hold"}
-    assert answers({CONTROL[FLIPPED]: 0.5}) == {"features": "depends", "best-epoch": "does not hold"}
-    assert answers({CONTROL[SAME_TARGET]: 0.1}, 0.2) == {"features": "does not hold", "best-epoch": "holds"}
+    assert answers({CONTROL[PERMUTED]: 0.5}) == {"features": "depends", "best-epoch": "does not hold"}
+    assert answers({CONTROL[SAME_TARGET]: 0.1, CONTROL[PERMUTED]: 0.6}, 0.2) == {
+        "features": "does not hold",
+        "best-epoch": "holds",
+    }
 
 
 def test_verdicts_of_the_others() -> None:

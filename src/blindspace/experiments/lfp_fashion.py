@@ -33,7 +33,7 @@ def verdicts(s: RelearningSettings, done: Parts) -> list[Verdict]:
         "holds" if keeps and all(gone.values()) else "depends" if keeps or all(gone.values()) else "does not hold",
         [g.row(R_L2.name), same, *(g.row(CONTROL[each], control=True) for each in (*gone, FLIPPED))],
         "the control" if keeps != all(gone.values()) else "",
-        "" if all(gone.values()) else f"{', '.join(each for each, is_gone in gone.items() if not is_gone)} may teach",
+        "" if all(gone.values()) else f"{', '.join(each for each, is_gone in gone.items() if not is_gone)}: may teach",
     )
     return [sparse, validated]
 
