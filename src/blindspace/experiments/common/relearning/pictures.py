@@ -59,7 +59,9 @@ def _line(g: Learners, cell: str, colour: str) -> Line:
     x = [float(epoch) for epoch in range(1, curves.shape[1] + 1)]
     band = curves.amin(0).tolist(), curves.amax(0).tolist()
     is_control = cell in (*CONTROL_CELLS, OF_SHUFFLED, D_NONE)
-    return Line(cell.removeprefix("R-L2, "), x, curves.mean(0).tolist(), colour, is_control, band)
+    return Line(
+        cell.removeprefix("R-L2, ") if is_control else cell, x, curves.mean(0).tolist(), colour, is_control, band
+    )
 
 
 def _accuracies(s: RelearningSettings, g: Learners, path: Path) -> None:
