@@ -166,9 +166,14 @@ def verdicts(s: FewSettings, done: Parts) -> list[Verdict]:
         _gain_row(g, each, few, over) for g in every for each in (RANDOM, NEXT) for over in (ALONE, CONTROLS[each][0])
     ]
     worths = [(g.name, g.worth(RANDOM)) for g in every]
-    because = "; ".join(
-        f"without any clean label R teaches what {of.value:.1f} per class do ({case})" for case, of in worths if of
+    least = s.counts[1]
+    said = [f"without any clean label R teaches what {of.value:.1f} per class do ({case})" for case, of in worths if of]
+    said.append(
+        f"beside {least} per class R adds "
+        + ", ".join(f"{g.gain(RANDOM, least).value:+.1%} ({g.name})" for g in every)
+        + f", and the same wrong labels without perturbations leave {_listed(every, RANDOM_NONE, least)}"
     )
+    because = "; ".join(said)
     return [Verdict("clean-labels", answer, decide, on if answer == "depends" else "", because)]
 
 
