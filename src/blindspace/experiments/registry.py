@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _DECLARED = re.compile(r"^(EXPERIMENT\b|from \S+ import EXPERIMENT\b)", re.MULTILINE)
 
+_NUMBERED = re.compile(r"(fig|table)\d")
+"""Experiments that are called as a figure or a table of a paper is."""
+
 
 def declared(folder: Path) -> tuple[str, ...]:
     """Names of the experiments in a folder of modules: those named by a number in a paper first, then by alphabet.
@@ -28,7 +31,7 @@ def declared(folder: Path) -> tuple[str, ...]:
     """
     files = {path.stem: path for path in folder.glob("*.py")} | {p.parent.name: p for p in folder.glob("*/__init__.py")}
     found = [name.replace("_", "-") for name, path in files.items() if _DECLARED.search(path.read_text("utf-8"))]
-    return tuple(sorted(found, key=lambda name: (not any(map(str.isdigit, name)), name)))
+    return tuple(sorted(found, key=lambda name: (not _NUMBERED.match(name), name)))
 
 
 NAMES = declared(Path(__file__).parent)
