@@ -21,7 +21,9 @@ from torch import nn
 import blindspace as bs
 from blindspace.attacks.foreign import autoattack, foolbox
 from blindspace.cli.commands import NAMES
+from blindspace.learning import SetSettings
 from blindspace.maps import as_linear_map
+from blindspace.networks import Named, Recipe
 from blindspace.subspaces import Subspace, nearest, norms
 
 SHAPE = (1, 4, 4)
@@ -67,6 +69,9 @@ SPACE = bs.nullspace(CONV, SHAPE)
 X = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
 Y = torch.zeros(2, dtype=torch.int64)
 BOX = torch.ones_like(X)
+SET = SetSettings(Named("mnist-mlp"), "uniform", count=1, steps=1)
+LEARNER: Any = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+ONCE = Recipe("mnist", 1, 2)
 
 
 @pytest.mark.parametrize("verb", [bs.nullspace, bs.rowspace, bs.soft_dimension, bs.spectrum, bs.harmless, bs.front])
@@ -116,6 +121,12 @@ WRONG: dict[str, Any] = {
     "class": nn.Linear,
     "space": SPACE,
 }
+
+
+def _no_path(wrong: Any) -> Any:
+    """A wrong argument in the place of a path; text would be one."""
+    return 3 if isinstance(wrong, str) else wrong
+
 
 NUMBER, COUNT = ("number", "scalar"), ("number",)
 
@@ -173,6 +184,22 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
     "sparse-count": (lambda w: bs.sparse(MODEL, X, Y, w), COUNT),
     "sparse-steps": (lambda w: bs.sparse(MODEL, X, Y, 2, w), ("None", *COUNT)),
     "sparse-step-size": (lambda w: bs.sparse(MODEL, X, Y, 2, step_size=w), NUMBER),
+    "mislabel-model": (lambda w: bs.mislabel(w, X, Y, steps=1), ("module", "space")),
+    "mislabel-images": (lambda w: bs.mislabel(MODEL, w, Y), ()),
+    "mislabel-targets": (lambda w: bs.mislabel(MODEL, X, w), ()),
+    "mislabel-attack": (lambda w: bs.mislabel(MODEL, X, Y, w), ()),
+    "mislabel-eps": (lambda w: bs.mislabel(MODEL, X, Y, eps=w), ("None", *NUMBER)),
+    "mislabel-steps": (lambda w: bs.mislabel(MODEL, X, Y, steps=w), ("None", *COUNT)),
+    "mislabel_set": (lambda w: bs.mislabel_set(w, "nowhere"), ()),
+    "mislabel_set-target": (lambda w: bs.mislabel_set(SET, _no_path(w), workers=0), ()),
+    "mislabel_set-workers": (lambda w: bs.mislabel_set(SET, Path(__file__), workers=w), ()),
+    "mislabel_set-engine": (lambda w: bs.mislabel_set(SET, Path(__file__), engine=w), ()),
+    "read_set": (bs.read_set, ()),
+    "learn-network": (lambda w: bs.learn(w, X, Y, ONCE), ()),
+    "learn-images": (lambda w: bs.learn(LEARNER, w, Y, ONCE), ()),
+    "learn-targets": (lambda w: bs.learn(LEARNER, X, w, ONCE), ()),
+    "learn-recipe": (lambda w: bs.learn(LEARNER, X, Y, w), ()),
+    "learn-test": (lambda w: bs.learn(LEARNER, X, Y, ONCE, w), ("None",)),
     "foolbox": (lambda w: foolbox("LinfPGD", MODEL, w, Y, 0.1), ()),
     "autoattack": (lambda w: autoattack("fab", MODEL, w, Y, 0.1), ()),
 }

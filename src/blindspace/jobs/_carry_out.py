@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from ..errors import UnknownNameError, integer
+from ..errors import UnknownNameError, integer, shown
 from . import local
 from .contract import Done, Job, Shard
 from .journal import Journal
@@ -87,8 +87,8 @@ def check_engine(engine: object, workers: object) -> None:
         UnknownNameError: No engine has that name.
         ValueRangeError: The number of workers is negative or no number.
     """
-    if engine not in ENGINES:
-        raise UnknownNameError(f"no engine is called {engine!r}; there are {', '.join(ENGINES)}")
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise UnknownNameError(f"no engine is called {shown(engine)}; there are {', '.join(ENGINES)}")
     if workers is not None:
         integer(workers, "the number of workers", 0)
 

@@ -16,12 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ShapeError, ValueRangeError, first_line
+from ..errors import BlindspaceError, ShapeError, ValueRangeError, first_line, shown
 from ..networks import Network, Recipe, load
 from ..networks.trainable import trainable
 from ..networks.training import accuracy, augment
 from ..networks.training_loop import run
 from ..progress import Progress
+from ..subspaces._arguments import described
 
 Labelled = tuple[Tensor, Tensor]
 """Images, floating point ``(N, *shape)``, and their labels, int64 ``(N,)``."""
@@ -90,13 +91,20 @@ def learn(
 
     Raises:
         UnknownNameError: There is no such network.
+        BlindspaceError: The network is neither a name nor a module, or the recipe is none.
         ShapeError: Images and labels do not fit together.
         ValueRangeError: There is no image, no epoch or no recipe, or a value is not finite.
         FileError: The checkpoint is damaged.
     """
     images, targets = _labelled(images, targets, "training")
     if test is not None:
+        if not isinstance(test, tuple) or len(test) != 2:
+            raise ShapeError(f"test images come with their labels, as a pair, got {shown(test)}")
         test = _labelled(*test, "test")
+    if not isinstance(network, str | nn.Module) or not isinstance(recipe, Recipe | None):
+        raise BlindspaceError(
+            f"learn takes a name or an untrained module, and a Recipe, got {shown(network)} and {shown(recipe)}"
+        )
     if isinstance(network, str):
         found = trainable(network)
         name, recipe = network, recipe or found.recipe
@@ -156,12 +164,10 @@ def _check_fit(name: str, module: nn.Module, images: Tensor, labels: Tensor) -> 
 
 def _labelled(images: Tensor, labels: Tensor, which: str) -> Labelled:
     """The images in float32 and their labels, checked."""
-    if images.ndim < 2 or not images.is_floating_point():
-        raise ShapeError(f"{which} images are {images.dtype} {tuple(images.shape)}; needed are floating point (N, …)")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        raise ShapeError(
-            f"{which} labels are {labels.dtype} {tuple(labels.shape)}; needed is int64 ({len(images)},), one per image"
-        )
+    if not isinstance(images, Tensor) or images.ndim < 2 or not images.is_floating_point():
+        raise ShapeError(f"{which} images are {described(images)}; needed are floating point (N, …)")
+    if not isinstance(labels, Tensor) or labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        raise ShapeError(f"{which} labels are {described(labels)}; needed is int64 ({len(images)},), one per image")
     if not len(images) or not bool(torch.isfinite(images).all()):
         raise ValueRangeError(f"learning needs finite {which} images, got {len(images)}, or values that are not finite")
     return images.float(), labels
