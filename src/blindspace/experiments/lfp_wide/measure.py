@@ -65,9 +65,14 @@ def _measure(s: WideSettings, case: Case, progress: Progress) -> Kept:
     return Kept({}, arrays)
 
 
+def drawn_targets(s: WideSettings, seed: int, count: int) -> Tensor:
+    """The random labels ±1 that a second network is taught, ``(count,)``."""
+    return 2.0 * torch.randint(0, 2, (count,), generator=s.generator("targets", seed)) - 1
+
+
 def _learnt(s: WideSettings, case: Case, taught: Taught, seed: int, first: WideNetwork, data: Data) -> WideNetwork:
     """A network with a start and a readout of its own, taught with random labels."""
-    targets = 2.0 * torch.randint(0, 2, (len(data.x),), generator=s.generator("targets", seed)) - 1
+    targets = drawn_targets(s, seed, len(data.x))
     if taught.noise:
         drawn = torch.randn(data.x.shape, generator=s.generator("noise", seed))
         added = taught.eps * F.normalize(drawn, dim=1)
