@@ -36,7 +36,7 @@ def made(cosines: dict[str, float], agreements: dict[str, float]) -> Parts:
     done = {}
     for case in S.cases:
         noise = 0.01 * torch.randn(case.seeds, generator=torch.Generator().manual_seed(0))
-        growing = torch.linspace(0.5, 1, len(case.times)) * cosines.get(case.name, 0.95)
+        growing = torch.linspace(1, 0.5, len(case.times)).flip(0) * cosines.get(case.name, 0.95)
         arrays = {"size of the cosine": growing + noise[:, None]}
         for taught in case.taught:
             null = taught.noise or not taught.eps
