@@ -149,7 +149,7 @@ def _suffices(s: ArtificialSettings, done: Parts) -> Verdict:
         answer,
         shown,
         because=(
-            "with fewer or smaller perturbations, fewer dimensions or more natural samples it is less, down to "
+            "With fewer or smaller perturbations, fewer dimensions or more natural samples it is less, down to "
             f"{least:.2f}"
         ),
     )
@@ -161,7 +161,11 @@ def _better(s: ArtificialSettings, done: Parts) -> Verdict:
     answer: Answer = "holds" if all(better) else "depends" if any(better) else "does not hold"
     on = "where it is asked: at the natural samples, or at fresh points" if answer == "depends" else ""
     shown += [base_row(s, done, cell, of) for of in MEASURED for cell in ("as many of noise", "natural")]
-    return Verdict("noise-better", answer, shown, on, "equal numbers and sizes of perturbations, random targets")
+    because = (
+        "Numbers and sizes of the perturbations are equal, targets random. At the natural samples a network that "
+        "learns from them answers the targets that it was trained on, which are right by chance"
+    )
+    return Verdict("noise-better", answer, shown, on, because)
 
 
 PAIRS = {"l2": "small, l2 along q", "linf": "small, linf along q", "l0": "small, l0 along q"}
@@ -182,7 +186,7 @@ def _attacks(s: ArtificialSettings, done: Parts) -> Verdict:
         answer,
         shown,
         on,
-        f"accuracies with perturbations along q: {values}; attacks are confined to the range of the data, and "
+        f"Accuracies with perturbations along q: {values}; attacks are confined to the range of the data, and "
         "those on L0 may move their values further than the perturbation along q does",
     )
 
@@ -201,6 +205,6 @@ def _low_dimension(s: ArtificialSettings, done: Parts) -> Verdict:
         answer,
         shown,
         "the norm" if answer == "depends" else "",
-        f"at d {low:g}, a tenth of N, above pure noise in {', '.join(which) or 'no norm'}; "
+        f"At d {low:g}, a tenth of N, above pure noise in {', '.join(which) or 'no norm'}; "
         f"less than at d {high:g} in {sum(less)} of {len(less)} norms",
     )
