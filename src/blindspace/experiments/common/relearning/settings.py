@@ -130,7 +130,7 @@ class RelearningSettings(Settings):
     seeds: int = 3
     sets: tuple[Perturbed, ...] = MOST_SETS
     images: int = 4000
-    full: int = 30_000
+    full: int = 20_000
     epochs: int = 8
     full_epochs: int = 5
     batch: int = 64
@@ -157,7 +157,7 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
         most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
         return replace(most, steps=100, sparse_steps=150)
     if dataset == "cifar10":  # A ConvNet of colour images takes four times as long.
-        return RelearningSettings(preset, seed, dataset, "mlp", sets=FEW_SETS, full=12_000, full_epochs=8)
+        return RelearningSettings(preset, seed, dataset, "mlp", images=3000, sets=FEW_SETS, full=10_000)
     if dataset == "fashion-mnist":
         return RelearningSettings(preset, seed, dataset, full=12_000)
     return RelearningSettings(preset, seed, dataset)
