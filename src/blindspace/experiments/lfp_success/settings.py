@@ -57,7 +57,7 @@ class SuccessSettings(Settings):
     makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
     seeds: int = 3
     grid: tuple[Attack, ...] = GRID
-    images: int = 4000
+    images: int = 3000
     epochs: int = 8
     batch: int = 64
     rate: float = 2e-3

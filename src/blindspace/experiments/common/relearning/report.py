@@ -10,6 +10,7 @@ from ...experiment import Claim, Row
 from ...parts import Kept, Parts
 from ..learnt import CHANCE, Learners, accuracies, by_class, mean, of_sets, over_epochs
 from .settings import (
+    ALL_SETS,
     CONTROL_CELLS,
     D_NONE,
     FULL,
@@ -94,6 +95,11 @@ def rows(s: RelearningSettings, done: Parts) -> list[Row]:
         made.append(success_row(s, g, each.name, theirs))
         differs = _why(s, s.images, s.epochs, each.targets == "noise")
         made.append(g.row(each.name, published, differs if published is not None else ""))
+    for each in ALL_SETS:
+        if (each.authors or each.targets == "noise") and each not in s.sets:
+            published, case = _published(s, each), f"{g.name}, {each.name}"
+            what = "accuracy on clean test images"
+            made.append(Row(case, what, None, published, reason="only in the preset paper", form=".3f"))
     for each in FULL:
         cell, published = at_scale(each, s), PAPER[s.dataset][f"{each.targets}-{each.norm}"]
         made.append(success_row(s, g, cell, PAPER_SUCCESS[s.dataset].get(f"{each.targets}-{each.norm}")))

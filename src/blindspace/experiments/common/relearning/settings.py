@@ -149,8 +149,7 @@ class RelearningSettings(Settings):
 def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
     """The settings of a preset; smoke has one small network and the digits of the package, whatever the data set."""
     if preset == "smoke":
-        of = "cifar10" if dataset == "cifar10" else "mnist"
-        few = RelearningSettings(preset, seed, of, "mlp", seeds=1, images=60, full=60, tests=60)
+        few = RelearningSettings(preset, seed, "mnist", "mlp", 1, FEW_SETS, images=60, full=60, tests=60)
         return replace(few, epochs=2, full_epochs=2, batch=20, steps=2, sparse_steps=2)
     if preset == "paper":
         most = RelearningSettings(preset, seed, dataset, seeds=5, sets=ALL_SETS, tests=10_000)
