@@ -21,7 +21,7 @@ SIDE = 4
 """Side and stride of the kernels: of each patch of 16 pixels as many values are read as there are kernels."""
 
 
-IMAGES = 30_000
+IMAGES = 20_000
 """Training images of the first networks."""
 
 

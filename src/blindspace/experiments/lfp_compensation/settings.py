@@ -60,7 +60,7 @@ class CompensationSettings(Settings):
         ("mnist", "convnet"),
     )
     seeds: int = 3
-    images: int = 4000
+    images: int = 3000
     steps: int = 10
     epochs: int = 5
     batch: int = 64

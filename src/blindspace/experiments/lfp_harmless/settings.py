@@ -68,7 +68,7 @@ class HarmlessSettings(Settings):
     kernels: tuple[int, ...] = (2, 4, 8)
     seeds: int = 3
     learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (4,)), ("convnet", (4,)))
-    images: int = 4000
+    images: int = 3000
     eps: float = 0.3
     steps: int = 10
     epochs: int = 5

@@ -38,9 +38,9 @@ class OnOffSettings(Settings):
         tests: Number of test images.
     """
 
-    makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"), ("mnist", "convnet"))
+    makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
     seeds: int = 3
-    images: int = 4000
+    images: int = 3000
     eps: float = 2.0
     steps: int = 10
     epochs: int = 4
