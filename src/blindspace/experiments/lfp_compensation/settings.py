@@ -57,10 +57,9 @@ class CompensationSettings(Settings):
         ("fashion-mnist", BLIND),
         ("mnist", "mlp"),
         ("fashion-mnist", "mlp"),
-        ("mnist", "convnet"),
     )
     seeds: int = 3
-    images: int = 3000
+    images: int = 2500
     steps: int = 10
     epochs: int = 5
     batch: int = 64

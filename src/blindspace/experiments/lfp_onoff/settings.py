@@ -40,7 +40,7 @@ class OnOffSettings(Settings):
 
     makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
     seeds: int = 3
-    images: int = 3000
+    images: int = 2500
     eps: float = 2.0
     steps: int = 10
     epochs: int = 4
