@@ -105,8 +105,8 @@ def test_verdict() -> None:
 def test_rows_claims_and_picture(tmp_path: Path) -> None:
     accuracies = {OWN: 0.6, INDEPENDENT: 0.2, SAME_TARGET: 0.3, NO_SOURCE: 0.4, CODES: 0.3, TARGET_CODES: 0.05}
     done = made({**accuracies, ALONE: 0.3, OF_NOISE: 0.3})
-    assert [claim.holds for claim in claims(S, done)] == [True] * 7
-    assert [claim.holds for claim in claims(S, made({OWN: 0.6, NO_SOURCE: 0.6}))] == [True] * 2 + [False] * 4 + [True]
+    assert [claim.holds for claim in claims(S, done)] == [True] * 8
+    assert [claim.holds for claim in claims(S, made({OWN: 0.6, NO_SOURCE: 0.6}))] == [True] * 2 + [False] * 5 + [True]
     group = found(S, done)[0]
     assert group.lost.value == pytest.approx(0.4)
     assert group.left.value == pytest.approx(0.101)
