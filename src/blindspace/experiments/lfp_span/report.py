@@ -20,6 +20,7 @@ from .settings import (
     CONV,
     CONV_UNTRAINED,
     DEEP,
+    MAKERS,
     SMALL,
     UNTRAINED,
     Maker,
@@ -266,10 +267,11 @@ def _shown(every: list[Group]) -> Iterator[Row]:
 def draw(s: SpanSettings, done: Parts, folder: Path) -> None:
     """Shares of all networks, in the span of their samples and of others."""
     every = found(s, done)
-    figure = new_figure(8 * len(every), 5)
-    for axes, g in zip(figure.subplots(1, len(every), squeeze=False)[0], every, strict=True):
+    figure = new_figure(5 * len(every) + 3, 5)
+    for axes, g in zip(figure.subplots(1, len(every), squeeze=False, sharey=True)[0], every, strict=True):
         plain(axes, f"{g.name}, {int(g.values('dim')[0])} samples", SHARE)
-        for place, maker in enumerate(g.makers):
+        for maker in g.makers:
+            place = MAKERS.index(maker)
             of, other = mean(g.means(f"{maker.name}/energy")), mean(g.means(f"{maker.name}/energy elsewhere"))
             colour = "shuffled" if maker.shuffled else "control" if not maker.epochs else "own"
             axes.barh(place, of.value, color=COLOURS[colour], alpha=0.85)
@@ -277,8 +279,8 @@ def draw(s: SpanSettings, done: Parts, folder: Path) -> None:
                 axes.plot(of.interval, [place, place], color=INK, linewidth=1)
             axes.plot([other.value], [place], "|", color=INK, markersize=9)
         axes.axvline(g.chance, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(g.makers)), [maker.name for maker in g.makers])
-        axes.set_ylim(len(g.makers) - 0.5, -0.5)
+        axes.set_yticks(range(len(MAKERS)), [maker.name for maker in MAKERS])
+        axes.set_ylim(len(MAKERS) - 0.5, -0.5)
         axes.set_xlim(0, 1)
         axes.grid(axis="y", visible=False)
     figure.text(0.5, -0.02, "dotted: chance; tick: in the span of as many other images", ha="center", size=9, color=INK)
