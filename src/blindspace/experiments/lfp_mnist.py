@@ -39,8 +39,8 @@ def verdicts(s: RelearningSettings, done: Parts) -> list[Verdict]:
         "does not hold" if not worse else "holds" if len(worse) == len(losses) else "depends",
         list({row.case: row for row in shown}.values()),
         "the set" if worse and len(worse) < len(losses) else "",
-        f"worse by more than {MUCH} in {len(worse)} of {len(losses)} sets, with a learning rate that falls to 0 (theirs "
-        "falls on plateaus: R-L0 ends near .27 after .50 in their notebooks)",
+        f"worse by more than {MUCH} in {len(worse)} of {len(losses)} sets, with a learning rate that falls to 0 "
+        "(theirs falls on plateaus: R-L0 ends near .27 after .50 in their notebooks)",
     )
     return [by_features, best]
 
