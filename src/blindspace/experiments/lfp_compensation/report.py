@@ -209,6 +209,7 @@ def draw(s: CompensationSettings, done: Parts, folder: Path) -> None:
     every = found(s, done)
     columns = min(len(every), 2)
     lines = -(-len(every) // columns)
+    most = min(1.0, 1.03 * max(high(g.accuracy(cell)) for g in every for cell in CELLS))
     figure = new_figure(3.1 * columns + 3, 3.6 * lines)
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True).flat
     for axes in list(panels)[len(every) :]:
@@ -227,7 +228,7 @@ def draw(s: CompensationSettings, done: Parts, folder: Path) -> None:
         axes.axvline(CHANCE, color=INK, linewidth=1, linestyle=":")
         axes.set_yticks(range(len(CELLS)), CELLS)
         axes.set_ylim(len(CELLS) - 0.5, -0.5)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, most)
         axes.grid(axis="y", visible=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     if handles:

@@ -58,7 +58,7 @@ class CompensationSettings(Settings):
         ("mnist", "mlp"),
         ("fashion-mnist", "mlp"),
     )
-    seeds: int = 3
+    seeds: int = 5
     images: int = 2500
     steps: int = 10
     epochs: int = 5
