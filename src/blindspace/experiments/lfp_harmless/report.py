@@ -176,7 +176,7 @@ def claims(s: HarmlessSettings, done: Parts) -> list[Claim]:
             None if small else all(low(group.least_over_controls(HARMLESS)[1]) > 0 for group in every),
         ),
         Claim(
-            f"without an image under it it teaches above chance: {_table(every, ALONE)}",
+            f"alone, without an image under it, it teaches above chance: {_table(every, ALONE)}",
             None if small else all(low(group.of(ALONE)) > CHANCE for group in every),
         ),
         Claim(
@@ -189,7 +189,7 @@ def claims(s: HarmlessSettings, done: Parts) -> list[Claim]:
             None if small else all(low(group.over(HARMLESS, SHUFFLED)) > 0 for group in every),
         ),
         Claim(
-            f"the visible part teaches no less without it: {_table(every, SEEN)} against {_table(every, WHOLE)}",
+            f"removing it takes nothing away: the visible part teaches {_table(every, SEEN)} against {_table(every, WHOLE)}",
             None if small else all(low(group.over(SEEN, WHOLE)) > -0.05 for group in every),
         ),
     ]
