@@ -189,7 +189,8 @@ def claims(s: HarmlessSettings, done: Parts) -> list[Claim]:
             None if small else all(low(group.over(HARMLESS, SHUFFLED)) > 0 for group in every),
         ),
         Claim(
-            f"removing it takes nothing away: the visible part teaches {_table(every, SEEN)} against {_table(every, WHOLE)}",
+            f"removing it takes nothing away: the visible part teaches {_table(every, SEEN)} against "
+            f"{_table(every, WHOLE)}",
             None if small else all(low(group.over(SEEN, WHOLE)) > -0.05 for group in every),
         ),
     ]
