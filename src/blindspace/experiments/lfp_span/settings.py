@@ -101,7 +101,7 @@ class SpanSettings(Settings):
 
     samples: dict[str, int] = field(default_factory=lambda: {"mnist": 100, "cifar10": 200})
     eps: dict[str, float] = field(default_factory=lambda: {"mnist": 2.0, "cifar10": 1.0})
-    seeds: dict[str, int] = field(default_factory=lambda: {"mnist": 5, "cifar10": 5})
+    seeds: dict[str, int] = field(default_factory=lambda: {"mnist": 5, "cifar10": 3})
     perturbed: int = 3000
     measured: int = 300
     batches: int = 5
