@@ -132,7 +132,7 @@ def verdicts(s: SuccessSettings, done: Parts) -> list[Verdict]:
     votes = grows + hits
     because = (
         "; ".join(
-            f"{g.name}: failures alone teach {g.accuracy(FAILED).value:.3f}, successes {g.accuracy(SUCCEEDED).value:.3f}"
+            f"{g.name}: failures teach {g.accuracy(FAILED).value:.3f}, successes {g.accuracy(SUCCEEDED).value:.3f}"
             for g in every
         )
         + ". Yet attacks that hardly ever succeed may teach: R-L∞ by the authors’ attack in lfp-mnist"
