@@ -290,7 +290,7 @@ def draw(s: TheorySettings, done: Parts, folder: Path) -> None:
     left.axvline(1, color=MUTED, linewidth=1, linestyle=":")
     left.set_xscale("log")
     left.set_yscale("log")
-    left.legend(frameon=False, fontsize=8.5, loc="upper right")
+    left.legend(frameon=False, fontsize=8.5, loc="lower left", bbox_to_anchor=(0, 0.06))
     plain(right, "second network and first, random targets", "size ρ of the perturbations", "agreement")
     for index, colour in zip(range(len(s.named)), ("own", "second", "third"), strict=False):
         values = [as_first(s, done, index, ratio).ours or 0 for ratio in s.ratios]
