@@ -67,7 +67,7 @@ class HarmlessSettings(Settings):
     datasets: tuple[str, ...] = ("mnist", "fashion-mnist")
     kernels: tuple[int, ...] = (2, 4, 8)
     seeds: int = 3
-    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (2, 4, 8)))
+    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (4,)))
     images: int = 2500
     eps: float = 0.3
     steps: int = 10
