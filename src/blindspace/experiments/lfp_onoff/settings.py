@@ -38,7 +38,7 @@ class OnOffSettings(Settings):
         tests: Number of test images.
     """
 
-    makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"), ("fashion-mnist", "mlp"))
+    makers: tuple[tuple[str, str], ...] = (("mnist", "mlp"),)
     seeds: int = 3
     images: int = 2500
     eps: float = 2.0
