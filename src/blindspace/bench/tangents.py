@@ -81,6 +81,12 @@ def tangents(name: str, batch: int = BATCH, repeats: int = 3, seed: int = 0) -> 
     x = torch.rand(2 * batch, *manifold.shape, generator=draw, dtype=torch.float64)
     z = manifold.encode(x[:batch])
     k, n = z.shape[1], x[0].numel()
+    peaks = []  # first, while nothing that was freed is left in the process
+    for some in (x[:batch], x):
+        with peak() as grown:
+            spaces = manifold.tangent(some)
+        peaks.append(max(grown.size - 8 * k * n * len(some), 0))
+        del spaces
     figures: dict[str, list[float]] = {key: [] for key in _MEASURED}
     for _ in range(repeats):
         passes = [taken(lambda: decoder(z)) for _ in range(3)]
@@ -98,12 +104,6 @@ def tangents(name: str, batch: int = BATCH, repeats: int = 3, seed: int = 0) -> 
     slow, fast = per_pixel(decoder, z, PIXELS), columns(decoder, z).flatten(2)[:, :, :PIXELS]
     difference = float((slow.permute(1, 2, 0) - fast).abs().max() / slow.abs().max())
     del slow, fast, found
-    peaks = []
-    for some in (x[:batch], x):
-        with peak() as grown:
-            spaces = manifold.tangent(some)
-        peaks.append(max(grown.size - 8 * k * n * len(some), 0))
-        del spaces
     medians = {key: statistics.median(values) for key, values in figures.items()}
     return TangentRow(name, k, n, batch, **medians, peak=peaks[0], peak_double=peaks[1], difference=difference)
 

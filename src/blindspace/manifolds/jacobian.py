@@ -6,7 +6,6 @@ needs one pass per value of an image.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -27,9 +26,6 @@ WORKING_MEMORY, ON_ACCELERATORS = 2**22, 2**26
 """Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension. Those
 of a processor fit into its cache: passes of 2**26 bytes were measured to take half again as long in all."""
 
-IMAGES = 8
-"""Number of images whose derivatives are in memory at once; more, if all of their columns fit into one pass."""
-
 WIDEST = 8
 """How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
 
@@ -37,7 +33,7 @@ WIDEST = 8
 def columns(decode: Decode, z: Tensor) -> Tensor:
     """Compute the derivatives of the images by each latent coordinate, ``(B, k, *shape)``.
 
-    The derivatives of the decoder's operations are computed once for a few images, and applied to all directions.
+    All columns that one pass computes share the computation of the images themselves.
 
     Args:
         decode: The decoder.
@@ -51,29 +47,18 @@ def columns(decode: Decode, z: Tensor) -> Tensor:
         size = decode(z[:1]).numel() * z.element_size() * WIDEST
     k, most = z[0].numel(), max((WORKING_MEMORY if z.device.type == "cpu" else ON_ACCELERATORS) // size, 1)
     directions = torch.eye(k, dtype=z.dtype, device=z.device).view(k, 1, *z.shape[1:])
-    at_once = max(min(most, IMAGES), most // k)
     found: Tensor | None = None
-    for start in range(0, len(z), at_once):
-        points = z[start : start + at_once]
-        product = _linearised(decode, points)
-        with _differentiable():
-            block: Tensor = torch.func.vmap(
-                lambda direction, points=points, product=product: product(direction.expand_as(points)),
-                out_dims=1,
-                chunk_size=max(most // at_once, 1),
-            )(directions)
+    for start, points in zip(range(0, len(z), at_once := max(most // k, 1)), z.split(at_once), strict=True):
+        of_all = torch.func.vmap(
+            lambda direction, points=points: times(decode, points, direction.expand_as(points)),
+            out_dims=1,
+            chunk_size=min(most, k),
+        )
+        block = of_all(directions)
         found = block.new_empty(len(z), *block.shape[1:]) if found is None else found
         found[start : start + at_once] = block
     assert found is not None
     return found
-
-
-def _linearised(decode: Decode, z: Tensor) -> Callable[[Tensor], Tensor]:
-    """The product c to J c of each image, with the derivatives of every operation at z computed beforehand."""
-    with _differentiable(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module="torch.fx")  # of constants that it folds
-        product: Callable[[Tensor], Tensor] = torch.func.linearize(decode, z)[1]
-    return product
 
 
 def times(decode: Decode, z: Tensor, c: Tensor) -> Tensor:
