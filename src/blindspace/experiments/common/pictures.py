@@ -106,6 +106,28 @@ class Line:
     band: tuple[Sequence[float], Sequence[float]] | None = None
 
 
+def named_rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of horizontal bars, the first one on top; row i is at y = i."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="y", visible=False)
+
+
+def share_interval(axes: Axes, interval: tuple[float, float] | None, y: float, width: float = 1) -> None:
+    """Draw the interval of a share at a row, cut to [0, 1]; nothing if there is none."""
+    if interval:
+        axes.plot([max(interval[0], 0), min(interval[1], 1)], [y, y], color=INK, linewidth=width)
+
+
+def legend_below(figure: Figure, columns: int) -> None:
+    """The legend of the first panel, below all panels; nothing if it has no labels."""
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if handles:
+        figure.legend(
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=columns, frameon=False, fontsize=9
+        )
+
+
 def plot(axes: Axes, lines: Sequence[Line], apart: float = 0.052) -> None:
     """Draw lines with a label at the end of each, the labels spread so that they do not overlap.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..common.intervals import Estimate
 from ..common.perturbation_parts import OFF, ON
-from ..common.pictures import COLOURS, INK, new_figure, plain, save
+from ..common.pictures import COLOURS, INK, named_rows, new_figure, plain, save, share_interval
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Parts
 from .found import Group, found
@@ -177,13 +177,8 @@ def draw(s: IlyasSettings, done: Parts, folder: Path) -> None:
         colours = [COLOURS["control" if cell in CONTROLS else "own"] for cell in CELLS]
         axes.barh(places, [value.value for value in values], color=colours)
         for place, value in zip(places, values, strict=True):
-            if value.interval:
-                axes.plot(
-                    [max(value.interval[0], 0), min(value.interval[1], 1)], [place, place], color=INK, linewidth=1
-                )
+            share_interval(axes, value.interval, place)
         axes.axvline(CHANCE, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(places, [f"{cell}" for cell in CELLS])
-        axes.set_ylim(len(CELLS) - 0.5, -0.5)
+        named_rows(axes, CELLS)
         axes.set_xlim(0, 1)
-        axes.grid(axis="y", visible=False)
     save(figure, folder / "ilyas.png")

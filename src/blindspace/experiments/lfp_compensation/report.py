@@ -10,7 +10,7 @@ import torch
 from ..common.classifier_names import DATASETS
 from ..common.intervals import Estimate
 from ..common.learnt import CHANCE, Learners, accuracies, high, low, mean
-from ..common.pictures import COLOURS, INK, new_figure, plain, save
+from ..common.pictures import COLOURS, INK, legend_below, named_rows, new_figure, plain, save, share_interval
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Parts
 from .settings import (
@@ -219,21 +219,14 @@ def draw(s: CompensationSettings, done: Parts, folder: Path) -> None:
         for place, cell in enumerate(CELLS):
             of = g.accuracy(cell)
             axes.barh(place, of.value, 0.6, color=COLOURS["control" if cell in CONTROLS else "own"])
-            if of.interval:
-                axes.plot([max(of.interval[0], 0), min(of.interval[1], 1)], [place, place], color=INK, linewidth=1)
+            share_interval(axes, of.interval, place)
             for view, mark in (("seen", "s"), ("unseen", "o")) if g.is_blind else ():
                 label = f"on {VIEWS[view]}" if place == 0 else None
                 colour = COLOURS["gaussian" if view == "seen" else "second"]
                 axes.plot(g.view(cell, view).value, place, mark, color=colour, markersize=5, label=label)
         axes.axvline(CHANCE, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(CELLS)), CELLS)
-        axes.set_ylim(len(CELLS) - 0.5, -0.5)
+        named_rows(axes, CELLS)
         axes.set_xlim(0, most)
-        axes.grid(axis="y", visible=False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if handles:
-        figure.legend(
-            handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2, frameon=False, fontsize=9
-        )
+    legend_below(figure, 2)
     figure.tight_layout()
     save(figure, folder / "compensation.png")

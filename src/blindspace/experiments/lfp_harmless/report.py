@@ -11,7 +11,7 @@ from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS
 from ..common.intervals import Estimate
 from ..common.learnt import CHANCE, Learners, low, mean
-from ..common.pictures import COLOURS, INK, new_figure, plain, save
+from ..common.pictures import COLOURS, INK, legend_below, named_rows, new_figure, plain, save, share_interval
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Kept, Parts
 from .settings import (
@@ -242,13 +242,9 @@ def draw(s: HarmlessSettings, done: Parts, folder: Path) -> None:
             at = [row + shift for row in range(len(CELLS))]
             axes.barh(at, [of.value for of in found], 0.24, color=colour, label=LEARNERS[group.case.kind])
             for of, y in zip(found, at, strict=True):
-                if of.interval:
-                    axes.plot([max(of.interval[0], 0), min(of.interval[1], 1)], [y, y], color=INK, linewidth=0.9)
+                share_interval(axes, of.interval, y, 0.9)
         axes.axvline(CHANCE, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(CELLS)), CELLS)
-        axes.set_ylim(len(CELLS) - 0.5, -0.5)
+        named_rows(axes, CELLS)
         axes.set_xlim(left=0)
-        axes.grid(axis="y", visible=False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=3, frameon=False, fontsize=9)
+    legend_below(figure, 3)
     save(figure, folder / "harmless.png")

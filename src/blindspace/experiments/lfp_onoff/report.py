@@ -7,7 +7,7 @@ from pathlib import Path
 from ..common.intervals import Estimate, median
 from ..common.learnt import CHANCE, Learners, high, low
 from ..common.perturbation_parts import OFF, ON
-from ..common.pictures import COLOURS, INK, new_figure, plain, save
+from ..common.pictures import COLOURS, INK, legend_below, named_rows, new_figure, plain, save, share_interval
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Parts
 from .settings import ALONG, BASES, CELLS, IMAGES, NOISE, NONE, WHOLE, OnOffSettings, groups
@@ -131,14 +131,9 @@ def draw(s: OnOffSettings, done: Parts, folder: Path) -> None:
                 of = g.accuracy(f"{base}/{cell}")
                 label = f"x is {base}" if place == 0 else None
                 axes.barh(place + shift, of.value, 0.36, color=COLOURS[colour], label=label)
-                if of.interval:
-                    ends = [max(of.interval[0], 0), min(of.interval[1], 1)]
-                    axes.plot(ends, [place + shift] * 2, color=INK, linewidth=1)
+                share_interval(axes, of.interval, place + shift)
         axes.axvline(CHANCE, color=INK, linewidth=1, linestyle=":")
-        axes.set_yticks(range(len(CELLS)), CELLS)
-        axes.set_ylim(len(CELLS) - 0.5, -0.5)
+        named_rows(axes, CELLS)
         axes.set_xlim(left=0)
-        axes.grid(axis="y", visible=False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.02), ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, 2)
     save(figure, folder / "onoff.png")
