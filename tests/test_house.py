@@ -32,6 +32,7 @@ ORDER = (
     "testing",
     "networks",
     "attacks",
+    "invariances",
     "perturbations",
     "evidence",
     "manifolds",
