@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from .experiment import Row, Verdict
 from .questions.dimpled_manifold import DIMPLED_MANIFOLD
 from .questions.learning import LEARNING
+from .questions.lemma import LEMMA
 from .questions.question import Question
 
 TABLES = {
     "The dimpled manifold model: what holds": DIMPLED_MANIFOLD,
     "Learning from adversarial perturbations: what holds": LEARNING,
+    "Beyond the affine front: what holds": LEMMA,
 }
 """The claims of each table, by its title."""
 
