@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from blindspace.errors import UnsupportedLayerError
-from blindspace.experiments.common.controls import shuffled
 from blindspace.experiments.common.features import cut, feature_pgd
 from blindspace.experiments.common.magnitudes import FIELDS, Reading, Readings, labels_of, read, ulp
 from blindspace.experiments.fig5a.report import claims, draw, rows
@@ -19,6 +18,7 @@ from blindspace.experiments.fig5a.settings import CONTROLS, Case, Fig5a, cases, 
 from blindspace.experiments.parts import Kept
 from blindspace.networks import Network, harmless, layers
 from blindspace.networks.paper_networks import SKIPPED, convolutional
+from blindspace.perturbations.controls import shuffled
 from blindspace.subspaces import nullspace
 from figures import drawn
 

@@ -1,1 +1,1 @@
-"""What several experiments use: models under test, victim models, controls, readings, intervals, pictures."""
+"""What several experiments use: models under test, victim models, readings, intervals, pictures."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ...networks import Network, harmless
+from ...perturbations.controls import gaussian
 from ...progress import Progress
 from ...subspaces import norms
-from ..common.controls import gaussian
 from ..common.largest_harmless import largest_harmless
 from ..common.magnitudes import next_up
 from ..common.models import examples, images, model_under_test

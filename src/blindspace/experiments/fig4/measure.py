@@ -11,9 +11,9 @@ from ...attacks import pgd
 from ...maps import LinearMap
 from ...networks import Network, front, harmless, layers
 from ...perturbations import contour_grid
+from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import Subspace, norms
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.features import cut
 from ..common.magnitudes import next_up
 from ..common.models import images, model_under_test

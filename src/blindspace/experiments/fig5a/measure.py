@@ -11,9 +11,9 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, harmless, layers
 from ...networks.paper_networks import SKIPPED
+from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import Subspace, norms, nullspace
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.features import cut, feature_pgd
 from ..common.magnitudes import Readings, labels_of, read, ulp
 from ..common.models import images, trained

@@ -12,9 +12,9 @@ from torch import Tensor
 from ...maps import LinearMap
 from ...networks import Network, front
 from ...perturbations import least_harmful
+from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import norms
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.magnitudes import Readings, labels_of, read, ulp
 from ..common.models import images, trained
 from ..parts import Kept, Part, about

@@ -10,10 +10,10 @@ from torch import Tensor
 from ...attacks import pgd
 from ...attacks.gradient import ascent
 from ...perturbations import smallest
+from ...perturbations.controls import shuffled
 from ...progress import Progress
 from ...subspaces import norms
 from ..common.confinement import random_frequencies
-from ..common.controls import shuffled
 from ..common.magnitudes import next_up
 from ..common.victims import confined, runs
 from ..parts import Kept, Part, about

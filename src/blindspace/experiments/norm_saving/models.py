@@ -9,9 +9,9 @@ from torch import Tensor
 
 from ...attacks import pgd
 from ...networks import Network, harmless, load
+from ...perturbations.controls import gaussian
 from ...progress import Progress
 from ...subspaces import Subspace, norms
-from ..common.controls import gaussian
 from ..common.features import cut
 from ..common.models import images, trained
 from ..common.victims import Victim, victim

@@ -10,8 +10,8 @@ from torch import Tensor
 from ...attacks import pgd
 from ...networks import Network, front, harmless
 from ...perturbations import least_harmful, rescale
+from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.magnitudes import next_up
 from ..common.models import images, trained
 from ..parts import Kept, Part, about

@@ -13,9 +13,9 @@ from ...evidence.perceptual import perceptual
 from ...extras import library
 from ...networks import Network, harmless
 from ...perturbations import round_to_levels
+from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import Subspace
-from ..common.controls import gaussian, in_random_subspace, shuffled
 from ..common.largest_harmless import largest_harmless
 from ..common.models import images, model_under_test
 from ..parts import Kept, Part, about

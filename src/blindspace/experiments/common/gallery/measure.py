@@ -11,9 +11,9 @@ from torch import Tensor
 from ....attacks import pgd
 from ....networks import Network, harmless
 from ....perturbations import harmless_noise
+from ....perturbations.controls import gaussian, in_random_subspace, shuffled
 from ....progress import Progress
 from ...parts import Kept, Part, Preset, Settings, about
-from ..controls import gaussian, in_random_subspace, shuffled
 from ..magnitudes import next_up
 from ..models import examples, images, model_under_test
 

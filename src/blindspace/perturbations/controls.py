@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ...subspaces import norms
+from ..subspaces import norms
 
 
 def shuffled(perturbation: Tensor, generator: torch.Generator) -> Tensor:

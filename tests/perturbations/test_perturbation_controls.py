@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from blindspace.experiments.common.controls import gaussian, in_random_subspace, shuffled
 from blindspace.experiments.common.intervals import of_mean, of_share
 from blindspace.experiments.common.pictures import spread
+from blindspace.perturbations.controls import gaussian, in_random_subspace, shuffled
 
 
 def drawn(seed: int) -> torch.Generator:
