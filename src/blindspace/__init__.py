@@ -36,7 +36,18 @@ if TYPE_CHECKING:
     )
     from .report.demo import demo
     from .solvers import Certificate
-    from .subspaces import Split, Subspace, TangentSpaces, nullspace, rowspace, soft_dimension, span, spectrum
+    from .subspaces import (
+        Mask,
+        Split,
+        Subspace,
+        TangentSpaces,
+        mask,
+        nullspace,
+        rowspace,
+        soft_dimension,
+        span,
+        spectrum,
+    )
 
 __version__ = "0.1.0"
 
@@ -48,6 +59,7 @@ __all__ = [
     "Key",
     "LinearMap",
     "Manifold",
+    "Mask",
     "Network",
     "OnOff",
     "Perturbed",
@@ -76,6 +88,7 @@ __all__ = [
     "least_harmful",
     "load",
     "manifold",
+    "mask",
     "minimal_norm",
     "mislabel",
     "mislabel_set",
@@ -111,7 +124,7 @@ _ROOMS = {
     "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
     "report.demo": "demo",
     "solvers": "Certificate",
-    "subspaces": "Split Subspace TangentSpaces nullspace rowspace soft_dimension span spectrum",
+    "subspaces": "Mask Split Subspace TangentSpaces mask nullspace rowspace soft_dimension span spectrum",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 """The sub-package that each name comes from."""

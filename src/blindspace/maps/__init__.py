@@ -13,6 +13,7 @@ from .linear_map import Adjoint, Composed, LinearMap, Shape
 from .modules import from_module, is_affine, register
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
+from .restriction import Restriction, restricted
 from .simplify import IsometryFree, compose, isometry_free, side_by_side, summed, vstack
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Operator",
     "Padding",
     "Rearrange",
+    "Restriction",
     "Shape",
     "Summed",
     "SupportsLinearMap",
@@ -43,6 +45,7 @@ __all__ = [
     "isometry_free",
     "operations",
     "register",
+    "restricted",
     "side_by_side",
     "summed",
     "vstack",

@@ -1,15 +1,18 @@
-"""Linear subspaces of perturbations, for all images or one per image; the pixel range, and ε-nullity."""
+"""Linear subspaces of perturbations, for all images or one per image; masks, the pixel range, and ε-nullity."""
 
+from ._mask import Mask, mask
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
 from .known import Known, Spanned
-from .subspace import Complement, Nullspace, ProjectorMap, Split, Subspace, nullspace, rowspace, span
+from .subspace import Complement, Confined, Nullspace, ProjectorMap, Split, Subspace, nullspace, rowspace, span
 from .tangent import NormalSpaces, TangentBases, TangentSpaces, tangent_spaces
 
 __all__ = [
     "Complement",
+    "Confined",
     "EpsilonNullity",
     "Known",
+    "Mask",
     "Nearest",
     "Norm",
     "NormalSpaces",
@@ -21,6 +24,7 @@ __all__ = [
     "Subspace",
     "TangentBases",
     "TangentSpaces",
+    "mask",
     "nearest",
     "norms",
     "nullspace",

@@ -171,6 +171,11 @@ def nearest(
         return Nearest(into_box_and_ball(v, low, high, radius, norm), 0.0, 0)
     if subspace.dim == 0:
         return Nearest(torch.zeros_like(v), 0.0, 0)
+    if subspace.support is not None:  # the side of the splitting that is exact keeps the mask to the last bit, too
+        inside = subspace.support.to(v.device)
+        low, high = torch.where(inside, low, 0.0), torch.where(inside, high, 0.0)
+        if subspace.dim == int(inside.sum()) and metric is None:  # every perturbation of the mask is in the subspace
+            return Nearest(into_box_and_ball(v * inside, low, high, radius, norm), 0.0, 0)
     # In float64 whatever the dtype of v: in float32 the two sides never quite agree.
     dtype, bounds = v.dtype, (low, high)
     v, low, high = v.double(), low.double(), high.double()

@@ -23,11 +23,25 @@ from ..errors import (
     require_memory,
     within_memory,
 )
-from ..maps import Composed, Dense, LinearMap, Operator, Rearrange, Shape, as_linear_map, side_by_side
+from ..maps import (
+    Composed,
+    Dense,
+    Diagonal,
+    Gather,
+    LinearMap,
+    Operator,
+    Rearrange,
+    Shape,
+    VStack,
+    as_linear_map,
+    restricted,
+    side_by_side,
+)
 from ..maps.floating import as_floating
 from ..maps.linear_map import DENSE_LIMIT, as_batch, as_device, as_shape
 from ..solvers import Certificate, Solver, SolverChoice, choose
 from ._arguments import as_dtype, described, generator_or_none
+from ._mask_argument import MaskLike, SupportsMask, as_mask
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Split:
     residual: float
 
 
-class Subspace(ABC):
+class Subspace(SupportsMask, ABC):
     """A linear subspace of the perturbations of one shape, given by its orthogonal projector P.
 
     Every method takes a batch ``(B, *shape)`` or a single perturbation ``(*shape)`` of any floating dtype on any device
@@ -57,6 +71,8 @@ class Subspace(ABC):
         solver: Name of the algorithm that applies P.
         reason: Why that algorithm was chosen, in words.
         device: Device of samples and basis vectors; set by ``to``.
+        support: Whether each value may differ from 0, bool ``shape``: all others are exactly 0 in every perturbation of
+            the subspace; None if it is not confined to a mask.
     """
 
     shape: Shape
@@ -223,9 +239,28 @@ class Subspace(ABC):
         """The orthogonal complement."""
         return Complement(self)
 
+    def within(self, mask: MaskLike) -> Subspace:
+        """The perturbations of the subspace that are 0 outside a mask, exactly, with their certified dimension.
+
+        Args:
+            mask: A tensor of True inside and False outside, ``shape`` or without the channels; the path of a picture
+                that is white inside; a box of pixels (x0, y0, x1, y1); or a ``Mask``.
+
+        Raises:
+            ShapeError: The mask does not fit the perturbations.
+            ValueRangeError: It selects nothing.
+            FileError: The picture cannot be read.
+            BlindspaceError: It is none of these.
+        """
+        inside = as_mask(mask, self.shape)
+        return self if bool(inside.all()) else self._within(inside)
+
+    def _within(self, inside: Tensor) -> Subspace:
+        return Confined(self, inside)
+
     def __and__(self, other: Subspace | Operator) -> Subspace:
         """Intersect with another subspace, or with the nullspace of an operator: N(A) ∩ N(B) = N([A; B])."""
-        if isinstance(other, Subspace) and other.per_image:
+        if isinstance(other, Subspace) and (other.per_image or other.support is not None):
             return other & self
         return Nullspace(side_by_side([self.annihilator(), self._in_same_space(other).annihilator()]))
 
@@ -372,6 +407,59 @@ class Complement(Subspace):
     def complement(self) -> Subspace:
         """The subspace itself."""
         return self.of
+
+
+class Confined(Subspace):
+    """The perturbations of a subspace that are exactly 0 outside a mask: E N(A E), where E embeds the values inside.
+
+    The dimension is the number of values inside minus the rank of the columns of A there.
+
+    Args:
+        of: The subspace N(A).
+        inside: Whether each value may differ from 0, bool ``of.shape``; at least one may.
+    """
+
+    def __init__(self, of: Subspace, inside: Tensor) -> None:
+        self.of, self.shape, self.device = of, of.shape, of.device
+        self.support: Tensor = inside
+        operator, self.embedding = restricted(of.annihilator(), inside)
+        self.inner = Nullspace(operator)
+        self.solver, self.reason = self.inner.solver, self.inner.reason
+        found = self.inner.certificate
+        outside = self.ambient_dim - operator.in_dim
+        exact = None if found.exact_rank is None else found.exact_rank + outside
+        method = f"{outside} values outside the mask; inside: {found.method}"
+        self.certificate = replace(found, rank=found.rank + outside, exact_rank=exact, method=method)
+
+    @property
+    def dim(self) -> int:
+        """Dimension: the number of values inside the mask minus the rank of the map there."""
+        return self.inner.dim
+
+    def _project(self, v: Tensor) -> Tensor:
+        return self.embedding._forward(self.inner._project(self.embedding._adjoint(v)))
+
+    def annihilator(self) -> LinearMap:
+        """The map A, and beside it the values outside the mask times ‖A‖."""
+        a = self.of.annihilator()
+        outside = (~self.support).flatten().nonzero().flatten()
+        beside = Gather(self.shape, (len(outside),), outside)
+        weight = torch.tensor(a.norm() or 1.0, dtype=torch.float64)
+        return VStack([a, Composed(Diagonal(weight, beside.out_shape), beside)])
+
+    def basis(self, limit: float = DENSE_LIMIT) -> Tensor:
+        """As ``Subspace.basis``; only the values inside the mask are computed."""
+        what = f"a basis of {self.dim} vectors of {self.ambient_dim} values"
+        needed = 8 * self.ambient_dim * self.dim
+        require_memory(what, needed, real(limit, "the limit in bytes"), "use project and sample, which need no basis")
+        return self.embedding._forward(self.inner.basis(limit)).to(self.device)
+
+    def _within(self, inside: Tensor) -> Subspace:
+        return self.of.within(as_mask(self.support & inside, self.shape))
+
+    def __and__(self, other: Subspace | Operator) -> Subspace:
+        """As ``Subspace.__and__``; the result is confined to the mask too."""
+        return (self.of & self._in_same_space(other)).within(self.support)
 
 
 class ProjectorMap(LinearMap):

@@ -22,6 +22,7 @@ from ..maps import LinearMap, Operator, Shape
 from ..maps.linear_map import DENSE_LIMIT
 from ..solvers import Certificate
 from ._arguments import as_dtype, described, floating, generator_or_none
+from ._mask import Mask
 from .subspace import Complement, ProjectorMap, Subspace, span
 
 CLEAR = 10.0
@@ -90,6 +91,9 @@ class PerImage(Subspace):
         source = generator.device if generator else torch.device("cpu")
         noise = torch.randn(n * len(self.points), *self.shape, generator=generator, dtype=torch.float64, device=source)
         return self._project(noise.to(self.device)).to(dtype) if len(noise) else noise.to(dtype)
+
+    def _within(self, inside: Tensor) -> Subspace:
+        return ConfinedSpaces(self & Mask(inside), inside)
 
     def _batch(self, v: Tensor) -> tuple[Tensor, bool]:
         batch, single = super()._batch(v)
@@ -183,7 +187,7 @@ def _rejected(tangents: TangentSpaces, other: Subspace) -> tuple[Tensor, Tensor]
     count, k = bases.shape[:2]
     by_vector = bases.transpose(0, 1).flatten(0, 1)  # one batch of images after another
     rejected = other.reject(by_vector) if len(by_vector) else by_vector
-    return rejected.reshape(k, count, -1).transpose(0, 1), bases.flatten(2)
+    return rejected.reshape(k, count, other.ambient_dim).transpose(0, 1), bases.flatten(2)
 
 
 class TangentBases(TangentSpaces):
@@ -333,6 +337,39 @@ class OrthogonalSum(PerImage):
         return self.second + (self.first + other)
 
     __or__ = __add__
+
+
+class ConfinedSpaces(PerImage):
+    """Subspaces of images whose perturbations are 0 outside a mask, exactly rather than to rounding.
+
+    Args:
+        of: One subspace per image, confined to the mask to rounding.
+        inside: Whether each value may differ from 0, bool ``of.shape``.
+    """
+
+    def __init__(self, of: Subspace, inside: Tensor) -> None:
+        assert isinstance(of, PerImage)
+        self.of: PerImage = of
+        self.shape, self.points, self.ranks, self.device = of.shape, of.points, of.ranks, of.device
+        self.support: Tensor = inside
+        self.solver, self.reason, self.certificate = of.solver, of.reason, of.certificate
+
+    def _project(self, v: Tensor) -> Tensor:
+        inside = self.support.to(v.device)
+        return torch.where(inside, self.of._project(torch.where(inside, v, 0.0)), 0.0)
+
+    def at(self, images: Tensor) -> Self:
+        """As ``PerImage.at``."""
+        return type(self)(self.of.at(images), self.support)
+
+    @property
+    def complement(self) -> Subspace:
+        """The orthogonal complement of each image's subspace."""
+        return NormalSpaces(self)
+
+    def __and__(self, other: Subspace | Operator) -> Subspace:
+        """Intersect with another subspace; the result is confined to the mask too."""
+        return (self.of & self._in_same_space(other)).within(self.support)
 
 
 def tangent_spaces(
