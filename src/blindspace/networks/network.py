@@ -213,6 +213,22 @@ class Network:
         """The outputs of one batch in a precision, with gradients. As ``outputs``."""
         return torch.cat([self._run(part, dtype) for part in self._readable(images)])
 
+    @property
+    def finest_dtype(self) -> torch.dtype:
+        """The finest precision in which ``differentiable`` computes: float64 where the network runs in it."""
+        return torch.float64 if self.runs_in_float64 else self.dtype
+
+    def differentiable(self, dtype: torch.dtype | None = None) -> nn.Module:
+        """The module in a precision, in code that torch can differentiate.
+
+        Args:
+            dtype: float64, or the model's own precision; ``finest_dtype`` if None.
+
+        Raises:
+            PrecisionError: The network does not run in that precision.
+        """
+        return self._module(self._own_or_float64(dtype or self.finest_dtype))
+
     def _own_or_float64(self, dtype: torch.dtype | None) -> torch.dtype:
         if dtype not in (None, self.dtype, torch.float64):
             raise PrecisionError(f"{self.name} runs in its own {self.dtype} or in torch.float64, not in {shown(dtype)}")

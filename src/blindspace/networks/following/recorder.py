@@ -346,7 +346,8 @@ class Recorder(TorchDispatchMode):
         # The numbers of the input are not kept: the map is made from the operation on any others.
         empty = torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
         args, kwargs = tree_map(lambda leaf: empty if leaf is tensor else leaf, (call.args, call.kwargs))
-        alone = Call(call.func, args, kwargs, {id(empty): value}, self.precision)
+        # Its map does not depend on whether what it reads is affine in the network's input.
+        alone = Call(call.func, args, kwargs, {id(empty): Value(value.name, value.shape)}, self.precision)
         name, kind = (called.name, type(called.module).__name__) if called is not None else ("", "")
         self._layers.append(_Found(name or call.name, kind or call.name, value, alone, None))
 

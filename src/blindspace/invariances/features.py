@@ -1,0 +1,180 @@
+"""The values that a layer reads, as a differentiable function of the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError, integer
+from ..maps import Shape
+from ..maps.floating import as_floating
+from ..networks import Network
+from ..networks.graph import graph_of
+
+if TYPE_CHECKING:
+    from torch import fx
+
+    from ..networks.graph import NetworkGraph
+
+OUTPUTS = "outputs"
+"""The name that stands for the outputs of the network instead of what a layer reads."""
+
+Choose = Callable[["NetworkGraph"], Sequence["fx.Node"]]
+
+
+ALIKE = 1e-4
+"""Relative difference between an image alone and in a batch up to which the batch is taken as such."""
+
+
+class Values:
+    """Some values of a network as one differentiable function of its input, flattened and side by side.
+
+    Images are differentiated independently of one another; a network that lets the images of a batch mix reads them one
+    by one.
+
+    Args:
+        network: The network.
+        choose: The nodes of a graph of the network whose values count.
+        dtype: Precision of the run: float64, or the model's own; float64 if None and the network runs in it.
+
+    Attributes:
+        dim: Number of values per image.
+        sizes: Number of values per node.
+    """
+
+    def __init__(self, network: Network, choose: Choose, dtype: torch.dtype | None = None) -> None:
+        self.network, self.dtype = network, dtype or network.finest_dtype
+        self._choose = choose
+        self._functions: dict[int, fx.GraphModule] = {}
+        with torch.no_grad():
+            x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(0)).to(self.dtype)
+            self.sizes = tuple(value.numel() for value in self._function(1)(x[:1]))
+            self.dim = sum(self.sizes)
+            self._alone = not network.takes_batches
+            if self.dim and not self._alone:  # the first axis of a value need not be that of the batch
+                one, both = self._flat(x[1:]), self._flat(x)[1:]
+                self._alone = bool((one - both).abs().max() > ALIKE * one.abs().max())
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """The values, ``(B, dim)``, for images ``(B, *input_shape)``."""
+        return torch.cat([self._flat(part) for part in self._parts(x)])
+
+    @torch.no_grad()
+    @torch.inference_mode(False)
+    def jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        """Compute J(x) v of each image, ``(B, dim)``, for v ``(B, *input_shape)``."""
+        pairs = zip(self._parts(x), self._parts(v), strict=True)
+        return torch.cat([torch.func.jvp(self._flat, (part,), (along,))[1] for part, along in pairs])
+
+    def vjp(self, x: Tensor, w: Tensor) -> Tensor:
+        """Compute J(x)ᵀ w of each image, ``(B, *input_shape)``, for w ``(B, dim)``."""
+        return self.pull(x)(w)
+
+    def pull(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Prepare the product w to J(x)ᵀ w at some images, for which the network runs once."""
+        with torch.inference_mode(False), torch.no_grad():
+            pulls = [torch.func.vjp(self._flat, part)[1] for part in self._parts(x)]
+
+        @torch.no_grad()
+        @torch.inference_mode(False)
+        def product(w: Tensor) -> Tensor:
+            return torch.cat([pull(part)[0] for pull, part in zip(pulls, self._parts(w), strict=True)])
+
+        return product
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Compute J(x) of each image, ``(B, dim, *input_shape)``, by one reverse pass per value."""
+        pull = self.pull(x)
+        found = x.new_zeros(len(x), self.dim, *x.shape[1:], dtype=self.dtype)
+        for i in range(self.dim):
+            w = x.new_zeros(len(x), self.dim, dtype=self.dtype)
+            w[:, i] = 1
+            found[:, i] = pull(w)
+        return found
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        """A batch in the parts that the network reads at once."""
+        x = x.detach().to(self.dtype)
+        return tuple(x.split(1)) if self._alone and len(x) else (x,)
+
+    def _flat(self, x: Tensor) -> Tensor:
+        return torch.cat([value.reshape(len(x), -1) for value in self._function(len(x))(x)], 1)
+
+    def _function(self, batch: int) -> fx.GraphModule:
+        if batch not in self._functions:
+            graph = graph_of(self.network, self.dtype, batch)
+            self._functions[batch] = graph.function(self._choose(graph))
+        return self._functions[batch]
+
+
+class Features:
+    """The values z that a layer reads, as a differentiable function of the network's input x.
+
+    Args:
+        network: The network.
+        layer: Name of a layer as ``networks.layers`` lists it, or ``outputs`` for the outputs of the network.
+        call: Which call of a layer of that name, counted from 0.
+        dtype: Precision of the run: float64, or the model's own; float64 if None and the network runs in it.
+
+    Attributes:
+        shape: Shape of z for one image: that which the layer's linear map reads.
+        dim: Number of its values.
+        dtype: Precision of the run and of the results.
+
+    Raises:
+        UnknownNameError: There is no such layer, or it is not called so often; the message lists those that are.
+        UnsupportedLayerError: The network cannot be recorded as differentiable operations.
+        PrecisionError: The network does not run in that precision.
+    """
+
+    def __init__(self, network: Network, layer: str = OUTPUTS, call: int = 0, dtype: torch.dtype | None = None) -> None:
+        call = integer(call, "the call of the layer", 0)
+        outputs = layer == OUTPUTS
+        self.network, self.layer = network, layer
+        self._values = Values(network, lambda g: [g.output if outputs else g.place(layer, call).read], dtype)
+        self.dtype, self.dim = self._values.dtype, self._values.dim
+        graph = graph_of(network, self.dtype, 1)
+        own = graph.output.meta["val"].shape[1:] if outputs else graph.place(layer, call).layer.operator.in_shape
+        self.shape: Shape = tuple(own)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Compute z, ``(B, *shape)``, for images ``(B, *input_shape)``."""
+        return self._shaped(self._values(self._images(x, "images")))
+
+    def jvp(self, x: Tensor, v: Tensor) -> Tensor:
+        """Compute J(x) v of each image, ``(B, *shape)``, for images and v ``(B, *input_shape)``."""
+        return self._shaped(self._values.jvp(self._images(x, "images"), self._images(v, "directions")))
+
+    def pull(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Prepare the product w ``(B, *shape)`` to J(x)ᵀ w ``(B, *input_shape)``, for many w at the same images."""
+        product = self._values.pull(self._images(x, "images"))
+
+        def shaped(w: Tensor) -> Tensor:
+            if w.shape != (len(x), *self.shape):
+                needed = (len(x), *self.shape)
+                raise ShapeError(f"the product with the transposed Jacobian takes {needed}, got {tuple(w.shape)}")
+            return product(w.reshape(len(w), -1))
+
+        return shaped
+
+    def vjp(self, x: Tensor, w: Tensor) -> Tensor:
+        """Compute J(x)ᵀ w of each image, ``(B, *input_shape)``, for w ``(B, *shape)``."""
+        return self.pull(x)(w)
+
+    def jacobian(self, x: Tensor) -> Tensor:
+        """Compute J(x) of each image, ``(B, dim, *input_shape)``: one row per value of z, flattened."""
+        return self._values.jacobian(self._images(x, "images"))
+
+    def _images(self, x: Tensor, name: str) -> Tensor:
+        found = as_floating(x, name, "(B, *input_shape)")
+        if found.shape[1:] != self.network.input_shape:
+            shape = ", ".join(map(str, ("B", *self.network.input_shape)))
+            raise ShapeError(f"{name} for {self.network.name} have the shape ({shape}), got {tuple(x.shape)}")
+        return found
+
+    def _shaped(self, z: Tensor) -> Tensor:
+        return z.reshape(len(z), *self.shape)
