@@ -75,6 +75,8 @@ def test_products_agree_with_differences_and_the_jacobian(network: bs.Network, p
     whole = f.jacobian(x)
     assert whole.shape == (2, f.dim, 3, 6, 6)
     torch.testing.assert_close(torch.einsum("brchw,bchw->br", whole, v), f.jvp(x, v).flatten(1))
+    five = Features(network).jacobian(x[:1].expand(5, -1, -1, -1))  # a batch of a size that has not been run before
+    torch.testing.assert_close(five[3:], five[:2])
 
 
 def test_own_precision_and_images_that_mix(network: bs.Network) -> None:

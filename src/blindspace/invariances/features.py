@@ -97,9 +97,11 @@ class Values:
         return found
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
-        """A batch in the parts that the network reads at once."""
+        """A batch in the parts that the network reads at once, each recorded: inside of a derivative it cannot be."""
         x = x.detach().to(self.dtype)
-        return tuple(x.split(1)) if self._alone and len(x) else (x,)
+        parts = tuple(x.split(1)) if self._alone and len(x) else (x,)
+        self._function(len(parts[0]))
+        return parts
 
     def _flat(self, x: Tensor) -> Tensor:
         return torch.cat([value.reshape(len(x), -1) for value in self._function(len(x))(x)], 1)
