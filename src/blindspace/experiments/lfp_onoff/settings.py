@@ -58,5 +58,5 @@ def for_preset(preset: Preset, seed: int) -> OnOffSettings:
     if preset == "smoke":
         return OnOffSettings(preset, seed, (("mnist", "mlp"),), 1, 60, steps=3, epochs=2, batch=20, tests=60)
     if preset == "cpu":
-        return OnOffSettings(preset, seed)
+        return OnOffSettings(preset, seed, (("mnist", "mlp"), ("fashion-mnist", "mlp")))
     return OnOffSettings(preset, seed, GREY, 5, images=60_000, steps=100, epochs=10, tests=10_000)

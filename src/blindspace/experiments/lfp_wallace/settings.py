@@ -100,7 +100,7 @@ def for_preset(preset: Preset, seed: int) -> WallaceSettings:
             ("fashion-mnist", "mnist", "convnet", 60_000, (GIVEN, NORMALISED)),
             ("fashion-mnist", "mnist", "mlp", 15_000, FOREIGN),
         )
-        return WallaceSettings(preset, seed, sets)
+        return WallaceSettings(preset, seed, sets, epochs=(6, 12))
     pairs = ("fashion-mnist", "mnist", "convnet"), ("fashion-mnist", "mnist", "mlp"), ("mnist", "fashion-mnist", "mlp")
     foreign = tuple((*pair, 60_000, FOREIGN) for pair in pairs)
     return WallaceSettings(

@@ -156,7 +156,7 @@ def for_preset(dataset: str, preset: Preset, seed: int) -> RelearningSettings:
         most = replace(most, images=50_000, full=50_000, epochs=100, full_epochs=100)
         return replace(most, steps=100, sparse_steps=150)
     if dataset == "cifar10":  # A ConvNet of colour images takes four times as long.
-        return RelearningSettings(preset, seed, dataset, "mlp", images=3000, sets=FEW_SETS, full=10_000)
-    if dataset == "fashion-mnist":
-        return RelearningSettings(preset, seed, dataset, full=12_000)
-    return RelearningSettings(preset, seed, dataset)
+        return RelearningSettings(
+            preset, seed, dataset, "mlp", images=10_000, sets=FEW_SETS, full=50_000, full_epochs=8
+        )
+    return RelearningSettings(preset, seed, dataset, full=60_000, full_epochs=8)
