@@ -55,6 +55,14 @@ def test_a_set_and_its_figures(made: Path) -> None:
     assert len(told["by_target"]) == 10
 
 
+def test_samples_are_those_of_the_network(made: Path, tmp_path: Path) -> None:
+    """As the word means for every other command."""
+    out = tmp_path / "set"
+    assert run(["mislabel", "mnist-mlp", "samples", "--out", str(out), "--steps", "1", "--workers", "0"]) == 0
+    found = read_set(out)
+    assert torch.allclose(found.images - found.perturbation, clean()[0].float(), atol=1e-6)
+
+
 def test_learning_is_that_of_the_function(made: Path) -> None:
     weights = made / "learnt.safetensors"
     told = learnt(made, "--seed", "3", "--batch-size", "50", "--out", str(weights))
@@ -83,6 +91,10 @@ def test_controls_take_the_place_of_perturbations(made: Path, capsys: Capture) -
         (["mislabel", "mnist-mlp", "mnist:samples", "--out", "OUT", "--attack", "l7"], "called 'l7'; there are l2"),
         (["mislabel", "mnist-mlp", "uniform", "--out", "OUT", "--targets", "next"], "noise has no class"),
         (["mislabel", "mnist-mlp", "nowhere.png", "--out", "OUT"], "nowhere.png"),
+        (
+            ["mislabel", "torchvision:resnet18", "samples", "--random-weights", "--out", "OUT"],
+            "no images are embedded for",
+        ),
         (["mislabel", "nonsense", "uniform", "--out", "OUT"], "no network is called 'nonsense'"),
         (["mislabel", "mnist-mlp", "uniform", "--out", "OUT", "--eps", "-1"], "eps must be a finite number"),
         (["learn", "OUT", "--network", "mlp@mnist"], "is no finished perturbed data set"),

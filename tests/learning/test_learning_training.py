@@ -60,6 +60,15 @@ def test_same_as_a_plain_loop() -> None:
     torch.testing.assert_close(found.network.module[1].weight, w, rtol=1e-3, atol=1e-5)  # type: ignore[index]
 
 
+def test_rows_of_features() -> None:
+    """Samples need not be images, unless the recipe translates or mirrors them."""
+    linear = nn.Linear(784, 10)
+    rows, pictures = learn(linear, X.flatten(1), Y, ADAM), learn(nn.Sequential(nn.Flatten(), linear), X, Y, ADAM)
+    assert [epoch.loss for epoch in rows.curve] == pytest.approx([epoch.loss for epoch in pictures.curve])
+    with pytest.raises(ShapeError, match="leave crop_padding and flip out"):
+        learn(linear, X.flatten(1), Y, replace(ADAM, flip=True))
+
+
 def test_test_labels_choose_nothing() -> None:
     """The weights are the same whatever the test labels say; last and best are read off the curve."""
     found, other = (learn("mlp@mnist", X, Y, ADAM, (X, labels)) for labels in (Y, (Y + 1) % 10))

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..data import SAMPLES, NamedImage, check_pixels, read_images, samples
+from ..data import SAMPLES, SAMPLES_WORD, NamedImage, check_pixels, read_images, samples
 from ..data.channels import in_channels
 from ..errors import FileError, ShapeError, ValueRangeError
 from ..evidence import Evidence
-from ..networks import BUILTIN, Network
+from ..networks import Network
 
-SAMPLES_WORD = "samples"
 """Stands for the 200 embedded test images of the network's data set."""
 
 
@@ -34,8 +33,7 @@ def load_images(given: Sequence[str], network: Network, pixel_range: bool = True
         ShapeError: an image has another shape than the network reads.
         ValueRangeError: a value is NaN, infinite or out of range.
     """
-    dataset = BUILTIN[network.name].recipe.dataset if network.name in BUILTIN else None
-    return images_of_shape(given, network.name, network.input_shape, dataset, pixel_range)
+    return images_of_shape(given, network.name, network.input_shape, network.dataset, pixel_range)
 
 
 def images_of_shape(

@@ -15,7 +15,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from ..attacks import fgsm, minimal_norm, pgd
-from ..data import NAMES, load, read_images, write_images
+from ..data import NAMES, SAMPLES_WORD, load, read_images, write_images
 from ..errors import FileError, ShapeError, ValueRangeError
 from ..experiments.common.intervals import over_random
 from ..manifolds import Manifold, on_off
@@ -26,7 +26,7 @@ from ..progress import Progress
 from ..report.on_off import ROWS, Split, draw, sentences, split_of, table
 from ..report.picture import check_picture
 from ..subspaces import Subspace
-from .images import SAMPLES_WORD, images_of_shape, matched, stack
+from .images import images_of_shape, matched, stack
 from .options import (
     ImagesArgument,
     JsonOption,

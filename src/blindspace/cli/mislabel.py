@@ -37,7 +37,8 @@ def mislabel(
         str,
         typer.Argument(
             metavar="IMAGES",
-            help="Training images of a data set, such as mnist, or its mnist:test or mnist:samples; uniform or "
+            help="Training images of a data set, such as mnist, or its mnist:test or mnist:samples; samples, "
+            "the embedded ones of the data set that MODEL was trained on; uniform or "
             "gaussian, which is noise; or a file or folder, whose classes are those that MODEL sees.",
         ),
     ],

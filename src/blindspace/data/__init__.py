@@ -1,7 +1,7 @@
 """Data sets and image files: fetching, reading and writing them. Nothing here runs a pickle."""
 
 from ._fetch import fetch
-from ._samples import SAMPLES, samples
+from ._samples import SAMPLES, SAMPLES_WORD, samples
 from .classes import CLASSES, SHAPES
 from .datasets import NAMES, load
 from .image_files import NamedImage, read_image, read_images, write_images, write_png
@@ -15,6 +15,7 @@ __all__ = [
     "NAMES",
     "PACKAGES",
     "SAMPLES",
+    "SAMPLES_WORD",
     "SHAPES",
     "ImageSet",
     "NamedImage",

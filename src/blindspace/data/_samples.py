@@ -12,6 +12,9 @@ from .imageset import ImageSet
 
 SAMPLES: tuple[str, ...] = ("cifar10", "mnist")
 
+SAMPLES_WORD = "samples"
+"""What users write for the embedded images of the data set that a network was trained on."""
+
 
 def samples(name: str) -> ImageSet:
     """The 200 embedded test images of ``cifar10`` (3×32×32) or ``mnist`` (1×28×28).

@@ -128,7 +128,7 @@ class SetWorker:
         self.job, s = job, job.settings
         self.journal = Journal(job.target)
         self.network = s.network.load()
-        self.source = source_named(s.source, "train", self.network.input_shape, s.count)
+        self.source = source_named(s.source, "train", self.network, s.count)
         self.classes = classes_of(self.network)
 
     def do(self, shard: Range) -> Done:
@@ -196,7 +196,7 @@ def mislabel_set(
         raise BlindspaceError(f"mislabel_set takes SetSettings, got {shown(settings)}")
     target = as_path(target, "the target").resolve()
     network = settings.network.load()
-    source = source_named(settings.source, "train", network.input_shape, settings.count)
+    source = source_named(settings.source, "train", network, settings.count)
     if source.is_noise and settings.targets == "next":
         raise ValueRangeError("noise has no class that another one would follow; its targets are random")
     if not source.count:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data import NAMES, load, read_images, samples
+from ..data import NAMES, SAMPLES, SAMPLES_WORD, load, read_images, samples
 from ..data.channels import in_channels
 from ..data.pixel_range import check_pixels
-from ..errors import ShapeError, UnknownNameError, ValueRangeError, integer
+from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, integer
+from ..networks import Network
 from .targets import NOISE, Noise, noise
 
 SPLITS = ("train", "test", "samples")
@@ -105,25 +106,33 @@ def labelled_images(name: str, split: str, count: int | None = None) -> tuple[Te
     return found.tensor(torch.float32), found.targets()
 
 
-def source_named(word: str, split: str, shape: tuple[int, ...], count: int | None = None) -> Source:
+def source_named(word: str, split: str, network: Network, count: int | None = None) -> Source:
     """The images that a word stands for.
 
     Args:
-        word: A data set as for ``labelled_images``; ``uniform`` or ``gaussian`` for noise; or a file or folder of
-            pictures or arrays.
+        word: A data set as for ``labelled_images``; ``samples`` for the embedded images of the one that the network
+            was trained on; ``uniform`` or ``gaussian`` for noise; or a file or folder of pictures or arrays.
         split: The split of a data set, if the word names none.
-        shape: Shape of one input of the network that reads them.
+        network: The network that reads them.
         count: Number of images, the first ones; if None, all, and ``NOISE_IMAGES`` of noise.
 
     Raises:
-        FileError: A file is missing, damaged or no image.
+        FileError: A file is missing, damaged or no image, or no images are embedded for the network.
         UnknownNameError: There is no such split, or no images are embedded of this data set.
         ShapeError: The images are of another shape than the network reads.
         ValueRangeError: There are fewer images than asked for, or values outside [0, 1].
     """
+    shape = network.input_shape
     for kind in get_args(Noise):
         if word == kind:
             return NoiseImages(kind, integer(NOISE_IMAGES if count is None else count, "the count", 1), shape)
+    if _embedded(word):
+        if network.dataset not in SAMPLES:
+            raise FileError(
+                f"no images are embedded for {network.name}; give {', '.join(f'{each}:{word}' for each in SAMPLES)}, "
+                "another data set, a file or a folder"
+            )
+        word = f"{network.dataset}:{word}"
     if word.partition(":")[0] in NAMES:
         images, labels = labelled_images(word, split, count)
         found = Stored(images, labels)
@@ -139,12 +148,17 @@ def source_named(word: str, split: str, shape: tuple[int, ...], count: int | Non
 
 def content_of(word: str) -> str:
     """A hash of the images in the files that a word names; empty for other words."""
-    if word in NOISE or word.partition(":")[0] in NAMES:
+    if word in NOISE or word.partition(":")[0] in NAMES or _embedded(word):
         return ""
     digest = hashlib.sha256()
     for image in read_images([Path(word)]):
         digest.update(f"{image.name} {image.pixels.shape}".encode() + np.ascontiguousarray(image.pixels).tobytes())
     return digest.hexdigest()
+
+
+def _embedded(word: str) -> bool:
+    """Whether a word stands for the embedded images of the network's data set; a file of that name comes first."""
+    return word == SAMPLES_WORD and not Path(word).exists()
 
 
 def _of_files(word: str, shape: tuple[int, ...]) -> Tensor:

@@ -15,6 +15,7 @@ from ..errors import BlindspaceError, PrecisionError, ShapeError, ValueRangeErro
 from ..maps import LinearMap, Shape
 from ..maps.floating import as_floating
 from .affine_graph import Recording, front_map
+from .builtin import BUILTIN
 from .following.recorder import record_module
 from .following.trace import first_difference
 from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide, may_state_labels
@@ -82,6 +83,14 @@ class Network:
             return computed_in(self.module, self._random_inputs(1).to(self.dtype))
         except Exception:  # code of others may raise anything
             return self.dtype
+
+    @property
+    def dataset(self) -> str | None:
+        """Name of the data set that the network was trained on; None if its card does not say."""
+        stated = self.card.get("dataset")
+        if stated is None and self.name in BUILTIN:
+            return BUILTIN[self.name].recipe.dataset
+        return stated if isinstance(stated, str) else None
 
     @property
     def runs_in_float64(self) -> bool:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
 from ..data.principal_components import PrincipalComponents
-from ..errors import ValueRangeError, first_line
+from ..errors import ShapeError, ValueRangeError, first_line
 from ..files import home, sha256, unwritable, writing
 from ..progress import Progress
 from .autoencoders import Autoencoder
@@ -41,10 +41,20 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     """Random translation by up to ``crop_padding`` pixels and mirroring, independently per image.
 
     Args:
-        images: ``(B, C, H, W)``.
+        images: ``(B, C, H, W)``; of any shape where the recipe has neither.
         recipe: Settings of the augmentation.
         generator: Source of the randomness.
+
+    Raises:
+        ShapeError: The recipe translates or mirrors what are no images.
     """
+    if not recipe.crop_padding and not recipe.flip:
+        return images
+    if images.ndim != 4:
+        raise ShapeError(
+            f"translations and mirroring need images (C, H, W), got {tuple(images.shape[1:])}; leave crop_padding and "
+            "flip out of the recipe"
+        )
     batch, channels, height, width = images.shape
     if recipe.crop_padding:
         p = recipe.crop_padding
