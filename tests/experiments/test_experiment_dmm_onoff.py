@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.errors import FileError
+from blindspace.experiments.common.networks_of_others import resnet20_of_others
 from blindspace.experiments.dmm_onoff import measure
 from blindspace.experiments.dmm_onoff.answers import verdicts
 from blindspace.experiments.dmm_onoff.found import Group, found
 from blindspace.experiments.dmm_onoff.measure import Places
-from blindspace.experiments.dmm_onoff.others import resnet20_of_others
 from blindspace.experiments.dmm_onoff.pictures import draw
 from blindspace.experiments.dmm_onoff.predictions import ARCHITECTURE, BOTH, DATA, NEITHER, by_training, claims, sign
 from blindspace.experiments.dmm_onoff.report import rows

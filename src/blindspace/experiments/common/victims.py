@@ -16,12 +16,10 @@ from ...subspaces import Spanned, Subspace
 from ..parts import Settings
 from .confinement import behind, everything, kept_by, outside, permuted, random_frequencies
 from .models import images, of_others, trained
+from .networks_of_others import VIT, vit_of_others
 
-ROBUST = "ibp_3_3_8.onnx.gz"
-"""A network of the verification benchmarks, trained by interval bounds (Shi et al. 2021); not part of the package."""
-
-_READS = "normalise 0.4914 0.4822 0.4465 / 0.2023 0.1994 0.2010"
-"""The preprocessing that ``ROBUST`` was trained with."""
+ROBUST = VIT
+"""A provably robust network that is not part of the package."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +85,7 @@ def victim(name: str, s: Settings, count: int) -> Victim:
 def _network(base: str, s: Settings) -> Network:
     if base in BUILTIN:
         return load(base)
-    path = of_others(base)
-    if path is not None:
-        return load(path, (3, 32, 32), preprocess=_READS)
-    return trained(base, s.preset)
+    return vit_of_others() if base == ROBUST else trained(base, s.preset)
 
 
 def _seen(network: Network) -> Subspace:

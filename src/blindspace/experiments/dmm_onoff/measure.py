@@ -21,8 +21,8 @@ from ...subspaces import Subspace, TangentSpaces
 from ..common.classifiers import classifier, recipe_of
 from ..common.image_manifolds import autoencoder, components
 from ..common.models import images, trained
+from ..common.networks_of_others import resnet20_of_others
 from ..parts import Kept, Part, about
-from .others import resnet20_of_others
 from .settings import (
     BOXED,
     LOCAL,

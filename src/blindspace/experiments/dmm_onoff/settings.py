@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 from ...manifolds import CONTROLS
 from ..common.models import of_others
+from ..common.networks_of_others import RESNET20, RESNET20_NAME
 from ..parts import Preset, Settings
 
-FILE = "resnet20-12fca82f.th"
+FILE, OTHERS = RESNET20, RESNET20_NAME
 """A ResNet-20 for CIFAR-10, trained by others; not part of the package."""
-
-OTHERS = "resnet20 of others"
 
 TANGENT, LOCAL, RANDOM_100 = "autoencoder tangent", "local PCA", "random, k = 100"
 ANOTHER, PCA, RANDOM = "another image", "first principal components", "random"
