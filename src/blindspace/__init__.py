@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba, sparse
     from .collections import protect
     from .errors import BlindspaceError
-    from .evidence import Audit, Evidence, audit, blind_energy, identify, inspect, leakage, verify
+    from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
     from .learning import learn, mislabel, mislabel_set, read_set
     from .manifolds import Manifold, OnOff, manifold, on_off
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Acceptance",
     "Audit",
     "BlindspaceError",
     "Certificate",
@@ -66,6 +67,7 @@ __all__ = [
     "Split",
     "Subspace",
     "TangentSpaces",
+    "accept",
     "audit",
     "bench",
     "blind_energy",
@@ -115,7 +117,7 @@ _ROOMS = {
     "attacks": "fgsm latent minimal_norm nes pgd simba sparse",
     "collections": "protect",
     "errors": "BlindspaceError",
-    "evidence": "Audit Evidence audit blind_energy identify inspect leakage verify",
+    "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
     "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from ._leakage import Leakage, leakage
     from ._similarity import Similarity, similarity
     from ._verify import Evidence, verify
+    from .acceptance import Acceptance, accept
     from .energy import Energies, blind_energy
     from .prior import Prior
 
 __all__ = [
+    "Acceptance",
     "Audit",
     "Canonical",
     "Energies",
@@ -31,6 +33,7 @@ __all__ = [
     "Reference",
     "Response",
     "Similarity",
+    "accept",
     "audit",
     "blind_energy",
     "canonical",
@@ -53,6 +56,7 @@ _NAMES = {
     "_leakage": "Leakage leakage",
     "_similarity": "Similarity similarity",
     "_verify": "Evidence verify",
+    "acceptance": "Acceptance accept",
     "energy": "Energies blind_energy",
     "prior": "Prior",
 }
