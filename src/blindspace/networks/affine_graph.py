@@ -259,6 +259,12 @@ def front_map(graph: AffineGraph) -> LinearMap:
     return branches if start is graph.input else compose(before, branches)
 
 
+def maps_of(graph: AffineGraph, values: Iterable[Value]) -> list[LinearMap]:
+    """The linear part of each of several affine values, a map from the input."""
+    paths = _Paths(graph.input)
+    return [paths.between(graph.input, value) for value in values]
+
+
 def output_map(graph: AffineGraph) -> LinearMap | None:
     """The linear part of a network that is affine as a whole, from its input to its only output; None for others."""
     outputs = [value for value, readers in graph.front.items() if "output" in readers]

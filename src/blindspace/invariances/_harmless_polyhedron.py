@@ -1,0 +1,102 @@
+"""The input perturbations that leave the outputs of a network's first non-linear operations unchanged at an image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ShapeError
+from ..maps import Identity, LinearMap
+from ..networks.affine_graph import maps_of
+from ..networks.arguments import NetworkLike, as_network
+from ..networks.following.aten_call import Call
+from ._units import watched_module
+from .activation_sets import Intervals
+from .polyhedron import Bounds, Polyhedron
+from .set_rules import RULES, Reading, harmless_set_of
+from .watch import watching
+
+AGREES = 1e-9
+"""Largest difference, relative to the largest value, of what a map of the front predicts and what an operation reads."""
+
+Read = list[tuple[Tensor, Intervals | None]]
+"""The values that each operation with a rule reads, flattened, and its set; None where the set is not of intervals."""
+
+
+def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False) -> Polyhedron:
+    """The perturbations of one image that change no output of the first non-linear operations, for any later layers.
+
+    With the front A x + b, and units that are on or off at x, these are {δ : (A δ)_on = 0, (A δ)_off ≤ −(A x + b)_off},
+    and the like for units that saturate, and for max pooling. The set contains the nullspace of the front; its span is
+    the nullspace of the rows of units that are on. What smooth activations, normalisations and operations without a
+    rule read is held as a whole.
+
+    Args:
+        network: A network that runs in float64, or a torch module.
+        x: One image, of the network's input shape.
+        in_range: Whether perturbed images stay in [0, 1] too; ``dim`` does not count that.
+
+    Returns:
+        The set; ``dim`` minus that of ``harmless(network)`` is what the non-linear operations add.
+
+    Raises:
+        ShapeError: x is not one image of the network's input shape.
+        UnsupportedLayerError: The network cannot be followed, or onnxruntime runs it.
+        PrecisionError: The network does not run in float64.
+    """
+    network = as_network(network, x.shape if isinstance(x, Tensor) else None)
+    image = network.check(x).detach().double()
+    if len(image) != 1:
+        raise ShapeError(f"the set belongs to one image, got {len(image)}; take one after the other")
+    module = watched_module(network, torch.float64)
+    step = 1e-3 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    runs = []
+    for point in (image, image + step):
+        run: Read = []
+
+        def see(_: str, call: Call, run: Read = run) -> None:
+            if call.name in RULES:
+                found = harmless_set_of(Reading(call))
+                intervals = found if isinstance(found, Intervals) else None
+                run += [(tensor.detach().clone().flatten(), intervals) for tensor in call.dependent]
+
+        with watching(module, see):
+            network.run(point, torch.float64)
+        runs.append(run)
+    front = network.record().graph.front
+    maps = maps_of(network.record().graph, front)
+    bounds = [
+        _bounds(operator, readers, step, *runs) for operator, readers in zip(maps, front.values(), strict=True)
+    ] or [_held(network.front)]
+    if in_range:
+        bounds.append(Bounds(Identity(network.input_shape), -image[0], 1 - image[0]))
+    return Polyhedron(bounds)
+
+
+def _bounds(operator: LinearMap, readers: Sequence[str], step: Tensor, first: Read, second: Read) -> Bounds:
+    """The bounds of one value of the front: those of the operations that read it, which are known by what they read.
+
+    An operation reads the value if the difference of what it reads at two points is what the map says.
+    """
+    change = operator.forward(step).flatten()
+    size = AGREES * (1 + float(change.abs().max()))
+    found = [
+        intervals
+        for (z, intervals), (other, _) in zip(first, second, strict=False)
+        if z.numel() == operator.out_dim and float((other - z - change).abs().max()) <= size
+    ]
+    known = all(reader.split()[0].rstrip("_") in RULES for reader in readers)
+    if not found or not known or any(each is None for each in found):
+        return _held(operator)
+    low, high = torch.full_like(change, -torch.inf), torch.full_like(change, torch.inf)
+    for each in found:
+        assert each is not None
+        low, high = torch.maximum(low, each.low.flatten()), torch.minimum(high, each.high.flatten())
+    return Bounds(operator, low.view(operator.out_shape), high.view(operator.out_shape))
+
+
+def _held(operator: LinearMap) -> Bounds:
+    zero = torch.zeros(operator.out_shape, dtype=torch.float64)
+    return Bounds(operator, zero, zero)
