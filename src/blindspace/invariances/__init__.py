@@ -1,1 +1,22 @@
 """What a network cannot see beyond its affine front: through its layers, along level sets, for non-linear reasons."""
+
+from ._harmless_polyhedron import harmless_polyhedron
+from ._harmless_set import harmless_set
+from ._units import Nonlinearity, UnitCounts, Units, nonlinearities, units
+from .activation_sets import Directions, HarmlessSet, Intervals
+from .polyhedron import Bounds, Polyhedron
+
+__all__ = [
+    "Bounds",
+    "Directions",
+    "HarmlessSet",
+    "Intervals",
+    "Nonlinearity",
+    "Polyhedron",
+    "UnitCounts",
+    "Units",
+    "harmless_polyhedron",
+    "harmless_set",
+    "nonlinearities",
+    "units",
+]

@@ -1,0 +1,1 @@
+claims = draw = rows = verdicts = None
