@@ -21,6 +21,9 @@ from .watch import watching
 AGREES = 1e-9
 """Largest difference, relative to the largest value, of what a map of the front predicts and what an operation reads."""
 
+ONNX = {"Relu": "relu", "Clip": "clamp", "MaxPool": "max_pool2d", "HardSigmoid": "hardsigmoid"}
+"""Operations of ONNX that are one of ATen."""
+
 Read = list[tuple[Tensor, Intervals | None]]
 """The values that each operation with a rule reads, flattened, and its set; None where the set is not of intervals."""
 
@@ -63,7 +66,7 @@ def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False)
                 run += [(tensor.detach().clone().flatten(), intervals) for tensor in call.dependent]
 
         with watching(module, see):
-            network.run(point, torch.float64)
+            module(point)
         runs.append(run)
     front = network.record().graph.front
     maps = maps_of(network.record().graph, front)
@@ -87,7 +90,7 @@ def _bounds(operator: LinearMap, readers: Sequence[str], step: Tensor, first: Re
         for (z, intervals), (other, _) in zip(first, second, strict=False)
         if z.numel() == operator.out_dim and float((other - z - change).abs().max()) <= size
     ]
-    known = all(reader.split()[0].rstrip("_") in RULES for reader in readers)
+    known = all(ONNX.get(reader.split()[0], reader.split()[0]) in RULES for reader in readers)
     if not found or not known or any(each is None for each in found):
         return _held(operator)
     low, high = torch.full_like(change, -torch.inf), torch.full_like(change, torch.inf)

@@ -14,9 +14,10 @@ from torch import Tensor
 from ..errors import UnsupportedLayerError, ValueRangeError, integer, real
 from ..maps import Shape
 from ..networks.arguments import NetworkLike, as_inputs, as_network
-from ..networks.following.aten_call import Call
+from ..networks.following.aten_call import Call, tensors_in
 from ..networks.following.tensor_values import memory_of
 from ..networks.network import Network
+from ..networks.onnx.network import OnnxModule
 from ..progress import Progress
 from .activation_sets import HarmlessSet, Intervals
 from .set_rules import RULES, Reading, harmless_set_of
@@ -207,8 +208,8 @@ def nonlinearities(network: NetworkLike, input_shape: Shape | None = None) -> li
     x = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0))
     module = watched_module(network, network.dtype)
     with watching(module, see):
-        out = network.run(x, network.dtype)
-    readers.update({_place(out)})
+        out = module(x.to(network.dtype))
+    readers.update({_place(tensor) for tensor in tensors_in(out)})
     seen: Counter[tuple[str, str]] = Counter()
     listed = []
     for name, call, place, read in found:
@@ -257,7 +258,7 @@ def units(
     start = 0
     while start < len(x):
         part = x[start : start + size]
-        found = read_sets(network, module, part, dtype, tol)
+        found = read_sets(module, part.to(dtype), tol)
         if any(len(each.z) != len(part) for _, each in found):
             size = 1  # an operation does not have the images along its first axis
             continue
@@ -275,9 +276,7 @@ def units(
     return Units(network.name, len(x), tuple(_rows(counts or [])))
 
 
-def read_sets(
-    network: Network, module: torch.nn.Module, x: Tensor, dtype: torch.dtype, tol: float = 0.0
-) -> list[tuple[str, HarmlessSet]]:
+def read_sets(module: torch.nn.Module, x: Tensor, tol: float = 0.0) -> list[tuple[str, HarmlessSet]]:
     """The harmless sets of a network's operations for one batch, each with the name of its module."""
     found: list[tuple[str, HarmlessSet]] = []
 
@@ -287,24 +286,23 @@ def read_sets(
             found.append((name, read))
 
     with watching(module, see):
-        network.run(x, dtype)
+        module(x)
     return found
 
 
-def watched_module(network: Network, dtype: torch.dtype) -> torch.nn.Module:
-    """The module that a network runs in a precision.
+def watched_module(network: Network, dtype: torch.dtype | None = None) -> torch.nn.Module:
+    """The module that a network runs in a precision, the finest one if None, with every value in sight.
 
     Raises:
         UnsupportedLayerError: onnxruntime runs it.
         PrecisionError: It does not run in that precision.
     """
-    from ..networks.onnx.network import OnnxNetwork
-
-    if isinstance(network, OnnxNetwork):
+    module = network.differentiable(dtype)
+    if any(isinstance(part, OnnxModule) for part in module.modules()):
         raise UnsupportedLayerError(
             f"onnxruntime runs {network.name} and does not show the values of its units; load the network in PyTorch"
         )
-    return network.double if dtype == torch.float64 and network.dtype != torch.float64 else network.module
+    return module
 
 
 class _Counting:

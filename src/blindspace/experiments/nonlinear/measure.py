@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...invariances import harmless_polyhedron, units
-from ...networks import Network, harmless
+from ...invariances import Polyhedron, harmless_polyhedron, units
+from ...networks import BUILTIN, Network, harmless, load
 from ...progress import Progress
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.models import images as images_of
 from ..parts import Kept, Part, about
-from .settings import CONDITIONS, SHUFFLED, SMALL_INPUTS, UNTRAINED, NonlinearSettings, groups
+from .settings import CONDITIONS, SHUFFLED, SMALL_INPUTS, TRAINED, UNTRAINED, NonlinearSettings, groups
 
 
 def parts(s: NonlinearSettings) -> list[Part]:
@@ -24,23 +25,34 @@ def parts(s: NonlinearSettings) -> list[Part]:
 
 
 def _measure(s: NonlinearSettings, case: Case, progress: Progress) -> Kept:
-    trained = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    untrained = classifier(case.kind, case.dataset, case.seed, s.preset, untrained=True)
+    if case.kind in BUILTIN:
+        trained, untrained = load(case.kind), load(case.kind, random_weights=True)
+    else:
+        trained = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
+        untrained = classifier(case.kind, case.dataset, case.seed, s.preset, untrained=True)
     x = images_of(case.dataset, s.preset, s.images).tensor()
     shuffled = shuffle_pixels(x, s.generator(case.part, SHUFFLED))
     values: dict[str, Any] = {"network": about(trained)}
     arrays: dict[str, Tensor] = {}
+    small = x[0].numel() <= SMALL_INPUTS
     for done, condition in enumerate(CONDITIONS):
         progress(done, len(CONDITIONS), f"{case.part}, {condition}")
         network = untrained if condition == UNTRAINED else trained
         given = shuffled if condition == SHUFFLED else x
-        small = x[0].numel() <= SMALL_INPUTS
         points = given[: s.points if small else s.colour_points]
-        values[condition] = {"units": units(network, given).to_dict()} | first_layer(network, points)
+        polyhedra = [harmless_polyhedron(network, point, in_range=True) for point in points]
+        values[condition] = {
+            "units": units(network, given).to_dict(),
+            "front": harmless(network, check=False).dim,
+            "dims": [each.dim for each in polyhedra],
+            "kinds": [each.certificate.kind for each in polyhedra],
+        }
         if small:
-            arrays[f"ranks/{condition}"] = torch.stack([ranks(network, point)[1] for point in points])
-            values[condition]["layers"] = ranks(network, points[0])[0]
-    values["proof"] = proof(s, case, trained, x[: s.points if x[0].numel() <= SMALL_INPUTS else s.colour_points])
+            found = [ranks(network, point) for point in points[: s.layer_points]]
+            values[condition]["layers"] = found[0][0]
+            arrays[f"ranks/{condition}"] = torch.stack([each for _, each in found])
+        if condition == TRAINED and polyhedra[0].dim:
+            values["proof"] = proof(s, case, trained, points, polyhedra)
     return Kept(values, arrays)
 
 
@@ -50,26 +62,15 @@ def shuffle_pixels(x: Tensor, draw: torch.Generator) -> Tensor:
     return x.flatten(2).gather(2, order).view(x.shape)
 
 
-def first_layer(network: Network, points: Tensor) -> dict[str, Any]:
-    """The dimension of the front's nullspace, and of the polyhedron at each image; how each was determined."""
-    polyhedra = [harmless_polyhedron(network, point) for point in points]
-    return {
-        "front": harmless(network, check=False).dim,
-        "dims": [each.dim for each in polyhedra],
-        "free": [each.free for each in polyhedra],
-        "kinds": [each.certificate.kind for each in polyhedra],
-    }
-
-
 @torch.no_grad()
 def ranks(network: Network, x: Tensor) -> tuple[list[str], Tensor]:
-    """Ranks of the Jacobian at an image from the input to the output of each module of a sequence.
+    """Ranks of the Jacobian of a sequence of modules at an image, from the input to the output of each layer.
 
     In the activation region of the image the network is affine, so that these are the ranks of what it does there; a
     unit that is off counts as constant.
 
     Returns:
-        The modules that change the rank or are not affine moves, by name, and the rank after each, int64.
+        The linear and the ReLU layers by name, and the rank after each, int64.
     """
     assert isinstance(network.double, nn.Sequential)
     n = x.numel()
@@ -86,26 +87,33 @@ def ranks(network: Network, x: Tensor) -> tuple[list[str], Tensor]:
 
 
 @torch.no_grad()
-def proof(s: NonlinearSettings, case: Case, network: Network, x: Tensor) -> dict[str, Any]:
-    """Random points of the polyhedra within the pixel range: what they do at their own image and at the next one."""
-    space = harmless(network, check=False)
+def proof(
+    s: NonlinearSettings, case: Case, network: Network, x: Tensor, polyhedra: Sequence[Polyhedron]
+) -> dict[str, Any]:
+    """Random points of the polyhedra within the pixel range: what they change at their own image and at the next one.
+
+    Args:
+        s: The settings.
+        case: The network's case.
+        network: The network.
+        x: Images, ``(B, C, H, W)``.
+        polyhedra: The polyhedron of each, within the pixel range.
+    """
     made = []
-    for index, point in enumerate(x):
+    for index, (point, polyhedron) in enumerate(zip(x, polyhedra, strict=True)):
         noise = s.noise * torch.randn(1, *point.shape, generator=s.generator(case.part, index), dtype=torch.float64)
-        delta = harmless_polyhedron(network, point, in_range=True).nearest(noise)
-        made.append((delta.value, delta.optimality))
-    d, x = torch.cat([value for value, _ in made]), x.double()
-    other = x.roll(1, 0)
+        made.append(polyhedron.nearest(noise))
+    d, x = torch.cat([each.value for each in made]), x.double()
 
     def change(at: Tensor, dtype: torch.dtype) -> list[float]:
         before, after = (network.outputs(y, dtype).double().flatten(1) for y in (at, at + d))
-        return ((after - before).norm(dim=1) / before.norm(dim=1)).tolist()
+        return [float(each) for each in (after - before).norm(dim=1) / before.norm(dim=1)]
 
     return {
         "size": (d.flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)).tolist(),
-        "beyond": (1 - space.energy(d)).tolist(),
-        "optimality": max(optimality for _, optimality in made),
+        "beyond": (1 - harmless(network, check=False).energy(d)).tolist(),
+        "optimality": max(each.optimality for each in made),
         "change": change(x, torch.float64),
         "own": change(x, network.dtype),
-        "other": change(other, torch.float64),
+        "other": change(x.roll(1, 0), torch.float64),
     }
