@@ -95,7 +95,7 @@ class HarmlessSet(ABC):
         """
         v = self._checked(v)
         axes = v.ndim - self.z.ndim + 1
-        flat, rest = (x.double().flatten(axes) for x in (v, v - self._project(v)))
+        flat, rest = (x.double()[..., None].flatten(axes) for x in (v, v - self._project(v)))
         if tol is None:
             tol = 10 * max(flat.shape[-1], 1) ** 0.5 * torch.finfo(v.dtype).eps
         found: Tensor = rest.norm(dim=-1) <= real(tol, "tol") * flat.norm(dim=-1)
@@ -160,7 +160,7 @@ class Intervals(HarmlessSet):
     @property
     def dim(self) -> Tensor:
         """As ``HarmlessSet.dim``: the number of free values."""
-        return self.free.flatten(1).sum(1)
+        return self.free.reshape(len(self.z), self.z.numel() // max(len(self.z), 1)).sum(1)
 
     def _project(self, v: Tensor) -> Tensor:
         return v.clamp(self.low.to(v.dtype), self.high.to(v.dtype))
@@ -247,7 +247,8 @@ class Directions(HarmlessSet):
     @property
     def dim(self) -> Tensor:
         """As ``HarmlessSet.dim``: one for the shift and one for the scaling of each group."""
-        return (self.scales.long() + int(self.shift)).reshape(len(self.z), -1).sum(1)
+        each = self.scales.long() + int(self.shift)
+        return each.reshape(len(self.z), each.numel() // max(len(self.z), 1)).sum(1)
 
     @property
     def free(self) -> Tensor:
