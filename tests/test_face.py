@@ -70,6 +70,7 @@ X = torch.rand(2, *SHAPE, generator=torch.Generator().manual_seed(0))
 Y = torch.zeros(2, dtype=torch.int64)
 BOX = torch.ones_like(X)
 SET = SetSettings(Named("mnist-mlp"), "uniform", count=1, steps=1)
+RELU = nn.ReLU()
 LEARNER: Any = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
 ONCE = Recipe("mnist", 1, 2)
 
@@ -200,6 +201,16 @@ CALLS: dict[str, tuple[Callable[[Any], object], tuple[str, ...]]] = {
     "learn-targets": (lambda w: bs.learn(LEARNER, X, w, ONCE), ()),
     "learn-recipe": (lambda w: bs.learn(LEARNER, X, Y, w), ()),
     "learn-test": (lambda w: bs.learn(LEARNER, X, Y, ONCE, w), ("None",)),
+    "harmless_set": (lambda w: bs.harmless_set(w, X), ()),
+    "harmless_set-values": (lambda w: bs.harmless_set(RELU, w), ("array", "shape")),
+    "harmless_set-tol": (lambda w: bs.harmless_set(RELU, X, w), NUMBER),
+    "harmless_set-project": (bs.harmless_set(RELU, X).project, ()),
+    "harmless_polyhedron": (lambda w: bs.harmless_polyhedron(w, X[0]), ()),
+    "harmless_polyhedron-image": (lambda w: bs.harmless_polyhedron(MODEL, w), ()),
+    "nonlinearities": (bs.nonlinearities, ()),
+    "units": (lambda w: bs.units(w, X), ()),
+    "units-images": (lambda w: bs.units(MODEL, w), ()),
+    "units-batch-size": (lambda w: bs.units(MODEL, X, batch_size=w), COUNT),
     "foolbox": (lambda w: foolbox("LinfPGD", MODEL, w, Y, 0.1), ()),
     "autoattack": (lambda w: autoattack("fab", MODEL, w, Y, 0.1), ()),
 }

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
+    from .invariances import harmless_polyhedron, harmless_set, nonlinearities, units
     from .learning import learn, mislabel, mislabel_set, read_set
     from .manifolds import Manifold, OnOff, manifold, on_off
     from .maps import LinearMap, from_module
@@ -80,6 +81,8 @@ __all__ = [
     "front",
     "harmless",
     "harmless_noise",
+    "harmless_polyhedron",
+    "harmless_set",
     "identify",
     "inspect",
     "keyed",
@@ -95,6 +98,7 @@ __all__ = [
     "mislabel",
     "mislabel_set",
     "nes",
+    "nonlinearities",
     "nullspace",
     "on_off",
     "perturb",
@@ -110,6 +114,7 @@ __all__ = [
     "spectrum",
     "testing",
     "train",
+    "units",
     "verify",
 ]
 
@@ -119,6 +124,7 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
+    "invariances": "harmless_polyhedron harmless_set nonlinearities units",
     "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,7 +141,7 @@ def test_windows_are_those_of_torch(name: str) -> None:
     if isinstance(layer, nn.AdaptiveMaxPool2d):
         table = adaptive_windows((5, 7), out)
     else:
-        pairs = [
+        pairs: Any = [
             (n, n) if isinstance(n, int) else n
             for n in (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
         ]
@@ -204,9 +205,7 @@ def test_tied_maxima_are_held_by_few_units_that_serve_all_windows(seed: int) -> 
     for delta in found.sample(5, torch.Generator().manual_seed(seed), 2.0):
         assert torch.equal(layer(z + delta), layer(z))
     flat = z.flatten()
-    sets = [
-        {unit for unit in window if flat[unit] == max(flat[list(window)])} for window in naive_windows(layer, 3, 4)
-    ]
+    sets = [{unit for unit in window if flat[unit] == max(flat[list(window)])} for window in naive_windows(layer, 3, 4)]
     fewest = next(
         size
         for size in range(1, 13)
@@ -305,7 +304,9 @@ def test_bounds_survive_rounding(limit: float) -> None:
     found = harmless_set(nn.Threshold(limit, -1.0), z)
     assert isinstance(found, Intervals)
     assert bool((z + found.high <= limit).all())
-    assert bool((z + torch.nextafter(found.high, torch.full_like(z, torch.inf)) >= torch.tensor(limit) * (1 - 1e-6)).all())
+    assert bool(
+        (z + torch.nextafter(found.high, torch.full_like(z, torch.inf)) >= torch.tensor(limit) * (1 - 1e-6)).all()
+    )
 
 
 WRONG: dict[str, tuple[Callable[[], object], type[BlindspaceError]]] = {

@@ -1,4 +1,4 @@
-"""Non-linear operations and their units, counted against hooks on modules; polyhedra of inputs against dense algebra."""
+"""Non-linear operations and their units against hooks on modules; polyhedra of inputs against dense algebra."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def plain() -> nn.Sequential:
 @pytest.mark.parametrize("batch_size", [2, 64])
 def test_units_are_counted_as_by_hooks(batch_size: int) -> None:
     model, x = network(plain), images(7)
-    model.module[2].bias.fill_(-3.0)  # type: ignore[index, union-attr, operator]
+    model.module[2].bias.fill_(-3.0)  # type: ignore[index]
     read: dict[str, Tensor] = {}
     for name in ("1", "3"):
         model.module.get_submodule(name).register_forward_pre_hook(
@@ -180,7 +180,8 @@ def _first_non_linear_jacobian(model: Network, x: Tensor) -> Tensor:
     parts = list(model.double.children())  # of a Sequential
     end = next(i for i, part in enumerate(parts) if isinstance(part, nn.ReLU | nn.ReLU6 | nn.MaxPool2d)) + 1
     first = nn.Sequential(*parts[:end])
-    return torch.autograd.functional.jacobian(lambda z: first(z[None]).flatten(), x).flatten(1)
+    found: Tensor = torch.autograd.functional.jacobian(lambda z: first(z[None]).flatten(), x).flatten(1)
+    return found
 
 
 def test_a_point_may_be_kept_in_the_pixel_range() -> None:
@@ -189,7 +190,7 @@ def test_a_point_may_be_kept_in_the_pixel_range() -> None:
     found = harmless_polyhedron(model, x, in_range=True)
     point = found.project(torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(4), dtype=torch.float64))
     assert float(point.abs().max()) > 0.05
-    assert -1e-12 <= float((x + point).min())
+    assert float((x + point).min()) >= -1e-12
     assert float((x + point).max()) <= 1 + 1e-12
 
 
@@ -246,7 +247,10 @@ WRONG: dict[str, tuple[Callable[[], object], type[BlindspaceError]]] = {
     "no image": (lambda: units(network(plain), images(0)), ValueRangeError),
     "no network": (lambda: units("mnist-mlp", images(1)), UnsupportedLayerError),  # type: ignore[arg-type]
     "batch size": (lambda: units(network(plain), images(1), batch_size=0), ValueRangeError),
-    "tolerance": (lambda: harmless_polyhedron(network(FRONTS["relu"]), images(1)[0]).contains(images(1), -1), ValueRangeError),
+    "tolerance": (
+        lambda: harmless_polyhedron(network(FRONTS["relu"]), images(1)[0]).contains(images(1), -1),
+        ValueRangeError,
+    ),
 }
 
 

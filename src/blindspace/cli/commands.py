@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 NAMES = (
     *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "mislabel", "learn"),
-    *("train", "reproduce", "bench", "demo", "data"),
+    *("units", "train", "reproduce", "bench", "demo", "data"),
 )
 """The commands in the order of the help, each a function or a group in the module of its name."""
 

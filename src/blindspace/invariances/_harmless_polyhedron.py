@@ -19,7 +19,7 @@ from .set_rules import RULES, Reading, harmless_set_of
 from .watch import watching
 
 AGREES = 1e-9
-"""Largest difference, relative to the largest value, of what a map of the front predicts and what an operation reads."""
+"""Largest difference, relative to the largest one, of what a map of the front predicts and what is read."""
 
 ONNX = {"Relu": "relu", "Clip": "clamp", "MaxPool": "max_pool2d", "HardSigmoid": "hardsigmoid"}
 """Operations of ONNX that are one of ATen."""

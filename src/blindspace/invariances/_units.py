@@ -70,6 +70,7 @@ class UnitCounts:
         name: As ``Nonlinearity.name``.
         kind: As ``Nonlinearity.kind``.
         occurrence: As ``Nonlinearity.occurrence``.
+        shape: As ``Nonlinearity.shape``.
         dims: Dimension of the harmless set at each image, int64 ``(N,)``.
         off: In how many images each unit may decrease without limit, such as one of a ReLU that is off, int64
             ``shape``; None of operations whose sets are not of single units, such as normalisations.
@@ -83,13 +84,13 @@ class UnitCounts:
     name: str
     kind: str
     occurrence: int
+    shape: Shape
     dims: Tensor
     off: Tensor | None
     saturated: Tensor | None
     free: Tensor | None
     rounds: Tensor | None
     reason: str
-    shape: Shape = ()
 
     @property
     def label(self) -> str:
@@ -341,8 +342,16 @@ def _rows(counts: Iterable[_Counting]) -> Iterable[UnitCounts]:
     for c in counts:
         seen[c.name, c.kind] += 1
         yield UnitCounts(
-            *(c.name, c.kind, seen[c.name, c.kind], torch.cat(c.dims)),
-            *(c.off, c.saturated, c.free, c.rounds, c.reason, c.shape),
+            c.name,
+            c.kind,
+            seen[c.name, c.kind],
+            c.shape,
+            torch.cat(c.dims),
+            c.off,
+            c.saturated,
+            c.free,
+            c.rounds,
+            c.reason,
         )
 
 

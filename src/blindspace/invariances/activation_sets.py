@@ -163,7 +163,7 @@ class Intervals(HarmlessSet):
         return self.free.reshape(len(self.z), self.z.numel() // max(len(self.z), 1)).sum(1)
 
     def _project(self, v: Tensor) -> Tensor:
-        return v.clamp(self.low.to(v.dtype), self.high.to(v.dtype))
+        return torch.minimum(torch.maximum(v, self.low.to(v.dtype)), self.high.to(v.dtype))
 
     def reshaped(self, z: Tensor) -> Intervals:
         """As ``HarmlessSet.reshaped``."""
@@ -200,7 +200,7 @@ def up_to(z: Tensor, limit: Any, down: bool = False) -> Tensor:
         down: Whether the limit lies below the values: the smallest b with z + b ≥ limit.
     """
     limit = torch.as_tensor(limit, dtype=z.dtype, device=z.device)
-    bound = (limit - z).expand_as(z)
+    bound: Tensor = (limit - z).expand_as(z)
     for _ in range(2):
         passes = z + bound < limit if down else z + bound > limit
         bound = torch.where(passes, torch.nextafter(bound, torch.full_like(bound, INF if down else -INF)), bound)

@@ -150,7 +150,7 @@ class Polyhedron:
 
     @cached_property
     def _constraints(self) -> tuple[Array, Array]:
-        """C and s of the bounds C δ ≤ s within ``space``, each row scaled to norm 1; those that it never meets left out."""
+        """C and s of the bounds C δ ≤ s within ``space``, rows scaled to norm 1, without those that are 0 there."""
         rows, ends = [], []
         for each in self.bounds:
             low, high, n = each.low.flatten(), each.high.flatten(), each.operator.in_dim
@@ -230,4 +230,3 @@ def _scaled(point: Array, c: Array, s: Array) -> Array:
     exceeds = values > s + FEASIBLE * float(np.linalg.norm(point))
     factor = float((s[exceeds] / values[exceeds]).min()) if exceeds.any() else 1.0
     return factor * point
-

@@ -125,16 +125,16 @@ class _Function(Call):
     """A function of torch as one operation."""
 
     @property
-    def name(self) -> str:  # type: ignore[override]
+    def name(self) -> str:
         return WHOLE[self.func]
 
     @property
-    def given(self) -> dict[str, Any]:  # type: ignore[override]
+    def given(self) -> dict[str, Any]:
         names = ("input", "normalized_shape", "weight", "eps")
         return dict(zip(names, self.args, strict=False)) | self.kwargs
 
     @property
-    def functional(self) -> Any:  # type: ignore[override]
+    def functional(self) -> Any:
         return self.func
 
 

@@ -1,1 +1,0 @@
-claims = draw = rows = verdicts = None
