@@ -38,9 +38,7 @@ def units(
     with progress(f"reading {len(x)} images") as report:
         found = count(network, x, tol=scaling, progress=report)
     screen = console(json)
-    screen.print(
-        f"{escape(found.network)}, {found.images} images: dimensions in which what non-linear operations read may change"
-    )
+    screen.print(f"{escape(found.network)}, {found.images} images: how many dimensions of what is read may change")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for title in ("operation", "units", "at an image", "always off", "always saturated", "always on"):
         table.add_column(title, justify="left" if title == "operation" else "right")
