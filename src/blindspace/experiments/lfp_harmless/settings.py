@@ -92,6 +92,7 @@ def for_preset(preset: Preset, seed: int) -> HarmlessSettings:
         learners = (("linear", (4,)), ("mlp", (4,)))
         return HarmlessSettings(preset, seed, ("mnist",), (4,), 1, learners, 60, 0.3, 3, 2, 20, 20, 60)
     if preset == "cpu":
-        return HarmlessSettings(preset, seed)
+        learners = (("linear", (2, 4, 8)), ("mlp", (2, 4, 8)))
+        return HarmlessSettings(preset, seed, learners=learners, images=10_000)
     every = tuple((learner, (2, 4, 8)) for learner in LEARNERS)
     return HarmlessSettings(preset, seed, seeds=5, learners=every, images=30_000, steps=20, epochs=5, tests=10_000)
