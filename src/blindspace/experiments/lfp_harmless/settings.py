@@ -67,7 +67,7 @@ class HarmlessSettings(Settings):
     datasets: tuple[str, ...] = ("mnist", "fashion-mnist")
     kernels: tuple[int, ...] = (2, 4, 8)
     seeds: int = 3
-    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (4,)))
+    learners: tuple[tuple[str, tuple[int, ...]], ...] = (("linear", (2, 4, 8)), ("mlp", (2, 4, 8)))
     images: int = 2500
     eps: float = 0.3
     steps: int = 10
@@ -89,10 +89,9 @@ def cases(s: HarmlessSettings) -> list[BlindCase]:
 def for_preset(preset: Preset, seed: int) -> HarmlessSettings:
     """The settings of a preset; smoke has one first network and few images."""
     if preset == "smoke":
-        learners = (("linear", (4,)), ("mlp", (4,)))
-        return HarmlessSettings(preset, seed, ("mnist",), (4,), 1, learners, 60, 0.3, 3, 2, 20, 20, 60)
+        few = (("linear", (4,)), ("mlp", (4,)))
+        return HarmlessSettings(preset, seed, ("mnist",), (4,), 1, few, 60, 0.3, 3, 2, 20, 20, 60)
     if preset == "cpu":
-        learners = (("linear", (2, 4, 8)), ("mlp", (2, 4, 8)))
-        return HarmlessSettings(preset, seed, learners=learners, images=10_000)
+        return HarmlessSettings(preset, seed, images=10_000)
     every = tuple((learner, (2, 4, 8)) for learner in LEARNERS)
     return HarmlessSettings(preset, seed, seeds=5, learners=every, images=30_000, steps=20, epochs=5, tests=10_000)
