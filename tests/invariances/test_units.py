@@ -120,8 +120,12 @@ def test_operations_that_put_the_images_elsewhere_are_read_image_by_image() -> N
 # --- polyhedra --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rounds", [50, 0])  # 0 leaves all to the least-distance programme
 @pytest.mark.parametrize("seed", range(6))
-def test_the_nearest_point_of_a_polyhedron_is_that_of_sequential_quadratic_programming(seed: int) -> None:
+def test_the_nearest_point_of_a_polyhedron_is_that_of_sequential_quadratic_programming(
+    seed: int, rounds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blindspace.invariances.polyhedron.ROUNDS", rounds)
     generator = torch.Generator().manual_seed(seed)
     a = torch.randn(11, 7, generator=generator, dtype=torch.float64)
     high = torch.rand(11, generator=generator, dtype=torch.float64)
@@ -144,6 +148,19 @@ def test_the_nearest_point_of_a_polyhedron_is_that_of_sequential_quadratic_progr
     assert found.optimality <= 1e-6
     assert bool(polyhedron.contains(found.value, 1e-11))
     assert bool(polyhedron.contains(v)) == bool(np.abs(best - target).max() < 1e-9)
+
+
+def test_more_bounds_may_meet_in_a_point_than_there_are_dimensions() -> None:
+    generator = torch.Generator().manual_seed(1)
+    a = torch.randn(60, 5, generator=generator, dtype=torch.float64)
+    high = (a > 0).double().sum(1) / 20 * (torch.rand(60, generator=generator) < 0.5)
+    polyhedron = Polyhedron([Bounds(Dense(a), torch.full_like(high, -torch.inf), high)])
+    for v in 3 * torch.randn(6, 5, generator=generator, dtype=torch.float64):
+        found = polyhedron.nearest(v[None])
+        rows, rest = np.vstack([-a.numpy().T, (a @ v - high).numpy()]), np.eye(6)[5]
+        residual = rows @ scipy.optimize.nnls(rows, rest)[0] - rest
+        assert np.abs(v.numpy() - residual[:5] / residual[5] - found.value[0].numpy()).max() <= 1e-7
+        assert found.optimality <= 1e-6
 
 
 FRONTS: dict[str, Callable[[], nn.Module]] = {

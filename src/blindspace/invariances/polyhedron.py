@@ -3,7 +3,9 @@
 The span of such a set is the nullspace of the rows that are held, and its dimension is certified as that of any other
 nullspace. The nearest point is found by the dual problem, min ½ ‖P (v − Cᵀλ)‖² + ⟨s, λ⟩ over λ ≥ 0 with the projector P
 on that nullspace and the bounds C δ ≤ s: a quasi-Newton method with bounds (Byrd, Lu, Nocedal & Zhu 1995), then a
-primal-dual active set method, which ends at an exact solution (Hintermüller, Ito & Kunisch 2003).
+primal-dual active set method, which ends at an exact solution (Hintermüller, Ito & Kunisch 2003). Where that finds no
+end, because more bounds meet in a point than there are dimensions, the least-distance programme of Lawson & Hanson 1974
+(chapter 23) takes its place, which always has one.
 """
 
 from __future__ import annotations
@@ -186,13 +188,16 @@ class Polyhedron:
             options={"maxiter": 200, "ftol": 1e-12, "gtol": 1e-9 * float(np.linalg.norm(p)), "maxcor": 20},
         ).x  # fmt: skip
         multipliers, rounds = _active_set(c, s, p, start)
-        best, point, gap = np.inf, np.zeros_like(p), np.inf
-        for each in (multipliers, start):
-            at = _scaled(p - c.T @ each, c, s)
-            gap = 0.5 * float((whole - at) @ (whole - at)) - 0.5 * float(whole @ whole) + dual(each)[0]
-            if gap < best:
-                best, point = gap, at
-        optimality = float(np.sqrt(2 * max(best, 0.0)) / np.linalg.norm(whole))
+        candidates = [_scaled(p - c.T @ each, c, s) for each in (multipliers, start)]
+        if rounds == ROUNDS:
+            basis = self.space.basis().flatten(1).numpy()
+            candidates.append(_scaled(basis.T @ _least_distance(c @ basis.T, s, basis @ p), c, s))
+        point = min(candidates, key=lambda each: float(np.linalg.norm(whole - each)))
+        lowest = min(dual(multipliers)[0], dual(start)[0])
+        if rounds == ROUNDS:
+            lowest = min(lowest, dual(_multipliers(c, s, p, point))[0])
+        gap = 0.5 * float((whole - point) @ (whole - point)) - 0.5 * float(whole @ whole) + lowest
+        optimality = float(np.sqrt(2 * max(gap, 0.0)) / np.linalg.norm(whole))
         return torch.from_numpy(point).reshape(v.shape), rounds, optimality
 
 
@@ -222,6 +227,25 @@ def _active_set(c: Array, s: Array, p: Array, start: Array) -> tuple[Array, int]
             return multipliers, rounds
         active = new
     return np.maximum(multipliers, 0), ROUNDS
+
+
+def _least_distance(c: Array, s: Array, p: Array) -> Array:
+    """The nearest point to p with C x ≤ s, by non-negative least squares."""
+    rows = np.vstack([-c.T, c @ p - s])
+    target = np.zeros(len(rows))
+    target[-1] = 1
+    rest = rows @ scipy.optimize.nnls(rows, target, maxiter=20 * rows.shape[1])[0] - target
+    found: Array = p - rest[:-1] / rest[-1]
+    return found
+
+
+def _multipliers(c: Array, s: Array, p: Array, point: Array) -> Array:
+    """Multipliers of the bounds that a point meets, whose rows make up what is between it and p."""
+    met = c @ point >= s - 1e-9 * max(float(np.linalg.norm(p)), 1e-300)
+    multipliers = np.zeros_like(s)
+    if met.any():
+        multipliers[met] = scipy.optimize.nnls(c[met].T, p - point, maxiter=20 * int(met.sum()))[0]
+    return multipliers
 
 
 def _scaled(point: Array, c: Array, s: Array) -> Array:
