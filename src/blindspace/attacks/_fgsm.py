@@ -7,6 +7,7 @@ from torch import Tensor
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
+from ..subspaces._mask_argument import MaskLike
 from .gradient import Attacked, ascent, prepared, refuse_flat, unit
 from .scores import Model
 
@@ -19,12 +20,13 @@ def fgsm(
     norm: Norm = "linf",
     targeted: bool = False,
     subspace: Subspace | Operator | None = None,
+    mask: MaskLike | None = None,
 ) -> Attacked:
     """Attack images by a single step of size eps along the gradient of the loss.
 
     Arguments and errors are those of ``pgd``.
     """
-    given = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     step = eps * unit(allowed.direction(refuse_flat(ascent(model, images, labels, targeted))), norm)
     return allowed.result(model, allowed.nearest(step, 1e-12), labels, targeted)

@@ -8,7 +8,7 @@ tangent space) leaves it by its curvature. PGD in an L2 ball of the latent, or t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import inf
 
 import torch
@@ -18,8 +18,9 @@ from ..errors import BlindspaceError, ShapeError, ValueRangeError, integer, real
 from ..networks.network import Network
 from ..subspaces import norms
 from ..subspaces._arguments import described, floating, generator_or_none
+from ..subspaces._mask_argument import MaskLike
 from .boundary import Search
-from .gradient import ascent, prepared, unit
+from .gradient import as_labels, ascent, prepared, unit
 from .scores import Model
 
 Decoder = Callable[[Tensor], Tensor]
@@ -63,6 +64,7 @@ def latent(
     step_size: float | None = None,
     trust: float = 1.0,
     refinements: int = 3,
+    mask: MaskLike | None = None,
 ) -> Latent:
     """Attack images along the manifold of a decoder: on their latents, with the images in [0, 1] at every point.
 
@@ -79,13 +81,25 @@ def latent(
         step_size: Length of a step of PGD; ``eps / 8`` if None.
         trust: Largest length of a step where the smallest perturbation is searched.
         refinements: Number of refinements of the smallest perturbation.
+        mask: A mask, as ``Subspace.within`` takes it, outside which the images stay those of the given latents: what
+            the decoder makes of attacked latents shows inside alone, so that only that part lies on the manifold. None
+            for none. Images are then attacked one by one.
 
     Raises:
         BlindspaceError: The model or the decoder is not a function, or as ``pgd``.
         ShapeError: The latents are not a floating-point batch, or the decoder does not make one image of each.
         ValueRangeError: The decoder's images leave [0, 1], or another argument is out of its range.
     """
-    return _Manifold(model, decoder, latents, labels).attacked(eps, steps, step_size, trust, refinements)
+    if mask is None or not len(latents):
+        return _Manifold(model, decoder, latents, labels).attacked(eps, steps, step_size, trust, refinements)
+    labels = as_labels(labels, len(latents))
+    found = [
+        _Manifold(model, decoder, latents[n : n + 1], labels[n : n + 1], mask).attacked(
+            eps, steps, step_size, trust, refinements
+        )
+        for n in range(len(latents))
+    ]
+    return Latent(*(torch.cat([getattr(one, each.name) for one in found]) for each in fields(Latent)))
 
 
 def random_latent(
@@ -122,16 +136,22 @@ def random_latent(
 
 
 class _Manifold:
-    """Model and decoder as one function of latents, with the arguments checked."""
+    """Model and decoder as one function of latents, with the arguments checked; with a mask, of one image."""
 
-    def __init__(self, model: Model | Network, decoder: Decoder, latents: Tensor, labels: Tensor) -> None:
+    inside: Tensor | None = None
+
+    def __init__(
+        self, model: Model | Network, decoder: Decoder, latents: Tensor, labels: Tensor, mask: MaskLike | None = None
+    ) -> None:
         if not callable(decoder):
             raise BlindspaceError(f"the decoder must be a function of latents, got {described(decoder)}")
         self.decoder, self.start = decoder, floating(latents, "latents", 2).detach()
         with torch.no_grad():
             self.images = self._decoded(self.start)
-        given = prepared(model, self.images, labels, 1.0, "l2", None)
+        given = prepared(model, self.images, labels, 1.0, "l2", None, mask)
         self.model, self.labels = given.model, given.labels
+        if given.allowed.subspace is not None:
+            self.inside = given.allowed.subspace.support
 
     def _decoded(self, latents: Tensor) -> Tensor:
         images = self.decoder(latents)
@@ -140,7 +160,8 @@ class _Manifold:
         low, high = (float(each) for each in images.detach().aminmax()) if images.numel() else (0.0, 1.0)
         if not (low >= -ROUNDING and high <= 1 + ROUNDING):
             raise ValueRangeError(f"the decoder must make images in [0, 1], got values from {low:.4g} to {high:.4g}")
-        return images.clamp(0, 1)
+        images = images.clamp(0, 1)
+        return images if self.inside is None else torch.where(self.inside.to(images.device), images, self.images)
 
     def _scores(self, latents: Tensor) -> Tensor:
         return self.model(self._decoded(latents))

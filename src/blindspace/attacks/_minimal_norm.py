@@ -16,6 +16,7 @@ from torch import Tensor
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Subspace, norms
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import share_outside
 from .boundary import Search
 from .gradient import Constraint, prepared
@@ -60,6 +61,7 @@ def minimal_norm(
     trust: float = 1.0,
     bisections: int = 12,
     refinements: int = 3,
+    mask: MaskLike | None = None,
 ) -> MinimalNorm:
     """Look for the smallest perturbation in L2 that changes the label of each image.
 
@@ -79,11 +81,12 @@ def minimal_norm(
         bisections: Number of halvings of the segment on which the label changes. Norms exceed the distance along it by
             at most 2^-bisections; after 20 and more, rounding decides the label at the end in float32.
         refinements: Number of refinements, which lower the norms by about a tenth and cost a few steps each.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         BlindspaceError: As ``pgd``.
     """
-    given = prepared(model, images, labels, 1.0, "l2", subspace)
+    given = prepared(model, images, labels, 1.0, "l2", subspace, mask)
     x, space = given.images, given.allowed.subspace
     allowed = Constraint(x.double(), inf, "l2", space)
 

@@ -12,6 +12,7 @@ from ..errors import integer, real
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
+from ..subspaces._mask_argument import MaskLike
 from ._pgd import LOOSE
 from .directions import Uniform, streams
 from .gradient import prepared, unit
@@ -32,6 +33,7 @@ def nes(
     targeted: bool = False,
     subspace: Subspace | Operator | None = None,
     generator: torch.Generator | None = None,
+    mask: MaskLike | None = None,
 ) -> Queried:
     """Attack images by projected gradient descent on the margin, whose gradient is estimated anew for every step.
 
@@ -53,11 +55,12 @@ def nes(
         targeted: Whether the labels are targets to be reached.
         subspace: As in ``pgd``.
         generator: Source of all randomness; each image has a stream of its own, independent of the other images.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         BlindspaceError: As ``pgd``.
     """
-    given = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     pairs, sigma = integer(pairs, "the number of pairs", 1), real(sigma, "sigma", above=True)
     pairs = max(min(pairs, (integer(queries, "the number of queries", 1) - 2) // 2), 1)  # for one step at least

@@ -10,6 +10,7 @@ from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
 from ..subspaces._arguments import generator_or_none
+from ..subspaces._mask_argument import MaskLike
 from .gradient import Attacked, ascent, prepared, refuse_flat, unit
 from .scores import Model
 
@@ -29,6 +30,7 @@ def pgd(
     subspace: Subspace | Operator | None = None,
     random_start: float = 0.001,
     generator: torch.Generator | None = None,
+    mask: MaskLike | None = None,
 ) -> Attacked:
     """Attack images by steps along the gradient, each followed by a joint projection on pixel range ∩ ball ∩ subspace.
 
@@ -50,6 +52,7 @@ def pgd(
             no confinement.
         random_start: Standard deviation of the Gaussian starting point; 0 starts at the images themselves.
         generator: Source of the random starting point; torch's global generator if None.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, ``steps`` is below 1, the outputs have
@@ -58,7 +61,7 @@ def pgd(
         UnsupportedLayerError: The model has no gradient, or does not read the images.
         BlindspaceError: Another argument is of the wrong type.
     """
-    given = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     steps, random_start = integer(steps, "the number of steps", 1), real(random_start, "random_start")
     step_size = eps / 8 if step_size is None else real(step_size, "step_size")

@@ -14,6 +14,7 @@ from ..errors import BlindspaceError, real, shown
 from ..maps import Operator
 from ..networks.network import Network
 from ..subspaces import Norm, Subspace
+from ..subspaces._mask_argument import MaskLike
 from ._pgd import LOOSE
 from .directions import Directions, Uniform, streams
 from .gradient import prepared, unit
@@ -34,6 +35,7 @@ def simba(
     joint: bool = True,
     directions: Callable[[Sequence[torch.Generator]], Directions] | None = None,
     generator: torch.Generator | None = None,
+    mask: MaskLike | None = None,
 ) -> Queried:
     """Attack images by single queries, each a step along a new direction, or against it if the first sign failed.
 
@@ -56,11 +58,12 @@ def simba(
         directions: Factory that makes the directions from one generator per image, such as
             ``partial(Pixels, shape=…)``; uniform directions of the subspace if None.
         generator: Source of all randomness; each image has a stream of its own, independent of the other images.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         BlindspaceError: As ``pgd``.
     """
-    given = prepared(model, images, labels, eps, norm, subspace)
+    given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed
     step_size, oracle = real(step_size, "step_size", above=True), Oracle(model, labels, targeted, queries)
     if not (directions is None or callable(directions)):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import integer, real
 from ..networks.network import Network
+from ..subspaces._mask_argument import MaskLike
 from .gradient import Attacked, ascent, prepared, refuse_flat
 from .scores import Model
 
@@ -27,6 +28,7 @@ def sparse(
     steps: int | None = None,
     step_size: float = STEP,
     targeted: bool = False,
+    mask: MaskLike | None = None,
 ) -> Attacked:
     """Attack images by changing a few values of each, which is an L0 ball.
 
@@ -43,6 +45,7 @@ def sparse(
         steps: Number of steps; one per value if None.
         step_size: Length of a move in one step.
         targeted: Whether the labels are targets to be reached.
+        mask: A mask outside which no value is changed, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         ValueRangeError: The images leave [0, 1], ``count`` or ``steps`` is below 1, the step size is negative, the
@@ -51,12 +54,12 @@ def sparse(
         UnsupportedLayerError: The model has no gradient, or does not read the images.
         BlindspaceError: Another argument is of the wrong type.
     """
-    given = prepared(model, images, labels, 1.0, "linf", None)
+    given = prepared(model, images, labels, 1.0, "linf", None, mask)
     count, step_size = integer(count, "the number of values", 1), real(step_size, "step_size")
     steps = count if steps is None else integer(steps, "the number of steps", 1)
     x = moved = given.images
     for step in range(steps):
-        gradient = ascent(given.model, moved, given.labels, targeted)
+        gradient = given.allowed.direction(ascent(given.model, moved, given.labels, targeted))
         gradient = gradient if step else refuse_flat(gradient)
         moved = sparse_step(x, moved, gradient, admitted_after(step, steps, count), step_size)
     return given.allowed.result(given.model, moved - x, given.labels, targeted)

@@ -15,8 +15,9 @@ from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, real
 from ..maps import Operator
 from ..maps.floating import as_floating
 from ..networks.network import Network
-from ..subspaces import Norm, Subspace, nearest, norms, nullspace
+from ..subspaces import Mask, Norm, Subspace, nearest, norms, nullspace
 from ..subspaces._arguments import described, floating
+from ..subspaces._mask_argument import MaskLike, as_mask
 from ..subspaces.box import share_outside
 from .scores import Model, scored
 
@@ -198,19 +199,24 @@ def prepared(
     eps: float,
     norm: Norm,
     subspace: Subspace | Operator | None,
+    mask: MaskLike | None = None,
 ) -> Prepared:
     """Check the arguments that all attacks share.
 
     Raises:
         BlindspaceError: The model is neither a function nor a ``Network``, or the subspace is of another type.
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, or the subspace is {0}.
-        ShapeError: The images are not a floating-point batch, or there is not one whole number per image as its label.
+        ShapeError: The images are not a floating-point batch, there is not one whole number per image as its label, or
+            the mask does not fit the images.
         UnknownNameError: ``norm`` is neither ``linf`` nor ``l2``.
     """
     x = model.check(images) if isinstance(model, Network) else as_floating(images, "images")
     x = floating(x, "images", 2).detach()
     norms(x[:0], norm)  # raises for an unknown norm
     space = None if subspace is None else nullspace(subspace, x.shape[1:])
+    if mask is not None:
+        inside = as_mask(mask, tuple(x.shape[1:]))
+        space = Mask(inside) if space is None else space.within(inside)
     allowed = Constraint(x, real(eps, "eps"), norm, space)
     if not bool(((x >= 0) & (x <= 1)).all()):
         raise ValueRangeError(

@@ -14,6 +14,7 @@ from .options import (
     Engine,
     EngineOption,
     JsonOption,
+    MaskOption,
     NetworkOptions,
     SeedOption,
     WorkersOption,
@@ -74,6 +75,7 @@ def mislabel(
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Compute gradients in bfloat16: faster on processors that have it.")
     ] = False,
+    mask: MaskOption = None,
     per_shard: Annotated[int, typer.Option(help="Number of images in one file.", min=1)] = 1000,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
@@ -97,6 +99,7 @@ def mislabel(
         seed=seed,
         per_shard=per_shard,
         bfloat16=bfloat16,
+        mask=mask,
     )
     with progress("perturbing") as report:
         summary = mislabel_set(settings, out, workers=workers, engine=engine.value, address=address, report=report)

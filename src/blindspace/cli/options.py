@@ -121,6 +121,14 @@ FontOption = Annotated[
         "--font", metavar="FILE", help="TrueType or OpenType font of that text, for letters beside Latin ones."
     ),
 ]
+MaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask",
+        metavar="MASK",
+        help="Change nothing outside of this: a picture that is white inside, or a box of pixels x0,y0,x1,y1.",
+    ),
+]
 JsonOption = Annotated[
     str | None,
     typer.Option(

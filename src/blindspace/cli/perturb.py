@@ -15,10 +15,20 @@ from ..errors import ValueRangeError
 from ..evidence import verify
 from ..perturbations import kind_named, kinds
 from ..perturbations import perturb as make
+from ..subspaces._mask_argument import as_mask
 from .images import check_finite, load_images, stack
-from .options import FontOption, ImagesArgument, JsonOption, NetworkOptions, SeedOption, with_network, writable_folder
+from .options import (
+    FontOption,
+    ImagesArgument,
+    JsonOption,
+    MaskOption,
+    NetworkOptions,
+    SeedOption,
+    with_network,
+    writable_folder,
+)
 from .output import console, progress, write_json
-from .removal import check_networks, show_left, stated_salt, with_noise
+from .removal import check_mask, check_networks, digest_of, show_left, stated_salt, with_noise
 from .saving import check_out, saved
 from .secrets import KeyFileOption, SaltOption, read_key
 
@@ -61,6 +71,7 @@ def perturb(
     text: Annotated[str | None, typer.Option(help="Text that people read in a decoy.")] = None,
     font: FontOption = None,
     target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Picture that people see in a decoy.")] = None,
+    mask: MaskOption = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
     remove: Annotated[
@@ -97,12 +108,14 @@ def perturb(
     key, salt_used = read_key(key_file, salt, fresh=not remove) if "key" in chosen.settings else (None, None)
     network = reader.load()
     others = [reader.load_other(name) for name in also or ()]
+    inside = None if mask is None else as_mask(mask, network.input_shape)
     named = load_images(images, network, pixel_range=not remove)
     left: dict[str, str] = {}
     if remove and key is not None:
         check_networks(images, network, others)
+        check_mask(images, inside)
         total = len(named)
-        named, left = with_noise(named, network, others, key, size, norm.value)
+        named, left = with_noise(named, network, others, key, size, norm.value, inside)
         if left:
             show_left(console(json), left, total)
         if not named:
@@ -126,6 +139,7 @@ def perturb(
             members=members,
             remove=remove,
             also=others,
+            mask=mask,
             progress=report,
         )
         report(2, 3, "measuring what they change")
@@ -139,6 +153,7 @@ def perturb(
             "in_range": in_range,
             "seed": seed,
             "salt": salt_used,
+            **({} if inside is None else {"mask": mask, "mask_sha256": digest_of(inside)}),
             **({"removed": True} if remove else {}),
         }
         if not in_range:  # what overflows is not written
@@ -156,6 +171,11 @@ def perturb(
         # What was moved to keep the pixel range is not the noise alone.
         use = "recognise the noise" if in_range else "take the noise off"
         screen.print(f"  salt                   {salt_used}: no secret, needed beside the key to {use}")
+    if inside is not None:
+        changed = int((perturbed != x).flatten(1).any(0).reshape(inside.shape)[~inside].sum())
+        screen.print(
+            f"  within the mask        {int(inside.sum())} of {inside.numel()} values; {changed} others changed"
+        )
     screen.print(f"  largest pixel change   {evidence[0].max_perturbation:.3g} of the image range")
     screen.print(f"  mean squared change    {float((perturbed - x).square().mean()):.4f}")
     for each, other in zip(evidence, (network, *others), strict=True):

@@ -21,6 +21,7 @@ from .options import (
     EngineOption,
     FontOption,
     JsonOption,
+    MaskOption,
     NetworkOptions,
     SeedOption,
     WorkersOption,
@@ -59,6 +60,7 @@ def protect(
     size: Annotated[float, typer.Option(help="Size of noise, in units of the image range.")] = 1,
     text: Annotated[str, typer.Option(help="Text that people read in a decoy.")] = Recipe.text,
     font: FontOption = None,
+    mask: MaskOption = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
     file_format: Annotated[
@@ -98,7 +100,7 @@ def protect(
         key, salt = read_key(key_file, salt or salt_of(target))
     settings = Settings(
         model=reader.model,
-        recipe=Recipe(kind, size=size, seed=seed, text=text, font=None if font is None else str(font)),
+        recipe=Recipe(kind, size=size, seed=seed, text=text, font=None if font is None else str(font), mask=mask),
         file_format=file_format,
         input_shape=reader.input_shape,
         weights=None if reader.weights is None else str(reader.weights),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.markup import escape
+from torch import Tensor
 
 from ..data import NamedImage
 from ..data.array_files import ARRAYS, read_metadata
@@ -20,7 +23,7 @@ from ..subspaces.box import Norm
 from .images import stack
 
 REASONS = {
-    Fit.other: "this noise is not in it: another passphrase, salt, name, network, size or norm",
+    Fit.other: "this noise is not in it: another passphrase, salt, name, network, mask, size or norm",
     Fit.unknown: "the noise is too small beside the image to check that it is there; bs.perturb(remove=True) in Python "
     "subtracts it unchecked",
 }
@@ -66,6 +69,24 @@ def check_networks(images: Sequence[str], network: Network, others: Sequence[Net
                 )
 
 
+def digest_of(inside: Tensor) -> str:
+    """A hash of the values inside a mask, by which it is known again however it is given."""
+    return hashlib.sha256(inside.flatten().to(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def check_mask(images: Sequence[str], inside: Tensor | None) -> None:
+    """Refuse a mask that is not the one to which files state that their noise was confined.
+
+    Raises:
+        ValueRangeError: It is another, or missing, or the noise was not confined.
+    """
+    given = "" if inside is None else digest_of(inside)
+    for path, stated in _stated(images):
+        if "model" in stated and (confined := stated.get("mask_sha256", "")) != given:
+            whole = "was confined to the mask " + stated.get("mask", "of this file") if confined else "had no mask"
+            raise ValueRangeError(f"{path} states that its noise {whole}; give --mask as it was then")
+
+
 def _stated(images: Sequence[str]) -> Iterator[tuple[Path, dict[str, str]]]:
     """The metadata of those arguments that are files of arrays."""
     for path in map(Path, images):
@@ -74,11 +95,17 @@ def _stated(images: Sequence[str]) -> Iterator[tuple[Path, dict[str, str]]]:
 
 
 def with_noise(
-    named: Sequence[NamedImage], network: Network, others: Sequence[Network], key: Key, size: float, norm: Norm
+    named: Sequence[NamedImage],
+    network: Network,
+    others: Sequence[Network],
+    key: Key,
+    size: float,
+    norm: Norm,
+    mask: Tensor | None = None,
 ) -> tuple[list[NamedImage], dict[str, str]]:
     """The images that contain the noise of a key, and for the others the reason why it cannot be taken off them."""
     names = [image.name for image in named]
-    verdicts = remove_keyed(harmless(network, *others), key, names, stack(named), size, norm).fits
+    verdicts = remove_keyed(harmless(network, *others), key, names, stack(named), size, norm, mask=mask).fits
     fitting = [image for image, fit in zip(named, verdicts, strict=True) if fit is Fit.fits]
     return fitting, {name: REASONS[fit] for name, fit in zip(names, verdicts, strict=True) if fit is not Fit.fits}
 

@@ -26,6 +26,7 @@ from ..perturbations._keyed import Key
 from ..perturbations.registry import Recipe, kind_named, kinds
 from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace
+from ..subspaces._mask_argument import mask_hash
 from .source import Picture
 
 VERSION = 2
@@ -90,7 +91,7 @@ class Settings:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
         font = self.recipe.font
         hashes = {font: sha256(font)} if font is not None and Path(font).is_file() else {}
-        files = {**self.network.hashes(), **hashes}
+        files = {**self.network.hashes(), **hashes, **mask_hash(self.recipe.mask)}
         return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": files}
 
     @property
@@ -250,6 +251,9 @@ class Protector:
                         f"{network.name} sees every change of a picture of shape {network.input_shape}: nothing can be "
                         "hidden in it; put the network's preprocessing in front (--preprocess), or take another network"
                     )
+                space = space if self.settings.recipe.mask is None else space.within(self.settings.recipe.mask)
+                if space.dim == 0:
+                    raise ShapeError(f"{network.name} sees every change within the mask; take a larger one")
             except _OF_A_SHAPE as error:
                 self._refused[shape] = str(error)
                 raise

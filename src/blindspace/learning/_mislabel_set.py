@@ -16,6 +16,7 @@ from ..errors import BlindspaceError, FileError, UnknownNameError, ValueRangeErr
 from ..files import as_path, writing
 from ..jobs import Done, Journal, Report, carry_out
 from ..networks import Named, Network
+from ..subspaces._mask_argument import as_mask, mask_hash, mask_text
 from .perturbed import mislabel
 from .rules import rule_named
 from .sets import MANIFEST, SetSummary, summarise, tensors_of
@@ -46,10 +47,13 @@ class SetSettings:
         seed: Seed of targets and noise.
         per_shard: Number of images per shard.
         bfloat16: Whether gradients are computed in bfloat16, as for ``mislabel``.
+        mask: A mask outside which nothing changes, as text: the path of a picture that is white inside, or a box of
+            pixels ``x0,y0,x1,y1``; None for none.
 
     Raises:
         UnknownNameError: There is no such attack or kind of targets.
         ValueRangeError: A number is out of range.
+        FileError: The mask cannot be read.
     """
 
     network: Named
@@ -62,6 +66,7 @@ class SetSettings:
     seed: int = 0
     per_shard: int = 1000
     bfloat16: bool = False
+    mask: str | None = None
 
     def __post_init__(self) -> None:
         if self.targets not in get_args(Targets):
@@ -71,10 +76,11 @@ class SetSettings:
         rule_named(self.attack).budget((1,), self.eps, self.steps)
         integer(self.per_shard, "the number of images per shard", 1)
         seed_of(self.seed)
+        mask_text(self.mask)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with the hashes of the files that are named."""
-        files = {**self.network.hashes(), "source": content_of(self.source)}
+        files = {**self.network.hashes(), "source": content_of(self.source), **mask_hash(self.mask)}
         return {"version": VERSION, **asdict(self), "files": files}
 
 
@@ -145,7 +151,7 @@ class SetWorker:
         if labels is None and not self.source.is_noise:
             labels = self.network.labels(images)
         targets = self._targets(labels, len(images), generator)
-        made = mislabel(self.network, images, targets, s.attack, s.eps, s.steps, bfloat16=s.bfloat16)
+        made = mislabel(self.network, images, targets, s.attack, s.eps, s.steps, bfloat16=s.bfloat16, mask=s.mask)
         with self.journal.recording(shard) as record:
             with writing(self.job.target / shard.outputs[0]) as temporary:
                 save_file(tensors_of(made, labels), temporary)
@@ -202,6 +208,8 @@ def mislabel_set(
     if not source.count:
         raise FileError(f"there are no images in {settings.source}")
     classes, shape = classes_of(network), network.input_shape
+    if settings.mask is not None:
+        as_mask(settings.mask, shape)
     size = settings.per_shard
     shards = [Range(start, min(start + size, source.count)) for start in range(0, source.count, size)]
     written = {**settings.to_dict(), "blindspace": version("blindspace"), "torch": torch.__version__}

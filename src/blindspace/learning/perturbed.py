@@ -14,6 +14,7 @@ from ..attacks.scores import Model
 from ..networks.network import Network
 from ..progress import Progress
 from ..subspaces import norms
+from ..subspaces._mask_argument import MaskLike
 from .rules import Budget, Rule, rule_named
 
 BATCH = 500
@@ -102,6 +103,7 @@ def mislabel(
     steps: int | None = None,
     progress: Progress | None = None,
     bfloat16: bool = False,
+    mask: MaskLike | None = None,
 ) -> Mislabelled:
     """Perturb samples towards target classes, whose labels they then carry (Kumano et al. 2024, section 3).
 
@@ -119,6 +121,7 @@ def mislabel(
         progress: Called after every batch.
         bfloat16: Whether the network may multiply in bfloat16 where its gradient is computed, which is faster on
             processors that have it; what is perturbed, and whether it succeeds, stays in the images' own precision.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         UnknownNameError: No attack has that name.
@@ -129,14 +132,15 @@ def mislabel(
         BlindspaceError: The network is neither.
     """
     rule = rule_named(attack)
-    given = prepared(network, images, targets, 0.0, "l2", None)
+    given = prepared(network, images, targets, 0.0, "l2", None, mask)
     x, y = given.images, given.labels
+    inside = None if given.allowed.subspace is None else given.allowed.subspace.support
     budget = rule.budget(tuple(x.shape[1:]), eps, steps)
     made, hits = [x[:0]], [y[:0] == 0]
     for start in range(0, len(x), BATCH):
         some = slice(start, start + BATCH)
         with torch.inference_mode(False):
-            made.append(_attacked(given.model, _normal(x[some]), _normal(y[some]), rule, budget, bfloat16))
+            made.append(_attacked(given.model, _normal(x[some]), _normal(y[some]), rule, budget, bfloat16, inside))
         with torch.no_grad():
             hits.append(given.model(made[-1]).argmax(1) == y[some])
         if progress:
@@ -150,15 +154,18 @@ def _normal(v: Tensor) -> Tensor:
     return v.clone() if v.is_inference() else v
 
 
-def _attacked(model: Model, x: Tensor, y: Tensor, rule: Rule, budget: Budget, bfloat16: bool) -> Tensor:
-    """One batch of perturbed images."""
+def _attacked(
+    model: Model, x: Tensor, y: Tensor, rule: Rule, budget: Budget, bfloat16: bool, inside: Tensor | None
+) -> Tensor:
+    """One batch of perturbed images, within a mask if there is one."""
     z = x.clone()
     best, least = z, x.new_full((len(x),), torch.inf)
     for step in range(budget.steps):
         losses, gradient = _losses_and_gradient(model, z, y, bfloat16)
         if rule.keeps_best:
             best, least = _better(best, least, z, losses)
-        z = rule.step(x, z, gradient, budget, step)
+        z = rule.step(x, z, gradient if inside is None else gradient.mul_(inside), budget, step)
+        z = z if inside is None else torch.where(inside, z, x)
     if rule.keeps_best:
         with torch.no_grad():
             losses = F.cross_entropy(model(z), y, reduction="none")

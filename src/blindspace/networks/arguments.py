@@ -13,6 +13,7 @@ from ..maps import Operator
 from ..maps.floating import as_floating
 from ..maps.linear_map import as_batch
 from ..subspaces import Subspace
+from ..subspaces._mask_argument import MaskLike
 from ._front import harmless
 from ._load import load
 from .network import Network
@@ -37,19 +38,24 @@ def as_network(given: object, input_shape: Sequence[int] | None = None) -> Netwo
     return load(given, input_shape)
 
 
-def as_space(given: Space, input_shape: Sequence[int] | None = None, images: Tensor | None = None) -> Subspace:
+def as_space(
+    given: Space,
+    input_shape: Sequence[int] | None = None,
+    images: Tensor | None = None,
+    mask: MaskLike | None = None,
+) -> Subspace:
     """A subspace itself, or what ``harmless`` finds for a network, linear map or torch module.
 
     Args:
         given: A subspace, network, linear map or torch module.
         input_shape: Shape of one input, which a module needs unless there are images.
         images: A batch ``(B, *shape)``, which gives the input shape of a module.
+        mask: A mask outside which perturbations are 0, as ``Subspace.within`` takes it; None for none.
     """
-    if isinstance(given, Subspace):
-        return given
     if input_shape is None and isinstance(given, nn.Module) and images is not None:
         input_shape = as_floating(images, "images").shape[1:]
-    return harmless(given, input_shape=input_shape)
+    space = given if isinstance(given, Subspace) else harmless(given, input_shape=input_shape)
+    return space if mask is None else space.within(mask)
 
 
 def as_images(images: Tensor, shape: Sequence[int], name: str = "images") -> Tensor:

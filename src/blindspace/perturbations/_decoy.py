@@ -17,6 +17,7 @@ from ..maps.floating import as_floating
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import nearest
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Metric, norms
 from .repeated import Repeated
 
@@ -66,6 +67,7 @@ def decoy(
     iterations: int = 300,
     progress: Progress | None = None,
     chunk: int = CHUNK,
+    mask: MaskLike | None = None,
 ) -> Decoy:
     """The point of {x + nullspace} ∩ [0, 1]ⁿ nearest to a chosen picture (the converse of section 5.1's largest).
 
@@ -83,12 +85,14 @@ def decoy(
         iterations: Largest number of iterations of ``nearest``.
         progress: Called before each part of the batch with images done, images in all and what is being done.
         chunk: Largest size in bytes of what the iteration stores at a time.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none. The
+            distance from the target is that inside.
 
     Raises:
         ShapeError: Images or target do not fit the space, or ``blur`` is given and the shape is not (C, H, W).
         ValueRangeError: An image is outside [0, 1], a value is not finite, or ``blur`` is negative.
     """
-    space = Repeated(as_space(space, images=images))
+    space = Repeated(as_space(space, images=images, mask=mask))
     x = as_pixels(images, space.shape)
     target = as_floating(target, "target", f"{space.shape}").detach()
     if tuple(target.shape) not in (space.shape, (1, *space.shape), tuple(x.shape)):
@@ -99,6 +103,8 @@ def decoy(
         raise ValueRangeError("the target of a decoy holds NaN or infinite values")
     metric = through_blur(blur, space.shape) if blur else None
     wanted = target.double().to(x.device).expand_as(x) - x
+    if space.support is not None:
+        wanted = torch.where(space.support.to(x.device), wanted, 0.0)
     made, residual, optimality, most = x.clone(), 0.0, 0.0, 0
     part = max(chunk // (20 * 8 * space.ambient_dim), 1)
     for start in range(0, len(x), part):

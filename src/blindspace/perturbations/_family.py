@@ -10,6 +10,7 @@ from torch import Tensor
 from ..errors import ShapeError, ValueRangeError
 from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace, nearest
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Norm
 from .sample import harmless_noise
 
@@ -54,6 +55,7 @@ def family(
     size: float,
     norm: Norm = "linf",
     generator: torch.Generator | None = None,
+    mask: MaskLike | None = None,
 ) -> Tensor:
     """Perturbations with the effect of one, but as large as wanted (theorem 4): δ⊥ plus harmless noise.
 
@@ -64,6 +66,7 @@ def family(
         size: Norm of the harmless noise added to each.
         norm: ``linf`` or ``l2``.
         generator: Random generator; torch's own if None.
+        mask: A mask outside which every member is equal to δ, as ``Subspace.within`` takes it; None for none.
 
     Returns:
         ``(n, *shape)``, of δ's dtype.
@@ -71,7 +74,7 @@ def family(
     Raises:
         ShapeError: There is not exactly one perturbation.
     """
-    space = as_space(space, images=delta)
+    space = as_space(space, images=delta, mask=mask)
     delta = as_images(delta, space.shape, "perturbation")
     if len(delta) != 1:
         raise ShapeError(f"a family has the effect of one perturbation (1, *shape), got {tuple(delta.shape)}")

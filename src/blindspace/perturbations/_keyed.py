@@ -24,6 +24,7 @@ from ..maps import Shape
 from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace
 from ..subspaces._arguments import as_dtype
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Norm
 from .repeated import Repeated
 from .sample import refuse_zero_space, rescale
@@ -102,6 +103,7 @@ def keyed(
     dtype: torch.dtype = torch.float64,
     *,
     input_shape: Sequence[int] | None = None,
+    mask: MaskLike | None = None,
 ) -> Tensor:
     """Compute harmless noise that only the key can compute again, so that subtracting it restores the images.
 
@@ -114,6 +116,8 @@ def keyed(
         norm: Norm of that size, ``linf`` or ``l2``.
         dtype: Dtype of the result.
         input_shape: Shape of one input of a module.
+        mask: A mask outside which there is no noise, as ``Subspace.within`` takes it; None for none. Whoever takes the
+            noise off needs it, too.
 
     Returns:
         ``(len(contexts), *shape)``.
@@ -123,7 +127,7 @@ def keyed(
         MissingExtraError: The library that provides ChaCha20 is not installed.
         BlindspaceError: An argument is of another type.
     """
-    space = as_space(space, input_shape)
+    space = as_space(space, input_shape, mask=mask)
     if not isinstance(key, Key):
         raise BlindspaceError(f"keyed noise needs a Key, got {shown(key)}")
     contexts = _checked_contexts(contexts)

@@ -18,6 +18,8 @@ from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
 from ..subspaces._arguments import generator_or_none
+from ..subspaces._mask_argument import MaskLike
+from ..subspaces.box import within_support
 from .douglas_rachford import ascend, largest_bound
 from .feasibility import into_box, where_saturated
 from .repeated import Repeated, repeated
@@ -83,6 +85,7 @@ def largest(
     progress: Progress | None = None,
     at_once: int = AT_ONCE,
     largest_part: int = LARGEST_PART,
+    mask: MaskLike | None = None,
 ) -> Largest:
     """Search for harmless perturbations as large as possible inside [0, 1] (section 5.1).
 
@@ -105,13 +108,14 @@ def largest(
         progress: Called with steps done, steps in all and what is done.
         at_once: Largest size in bytes of the images of one batch.
         largest_part: Largest number of values of one linear programme.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Raises:
         ShapeError: The images have another shape, or the number of generators is another.
         ValueRangeError: A pixel is NaN or outside [0, 1], the subspace is {0}, or a count is too small.
         TooLargeError: A linear programme would have more than ``largest_part`` values.
     """
-    space = as_space(space, images=images)
+    space = as_space(space, images=images, mask=mask)
     x = as_pixels(images, space.shape)
     if generators is not None and len(generators) != len(x):
         raise ShapeError(f"{len(x)} images need as many generators, got {len(generators)}")
@@ -137,16 +141,17 @@ def largest(
 
             drawn = torch.stack([torch.randn(space.shape, generator=g, dtype=torch.float64) for g in own])
             start = drawn.to(part.device)
-            made = into_box(project, ascend(project, start, -part, 1 - part, steps, report), -part, 1 - part)
+            low, high = within_support(project, -part, 1 - part)
+            made = into_box(project, ascend(project, start, low, high, steps, report), low, high)
 
             def again(inner: Repeated, n: slice, start: Tensor = start, part: Tensor = part) -> Tensor:
-                low, high = -part[n], 1 - part[n]
+                low, high = within_support(inner, -part[n], 1 - part[n])
                 return into_box(inner, ascend(inner, start[n], low, high, steps), low, high)
 
             found = _larger(found, where_saturated(project, made, part, again))
         gap = None
         if vertex_steps:
-            step = vertex_step(project, found, -part, 1 - part, vertex_steps, largest_part)
+            step = vertex_step(project, found, *within_support(project, -part, 1 - part), vertex_steps, largest_part)
             found, gap = step.value, step.gap / space.ambient_dim
         results.append(_measured(project, part, found, gap, steps, starts))
     return _together(results) if results else _measured(project, x, torch.zeros_like(x), None, steps, starts)
@@ -169,7 +174,7 @@ def _measured(space: Subspace, x: Tensor, delta: Tensor, gap: Tensor | None, ite
     return Largest(
         images=changed,
         msc=size.square() / space.ambient_dim,
-        bound=largest_bound(space, -x, 1 - x) / space.ambient_dim,
+        bound=largest_bound(space, *within_support(space, -x, 1 - x)) / space.ambient_dim,
         residual=torch.where(size > 0, error / scale.clamp(min=torch.finfo(x.dtype).tiny), 0.0),
         gap=gap,
         iterations=iterations,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 
 from ..errors import TooLargeError, UnsupportedLayerError, ValueRangeError, integer, require_memory
-from ..maps import Dense, LinearMap, Operator, as_linear_map
+from ..maps import Dense, LinearMap, Operator, as_linear_map, restricted
 from ..solvers import Solver, choose
 from ..solvers.base import MEMORY_LIMIT
 from ..solvers.spectra.smallest_triplets import smallest_triplets
+from ..subspaces._mask_argument import MaskLike, as_mask
 
 SVD_LIMIT = 1024
 """Number of input values up to which LAPACK's SVD of the whole matrix is used."""
@@ -58,7 +59,9 @@ class LeastHarmful:
         return self.bound / self.sigma
 
 
-def least_harmful(layer: Operator, input_shape: Sequence[int] | None = None, k: int = 1) -> LeastHarmful:
+def least_harmful(
+    layer: Operator, input_shape: Sequence[int] | None = None, k: int = 1, mask: MaskLike | None = None
+) -> LeastHarmful:
     """argmin ‖A δ‖ over ‖δ‖ = 1 and the k − 1 next: eigenvectors of AᵀA to its smallest eigenvalues (lemma 2).
 
     Where the nullspace is not {0} the first ones are harmless, σ = 0: random members of it, from a fixed seed. The
@@ -69,15 +72,21 @@ def least_harmful(layer: Operator, input_shape: Sequence[int] | None = None, k: 
         layer: Whatever ``as_linear_map`` accepts: a linear map, an affine module, a network for its affine front.
         input_shape: Shape of one input without the batch axis; a module needs it.
         k: Number of directions.
+        mask: A mask outside which the directions are 0, as ``Subspace.within`` takes it; None for none. Then σ and the
+            other figures are those of the columns of A inside.
 
     Raises:
-        ValueRangeError: k is below 1 or above the input dimension.
+        ValueRangeError: k is below 1 or above the input dimension, or the number of values inside the mask.
         TooLargeError: The computation would take too much memory.
         NotConvergedError: The residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
         UnsupportedLayerError: The module is not affine.
         BlindspaceError: The layer is of another type.
     """
     operator = as_linear_map(layer, input_shape)
+    if mask is not None:
+        inside, embedding = restricted(operator, as_mask(mask, operator.in_shape))
+        found = least_harmful(inside, k=k)
+        return replace(found, directions=embedding.forward(found.directions))
     n = operator.in_dim
     if integer(k, "the number of directions k", 0) not in range(1, n + 1):
         raise ValueRangeError(f"k must be between 1 and the input dimension {n}, got {k}")

@@ -19,6 +19,7 @@ from ..networks import Network, harmless, load
 from ..networks.arguments import Space, as_images, as_pixels
 from ..progress import Progress
 from ..subspaces import Subspace
+from ..subspaces._mask_argument import MaskLike, mask_text
 from ..subspaces.box import Norm
 from ._keyed import Key
 from .registry import Recipe, kind_named, kinds
@@ -35,7 +36,7 @@ class Perturbed:
         names: Names of the images.
         recipe: The settings.
         residual: ‖A δ‖ / (‖A‖ ‖δ‖) of δ = images − originals, the largest over the batch.
-        space: Harmless perturbations of the network.
+        space: Harmless perturbations of the network, within the mask if there is one.
     """
 
     images: Tensor
@@ -52,7 +53,13 @@ class Perturbed:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but images and space as plain values for JSON."""
-        figures = {"names": list(self.names), "unchanged": self.unchanged, "residual": self.residual}
+        inside = None if self.space.support is None else int(self.space.support.sum())
+        figures = {
+            "names": list(self.names),
+            "unchanged": self.unchanged,
+            "residual": self.residual,
+            "values_inside_mask": inside,
+        }
         return {**self.recipe.to_dict(), **figures}
 
 
@@ -73,6 +80,7 @@ def perturb(
     members: int = 4,
     remove: bool = False,
     also: Sequence[Operator] = (),
+    mask: MaskLike | None = None,
     progress: Progress | None = None,
 ) -> Perturbed:
     """Add perturbations that a network cannot notice; the command ``perturb`` as a function.
@@ -95,10 +103,12 @@ def perturb(
         remove: Whether keyed noise is subtracted from images that it was added to; it is checked that it was, with a
             warning where that cannot be done (see ``remove_keyed``).
         also: Further networks that must not notice anything.
+        mask: A mask outside which nothing changes, exactly: a tensor of True inside and False outside, ``shape`` or
+            without the channels; the path of a picture that is white inside; or a box of pixels (x0, y0, x1, y1).
         progress: Called with steps done, steps in all and what is done.
 
     Raises:
-        ShapeError: The images have another shape than the network reads.
+        ShapeError: The images have another shape than the network reads, or the mask does not fit them.
         ValueRangeError: A pixel is outside [0, 1], a setting is out of range or belongs to another kind, nothing is
             harmless, or an image does not contain the noise that is to be removed.
         UnknownNameError: The kind or norm is not known.
@@ -113,7 +123,8 @@ def perturb(
         raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
     in_range = in_range or known.always_in_range
     file = None if font is None else str(as_path(font, "a font"))
-    recipe = Recipe(kind, size, norm, in_range, seed, Recipe.text if text is None else text, members, file)
+    shown_text = Recipe.text if text is None else text
+    recipe = Recipe(kind, size, norm, in_range, seed, shown_text, members, file, mask_text(mask))
     if isinstance(network, nn.Module):
         network = load(network, tuple(as_floating(images, "images").shape[1:]))
     if not isinstance(also, Sequence):
@@ -121,6 +132,7 @@ def perturb(
     if names is not None and (isinstance(names, str) or not isinstance(names, Sequence)):
         raise BlindspaceError(f"names must be a list of one per image, got {shown(names)}")
     space = network if isinstance(network, Subspace) and not also else harmless(network, *also)
+    space = space if mask is None else space.within(mask)
     x = as_images(images, space.shape).double() if remove else as_pixels(images, space.shape)
     called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
     if remove and key is not None:
@@ -144,7 +156,7 @@ def _removed(space: Subspace, key: Key, names: Sequence[str], images: Tensor, si
     if wrong:
         raise ValueRangeError(
             f"{len(wrong)} of {len(names)} images, {wrong[0]!r} first, do not contain the noise of this key at this "
-            "size; give the passphrase, salt, names, network, size and norm that it was added with"
+            "size; give the passphrase, salt, names, network, mask, size and norm that it was added with"
         )
     if unknown:
         warnings.warn(

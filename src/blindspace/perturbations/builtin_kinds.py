@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..attacks import pgd
-from ..subspaces import Subspace, nearest, norms
+from ..subspaces import Confined, Subspace, nearest, norms
 from ._decoy import decoy
 from ._keyed import keyed
 from ._largest import largest
@@ -70,8 +70,7 @@ def _largest(task: Task) -> Made:
 
 def _decoy(task: Task) -> Made:
     space, x = task.space, task.images
-    recipe = task.recipe
-    picture = text_picture(recipe.text, space.shape, font=recipe.font) if task.target is None else task.target
+    picture = _text(task) if task.target is None else task.target
     # Where pixels are fine enough, what must stay of the image becomes grain.
     blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
     found = decoy(space, x, picture, blur, progress=task.progress).images - x
@@ -80,14 +79,27 @@ def _decoy(task: Task) -> Made:
     return Made(_or_of_grey(task, found.masked_fill(left, 0.0) if again else found, picture.double().expand_as(x) - x))
 
 
+def _text(task: Task) -> Tensor:
+    """The text of a decoy, as large as it fits into the mask's bounding box."""
+    shape, inside = task.space.shape, task.space.support
+    picture = torch.zeros(shape, dtype=torch.float64)
+    if inside is None or len(shape) != 3:
+        return text_picture(task.recipe.text, shape, font=task.recipe.font)
+    rows, columns = (inside.any(0).any(axis).nonzero().flatten().tolist() for axis in (1, 0))
+    frame = picture[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    frame.copy_(text_picture(task.recipe.text, tuple(frame.shape), font=task.recipe.font))
+    return picture
+
+
 def _attack(task: Task) -> Tensor:
-    """Perturbations of PGD attacks, one image at a time, in float64 if the network runs in it; float64."""
+    """Perturbations of PGD attacks within the mask, one image at a time, in float64 if the network runs in it."""
     network = task.network
     assert network is not None  # required by the kind
     dtype = torch.float64 if network.runs_in_float64 else network.dtype
     labels = network.labels(task.images)
+    mask = task.space.support
     found = [
-        pgd(network, x[None].to(dtype), label[None], generator=task.generator(name)).perturbation.double()
+        pgd(network, x[None].to(dtype), label[None], generator=task.generator(name), mask=mask).perturbation.double()
         for x, label, name in zip(task.images, labels, task.names, strict=True)
     ]
     return torch.cat(found) if found else torch.zeros_like(task.images)
@@ -107,8 +119,9 @@ def _family(task: Task) -> Made:
 
 
 def _least_harmful(task: Task) -> Made:
-    operator = task.space.annihilator() if task.network is None else task.network.front
-    direction = least_harmful(operator).directions.expand(len(task.images), *task.space.shape)
+    space = task.space.of if isinstance(task.space, Confined) else task.space
+    operator = space.annihilator() if task.network is None else task.network.front
+    direction = least_harmful(operator, mask=task.space.support).directions.expand_as(task.images)
     return Made(_kept(task, task.images, direction, task.space if task.space.dim else None))
 
 

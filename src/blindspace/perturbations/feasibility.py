@@ -16,6 +16,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..subspaces.box import within_support
 from .repeated import BASIS_LIMIT, Repeated, with_basis
 
 AIM, LATER_AIM = 1e-4, 1e-3
@@ -71,7 +72,8 @@ def into_box(project: Repeated, delta: Tensor, low: Tensor, high: Tensor, aim: f
     Returns:
         ``(B, *shape)``; 0, which lies in both sets, where nothing else was found.
     """
-    low, high, result = low.expand_as(delta), high.expand_as(delta), torch.zeros_like(delta)
+    low, high = within_support(project, low.expand_as(delta), high.expand_as(delta))
+    result = torch.zeros_like(delta)
     still = torch.arange(len(delta), device=delta.device)
     point, state, pinned = project.project(delta), delta, torch.zeros_like(delta, dtype=torch.bool)
     later = min(max(VALUES_STEPS // max(delta[:1].numel(), 1), FEWEST_STEPS), MOST_STEPS)

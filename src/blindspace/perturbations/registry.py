@@ -17,6 +17,7 @@ from ..networks import Network
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
+from ..subspaces._mask_argument import mask_text
 from ..subspaces.box import Norm
 from ._keyed import Key
 from .fonts import check_letters
@@ -121,11 +122,13 @@ class Recipe:
         text: Text of a decoy.
         members: Number of perturbations per image in a family.
         font: File of the font of a decoy's text, TrueType or OpenType; Pillow's own if None.
+        mask: A mask outside which nothing changes, as text: the path of a picture that is white inside, or a box of
+            pixels ``x0,y0,x1,y1``; None for none.
 
     Raises:
         UnknownNameError: The kind or the norm is not known.
         ValueRangeError: The size is negative or not finite, there are no members, or the font lacks a letter.
-        FileError: The font cannot be read.
+        FileError: The font or the mask cannot be read.
     """
 
     kind: str = "noise"
@@ -136,8 +139,10 @@ class Recipe:
     text: str = "nothing to see here"
     members: int = 4
     font: str | None = None
+    mask: str | None = None
 
     def __post_init__(self) -> None:
+        mask_text(self.mask)
         if "font" in kind_named(self.kind).settings:
             check_letters(self.text, self.font)
         if self.norm not in ("linf", "l2"):
@@ -189,6 +194,7 @@ class Recipe:
     ) -> Made:
         """As ``make``, of any kind: with the network, and with the images that the result started from."""
         kind = kind_named(self.kind)
+        space = space if self.mask is None else space.within(self.mask)
         if len(names) != len(images):
             raise ShapeError(f"{len(images)} images need as many names, got {len(names)}")
         if kind.needs_network and network is None:
@@ -196,10 +202,11 @@ class Recipe:
         if "key" in kind.settings and key is None:
             raise ValueRangeError("keyed noise needs a key; give a passphrase")
         if kind.needs_space and space.dim == 0:
+            within = "" if space.support is None else " within the mask"
             raise ValueRangeError(
                 f"the space of harmless perturbations is {{0}} ({space.certificate}): nothing can be hidden from "
-                "this network; put its preprocessing in front (--preprocess), take another network, or the least "
-                "harmful perturbation (--kind least-harmful)"
+                f"this network{within}; put its preprocessing in front (--preprocess), take another network, or the "
+                "least harmful perturbation (--kind least-harmful)"
             )
         return kind.make(Task(self, space, images, tuple(names), network, key, target, progress))
 
@@ -214,7 +221,7 @@ class Task:
 
     Attributes:
         recipe: The settings.
-        space: Harmless perturbations.
+        space: Harmless perturbations; confined to a mask, ``space.support``, where one is given.
         images: Float64 ``(B, *space.shape)`` in [0, 1].
         names: Names of the images.
         network: The network; None if only its space is known.

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..errors import ShapeError
 from ..networks.arguments import Space, as_images, as_space
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Norm
 from ._keyed import Key, keyed
 
@@ -66,6 +67,7 @@ def remove_keyed(
     norm: Norm = "linf",
     *,
     input_shape: Sequence[int] | None = None,
+    mask: MaskLike | None = None,
 ) -> Removal:
     """Take the noise off that ``keyed`` added, and check for each image that it was there.
 
@@ -81,12 +83,13 @@ def remove_keyed(
         size: Size of the noise of each image, in units of the image range.
         norm: Norm of that size.
         input_shape: Shape of one input of a module.
+        mask: The mask that the noise was confined to.
 
     Raises:
         ShapeError: The images have another shape, or there is not one context per image.
         ValueRangeError, MissingExtraError, BlindspaceError: As for ``keyed``.
     """
-    space = as_space(space, input_shape)
+    space = as_space(space, input_shape, mask=mask)
     x = as_images(images, space.shape).double()
     noise = keyed(space, key, contexts, size, norm).to(x.device)
     if len(x) != len(noise):

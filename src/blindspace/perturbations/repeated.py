@@ -45,6 +45,7 @@ class Repeated(Subspace):
         self.rows = rows
         self.shape = space.shape
         self.certificate = space.certificate
+        self.support = space.support
         self.solver = space.solver
 
     @property

@@ -26,7 +26,8 @@ from ..maps import LinearMap
 from ..maps.linear_map import checked
 from ..networks.arguments import Space, as_space
 from ..progress import Progress
-from ..subspaces import Subspace
+from ..subspaces import Confined, Subspace
+from ..subspaces._mask_argument import MaskLike
 from .blocks import SIDE, WHOLE, Index, blocks_of, narrowest, stages_of, through
 from .error_feedback import TIE, Quadratic, improved, nearest_whole, quadratic, rounded
 
@@ -77,6 +78,7 @@ def round_to_levels(
     progress: Progress | None = None,
     whole: int = WHOLE,
     side: int = SIDE,
+    mask: MaskLike | None = None,
 ) -> Tensor:
     """Round perturbed images to ``levels`` values so that A (r − x) is small; never worse than plain rounding.
 
@@ -93,6 +95,8 @@ def round_to_levels(
         progress: Called with steps done, steps in all and what is done.
         whole: Largest number of connected values that are rounded as one block.
         side: Side in pixels of the tiles that larger images are cut into.
+        mask: A mask outside which every value becomes the level nearest to x, as ``Subspace.within`` takes it; None for
+            that of the space, if it has one.
 
     Returns:
         float64, as images: k / (levels − 1) with whole k, inside [0, 1].
@@ -101,10 +105,15 @@ def round_to_levels(
         ShapeError: The images have another shape than the space.
         ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
-    space = as_space(space, images=images)
+    space = as_space(space, images=images, mask=mask)
     images = checked(images, space.shape, "image").detach()
     perturbed = checked(perturbed, space.shape, "perturbed image").detach()
     top = _check(images, perturbed, levels)
+    if isinstance(space, Confined):
+        read, place = space.embedding.adjoint, space.embedding.forward
+        x, values = read(images.double()), read(perturbed.double())
+        inside = place(round_to_levels(space.inner, x, values, levels, feedback, progress, whole, side))
+        return torch.where(space.support, inside, nearest_whole(images.double() * top).clamp(0, top) / top)
     if not feedback or not all(0 < share < float("inf") for share in feedback):
         raise ValueRangeError(f"feedback must be shares above 0, such as {FEEDBACK}, got {tuple(feedback)}")
     a = space.annihilator()

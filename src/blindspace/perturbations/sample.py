@@ -11,6 +11,7 @@ from ..errors import ValueRangeError, real
 from ..networks.arguments import Space, as_space
 from ..subspaces import Subspace, norms
 from ..subspaces._arguments import as_dtype
+from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Norm
 
 
@@ -52,6 +53,7 @@ def harmless_noise(
     generator: torch.Generator | None = None,
     dtype: torch.dtype = torch.float64,
     input_shape: Sequence[int] | None = None,
+    mask: MaskLike | None = None,
 ) -> Tensor:
     """Random harmless perturbations (section 3.1): Gaussian directions of the subspace at a given size.
 
@@ -63,6 +65,7 @@ def harmless_noise(
         generator: Random generator; torch's own if None.
         dtype: Dtype of the result.
         input_shape: Shape of one input; only a module needs it.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Returns:
         ``(n, *shape)``.
@@ -70,6 +73,6 @@ def harmless_noise(
     Raises:
         ValueRangeError: The size is negative, or the subspace is {0} and a size above 0 is wanted.
     """
-    space = as_space(space, input_shape)
+    space = as_space(space, input_shape, mask=mask)
     refuse_zero_space(space, size)
     return rescale(space.sample(n, generator), size, norm).to(as_dtype(dtype))

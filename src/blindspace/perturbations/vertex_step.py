@@ -78,6 +78,8 @@ class Part:
             found = milp(-slope, constraints=constraint, bounds=Bounds(low, high)).x
             return np.zeros_like(slope) if found is None else found
         assert self.null is not None
+        if not self.null.shape[1]:  # such as a value outside a mask
+            return np.zeros_like(slope)
         constraint = LinearConstraint(self.null, low, high)
         found = milp(-(slope @ self.null), constraints=constraint, bounds=Bounds(-np.inf, np.inf)).x
         return np.zeros_like(slope) if found is None else self.null @ found

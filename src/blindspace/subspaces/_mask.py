@@ -70,8 +70,8 @@ def mask(given: MaskLike, shape: tuple[int, ...] | None = None) -> Mask:
             alike; with a tensor of the whole shape it can be left out.
 
     Raises:
-        ShapeError: The mask does not fit the shape, or the shape is missing.
-        ValueRangeError: The mask holds other values than 0 and 1, selects nothing, or a box leaves the image.
+        ShapeError: The mask does not fit the shape, such as a box that leaves the image, or the shape is missing.
+        ValueRangeError: The mask holds other values than 0 and 1, or selects nothing.
         FileError: The picture cannot be read.
         BlindspaceError: It is none of these.
     """

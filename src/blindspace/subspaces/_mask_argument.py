@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..data import read_image
 from ..errors import BlindspaceError, ShapeError, ValueRangeError, shown
+from ..files import sha256
 
 MaskLike: TypeAlias = "Tensor | np.ndarray | str | Path | Sequence[int] | SupportsMask"
 """What stands for a mask: a tensor or array of True and False or of 1 and 0, with the shape of a perturbation or, for
@@ -37,8 +38,8 @@ def as_mask(given: MaskLike, shape: tuple[int, ...]) -> Tensor:
         shape: Shape of one perturbation. Boxes and pictures need the last two axes to be rows and columns of pixels.
 
     Raises:
-        ShapeError: The mask does not fit the shape.
-        ValueRangeError: The mask holds other values than 0 and 1, selects nothing, or a box leaves the image.
+        ShapeError: The mask does not fit the shape, such as a box that leaves the image.
+        ValueRangeError: The mask holds other values than 0 and 1, or selects nothing.
         FileError: The picture cannot be read.
         BlindspaceError: It is none of these.
     """
@@ -63,6 +64,26 @@ def as_mask(given: MaskLike, shape: tuple[int, ...]) -> Tensor:
     return inside.contiguous()
 
 
+def mask_text(given: MaskLike | None) -> str | None:
+    """A mask as text that ``as_mask`` reads back: a path, or a box; None of tensors, which have none.
+
+    Raises:
+        FileError: The picture cannot be read.
+    """
+    if isinstance(given, list | tuple):
+        return ",".join(map(str, given))
+    if not isinstance(given, str | Path):
+        return None
+    if not isinstance(given, str) or _as_box(given) is None:
+        read_image(Path(given))
+    return str(given)
+
+
+def mask_hash(text: str | None) -> dict[str, str]:
+    """The SHA-256 of the picture that a mask is read from, by its path; empty without a picture."""
+    return {} if text is None or _as_box(text) is not None else {text: sha256(text)}
+
+
 def _is_whole(n: object) -> bool:
     return isinstance(n, int | np.integer) and not isinstance(n, bool)
 
@@ -80,7 +101,7 @@ def _of_box(box: Sequence[int], shape: tuple[int, ...]) -> Tensor:
         raise ShapeError(f"a box is one of pixels (…, rows, columns); perturbations here have the shape {shape}")
     height, width = shape[-2:]
     if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-        raise ValueRangeError(
+        raise ShapeError(
             f"the box {x0},{y0},{x1},{y1} does not lie in {width} × {height} pixels; give x0,y0,x1,y1 with "
             f"0 ≤ x0 < x1 ≤ {width} and 0 ≤ y0 < y1 ≤ {height}"
         )

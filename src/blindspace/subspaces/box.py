@@ -119,6 +119,20 @@ def into_box_and_ball(v: Tensor, low: Tensor, high: Tensor, radius: float = inf,
     return torch.where(outside, point, clamped)
 
 
+def within_support(subspace: Subspace, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """The bounds of a box, with both 0 outside the mask of a subspace, so that what keeps the box keeps the mask.
+
+    Args:
+        subspace: The subspace, confined to a mask or not.
+        low: Lower bounds, ``(B, *shape)``.
+        high: Upper bounds, as low.
+    """
+    if subspace.support is None:
+        return low, high
+    inside = subspace.support.to(low.device)
+    return torch.where(inside, low, 0.0), torch.where(inside, high, 0.0)
+
+
 def nearest(
     v: Tensor,
     subspace: Subspace | Operator | None,
@@ -171,11 +185,10 @@ def nearest(
         return Nearest(into_box_and_ball(v, low, high, radius, norm), 0.0, 0)
     if subspace.dim == 0:
         return Nearest(torch.zeros_like(v), 0.0, 0)
-    if subspace.support is not None:  # the side of the splitting that is exact keeps the mask to the last bit, too
-        inside = subspace.support.to(v.device)
-        low, high = torch.where(inside, low, 0.0), torch.where(inside, high, 0.0)
-        if subspace.dim == int(inside.sum()) and metric is None:  # every perturbation of the mask is in the subspace
-            return Nearest(into_box_and_ball(v * inside, low, high, radius, norm), 0.0, 0)
+    low, high = within_support(subspace, low, high)
+    if subspace.support is not None and subspace.dim == int(subspace.support.sum()) and metric is None:
+        # Every perturbation of the mask is in the subspace.
+        return Nearest(into_box_and_ball(subspace.project(v), low, high, radius, norm), 0.0, 0)
     # In float64 whatever the dtype of v: in float32 the two sides never quite agree.
     dtype, bounds = v.dtype, (low, high)
     v, low, high = v.double(), low.double(), high.double()

@@ -440,12 +440,15 @@ class Confined(Subspace):
         return self.embedding._forward(self.inner._project(self.embedding._adjoint(v)))
 
     def annihilator(self) -> LinearMap:
-        """The map A, and beside it the values outside the mask times ‖A‖."""
-        a = self.of.annihilator()
+        """A map of norm ‖A E‖: the map A E of the values inside, and beside it those outside times that norm."""
+        inside = self.inner.annihilator()
+        norm = inside.norm() or 1.0
         outside = (~self.support).flatten().nonzero().flatten()
         beside = Gather(self.shape, (len(outside),), outside)
-        weight = torch.tensor(a.norm() or 1.0, dtype=torch.float64)
-        return VStack([a, Composed(Diagonal(weight, beside.out_shape), beside)])
+        weight = torch.tensor(norm, dtype=torch.float64)
+        whole = VStack([Composed(inside, self.embedding.T), Composed(Diagonal(weight, beside.out_shape), beside)])
+        whole._norm = norm  # no value is read by both
+        return whole
 
     def basis(self, limit: float = DENSE_LIMIT) -> Tensor:
         """As ``Subspace.basis``; only the values inside the mask are computed."""
@@ -455,7 +458,8 @@ class Confined(Subspace):
         return self.embedding._forward(self.inner.basis(limit)).to(self.device)
 
     def _within(self, inside: Tensor) -> Subspace:
-        return self.of.within(as_mask(self.support & inside, self.shape))
+        both = as_mask(self.support & inside, self.shape)
+        return self if torch.equal(both, self.support) else self.of.within(both)
 
     def __and__(self, other: Subspace | Operator) -> Subspace:
         """As ``Subspace.__and__``; the result is confined to the mask too."""
