@@ -93,6 +93,7 @@ def test_names_and_table() -> None:
         "local",
         "fourier",
         "krylov",
+        "masked",
     ]
     assert [solver.name for solver in table()] == list(NAMES)
     assert all(solver.serves and solver.how for solver in table())
@@ -119,7 +120,7 @@ def test_options_reach_the_solver_of_a_composition() -> None:
 @pytest.mark.parametrize(
     ("solver", "message"),
     [
-        ("qr", r"^no solver is called 'qr'; the solvers are: dense, .*krylov\Z"),
+        ("qr", r"^no solver is called 'qr'; the solvers are: dense, .*masked\Z"),
         (nn.Linear, r"^solver must be a name, a solver class or .* got type\Z"),
         (7, r"^solver must be a name, .* got int\Z"),
     ],

@@ -246,9 +246,9 @@ def test_masks_are_read_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ((3, 2, 3, 9), ValueRangeError, "the box 3,2,3,9 does not lie in 14 × 12 pixels"),
-        ("0,0,15,12", ValueRangeError, "0 ≤ x0 < x1 ≤ 14"),
-        ("-1,0,5,5", ValueRangeError, "the box -1,0,5,5"),
+        ((3, 2, 3, 9), ShapeError, "the box 3,2,3,9 does not lie in 14 × 12 pixels"),
+        ("0,0,15,12", ShapeError, "0 ≤ x0 < x1 ≤ 14"),
+        ("-1,0,5,5", ShapeError, "the box -1,0,5,5"),
         (torch.zeros(SHAPE), ValueRangeError, "selects nothing"),
         (torch.full(SHAPE, 0.5), ValueRangeError, "1 and 0"),
         (torch.ones(5, 5), ShapeError, r"a mask \(1, 5, 5\) does not fit"),

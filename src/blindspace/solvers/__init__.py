@@ -12,6 +12,7 @@ from .projectors.blockwise import BlockwiseSolver
 from .projectors.local import LocalSolver
 from .fourier.solver import FourierSolver
 from .projectors.krylov import KrylovSolver
+from .projectors.masked import MaskedSolver
 from .rank.certificate import Certificate
 from ._choose import choose
 # isort: on
@@ -28,6 +29,7 @@ __all__ = [
     "GroupedSolver",
     "KrylovSolver",
     "LocalSolver",
+    "MaskedSolver",
     "PatchwiseSolver",
     "SeparableSolver",
     "Solver",
