@@ -200,6 +200,18 @@ def test_bad_input_gets_one_line_and_writes_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
+def test_units(capsys: Capture) -> None:
+    found = result_of(capsys, "units", "cifar-resnet", "x.npz")
+    assert (found["images"], len(found["nonlinearities"])) == (3, 13)
+    first = found["nonlinearities"][0]
+    assert (first["kind"], first["shape"], first["units"]) == ("relu", [32, 16, 16], 8192)
+    assert first["least_dim"] <= first["mean_dim"] <= first["largest_dim"]
+    assert run(["units", "cifar-resnet", "x.npz"]) == 0
+    assert "5.relu1 (relu)" in capsys.readouterr().out
+    assert "(1, 28, 28)" in refused(capsys, "units", "mnist-mlp", "x.npz")
+    assert "--scaling" in refused(capsys, "units", "cifar-resnet", "x.npz", "--scaling", "-1")
+
+
 def test_identify(capsys: Capture) -> None:
     found = result_of(capsys, "identify", "cifar-resnet", "--among", "cifar-resnet", "--images", "x.npz")
     assert found["match"] == "cifar-resnet"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -17,9 +17,10 @@ from ..networks.arguments import NetworkLike, as_inputs, as_network
 from ..networks.following.aten_call import Call, tensors_in
 from ..networks.following.tensor_values import memory_of
 from ..networks.network import Network
-from ..networks.onnx.network import OnnxModule
+from ..networks.onnx.network import OnnxModule, OnnxNetwork
 from ..progress import Progress
 from .activation_sets import HarmlessSet, Intervals
+from .onnx_sets import OnnxSets
 from .set_rules import RULES, Reading, harmless_set_of
 from .watch import watching
 
@@ -189,11 +190,18 @@ def nonlinearities(network: NetworkLike, input_shape: Shape | None = None) -> li
     Args:
         network: A network, or a torch module together with its input shape.
         input_shape: Shape of one input without the batch; a module needs it.
-
-    Raises:
-        UnsupportedLayerError: The network runs in onnxruntime, which does not show its values.
     """
     network = as_network(network, input_shape)
+    if isinstance(network, OnnxNetwork):
+        sets = OnnxSets(network)
+        image = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0))
+        known = dict(sets.read(image))
+        places = [call.node.name or call.node.output[0] for call in sets.nodes]
+        return [
+            Nonlinearity(name, known[name].kind, 1, tuple(known[name].z.shape[1:]) or (1,), alone, known[name].reason)
+            for name, alone in zip(places, sets.harmless_for_network, strict=True)
+            if name in known
+        ]
     found: list[tuple[str, Call, tuple[int, int], HarmlessSet]] = []
     readers: Counter[tuple[int, int]] = Counter()
     alive: list[Tensor] = []  # so that no memory is given to another tensor
@@ -244,7 +252,7 @@ def units(
         One row per operation whose harmless sets are known.
 
     Raises:
-        UnsupportedLayerError: The network runs in onnxruntime, or its operations depend on the image.
+        UnsupportedLayerError: The network's operations depend on the image.
         ShapeError: The images have another shape.
         ValueRangeError: There is no image.
     """
@@ -254,12 +262,12 @@ def units(
         raise ValueRangeError("units are counted over images, got an empty batch")
     dtype, tol = dtype or network.dtype, real(tol, "tol")
     size = size if network.takes_batches else 1
-    module = watched_module(network, dtype)
+    read = _reader(network, dtype)
     counts: list[_Counting] | None = None
     start = 0
     while start < len(x):
         part = x[start : start + size]
-        found = read_sets(module, part.to(dtype), tol)
+        found = read(part.to(dtype), tol)
         if any(len(each.z) != len(part) for _, each in found):
             size = 1  # an operation does not have the images along its first axis
             continue
@@ -275,6 +283,15 @@ def units(
         if progress is not None:
             progress(start, len(x), network.name)
     return Units(network.name, len(x), tuple(_rows(counts or [])))
+
+
+def _reader(network: Network, dtype: torch.dtype) -> Callable[[Tensor, float], list[tuple[str, HarmlessSet]]]:
+    """What gives the harmless sets for a batch and a tolerance."""
+    if isinstance(network, OnnxNetwork):
+        sets = OnnxSets(network)
+        return sets.read
+    module = watched_module(network, dtype)
+    return lambda x, tol: read_sets(module, x, tol)
 
 
 def read_sets(module: torch.nn.Module, x: Tensor, tol: float = 0.0) -> list[tuple[str, HarmlessSet]]:
@@ -301,7 +318,7 @@ def watched_module(network: Network, dtype: torch.dtype | None = None) -> torch.
     module = network.differentiable(dtype)
     if any(isinstance(part, OnnxModule) for part in module.modules()):
         raise UnsupportedLayerError(
-            f"onnxruntime runs {network.name} and does not show the values of its units; load the network in PyTorch"
+            f"onnxruntime runs {network.name} and does not show its values in float64; load the network in PyTorch"
         )
     return module
 
