@@ -131,6 +131,8 @@ class NetworkGraph:
     def varies(self, node: fx.Node, given: Iterable[fx.Node]) -> bool:
         """Whether a value may still vary with the input where others are given."""
         given, stack, seen = set(given), [node], {node}
+        if node in given:
+            return False
         while stack:
             top = stack.pop()
             if top is self.input:
