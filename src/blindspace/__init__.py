@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
-    from .invariances import harmless_polyhedron, harmless_set, nonlinearities, units
+    from .invariances import Through, harmless_polyhedron, harmless_set, nonlinearities, through, units
     from .learning import learn, mislabel, mislabel_set, read_set
     from .manifolds import Manifold, OnOff, manifold, on_off
     from .maps import LinearMap, from_module
@@ -68,6 +68,7 @@ __all__ = [
     "Split",
     "Subspace",
     "TangentSpaces",
+    "Through",
     "accept",
     "audit",
     "bench",
@@ -113,6 +114,7 @@ __all__ = [
     "sparse",
     "spectrum",
     "testing",
+    "through",
     "train",
     "units",
     "verify",
@@ -124,7 +126,7 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
-    "invariances": "harmless_polyhedron harmless_set nonlinearities units",
+    "invariances": "Through harmless_polyhedron harmless_set nonlinearities through units",
     "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",

@@ -2,21 +2,27 @@
 
 from ._harmless_polyhedron import harmless_polyhedron
 from ._harmless_set import harmless_set
+from ._through import Found, Through, through
 from ._units import Nonlinearity, UnitCounts, Units, nonlinearities, units
 from .activation_sets import Directions, HarmlessSet, Intervals
+from .features import Features
 from .polyhedron import Bounds, Polyhedron
 
 __all__ = [
     "Bounds",
     "Directions",
+    "Features",
+    "Found",
     "HarmlessSet",
     "Intervals",
     "Nonlinearity",
     "Polyhedron",
+    "Through",
     "UnitCounts",
     "Units",
     "harmless_polyhedron",
     "harmless_set",
     "nonlinearities",
+    "through",
     "units",
 ]

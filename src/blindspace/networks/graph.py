@@ -142,6 +142,12 @@ class NetworkGraph:
             stack += new
         return False
 
+    def bottlenecks(self, nodes: Iterable[fx.Node]) -> list[fx.Node]:
+        """The values each of which determines the given ones, as far as the graph shows it; the input is left out."""
+        nodes = list(nodes)
+        before = self._depends - descendants(nodes) | set(nodes)
+        return [n for n in self._module.graph.nodes if n in before and not any(self.varies(m, [n]) for m in nodes)]
+
     def function(self, nodes: Sequence[fx.Node]) -> fx.GraphModule:
         """The function from the images to the values of some nodes, a tuple."""
         needed, stack = set(nodes), list(nodes)

@@ -1,0 +1,130 @@
+"""Harmless perturbations through a layer: what must stay, sizes, box and mask, and the reasons where there are none."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import blindspace as bs
+from blindspace.errors import UnknownNameError, ValueRangeError
+from blindspace.invariances.demands import Demands
+
+
+class Skipping(nn.Module):
+    """A block whose skip connection carries values past its layers, and a narrow head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, stride=2, padding=1)
+        self.one, self.two, self.skip = nn.Conv2d(4, 3, 3, padding=1), nn.Conv2d(3, 2, 3), nn.Conv2d(4, 2, 3)
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        z = self.stem(x).relu()
+        y = self.two(self.one(z).relu())
+        out: Tensor = self.head((y + self.skip(z)).relu().flatten(1))
+        return out
+
+
+@pytest.fixture(scope="module")
+def network() -> bs.Network:
+    torch.manual_seed(1)
+    return bs.load(Skipping().eval(), input_shape=(1, 8, 8))
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    return 0.05 + 0.9 * torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_what_goes_past_a_layer_must_stay_too(network: bs.Network, images: Tensor) -> None:
+    assert bs.through(network, "stem").demands == ("what stem computes",)
+    inner = bs.through(network, "two").demands
+    assert inner[0] == "what two computes"
+    assert len(inner) == 2
+    assert "2 × 2 × 2, which is read beside two" in inner[1]
+    # The head's input is all that is left, and W z and the values beside it determine the outputs: their Jacobian
+    # has the nullspace of the outputs' within its own.
+    outputs = torch.func.jacrev(network.double)(images[:1]).detach().reshape(3, 64)
+    for layer in ("one", "two", "skip", "head"):
+        demands = Demands(network, layer, 0)
+        k = demands.most(images[:1])
+        rows = demands.rows(images[:1], demands.scale(demands(images[:1])[0]), k, torch.Generator()).matrix
+        rank = int(torch.linalg.matrix_rank(rows, rtol=1e-10))
+        assert rank <= k
+        assert torch.linalg.matrix_rank(torch.cat([rows / rows.norm(), outputs / outputs.norm()]), rtol=1e-10) == rank
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+@pytest.mark.parametrize("layer", ["two", "skip", "head", "outputs"])
+def test_large_and_harmless_inside_the_box(network: bs.Network, images: Tensor, layer: str, beyond: bool) -> None:
+    tool = bs.through(network, layer)
+    found = tool.find(images, size=0.15, beyond_front=beyond)
+    assert found.reasons == ("", "")
+    assert torch.equal(found.images, found.images.clamp(0, 1))
+    delta = found.perturbation
+    sizes = delta.flatten(1).norm(dim=1) / images.flatten(1).norm(dim=1)
+    torch.testing.assert_close(torch.tensor(found.size, dtype=torch.float64), sizes)
+    assert bool((sizes >= 0.15).all())
+    assert max(found.kept) <= 1e-9
+    assert float((network.double(found.images) - network.double(images)).detach().abs().max()) <= 1e-7
+    if layer != "outputs":
+        assert float(tool.rejected(images, delta).max()) <= 1e-8
+    if beyond:
+        within = bs.harmless(network).project(delta)
+        assert float(within.norm()) <= 1e-7 * float(delta.norm())
+
+
+def test_a_unit_that_is_off_may_change(images: Tensor) -> None:
+    weight = torch.eye(64)[:60]
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 60), nn.ReLU(), nn.Linear(60, 60))
+    with torch.no_grad():
+        module[1].weight.copy_(weight)  # type: ignore[operator]
+        module[1].bias.copy_(torch.where(torch.arange(60) < 20, -2.0, 1.0))  # type: ignore[operator]
+    found = bs.through(bs.load(module.eval(), input_shape=(1, 8, 8)), "3").find(images, 0.1, beyond_front=True)
+    assert found.reasons == ("", "")
+    moved = (found.perturbation.flatten(1).abs() > 1e-12).sum(0)
+    assert int(moved[:20].min()) == 2  # inputs of units that are off in [0, 1]
+    assert int(moved[20:].max()) == 0
+
+
+def test_full_column_rank_is_measured(network: bs.Network, images: Tensor) -> None:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 80), nn.Softplus(), nn.Linear(80, 80))
+    network = bs.load(module.eval(), input_shape=(1, 8, 8))
+    found = bs.through(network, "3").find(images[:1])
+    assert found.size == (0.0,)
+    assert torch.equal(found.images, images[:1])
+    assert found.reasons[0].startswith("the Jacobian has full column rank 64 there: its smallest singular value is")
+    jacobian = torch.func.jacrev(network.double)(images[:1]).detach().reshape(80, 64)
+    values = torch.linalg.svdvals(jacobian)
+    stated = float(found.reasons[0].split("at least ")[1].split(" of")[0])
+    assert stated == pytest.approx(float(values[-1] / values[0]), rel=0.06)
+
+
+def test_towards_a_target_and_within_a_mask(network: bs.Network, images: Tensor) -> None:
+    target = images.flip(0)
+    found = bs.through(network, "head").find(images, target=target)
+    before, after = ((each - target).flatten(1).norm(dim=1) for each in (images, found.images))
+    assert bool((after < 0.98 * before).all())
+    assert max(found.output_change) <= 1e-7
+    inside = torch.zeros(8, 8, dtype=torch.bool)
+    inside[2:7, 1:8] = True
+    masked = bs.through(network, "head").find(images, 0.05, mask=inside)
+    assert masked.reasons == ("", "")
+    assert bool((masked.perturbation[..., ~inside] == 0).all())
+    assert max(masked.output_change) <= 1e-7
+
+
+def test_the_same_seed_gives_the_same_images(network: bs.Network, images: Tensor) -> None:
+    first, again, other = (bs.through(network, "head").find(images, seed=seed).images for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_arguments_are_checked(network: bs.Network, images: Tensor) -> None:
+    with pytest.raises(UnknownNameError, match="no layer is called 'three'; there are stem, one, two, skip, head"):
+        bs.through(network, "three")
+    with pytest.raises(ValueRangeError, match="either a size or a target"):
+        bs.through(network, "two").find(images, size=0.1, target=images)
+    with pytest.raises(ValueRangeError, match="the size"):
+        bs.through(network, "two").find(images, size=0.0)
