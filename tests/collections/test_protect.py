@@ -202,3 +202,36 @@ def test_odd_names_are_kept_and_shown_as_they_are(tmp_path: Path, capsys: Captur
     assert run(["protect", str(source), str(tmp_path / "dst"), *ALONE]) == 1
     assert "[bold]no.png" in capsys.readouterr().out
     assert {"[red]x.npz", "a b.npz", "ä\n.npz", "-.npz"} <= set(results(tmp_path / "dst"))
+
+
+def test_a_mask_belongs_to_the_settings_and_to_every_result(tmp_path: Path, capsys: Capture) -> None:
+    source, target, mask = pictures(tmp_path / "src", 3), tmp_path / "dst", tmp_path / "mask.png"
+    inside = np.zeros((28, 28), np.uint8)
+    inside[1:27, 2:27] = 255
+    inside[10:12, 10:12] = 0
+    Image.fromarray(inside).save(mask)
+    summary = told(capsys, "protect", source, target, *ALONE, "--mask", mask)
+    assert summary["protected"] == 3
+    for n in range(3):
+        before = np.asarray(Image.open(source / f"{n:03d}.png")) / 255
+        after = np.load(target / f"{n:03d}.npz")["image"].reshape(28, 28)
+        assert np.array_equal(np.float32(before)[inside == 0], np.float32(after)[inside == 0])
+        assert np.abs(before - after)[inside > 0].max() > 0.05
+    written = json.loads((target / "manifest.json").read_text())["settings"]
+    assert written["recipe"]["mask"] == str(mask)
+    assert len(written["files"][str(mask)]) == 64
+    assert told(capsys, "protect", source, target, *ALONE, "--mask", mask)["done_before"] == 3
+    for other in ([], ["--mask", "2,1,27,27"]):
+        assert run(["protect", str(source), str(target), *ALONE, *other]) == 2
+    inside[0, 0] = 255
+    Image.fromarray(inside).save(mask)
+    assert run(["protect", str(source), str(target), *ALONE, "--mask", str(mask)]) == 2
+    assert "was begun with" in capsys.readouterr().err
+    rounded = told(capsys, "protect", source, tmp_path / "png", *ALONE, "--format", "png", "--mask", "2,1,27,27")
+    assert rounded["protected"] == 3
+    for n in range(3):
+        before, after = (np.asarray(Image.open(folder / f"{n:03d}.png")) for folder in (source, tmp_path / "png"))
+        assert np.array_equal(before[:, :2], after[:, :2])
+        assert (before != after).any()
+    assert run(["protect", str(source), str(tmp_path / "small"), *ALONE, "--mask", "2,1,9,9"]) == 2
+    assert "sees every change within the mask" in capsys.readouterr().err

@@ -21,6 +21,13 @@ WORK = 3e11  # Multiplications that a factorisation may take
 MEMORY = 2 << 30  # Bytes that it may take
 
 
+def row_norms(matrix: scipy.sparse.csr_array) -> np.ndarray:
+    """The norms of the rows of a matrix, ``(m,)``; 0 for rows of rounding errors, which scaling would make count."""
+    norms = np.sqrt(np.asarray(matrix.power(2).sum(1)).ravel())
+    rounding = max(matrix.shape) * np.finfo(np.float64).eps * norms.max(initial=0.0)
+    return np.where(norms > rounding, norms, 0.0)
+
+
 class BandedCholesky:
     """(A Aᵀ + shift)⁻¹ of a sparse matrix with scaled rows.
 
@@ -33,10 +40,10 @@ class BandedCholesky:
     """
 
     def __init__(self, matrix: scipy.sparse.csr_array) -> None:
-        squares = np.asarray(matrix.power(2).sum(1)).ravel()
-        self.size = len(squares)
-        self.rows = np.flatnonzero(squares)
-        self.scale = 1 / np.sqrt(squares[self.rows])
+        norms = row_norms(matrix)
+        self.size = len(norms)
+        self.rows = np.flatnonzero(norms)
+        self.scale = 1 / norms[self.rows]
         scaled = scipy.sparse.diags_array(self.scale) @ matrix[self.rows]
         gram = scipy.sparse.csr_array(scaled @ scaled.T)
         self.order = reverse_cuthill_mckee(gram, symmetric_mode=True)
@@ -68,7 +75,7 @@ class BandedCholesky:
         scale = self.scale[self.order][:, None]
         solved = scipy.linalg.cho_solve_banded((self.factor, True), scale * columns[places], check_finite=False)
         found[places] = scale * solved
-        # Outputs that read nothing stay what they are, so that M⁻¹ is positive definite.
+        # Outputs that read next to nothing stay what they are, so that M⁻¹ is positive definite.
         rest = np.setdiff1d(np.arange(self.size), self.rows)
         found[rest] = columns[rest]
         return torch.from_numpy(np.ascontiguousarray(found.T)).reshape(b.shape).to(b)

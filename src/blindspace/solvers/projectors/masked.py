@@ -21,7 +21,7 @@ from ...maps import Composed, Convolution, Dense, Gather, Kronecker, LinearMap, 
 from ...maps.properties import reads_disjoint_patches
 from .._choose import choose
 from ..base import MEMORY_LIMIT, Cost, Solver, register
-from ..dense_algebra.banded_cholesky import BandedCholesky
+from ..dense_algebra.banded_cholesky import BandedCholesky, row_norms
 from ..dense_algebra.blocks import groups
 from ..rank.certificate import merge
 from ..rank.modular_elimination import most_entries
@@ -104,7 +104,8 @@ class MaskedSolver(Solver):
         for solver, values in self.parts:
             places = values.to(x.device)
             blocks = x[:, places].reshape(-1, *solver.operator.in_shape)
-            result[:, places] = solver.project(blocks).reshape(len(x), *places.shape)
+            # In float64: rounding in float32 would be amplified by the preconditioner of dependent rows.
+            result[:, places] = solver.project(blocks.double()).reshape(len(x), *places.shape).to(x)
         return result
 
 
@@ -240,8 +241,8 @@ def _single(block: LinearMap, pattern: Tensor) -> Solver:
         preconditioner: Apply = BandedCholesky(matrix)
         how = "banded Cholesky of a shifted A Aᵀ"
     except (TooLargeError, UnsupportedLayerError):
-        squares = torch.from_numpy(np.asarray(matrix.power(2).sum(1)).ravel())
-        inverse = torch.where(squares > 0, squares.max() / squares, 1.0).reshape(operator.out_shape)
+        norms = torch.from_numpy(row_norms(matrix))
+        inverse = torch.where(norms > 0, (norms.max() / norms) ** 2, 1.0).reshape(operator.out_shape)
         preconditioner, how = lambda b: b * inverse.to(b), "the diagonal of A Aᵀ"
     found = KrylovSolver.build(operator, preconditioner=preconditioner, inner=torch.float64)
     found.reason += f", preconditioned by {how}"
