@@ -215,7 +215,7 @@ def test_a_mask_belongs_to_the_settings_and_to_every_result(tmp_path: Path, caps
     for n in range(3):
         before = np.asarray(Image.open(source / f"{n:03d}.png")) / 255
         after = np.load(target / f"{n:03d}.npz")["image"].reshape(28, 28)
-        assert np.array_equal(np.float32(before)[inside == 0], np.float32(after)[inside == 0])
+        assert np.array_equal(before.astype(np.float32)[inside == 0], after.astype(np.float32)[inside == 0])
         assert np.abs(before - after)[inside > 0].max() > 0.05
     written = json.loads((target / "manifest.json").read_text())["settings"]
     assert written["recipe"]["mask"] == str(mask)

@@ -13,6 +13,7 @@ from math import prod
 from typing import NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -152,12 +153,14 @@ def _through_rows(embedding: Gather, rest: LinearMap) -> Solver | None:
     ((block, places),) = _cells(resize)
     values = embedding.read[places]
     pattern = values[0] >= 0
-    alike = bool(((values >= 0) == pattern).all())
-    if not alike or block.out_dim**2 * int(pattern.sum()) > WORK:
+    if not bool(((values >= 0) == pattern).all()) or most_entries(block) > ENTRIES:
         return None
-    values = values[:, pattern]
-    matrix = torch.from_numpy(_columns(block, pattern).to_scipy().toarray())
-    q, r = torch.linalg.qr(matrix.T)
+    matrix = _columns(block, pattern).to_scipy()
+    read = np.flatnonzero(np.diff(scipy.sparse.csc_array(matrix).indptr))
+    if len(read) * float(block.out_dim) ** 2 > WORK:
+        return None
+    values = values[:, pattern][:, read]
+    q, r = torch.linalg.qr(torch.from_numpy(matrix[:, read].toarray()).T)
     small = Dense(r.T.contiguous(), (len(values),))
     inner = choose(compose(small, Rearrange(small.out_shape, resize.out_shape), *outer))
     operator = compose(embedding, rest)
