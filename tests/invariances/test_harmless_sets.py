@@ -268,6 +268,12 @@ def test_the_nearest_point_of_a_group_is_that_of_least_squares(name: str) -> Non
         assert np.abs(matrix @ best.x - point.flatten().numpy()).max() <= 1e-7
 
 
+def test_values_that_a_mask_takes_out_are_no_obstacle() -> None:
+    z = torch.tensor([[0.5, -torch.inf, 2.0]], dtype=torch.float64)
+    delta = harmless_set(nn.Softmax(1), z).project(torch.ones(1, 3, dtype=torch.float64))
+    assert delta.tolist() == [[1.0, 1.0, 1.0]]
+
+
 def test_a_group_of_equal_values_has_only_the_shift() -> None:
     found = harmless_set(nn.LayerNorm(4, eps=0.0), torch.ones(1, 3, 4))
     assert found.dim.tolist() == [3]

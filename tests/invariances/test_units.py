@@ -71,6 +71,18 @@ def test_operations_are_listed_with_their_modules_and_whether_anything_else_read
     assert found[2].to_dict()["shape"] == [4, 6, 6]
 
 
+def test_the_operations_of_a_transformer_are_seen() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), nn.Flatten())
+
+    with torch.inference_mode():
+        found = nonlinearities(network(build, (5, 8)))
+        counted = units(network(build, (5, 8)), images(3, (5, 8)))
+    kinds = ["_safe_softmax", "native_layer_norm", "relu", "native_layer_norm"]
+    assert [each.kind for each in found] == [row.kind for row in counted.rows] == kinds
+    assert counted.rows[0].dims.tolist() == [2 * 5] * 3
+
+
 def plain() -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU6(), nn.Flatten(), nn.Linear(16, 9), nn.Tanh()

@@ -2,8 +2,9 @@
 
 from ._harmless_polyhedron import harmless_polyhedron
 from ._harmless_set import harmless_set
+from ._nonlinearities import Nonlinearity, nonlinearities
 from ._through import Found, Through, through
-from ._units import Nonlinearity, UnitCounts, Units, nonlinearities, units
+from ._units import UnitCounts, Units, units
 from .activation_sets import Directions, HarmlessSet, Intervals
 from .features import Features
 from .polyhedron import Bounds, Polyhedron

@@ -12,8 +12,8 @@ from ..maps import Identity, LinearMap
 from ..networks.affine_graph import maps_of
 from ..networks.arguments import NetworkLike, as_network
 from ..networks.following.aten_call import Call
-from ._units import watched_module
 from .activation_sets import Intervals
+from .network_sets import watched_module
 from .polyhedron import Bounds, Polyhedron
 from .set_rules import RULES, Reading, harmless_set_of
 from .watch import watching

@@ -1,9 +1,9 @@
-"""The non-linear operations of a network, and how many of their units are off, on or saturated over a set of images."""
+"""How many units of a network's non-linear operations are off, on or saturated over a set of images."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -14,53 +14,10 @@ from torch import Tensor
 from ..errors import UnsupportedLayerError, ValueRangeError, integer, real
 from ..maps import Shape
 from ..networks.arguments import NetworkLike, as_inputs, as_network
-from ..networks.following.aten_call import Call, tensors_in
-from ..networks.following.tensor_values import memory_of
-from ..networks.network import Network
-from ..networks.onnx.network import OnnxModule, OnnxNetwork
 from ..progress import Progress
+from ._nonlinearities import label
 from .activation_sets import HarmlessSet, Intervals
-from .onnx_sets import OnnxSets
-from .set_rules import RULES, Reading, harmless_set_of
-from .watch import watching
-
-
-@dataclass(frozen=True)
-class Nonlinearity:
-    """A non-linear operation at its place in a network.
-
-    Attributes:
-        name: Name of the module that it happens in.
-        kind: Name of the operation in ATen, such as ``relu``.
-        occurrence: 1 for the first operation of that kind in that module, 2 for the next.
-        shape: Shape of the values that it reads, without the batch.
-        harmless_for_network: Whether nothing else reads these values, so that what does not change the operation's
-            output does not change the network's.
-        reason: What its harmless sets are, in words.
-    """
-
-    name: str
-    kind: str
-    occurrence: int
-    shape: Shape
-    harmless_for_network: bool
-    reason: str
-
-    @property
-    def label(self) -> str:
-        """Name, kind, and the occurrence if it is not the first."""
-        return label(self.name, self.kind, self.occurrence)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "occurrence": self.occurrence,
-            "shape": list(self.shape),
-            "harmless_for_network": self.harmless_for_network,
-            "reason": self.reason,
-        }
+from .network_sets import reader
 
 
 @dataclass(frozen=True)
@@ -176,59 +133,6 @@ class Units:
         return {"network": self.network, "images": self.images, "bound": self.bound, "nonlinearities": rows}
 
 
-def label(name: str, kind: str, occurrence: int) -> str:
-    """A non-linear operation in a table."""
-    said = f"{name} ({kind})" if name else kind
-    return said if occurrence == 1 else f"{said}, {occurrence}"
-
-
-def nonlinearities(network: NetworkLike, input_shape: Shape | None = None) -> list[Nonlinearity]:
-    """The non-linear operations whose harmless sets are known, in the order in which they happen.
-
-    The network runs once. Other operations that are not affine, such as products of values, are not listed.
-
-    Args:
-        network: A network, or a torch module together with its input shape.
-        input_shape: Shape of one input without the batch; a module needs it.
-    """
-    network = as_network(network, input_shape)
-    if isinstance(network, OnnxNetwork):
-        sets = OnnxSets(network)
-        image = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0))
-        known = dict(sets.read(image))
-        places = [call.node.name or call.node.output[0] for call in sets.nodes]
-        return [
-            Nonlinearity(name, known[name].kind, 1, tuple(known[name].z.shape[1:]) or (1,), alone, known[name].reason)
-            for name, alone in zip(places, sets.harmless_for_network, strict=True)
-            if name in known
-        ]
-    found: list[tuple[str, Call, tuple[int, int], HarmlessSet]] = []
-    readers: Counter[tuple[int, int]] = Counter()
-    alive: list[Tensor] = []  # so that no memory is given to another tensor
-
-    def see(name: str, call: Call) -> None:
-        alive.extend(call.dependent)
-        if not any(each.alias_info is not None and not each.alias_info.is_write for each in call.func._schema.returns):
-            readers.update({_place(tensor) for tensor in call.dependent})
-        read = harmless_set_of(Reading(call)) if call.name in RULES else None
-        if read is not None:
-            found.append((name, call, _place(call.dependent[0]), read))
-
-    x = torch.rand(1, *network.input_shape, generator=torch.Generator().manual_seed(0))
-    module = watched_module(network, network.dtype)
-    with watching(module, see):
-        out = module(x.to(network.dtype))
-    readers.update({_place(tensor) for tensor in tensors_in(out)})
-    seen: Counter[tuple[str, str]] = Counter()
-    listed = []
-    for name, call, place, read in found:
-        seen[name, call.name] += 1
-        shape = tuple(read.z.shape[1:]) or (1,)
-        occurrence = seen[name, call.name]
-        listed.append(Nonlinearity(name, call.name, occurrence, shape, readers[place] == 1, read.reason))
-    return listed
-
-
 def units(
     network: NetworkLike,
     images: Tensor,
@@ -262,7 +166,7 @@ def units(
         raise ValueRangeError("units are counted over images, got an empty batch")
     dtype, tol = dtype or network.dtype, real(tol, "tol")
     size = size if network.takes_batches else 1
-    read = _reader(network, dtype)
+    read = reader(network, dtype)
     counts: list[_Counting] | None = None
     start = 0
     while start < len(x):
@@ -283,44 +187,6 @@ def units(
         if progress is not None:
             progress(start, len(x), network.name)
     return Units(network.name, len(x), tuple(_rows(counts or [])))
-
-
-def _reader(network: Network, dtype: torch.dtype) -> Callable[[Tensor, float], list[tuple[str, HarmlessSet]]]:
-    """What gives the harmless sets for a batch and a tolerance."""
-    if isinstance(network, OnnxNetwork):
-        sets = OnnxSets(network)
-        return sets.read
-    module = watched_module(network, dtype)
-    return lambda x, tol: read_sets(module, x, tol)
-
-
-def read_sets(module: torch.nn.Module, x: Tensor, tol: float = 0.0) -> list[tuple[str, HarmlessSet]]:
-    """The harmless sets of a network's operations for one batch, each with the name of its module."""
-    found: list[tuple[str, HarmlessSet]] = []
-
-    def see(name: str, call: Call) -> None:
-        read = harmless_set_of(Reading(call, tol)) if call.name in RULES else None
-        if read is not None:
-            found.append((name, read))
-
-    with watching(module, see):
-        module(x)
-    return found
-
-
-def watched_module(network: Network, dtype: torch.dtype | None = None) -> torch.nn.Module:
-    """The module that a network runs in a precision, the finest one if None, with every value in sight.
-
-    Raises:
-        UnsupportedLayerError: onnxruntime runs it.
-        PrecisionError: It does not run in that precision.
-    """
-    module = network.differentiable(dtype)
-    if any(isinstance(part, OnnxModule) for part in module.modules()):
-        raise UnsupportedLayerError(
-            f"onnxruntime runs {network.name} and does not show its values in float64; load the network in PyTorch"
-        )
-    return module
 
 
 class _Counting:
@@ -374,8 +240,3 @@ def _rows(counts: Iterable[_Counting]) -> Iterable[UnitCounts]:
 
 def _all(counts: Tensor | None, images: int) -> int | None:
     return None if counts is None else int((counts == images).sum())
-
-
-def _place(tensor: Tensor) -> tuple[int, int]:
-    """Where a tensor holds its values, and how often that memory has been written into."""
-    return memory_of(tensor), int(tensor._version)

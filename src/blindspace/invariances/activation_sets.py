@@ -264,8 +264,9 @@ class Directions(HarmlessSet):
         ray, square = self.ray.to(v.dtype), self._square.to(v.dtype)
         # The ray is orthogonal to constants, so that both parts are projected on by themselves.
         t = (values * ray).sum(axes, keepdim=True) / square.clamp(min=torch.finfo(v.dtype).tiny)
-        t = torch.where(self.scales, t.clamp(self.low.to(v.dtype), self.high.to(v.dtype)), 0.0)
-        return (constant + t * ray).reshape(v.shape)
+        t = t.clamp(self.low.to(v.dtype), self.high.to(v.dtype))
+        # A group that is not scaled may hold values of −∞, such as those that a mask sets before softmax.
+        return (constant + torch.where(self.scales, t * ray, 0.0)).reshape(v.shape)
 
     def reshaped(self, z: Tensor) -> Directions:
         """As ``HarmlessSet.reshaped``."""

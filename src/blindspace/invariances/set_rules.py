@@ -235,7 +235,7 @@ def _rms_norm(r: Reading) -> HarmlessSet:
     return Directions(r.z, r.call.name, _said("", eps, r.tol), tuple(r.z.shape), axes, False, low, high)
 
 
-@rule("_softmax", "_log_softmax")
+@rule("_softmax", "_log_softmax", "_safe_softmax")
 def _softmax(r: Reading) -> HarmlessSet:
     axis = int(r.of("dim")) % r.z.ndim
     return Directions(r.z, r.call.name, "a constant added to all values of a group", tuple(r.z.shape), (axis,), True)

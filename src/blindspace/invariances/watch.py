@@ -13,12 +13,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from ..networks.affine_graph import Value
 from ..networks.following.aten_call import Call, tensors_in
+from ..networks.following.eager import eagerly
 from ..networks.following.recorder import SHAPED
 
 See = Callable[[str, Call], None]
@@ -46,7 +48,9 @@ def watching(module: nn.Module, see: See) -> Iterator[None]:
             part.register_forward_hook(watch.leave),
         ]
     try:
-        with torch.no_grad(), watch, _WholeFunctions(watch):
+        # Attention is computed step by step, so that its softmax is seen.
+        step_by_step = sdpa_kernel(SDPBackend.MATH)
+        with torch.inference_mode(False), torch.no_grad(), eagerly(), step_by_step, watch, _WholeFunctions(watch):
             yield
     finally:
         for hook in hooks:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS, KINDS
 from ..common.intervals import Estimate, median
-from ..common.pictures import COLOURS, MUTED, Line, new_figure, plain, plot, save
+from ..common.pictures import COLOURS, INK, MUTED, legend_below, new_figure, plain, save
 from ..experiment import Answer, Claim, Row, Verdict
 from ..parts import Kept, Parts
 from .settings import CONDITIONS, SHUFFLED, TRAINED, UNTRAINED, NonlinearSettings, groups
@@ -28,6 +28,9 @@ ROUNDING = 1e-10
 
 MOVES = 1e-3
 """Smallest relative change of outputs that is none of rounding's."""
+
+RARE = 0.01
+"""Share of the units up to which those that are off at all images count as rare."""
 
 ADDED = "dimensions added by the first ReLUs at an image"
 OFF = "share of units that are off at an image"
@@ -186,11 +189,12 @@ def claims(s: NonlinearSettings, done: Parts) -> list[Claim]:
     every = found(s, done)
     narrow, wide = [g for g in every if g.independent], [g for g in every if not g.independent]
     said = [f"{_estimate(g.added(TRAINED)).value:.0f} beside {g.front()} ({g.name})" for g in narrow]
-    proved = [g for g in every if g.proof("size")]
+    proved = [g for g in every if g.proof("size") and _gains(g) is not False]
+    most, at = max(((float(torch.cat(g.added(TRAINED)).max()), g.name) for g in wide), default=(0.0, ""))
     own = max((_largest(g.proof("change")) for g in proved), default=0.0)
     other = min((float(torch.cat(g.proof("other")).median()) for g in proved), default=0.0)
     ranked = [(g, _behind(g, relu=True), _behind(g)) for g in every if g.has_ranks]
-    dead = max((float(g.always(TRAINED, "always_off").mean()), g.name) for g in every)
+    dead = [(float(g.always(TRAINED, "always_off").mean()), g.name) for g in every]
     enough = s.preset != "smoke"
     return [
         Claim(
@@ -200,7 +204,8 @@ def claims(s: NonlinearSettings, done: Parts) -> list[Claim]:
         ),
         Claim(
             "where they are not, because there are more of them than their rank, its ReLUs add nothing at the input, "
-            "although many are off: " + ", ".join(f"{_share(g)} ({g.name})" for g in wide),
+            f"{most:.0f} dimensions at most ({at}), although many are off: "
+            + ", ".join(f"{_share(g)} ({g.name})" for g in wide),
             all(_gains(g) is False for g in wide) if wide else None,
         ),
         Claim(
@@ -214,11 +219,12 @@ def claims(s: NonlinearSettings, done: Parts) -> list[Claim]:
             all(relu > behind / 2 for _, relu, behind in ranked) if enough else None,
         ),
         Claim(
-            f"what is off at all images is rare: at most {dead[0]:.1%} of the units of a trained network ({dead[1]})",
-            dead[0] <= 0.01 if enough else None,
+            "no more than 1 % of the units of a trained network are off at all images: "
+            + ", ".join(f"{share:.2%} ({name})" for share, name in dead),
+            all(share <= RARE for share, _ in dead) if enough else None,
         ),
         Claim(
-            "training turns units off: more are off than with untrained weights in "
+            "training turns units off: more are off than in any untrained network in "
             + ", ".join(f"{g.name} ({_compared(g)})" for g in every),
             all(_more(g) is True for g in every) if enough else None,
         ),
@@ -264,7 +270,7 @@ def verdicts(s: NonlinearSettings, done: Parts) -> list[Verdict]:
             f"Dimensions are added for {', '.join(narrow) or 'none'}",
         ),
         _verdict(
-            "relu-learnt", more, enough, [off_row(g, c) for g in every for c in (TRAINED, UNTRAINED)],
+            "relu-learnt", more, enough, [off_row(g, c) for g in every for c in CONDITIONS],
             "the network", f"More units are off after training in {', '.join(learnt) or 'none'}",
         ),
     ]  # fmt: skip
@@ -282,39 +288,47 @@ def _verdict(
 def draw(s: NonlinearSettings, done: Parts, folder: Path) -> None:
     """The share of units that are off by layer, and what each layer hides."""
     every = found(s, done)
-    figure = new_figure(13, 3.1 * ((len(every) + 2) // 3) + 3.2)
     ranked = [g for g in every if g.has_ranks]
-    rows_ = (len(every) + 2) // 3
-    grid = figure.add_gridspec(rows_ + 1, 3, hspace=0.55, wspace=0.45)
+    above = -(-len(every) // COLUMNS)
+    figure = new_figure(13.5, 2.9 * (above + 1))
+    grid = figure.add_gridspec(above + 1, 12, hspace=0.6, wspace=1.6)
     for index, g in enumerate(every):
-        _by_layer(figure.add_subplot(grid[index // 3, index % 3]), g)
+        row, column = index // COLUMNS, index % COLUMNS
+        _by_layer(figure.add_subplot(grid[row, 3 * column : 3 * column + 3]), g, first=column == 0)
     for index, g in enumerate(ranked[:3]):
-        _ledger(figure.add_subplot(grid[rows_, index]), g)
+        _by_rank(figure.add_subplot(grid[above, 4 * index : 4 * index + 4]), g, first=index == 0)
+    legend_below(figure, 3)
     save(figure, folder / "nonlinear.png")
 
 
-def _by_layer(axes: Axes, g: Group) -> None:
-    plain(axes, g.name, "ReLU, in order", "share of units off")
-    lines = []
-    for condition in CONDITIONS:
+COLUMNS = 4
+"""Panels side by side."""
+
+
+def _by_layer(axes: Axes, g: Group, first: bool) -> None:
+    """The share of units that are off by layer."""
+    plain(axes, g.name, "ReLU, in order", "share of units off" if first else "")
+    for condition in reversed(CONDITIONS):
         shares = g.layers(condition)
-        lines.append(Line(condition, range(1, len(shares) + 1), shares, LOOKS[condition], condition != TRAINED))
+        style = "-" if condition == TRAINED else "--"
+        places = range(1, len(shares) + 1)
+        axes.plot(places, shares, style, color=COLOURS[LOOKS[condition]], marker="o", markersize=3.5, label=condition)
     axes.set_ylim(0, 1)
-    axes.set_xlim(0.8, len(lines[0].x) + 0.2)
-    axes.set_xticks(range(1, len(lines[0].x) + 1, max(1, len(lines[0].x) // 8)))
-    plot(axes, lines, apart=0.09)
+    axes.set_xticks(range(1, len(shares) + 1, max(1, len(shares) // 6)))
 
 
-def _ledger(axes: Axes, g: Group) -> None:
+def _by_rank(axes: Axes, g: Group, first: bool) -> None:
     """What each layer hides beyond those before it, linear and not."""
-    plain(axes, f"{g.name}: dimensions of the input hidden by each layer", "", "dimensions")
-    names, values = g.lost(TRAINED)
-    _, controls = g.lost(UNTRAINED)
-    for index, (name, ours, theirs) in enumerate(zip(names, values, controls, strict=True)):
+    plain(axes, g.name, "", "dimensions that it hides" if first else "")
+    names, ours = g.lost(TRAINED)
+    _, theirs = g.lost(UNTRAINED)
+    for index, name in enumerate(names):
         colour = COLOURS["own" if "ReLU" in name else "second"]
-        axes.bar(index - 0.2, float(torch.cat(ours).mean()), 0.38, color=colour)
-        axes.bar(index + 0.2, float(torch.cat(theirs).mean()), 0.38, color=colour, alpha=0.35)
-    axes.set_xticks(
-        range(len(names)), [name.split()[1].replace("Conv2d", "conv").lower() for name in names], rotation=35
-    )
+        for shift, values, alpha in ((-0.2, ours[index], 1.0), (0.2, theirs[index], 0.35)):
+            height = float(torch.cat(values).mean())
+            axes.bar(index + shift, height, 0.38, color=colour, alpha=alpha)
+            if height >= 0.5:
+                axes.text(index + shift, height, f"{height:.0f}", ha="center", va="bottom", size=7, color=INK)
+    axes.set_ylim(0, 1.2 * axes.get_ylim()[1])
+    axes.set_xticks(range(len(names)), [name.split()[1].removesuffix("2d") for name in names], rotation=35)
     axes.text(0.98, 0.94, "pale: untrained weights", transform=axes.transAxes, ha="right", size=8, color=MUTED)
