@@ -34,6 +34,7 @@ NODES |= {
     "MaxPool": ("MaxPool", {"kernel_shape": [2, 2]}),
     "MaxPool, pads": ("MaxPool", {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 2, 1]}),
     "MaxPool, ceil": ("MaxPool", {"kernel_shape": [2, 3], "strides": [2, 2], "ceil_mode": 1}),
+    "MaxPool, window beyond the end": ("MaxPool", {"kernel_shape": [1, 1], "strides": [2, 3], "ceil_mode": 1}),
     "MaxPool, dilated": ("MaxPool", {"kernel_shape": [2, 2], "dilations": [2, 3]}),
 }
 GROUPED = ("Softmax", "LogSoftmax", "InstanceNormalization", "LayerNormalization")
