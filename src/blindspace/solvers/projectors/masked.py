@@ -30,6 +30,7 @@ from .dense import DenseSolver
 from .krylov import Apply, KrylovSolver, memory
 
 WORK = 1e11  # Multiplications up to which the matrix of a map without blocks is factorised
+ROWS_WORK = 5e11  # Multiplications that the factorisation of the rows of a resize may take
 ENTRIES = 200_000_000  # Entries of the matrix up to which its rows are computed for the preconditioner
 
 
@@ -156,12 +157,15 @@ def _through_rows(embedding: Gather, rest: LinearMap) -> Solver | None:
     if not bool(((values >= 0) == pattern).all()) or most_entries(block) > ENTRIES:
         return None
     matrix = _columns(block, pattern).to_scipy()
-    read = np.flatnonzero(np.diff(scipy.sparse.csc_array(matrix).indptr))
-    if len(read) * float(block.out_dim) ** 2 > WORK:
+    reading = np.flatnonzero(row_norms(matrix))
+    read = np.flatnonzero(np.diff(scipy.sparse.csc_array(matrix[reading]).indptr))
+    if len(read) * float(len(reading)) ** 2 > ROWS_WORK or 32 * len(read) * len(reading) > MEMORY_LIMIT:
         return None
     values = values[:, pattern][:, read]
-    q, r = torch.linalg.qr(torch.from_numpy(matrix[:, read].toarray()).T)
-    small = Dense(r.T.contiguous(), (len(values),))
+    q, r = torch.linalg.qr(torch.from_numpy(matrix[reading][:, read].toarray()).T)
+    lower = torch.zeros(block.out_dim, len(r), dtype=torch.float64)
+    lower[reading] = r.T
+    small = Dense(lower, (len(values),))
     inner = choose(compose(small, Rearrange(small.out_shape, resize.out_shape), *outer))
     operator = compose(embedding, rest)
     return RowsSolver(operator, q.T.contiguous(), inner, values)
