@@ -71,7 +71,7 @@ class Demands:
                 self.words = (f"what {layer} computes",)
             self.words += tuple(f"{node.name} {_shape(node)}, which is read beside {layer}" for node in beside)
         self._values = Values(network, self._nodes)
-        self._few = Values(network, lambda g: g.bottlenecks(self._nodes(g)))
+        self._few = Values(network, lambda g: g.bottlenecks(self._nodes(g)), alone=True)
         self.dim = sum(self._sizes)
 
     def _nodes(self, graph: NetworkGraph) -> list[fx.Node]:

@@ -39,13 +39,14 @@ class Values:
         network: The network.
         choose: The nodes of a graph of the network whose values count.
         dtype: Precision of the run: float64, or the model's own; float64 if None and the network runs in it.
+        alone: Whether images are read one by one in any case.
 
     Attributes:
         dim: Number of values per image.
         sizes: Number of values per node.
     """
 
-    def __init__(self, network: Network, choose: Choose, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, network: Network, choose: Choose, dtype: torch.dtype | None = None, alone: bool = False) -> None:
         self.network, self.dtype = network, dtype or network.finest_dtype
         self._choose = choose
         self._functions: dict[int, fx.GraphModule] = {}
@@ -53,7 +54,7 @@ class Values:
             x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(0)).to(self.dtype)
             self.sizes = tuple(value.numel() for value in self._function(1)(x[:1]))
             self.dim = sum(self.sizes)
-            self._alone = not network.takes_batches
+            self._alone = alone or not network.takes_batches
             if self.dim and not self._alone:  # the first axis of a value need not be that of the batch
                 one, both = self._flat(x[1:]), self._flat(x)[1:]
                 self._alone = bool((one - both).abs().max() > ALIKE * one.abs().max())

@@ -24,6 +24,7 @@ from ..errors import UnknownNameError, UnsupportedLayerError, first_line
 from .affine_graph import Layer
 from .following.eager import eagerly
 from .following.recorder import KINDS, WEIGHED
+from .marks import ENTERS, LEAVES, enters, leaves
 from .network import Network
 
 FACTORS = {"convolution": (0, 1), "linear": (0, 1), "addmm": (1, 2), "mm": (0, 1)}
@@ -32,20 +33,14 @@ assert FACTORS.keys() <= WEIGHED.keys()
 
 aten = torch.ops.aten
 
+FORMS = (
+    aten.view.default, aten._unsafe_view.default, aten.clone.default, aten.permute.default, aten.transpose.int,
+    aten.t.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, operator.pos,
+)  # fmt: skip
+"""Operations that keep all numbers."""
 
-@torch.library.custom_op("blindspace::enters", mutates_args=())
-def enters(x: Tensor, layer: str) -> Tensor:
-    """The same numbers; the operation marks where a layer reads them."""
-    return x.clone()
-
-
-@torch.library.custom_op("blindspace::leaves", mutates_args=())
-def leaves(x: Tensor, layer: str) -> Tensor:
-    """The same numbers; the operation marks where a layer has written them."""
-    return x.clone()
-
-
-ENTERS, LEAVES = torch.ops.blindspace.enters.default, torch.ops.blindspace.leaves.default
+SHIFTS = (aten.add.Tensor, aten.sub.Tensor, aten.rsub.Scalar)
+"""Operations that lose nothing where all but one of their operands are constant."""
 
 
 @dataclass(frozen=True)
@@ -123,10 +118,21 @@ class NetworkGraph:
         }
         if self.output not in later:
             beside[self.output] = None
-        for node in reversed(list(beside)):
+        beside = {self._root(node): None for node in beside}
+        for node in sorted(beside, key=list(self._module.graph.nodes).index, reverse=True):
             if not self.varies(node, set(beside) - {node}):
                 del beside[node]
         return list(beside)
+
+    def _root(self, node: fx.Node) -> fx.Node:
+        """The earliest value with the same numbers in another form, or the same but for added constants."""
+        while True:
+            varying = [n for n in node.all_input_nodes if n in self._depends]
+            if len(varying) != 1 or (node.target not in FORMS and node.target not in SHIFTS):
+                return node
+            if node.target in SHIFTS and varying[0].meta["val"].shape != node.meta["val"].shape:
+                return node
+            node = varying[0]
 
     def varies(self, node: fx.Node, given: Iterable[fx.Node]) -> bool:
         """Whether a value may still vary with the input where others are given."""
@@ -146,7 +152,8 @@ class NetworkGraph:
         """The values each of which determines the given ones, as far as the graph shows it; the input is left out."""
         nodes = list(nodes)
         before = self._depends - descendants(nodes) | set(nodes)
-        return [n for n in self._module.graph.nodes if n in before and not any(self.varies(m, [n]) for m in nodes)]
+        tensors = [n for n in self._module.graph.nodes if n in before and isinstance(n.meta.get("val"), Tensor)]
+        return [n for n in tensors if not any(self.varies(m, [n]) for m in nodes)]
 
     def function(self, nodes: Sequence[fx.Node]) -> fx.GraphModule:
         """The function from the images to the values of some nodes, a tuple."""
@@ -163,7 +170,7 @@ class NetworkGraph:
         return fx.GraphModule(self._module, graph)
 
     def _reads(self) -> Iterator[tuple[str, fx.Node]]:
-        """Names of layers, or of operations, in the order of their calls, and the nodes that pass on what they read."""
+        """The nodes that pass on what layers read, in the order of calls, and the names of those that are marked."""
         graph, inside = self._module.graph, 0
         for node in list(graph.nodes):
             if node not in self._depends:
@@ -180,7 +187,7 @@ class NetworkGraph:
                     alone = graph.call_function(operator.pos, (read,))
                 self._depends.add(alone)
                 node.replace_input_with(read, alone)
-                yield str(node.target).split(".")[1], alone
+                yield "", alone
 
     def _weighs(self, node: fx.Node) -> fx.Node | None:
         """The value that an operation multiplies with constant weights; None for other operations."""
@@ -219,13 +226,14 @@ def _matched(network: Network, reads: Iterable[tuple[str, fx.Node]], batch: int)
 
     A layer in the code of a module is listed by the name of the module, which an operation does not know.
     """
-    modules = {name for name, module in network.module.named_modules() if isinstance(module, KINDS)}
+    reads = list(reads)
+    marked = {name for name, _ in reads if name}
     calls: dict[str, int] = {}
     left = iter(reads)
     for layer in network.record().layers:
         for name, node in left:
             size = node.args[0].meta["val"].numel()  # type: ignore[union-attr]
-            known = name == layer.name or (name not in modules and layer.name not in modules)
+            known = name == layer.name if name else layer.name not in marked
             if known and size == batch * layer.operator.in_dim:
                 yield Place(layer, calls.get(layer.name, 0), node)
                 calls[layer.name] = calls.get(layer.name, 0) + 1

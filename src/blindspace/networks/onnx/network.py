@@ -19,8 +19,10 @@ from ..affine_graph import Recording, value_shape
 from ..last_operation import MOVES
 from ..network import Network
 from ..outputs import Found, side_by_side
+from ..precisions import in_float64
 from .files import LARGEST, read_model
 from .forms import brought_into_form
+from .in_torch import AGREES, InTorch
 from .inputs import chosen, described_input, full_shape, held, network_input, spelled, type_name
 from .recorder import record_onnx
 from .runs import part_of
@@ -178,6 +180,36 @@ class OnnxNetwork(Network):
         raise PrecisionError(
             f"onnxruntime runs {self.name} in its own {own} only, not in float64; choose that precision"
         )
+
+    @property
+    def finest_dtype(self) -> torch.dtype:
+        """float64: derivatives are computed in torch."""
+        return torch.float64
+
+    def differentiable(self, dtype: torch.dtype | None = None) -> nn.Module:
+        """The network in float64 and in torch, whatever its own precision. As ``Network.differentiable``.
+
+        Raises:
+            UnsupportedLayerError: An operation is not known in torch, or does not compute what the runtime does.
+        """
+        if dtype not in (None, torch.float64):
+            raise PrecisionError(f"the derivatives of {self.name} are computed in float64, not in {dtype}")
+        return self._in_torch
+
+    @cached_property
+    @torch.no_grad()
+    def _in_torch(self) -> nn.Module:
+        before = [] if isinstance(self.module, OnnxModule) else list(self.module.children())[:-1]
+        shape = self._preprocessing()[-1].out_shape if before else self.input_shape
+        found = nn.Sequential(*(in_float64(part) for part in before), InTorch(self.alone, shape)).eval()
+        x = self._random_inputs(2)
+        here, there = found(x), self.outputs(x).double()
+        error = float((here - there).abs().max()) if here.shape == there.shape else float("inf")
+        if not error <= AGREES * float(there.abs().max()):
+            raise UnsupportedLayerError(
+                f"{self.name} in torch differs from the runtime by {error:.1e}; give the network in PyTorch"
+            )
+        return found
 
     @property
     def takes_batches(self) -> bool:

@@ -56,23 +56,29 @@ def record_onnx(model: ModelProto, input_shape: Shape, before: LinearMap | None 
         ShapeError: ``before`` writes another shape.
         MissingExtraError: onnx or onnxruntime is not installed.
     """
+    recorder = followed(model, input_shape, before)
+    return Recording(recorder.graph, tuple(recorder.layers()))
+
+
+def followed(model: ModelProto, input_shape: Shape, before: LinearMap | None) -> Recorder:
+    """What was found on the way through the nodes, in the form in which most of them are known. As ``record_onnx``."""
     try:
-        recorder = _Recorder(simplified(model), input_shape, before)
+        recorder = Recorder(simplified(model), input_shape, before)
     except BlindspaceError:  # the parts of an operation may not exist in its version of the standard
-        recorder = _Recorder(model, input_shape, before)
+        recorder = Recorder(model, input_shape, before)
     while recorder.conditions:
         settled = {name: taken for name, taken in recorder.conditions.items() if taken is not None}
         outside = simplified(branches_outside(recorder.model, settled or recorder.conditions))
         try:
-            recorder = _Recorder(outside, input_shape, before)
+            recorder = Recorder(outside, input_shape, before)
         except BlindspaceError:
             if settled:
                 raise
             break  # a branch that is not taken cannot be computed
     given = network_input(model)
     if recorder.model is not model and not same_outputs(model, recorder.model, given, full_shape(given, input_shape)):
-        recorder = _Recorder(model, input_shape, before)
-    return Recording(recorder.graph, tuple(recorder.layers()))
+        recorder = Recorder(model, input_shape, before)
+    return recorder
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,16 @@ class _Found:
     operator: LinearMap
 
 
-class _Recorder:
+class Recorder:
     """Goes through the nodes of a model in their order. Arguments and errors as ``record_onnx``.
 
     Attributes:
         model: The model.
+        given: Name of its input.
         graph: Its affine graph.
+        runs: Its values in two runs.
+        tensors: What is known of each tensor, by name.
+        outputs: The names of its outputs.
         conditions: By their first outputs, the conditions whose branches may stand outside of them, and which branch is
             taken; None if that depends on the input.
     """
@@ -100,6 +110,7 @@ class _Recorder:
         self.opsets = tuple(model.opset_import)
         weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         given = network_input(model)
+        self.given = given.name
         tensor = full_shape(given, input_shape)
         nodes = needed(model.graph)
         self.runs = run_twice(model, nodes, given, tensor)
