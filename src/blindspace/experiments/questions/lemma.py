@@ -11,6 +11,16 @@ PAPER, OTHERS = "the paper", "others"
 """Whose claims these are, where they are not found here."""
 
 LEMMA: dict[str, Question] = {
+    "every-layer": Question(
+        "There are harmless input perturbations through every layer, not through the first alone (lemma 1).",
+        PAPER,
+        "lemma1",
+    ),
+    "beyond-front": Question(
+        "Through every layer there are harmless input perturbations that the affine front does see.",
+        BEYOND,
+        "lemma1",
+    ),
     "relu-adds": Question(
         "At an image, the units of the first layer that are off hide dimensions beyond its nullspace.",
         BEYOND,
