@@ -20,7 +20,7 @@ from blindspace.errors import BlindspaceError, BlindspaceWarning, FileError, Sha
 from blindspace.maps import from_module, restricted
 from blindspace.subspaces import Mask, Spanned, Subspace, mask, nearest, nullspace, span, tangent_spaces
 from blindspace.subspaces.tangent import PerImage
-from oracle import Array, matrix_of, null_projector
+from oracle import Array, matrix_of
 
 SHAPE = (3, 12, 14)
 SIZE = 3 * 12 * 14
@@ -88,10 +88,10 @@ def projected(layer: str, inside: Tensor, v: Tensor) -> tuple[int, Array]:
     """The dimension, and the projection of v, by the SVD of the columns inside."""
     flat = inside.flatten().numpy()
     columns = dense(layer)[:, flat]
-    sigma = np.linalg.svd(columns, compute_uv=False)
+    _, sigma, right = np.linalg.svd(columns, full_matrices=True)
     rank = int((sigma > max(columns.shape) * np.finfo(float).eps * max(sigma[0], 1e-300)).sum())
     found = np.zeros((len(v), SIZE))
-    found[:, flat] = v.flatten(1).numpy()[:, flat] @ null_projector(columns)
+    found[:, flat] = v.flatten(1).numpy()[:, flat] @ right[rank:].T @ right[rank:]
     return int(flat.sum()) - rank, found
 
 
