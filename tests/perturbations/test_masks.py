@@ -18,6 +18,7 @@ from blindspace.cli.main import run
 from blindspace.data import write_png
 from blindspace.errors import FileError, ShapeError, ValueRangeError
 from blindspace.learning import ATTACKS
+from blindspace.learning.rules import Rule
 from blindspace.networks import Network
 from blindspace.perturbations import Fit, Key, Recipe, kinds, remove_keyed, round_to_levels
 
@@ -99,6 +100,9 @@ def test_functions_take_the_mask_too() -> None:
     assert bool(
         (found.msc > 0).all() and (found.msc <= found.bound).all() and (found.bound < INSIDE.double().mean()).all()
     )
+    alone = bs.largest(bs.mask(DISC, SHAPE), x, generator=draw, iterations=20)
+    corners = torch.where(INSIDE, torch.maximum(x, 1 - x), 0.0).flatten(1).square().mean(1)
+    assert bool((alone.bound <= corners * (1 + 1e-12)).all() and (alone.msc > 0.5 * corners).all())
     stepped = bs.largest(space, x[:1], generator=draw, iterations=80, vertex_steps=2, mask=DISC)
     assert not outside(stepped.images - x[:1])
     assert float(stepped.residual.max()) < 1e-12
@@ -186,6 +190,14 @@ def test_every_attack_stays_within_the_mask(attack: str, dtype: torch.dtype) -> 
     assert not outside(made)
     assert bool(made.any())
     assert bool((((x + made) >= -1e-6) & ((x + made) <= 1 + 1e-6)).all()) or attack.endswith("unboxed")
+
+
+def test_a_rule_of_ones_own_stays_within_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = Rule("grey", "towards grey, whatever the gradient", lambda x, z, g, budget, step: (z + 0.5) / 2, 1.0, 1.0)
+    monkeypatch.setitem(ATTACKS, "grey", rule)
+    made = bs.mislabel(network(), pictures(), torch.tensor([0, 1, 2]), "grey", mask=DISC)
+    assert not outside(made.perturbation)
+    assert float((made.images - 0.5)[:, INSIDE].abs().max()) < 1e-3
 
 
 @pytest.mark.parametrize("eps", [None, 4.0])
