@@ -91,7 +91,7 @@ def test_unrelated_images_are_not_accepted(network: bs.Network) -> None:
 
 def test_amplification_is_the_largest_singular_value(network: bs.Network) -> None:
     x = drawn(3)
-    at = _At(network, "outputs")
+    at = _At(network, 2, "outputs")
     found = at.amplification(x, torch.Generator())
     for i in range(3):
         jacobian = torch.autograd.functional.jacobian(lambda z: network.double(z).sum(0), x[i : i + 1]).flatten(1)

@@ -40,7 +40,7 @@ DRAWS = 2
 """Draws of images moved by one unit roundoff, of which the largest error counts."""
 
 CHUNK = 64
-"""Images of one run."""
+"""Most images of one run."""
 
 LARGEST = 1 << 30
 """Bytes of the values of all reference images; more images than fit are left out."""
@@ -169,8 +169,9 @@ def accept(
         raise ValueRangeError("an image holds NaN or infinite values")
     pairs = integer(pairs, "the number of pairs", 1)
     draw = torch.Generator().manual_seed(seed_of(seed))
-    at, out = _At(network, layer, call), _At(network, OUTPUTS)
-    own = at if at.dtype == network.dtype else _At(network, layer, call, network.dtype)
+    chunk = min(len(x), CHUNK)
+    at, out = _At(network, chunk, layer, call), _At(network, chunk, OUTPUTS)
+    own = at if at.dtype == network.dtype else _At(network, chunk, layer, call, network.dtype)
     both, n = torch.cat([x, changed]), len(x)
 
     def run(compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -215,9 +216,15 @@ def accept(
 
 
 class _At:
-    """The values that a layer passes on, flattened to ``(B, d)``, as a function of the images, in one precision."""
+    """The values that a layer passes on, flattened to ``(B, d)``, as a function of the images, in one precision.
 
-    def __init__(self, network: Network, layer: str, call: int = 0, dtype: torch.dtype | None = None) -> None:
+    All runs have ``chunk`` images, the last one padded: a network is recorded anew for each size of a batch.
+    """
+
+    def __init__(
+        self, network: Network, chunk: int, layer: str, call: int = 0, dtype: torch.dtype | None = None
+    ) -> None:
+        self.chunk = chunk
         self.features = Features(network, layer, call, dtype)
         self.dtype = self.features.dtype
         graph = graph_of(network, self.dtype, 1)
@@ -225,7 +232,12 @@ class _At:
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
-        return torch.cat([self._passed_on(self.features(part.to(self.dtype))) for part in x.split(CHUNK)])
+        return self._in_chunks(lambda part: self._passed_on(self.features(part)), x)
+
+    def _in_chunks(self, compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        padding = x[:1].expand(-len(x) % self.chunk, *x.shape[1:])
+        parts = torch.cat([x, padding]).to(self.dtype).split(self.chunk)
+        return torch.cat([compute(part) for part in parts])[: len(x)]
 
     def _passed_on(self, z: Tensor) -> Tensor:
         return (z if self.operator is None else self.operator.forward(z)).flatten(1)
@@ -233,7 +245,7 @@ class _At:
     @torch.no_grad()
     def amplification(self, x: Tensor, draw: torch.Generator) -> Tensor:
         """The largest singular value of the Jacobian at each image, from below by power iteration, float64 ``(B,)``."""
-        return torch.cat([self._amplification(part.to(self.dtype), draw) for part in x.split(CHUNK)])
+        return self._in_chunks(lambda part: self._amplification(part, draw), x)
 
     def _amplification(self, x: Tensor, draw: torch.Generator) -> Tensor:
         pull = self.features.pull(x)
