@@ -69,3 +69,26 @@ def test_settings_of_other_kinds_and_wrong_types_are_refused() -> None:
         perturb(x, space, "loud")
     with pytest.raises(BlindspaceError, match="int"):
         perturb(x, 3)  # type: ignore[arg-type]
+
+
+def test_through_a_layer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    x = bs.data.samples("mnist").tensor(torch.float64)[:2]
+    np.savez(tmp_path / "x.npz", images=x.numpy())
+    out = tmp_path / "y.npz"
+    line = ["perturb", str(tmp_path / "x.npz"), "-o", str(out), "-m", "mnist-mlp", "--size", "0.05"]
+    assert run([*line, "--through", "10"]) == 0
+    written = torch.from_numpy(np.load(out)["images"])
+    network = bs.load("mnist-mlp")
+    changed = bs.verify(network, x, written).max_output_change_float64
+    assert changed is not None
+    assert changed < 1e-5  # files hold float32
+    assert bool(((written - x).flatten(1).norm(dim=1) >= 0.049 * x.flatten(1).norm(dim=1)).all())
+    assert bs.harmless(network).energy(written - x).max() < 0.5
+    for options, reason in (
+        (["--through", "11"], "no layer is called '11'"),
+        (["--kind", "through"], "needs the name of the layer"),
+        (["--through", "10", "--kind", "largest"], "--through is a kind of its own"),
+        (["--through", "10", "--also", "mnist-mlp"], "made for one network"),
+    ):
+        assert run([*line, *options]) == 2
+        assert reason in capsys.readouterr().err

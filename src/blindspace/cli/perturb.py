@@ -63,7 +63,13 @@ def perturb(
             help="What is added: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds()) + ".",
         ),
     ] = "noise",
-    size: Annotated[float, typer.Option(help="Size of each perturbation, in units of the image range.", min=0)] = 0.5,
+    size: Annotated[
+        float,
+        typer.Option(
+            help="Size of each perturbation, in units of the image range; through a layer, as a share of the image.",
+            min=0,
+        ),
+    ] = 0.5,
     norm: Annotated[NormName, typer.Option(help="How the size is measured.")] = NormName.linf,
     in_range: Annotated[
         bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; may come out smaller.")
@@ -71,6 +77,10 @@ def perturb(
     text: Annotated[str | None, typer.Option(help="Text that people read in a decoy.")] = None,
     font: FontOption = None,
     target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Picture that people see in a decoy.")] = None,
+    through: Annotated[
+        str | None,
+        typer.Option(metavar="LAYER", help="Layer that must not see the change; the kind is then through."),
+    ] = None,
     mask: MaskOption = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
@@ -93,6 +103,7 @@ def perturb(
 
     With --remove, exit code 1 if an image does not contain the noise; such images are not written.
     """
+    kind = "through" if through is not None and kind == "noise" else kind
     chosen = kind_named(kind)
     in_range = in_range or chosen.always_in_range
     check_out(out, file_format, in_range)
@@ -103,6 +114,8 @@ def perturb(
     for option, given in (("text", text), ("font", font), ("target", target)):
         if given and option not in chosen.settings:
             raise ValueRangeError(f"--{option} belongs to a decoy, not to {kind}; add --kind decoy")
+    if through is not None and "through" not in chosen.settings:
+        raise ValueRangeError(f"--through is a kind of its own, not {kind}; leave --kind out")
     if remove:
         salt = stated_salt(images, {"kind": kind, "size": size, "norm": norm.value}, salt)
     key, salt_used = read_key(key_file, salt, fresh=not remove) if "key" in chosen.settings else (None, None)
@@ -137,6 +150,7 @@ def perturb(
             font=None if font is None else str(font),
             key=key,
             members=members,
+            through=through,
             remove=remove,
             also=others,
             mask=mask,
@@ -154,6 +168,7 @@ def perturb(
             "seed": seed,
             "salt": salt_used,
             **({} if inside is None else {"mask": mask, "mask_sha256": digest_of(inside)}),
+            **({"through": through} if through is not None else {}),
             **({"removed": True} if remove else {}),
         }
         if not in_range:  # what overflows is not written

@@ -78,6 +78,7 @@ def perturb(
     font: str | Path | None = None,
     key: Key | None = None,
     members: int = 4,
+    through: str | None = None,
     remove: bool = False,
     also: Sequence[Operator] = (),
     mask: MaskLike | None = None,
@@ -88,18 +89,21 @@ def perturb(
     Args:
         images: ``(B, *shape)`` or one image ``shape``, any floating dtype, in [0, 1].
         network: A ``Network`` or torch module; for kinds that need no network also a linear map or subspace.
-        kind: Name of a kind: noise, parallel, least-harmful, largest, decoy, keyed, family, or a registered one.
-        size: Magnitude of each perturbation, in units of the image range.
+        kind: Name of a kind: noise, parallel, least-harmful, largest, decoy, keyed, family, through, or a registered
+            one.
+        size: Magnitude of each perturbation, in units of the image range; through a layer, as a share of ‖x‖.
         norm: Norm of the magnitude, ``linf`` or ``l2``.
-        in_range: Whether every pixel stays in [0, 1]; ``largest`` and ``decoy`` always do.
+        in_range: Whether every pixel stays in [0, 1]; ``largest``, ``decoy`` and ``through`` always do.
         seed: Seed of everything random.
         names: Names of the images, by which random numbers are drawn; if None each is named by its content, so that
             its result is the same in any batch.
-        target: Picture that a decoy shows, ``shape`` or ``(B, *shape)``.
+        target: Picture that a decoy shows, or that a perturbation through a layer comes near to, ``shape`` or
+            ``(B, *shape)``.
         text: Text that a decoy shows.
         font: File of the font of that text, TrueType or OpenType; Pillow's own if None.
         key: Key of keyed noise.
         members: Number of perturbations per image in a family.
+        through: Name of the layer that must not see the change; the kind is then ``through``.
         remove: Whether keyed noise is subtracted from images that it was added to; it is checked that it was, with a
             warning where that cannot be done (see ``remove_keyed``).
         also: Further networks that must not notice anything.
@@ -114,17 +118,21 @@ def perturb(
         UnknownNameError: The kind or norm is not known.
         BlindspaceError: The network is of another type, or cannot be followed.
     """
+    kind = "through" if through is not None and kind == "noise" else kind
     known = kind_named(kind)
-    for name, given in (("text", text), ("font", font), ("target", target), ("key", key), ("remove", remove or None)):
+    given_to_some = {"text": text, "font": font, "target": target, "key": key, "remove": remove or None}
+    for name, given in {**given_to_some, "through": through}.items():
         if given is not None and name not in known.settings:
             takers = ", ".join(other.name for other in kinds() if name in other.settings)
             raise ValueRangeError(f"{name} is a setting of the kind {takers}, not of {kind}")
+    if also and "through" in known.settings:
+        raise ValueRangeError("a perturbation through a layer is made for one network, so give no other with also")
     if remove and (in_range or names is None or key is None):
         raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
     in_range = in_range or known.always_in_range
     file = None if font is None else str(as_path(font, "a font"))
     shown_text = Recipe.text if text is None else text
-    recipe = Recipe(kind, size, norm, in_range, seed, shown_text, members, file, mask_text(mask))
+    recipe = Recipe(kind, size, norm, in_range, seed, shown_text, members, file, mask_text(mask), through)
     if isinstance(network, nn.Module):
         network = load(network, tuple(as_floating(images, "images").shape[1:]))
     if not isinstance(also, Sequence):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
 from ..attacks import pgd
+from ..errors import BlindspaceWarning
+from ..invariances import through
 from ..subspaces import Confined, Subspace, nearest, norms
 from ._decoy import decoy
 from ._keyed import keyed
@@ -125,6 +129,34 @@ def _least_harmful(task: Task) -> Made:
     return Made(_kept(task, task.images, direction, task.space if task.space.dim else None))
 
 
+def _through(task: Task) -> Made:
+    """What a layer does not see, beyond what the affine front does not see, image by image."""
+    network, recipe, found = task.network, task.recipe, []
+    assert network is not None  # required by the kind
+    assert recipe.through is not None
+    tool = through(network, recipe.through)
+    targets = [None] * len(task.images) if task.target is None else list(task.target.expand_as(task.images))
+    for i, (x, name, target) in enumerate(zip(task.images, task.names, targets, strict=True)):
+        if task.progress is not None:
+            task.progress(i, len(task.names), f"through {recipe.through}")
+        made = tool.find(
+            x[None],
+            recipe.size if target is None else None,
+            target,
+            beyond_front=True,
+            mask=task.space.support,
+            seed=task.generator(name).initial_seed(),
+        )
+        if made.reasons[0]:
+            warnings.warn(
+                f"{name} is changed by {made.size[0]:.3g} of its norm only: {made.reasons[0]}",
+                BlindspaceWarning,
+                stacklevel=2,
+            )
+        found.append(made.images)
+    return Made(torch.cat(found) if found else task.images)
+
+
 def _kept(task: Task, x: Tensor, direction: Tensor, space: Subspace | None) -> Tensor:
     """Images with a direction at the size wanted, in [0, 1] if that is wanted."""
     recipe = task.recipe
@@ -166,6 +198,15 @@ BUILTIN_KINDS = tuple(
                 _family,
                 needs_network=True,
                 settings=frozenset({"members"}),
+            ),
+            Kind(
+                "through",
+                "a change that a layer does not see, beyond what the affine front does not",
+                _through,
+                needs_network=True,
+                always_in_range=True,
+                needs_space=False,
+                settings=frozenset({"through", "target"}),
             ),
         ),
     )

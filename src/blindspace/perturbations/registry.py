@@ -52,7 +52,7 @@ class Kind:
         needs_network: Whether it needs the network itself and not just its harmless space.
         always_in_range: Whether it keeps every pixel in [0, 1] without being asked.
         needs_space: Whether there must be harmless perturbations.
-        settings: Names of the settings that only some kinds take: text, font, target, key, remove, members.
+        settings: Names of the settings that only some kinds take: text, font, target, key, remove, members, through.
         protects: Whether ``protect`` offers it; such a kind needs no network and makes one image of each.
         detected: Whether the detection experiments mark images with it.
     """
@@ -115,7 +115,8 @@ class Recipe:
 
     Attributes:
         kind: Name of a kind.
-        size: Magnitude of each perturbation, in units of the image range; not of ``largest`` and ``decoy``.
+        size: Magnitude of each perturbation, in units of the image range; not of ``largest`` and ``decoy``; as a
+            share ‖δ‖ / ‖x‖ for ``through``.
         norm: Norm of the magnitude, ``linf`` or ``l2``.
         in_range: Whether every pixel stays in [0, 1]; the perturbation may then be smaller.
         seed: Seed of everything random.
@@ -124,6 +125,7 @@ class Recipe:
         font: File of the font of a decoy's text, TrueType or OpenType; Pillow's own if None.
         mask: A mask outside which nothing changes, as text: the path of a picture that is white inside, or a box of
             pixels ``x0,y0,x1,y1``; None for none.
+        through: Name of the layer that must not see the change, for the kind ``through``.
 
     Raises:
         UnknownNameError: The kind or the norm is not known.
@@ -140,6 +142,7 @@ class Recipe:
     members: int = 4
     font: str | None = None
     mask: str | None = None
+    through: str | None = None
 
     def __post_init__(self) -> None:
         mask_text(self.mask)
@@ -199,6 +202,8 @@ class Recipe:
             raise ShapeError(f"{len(images)} images need as many names, got {len(names)}")
         if kind.needs_network and network is None:
             raise ValueRangeError(f"a perturbation of kind {self.kind} needs the network itself, not a space alone")
+        if "through" in kind.settings and self.through is None:
+            raise ValueRangeError("a perturbation through a layer needs the name of the layer (--through LAYER)")
         if "key" in kind.settings and key is None:
             raise ValueRangeError("keyed noise needs a key; give a passphrase")
         if kind.needs_space and space.dim == 0:
