@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from .._html import table
-from ..errors import ShapeError, ValueRangeError, integer, seed_of
+from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, integer, seed_of
 from ..invariances.features import OUTPUTS, Features
 from ..networks.arguments import NetworkLike, as_inputs, as_network
 from ..networks.graph import graph_of
@@ -59,7 +60,8 @@ class Acceptance:
             ``approximate``.
         found: how alike z(x) and z(x̂) are, in float64 if the network runs in it.
         relative: ‖z(x̂) − z(x)‖ / ‖z(x)‖.
-        bounds: of each precision, the distance that rounding alone explains.
+        bounds: of each precision, the distance that rounding alone explains; of float64 alone where the values of a
+            layer cannot be computed in the model's own.
         amplification: σ(x), the largest singular value of the Jacobian of z, by power iteration.
         output_change: ‖f(x̂) − f(x)‖ / ‖f(x)‖ of the network's outputs, in the same precision as ``found``.
         shuffled: the distance that the same perturbation makes with its values in random order.
@@ -171,7 +173,10 @@ def accept(
     draw = torch.Generator().manual_seed(seed_of(seed))
     chunk = min(len(x), CHUNK)
     at, out = _At(network, chunk, layer, call), _At(network, chunk, OUTPUTS)
-    own = at if at.dtype == network.dtype else _At(network, chunk, layer, call, network.dtype)
+    precisions = [at]
+    if at.dtype != network.dtype:
+        with suppress(UnsupportedLayerError):  # the layers of an ONNX network are computed in float64 alone
+            precisions.append(_At(network, chunk, layer, call, network.dtype))
     both, n = torch.cat([x, changed]), len(x)
 
     def run(compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -180,7 +185,7 @@ def accept(
 
     values, outputs = run(at), run(out)
     runs, bounds, sigma = [values, outputs, run(network.outputs)], {}, at.amplification(both, draw)
-    for each in dict.fromkeys((at, own)):
+    for each in precisions:
         runs.append(values if each is at else run(each))
         # An error of one unit roundoff of both images in the worst direction, and the rounding errors of both runs.
         errors = torch.finfo(each.dtype).eps / 2 * _sizes(both) * sigma + each.rounding(both, runs[-1], draw)

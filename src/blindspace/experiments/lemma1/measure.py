@@ -72,7 +72,9 @@ def _measure(s: Lemma1, case: Case, index: int, progress: Progress) -> Kept:
             progress(step * of + done, len(ways) * of + 1, f"{case.name}, {what}")
 
         seed = seed_of(s.seed, case.name, index, way) % 2**31
-        found = between.find(x, size=s.size, beyond_front=way == BEYOND, seed=seed, progress=report)
+        found = between.find(
+            x, size=s.size, beyond_front=way == BEYOND, seed=seed, jacobians=s.jacobians, progress=report
+        )
         changed.append(found.images)
         values["reasons"][way] = list(found.reasons)
         for what, figures in found.to_dict().items():

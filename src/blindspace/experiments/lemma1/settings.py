@@ -53,6 +53,7 @@ class Lemma1(Settings):
         present: Files of networks of others that are there.
         every: Number of layers of which one is measured: 1 measures all.
         size: Norm of a perturbation as a share of the image's.
+        jacobians: Number of Jacobians that the search may compute per image.
         tolerance: Largest change of an output, in float64.
         reference: Number of unrelated images, of the test set.
         pairs: Number of pairs of them.
@@ -62,6 +63,7 @@ class Lemma1(Settings):
     present: tuple[str, ...] = ()
     every: int = 1
     size: float = 0.1
+    jacobians: int = 10
     tolerance: float = 1e-6
     reference: int = 1000
     pairs: int = 10_000
@@ -80,4 +82,4 @@ def for_preset(preset: Preset, seed: int) -> Lemma1:
     if preset == "cpu":
         return Lemma1(preset, seed, present=present)
     cases = tuple(Case(each.name, each.source, each.dataset, 16 * each.images) for each in CASES)
-    return Lemma1(preset, seed, cases, present)
+    return Lemma1(preset, seed, cases, present, jacobians=40)
