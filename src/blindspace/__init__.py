@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
-    from .invariances import Through, harmless_polyhedron, harmless_set, nonlinearities, through, units
+    from .invariances import (
+        Through,
+        harmless_polyhedron,
+        harmless_set,
+        level_set,
+        local,
+        nonlinearities,
+        through,
+        units,
+    )
     from .learning import learn, mislabel, mislabel_set, read_set
     from .manifolds import Manifold, OnOff, manifold, on_off
     from .maps import LinearMap, from_module
@@ -92,7 +101,9 @@ __all__ = [
     "leakage",
     "learn",
     "least_harmful",
+    "level_set",
     "load",
+    "local",
     "manifold",
     "mask",
     "minimal_norm",
@@ -126,7 +137,7 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
-    "invariances": "Through harmless_polyhedron harmless_set nonlinearities through units",
+    "invariances": "Through harmless_polyhedron harmless_set level_set local nonlinearities through units",
     "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",

@@ -13,19 +13,20 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 NAMES = (
-    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "mislabel", "learn"),
-    *("units", "train", "reproduce", "bench", "demo", "data"),
+    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "level-set", "local"),
+    *("units", "mislabel", "learn", "train", "reproduce", "bench", "demo", "data"),
 )
-"""The commands in the order of the help, each a function or a group in the module of its name."""
+"""The commands in the order of the help, each a function or a group in the module of its name, with _ for -."""
 
 Runnable = TyperCommand | TyperGroup
 
 
 def help_line(name: str) -> str:
     """The first paragraph of a command's docstring, read without importing the command."""
-    source = files(__package__).joinpath(f"{name}.py").read_text(encoding="utf-8")
+    module = name.replace("-", "_")
+    source = files(__package__).joinpath(f"{module}.py").read_text(encoding="utf-8")
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
-    told = next(ast.get_docstring(node) for node in functions if node.name.lstrip("_") == name)
+    told = next(ast.get_docstring(node) for node in functions if node.name.lstrip("_") == module)
     return " ".join((told or "").split("\n\n")[0].split())
 
 
@@ -33,10 +34,10 @@ def load_command(name: str) -> Runnable:
     """Import the module of a command and give the command, or the group of commands, that it defines."""
     gc.disable()  # nothing that is imported is garbage, and looking for it takes a tenth of the time
     try:
-        module = import_module(f".{name}", __package__)
+        module = import_module(f".{name.replace('-', '_')}", __package__)
     finally:
         gc.enable()
-    return as_command(getattr(module, name), name)
+    return as_command(getattr(module, name.replace("-", "_")), name)
 
 
 def as_command(target: Callable[..., None] | typer.Typer, name: str) -> Runnable:

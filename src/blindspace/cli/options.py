@@ -129,6 +129,12 @@ MaskOption = Annotated[
         help="Change nothing outside of this: a picture that is white inside, or a box of pixels x0,y0,x1,y1.",
     ),
 ]
+LayerOption = Annotated[
+    str,
+    typer.Option(
+        metavar="LAYER", help="Name of a layer, as audit lists it, whose input is meant; or the word outputs."
+    ),
+]
 JsonOption = Annotated[
     str | None,
     typer.Option(

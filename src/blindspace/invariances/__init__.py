@@ -2,6 +2,8 @@
 
 from ._harmless_polyhedron import harmless_polyhedron
 from ._harmless_set import harmless_set
+from ._level_set import Path, level_set
+from ._local import Local, SingularDirections, local
 from ._nonlinearities import Nonlinearity, nonlinearities
 from ._through import Found, Through, through
 from ._units import UnitCounts, Units, units
@@ -16,13 +18,18 @@ __all__ = [
     "Found",
     "HarmlessSet",
     "Intervals",
+    "Local",
     "Nonlinearity",
+    "Path",
     "Polyhedron",
+    "SingularDirections",
     "Through",
     "UnitCounts",
     "Units",
     "harmless_polyhedron",
     "harmless_set",
+    "level_set",
+    "local",
     "nonlinearities",
     "through",
     "units",

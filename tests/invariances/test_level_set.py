@@ -1,0 +1,208 @@
+"""Paths along level sets: level, inside the pixel range, and as near to the target as a dense oracle says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.optimize
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import blindspace as bs
+from blindspace.invariances.level import Level
+from blindspace.invariances.linearised import Matrix, Products, nearest_on_level, stacked
+from blindspace.invariances.refining import refined
+
+SHAPE = (1, 6, 6)
+
+
+def network(*, smooth: bool = False, outputs: int = 3, softmax: bool = False) -> bs.Network:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        bend: nn.Module = nn.Tanh() if smooth else nn.ReLU()
+        layers = [nn.Flatten(), nn.Linear(36, 24), bend, nn.Linear(24, 16), bend, nn.Linear(16, outputs)]
+        return bs.load(nn.Sequential(*layers, *([nn.Softmax(1)] if softmax else [])).eval(), SHAPE)
+
+
+def images(seed: int = 0, count: int = 2) -> Tensor:
+    drawn = torch.rand(count, *SHAPE, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return (1.6 * drawn - 0.3).clamp(0, 1)  # some pixels black or white to the last bit
+
+
+# --- the nearest point on a linearised level ---------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(m=st.integers(1, 4), n=st.integers(5, 12), seed=st.integers(0, 10**6), twice=st.booleans())
+def test_nearest_on_level_is_the_quadratic_programme(m: int, n: int, seed: int, twice: bool) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(m, n, generator=generator, dtype=torch.float64)
+    rows = torch.cat([rows, rows[:1]]) if twice else rows  # outputs that depend on one another
+    inside = torch.rand(n, generator=generator, dtype=torch.float64)
+    point = inside + torch.randn(n, generator=generator, dtype=torch.float64)
+    jacobian, wanted = Matrix(rows), rows @ inside
+    found = nearest_on_level(point[None], jacobian, wanted[None])[0]
+    assert bool(((found >= 0) & (found <= 1)).all())
+    assert torch.allclose(rows @ found, wanted, atol=1e-10)
+    solved = scipy.optimize.minimize(
+        lambda z: ((z - point.numpy()) ** 2).sum(),
+        inside.numpy(),
+        jac=lambda z: 2 * (z - point.numpy()),
+        bounds=[(0, 1)] * n,
+        constraints={"type": "eq", "fun": lambda z: rows[:m].numpy() @ z - wanted[:m].numpy()},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    assert float((found - point).norm()) <= np.linalg.norm(solved.x - point.numpy()) + 1e-6
+    assert np.allclose(found.numpy(), solved.x, atol=1e-4)
+
+
+def test_products_give_what_the_matrix_gives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4, 20, generator=generator, dtype=torch.float64)
+    points = torch.randn(3, 20, generator=generator, dtype=torch.float64)
+    inside = torch.rand(3, 20, generator=generator, dtype=torch.float64)
+    dense, products = Matrix(rows), Products(lambda v: v @ rows.T, lambda w: w @ rows, 20)
+    wanted = dense.forward(inside)
+    by_matrix, by_products = (nearest_on_level(points, jacobian, wanted) for jacobian in (dense, products))
+    assert torch.allclose(by_matrix, by_products, atol=1e-9)
+    both = stacked([dense, products], 20)
+    assert torch.allclose(both.forward(points), torch.cat([dense.forward(points)] * 2, 1))
+    assert torch.allclose(both.adjoint(both.forward(points)), 2 * dense.adjoint(dense.forward(points)))
+
+
+def test_where_no_point_of_the_box_is_on_the_level_the_result_is_in_the_box() -> None:
+    rows = torch.ones(1, 5, dtype=torch.float64)
+    found = nearest_on_level(torch.rand(1, 5, dtype=torch.float64), Matrix(rows), torch.tensor([[9.0]]).double())
+    assert bool(((found >= 0) & (found <= 1)).all())
+
+
+# --- corrections and refinement ------------------------------------------------------------------------------
+
+
+def test_corrections_reach_the_level_from_beside_it() -> None:
+    x = images()[0]
+    level = Level(network(), "outputs", x)
+    beside = (x.flatten() + 0.02 * torch.randn(5, 36, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
+    found, changes = level.correct(beside.double(), level.linearised(x.reshape(1, -1)), 1e-10)
+    assert float(changes.max()) <= 1e-10
+    assert torch.allclose(level.changes(level.values(found)), changes, atol=1e-13)
+    assert bool(((found >= 0) & (found <= 1)).all())
+
+
+def test_refined_segments_are_level_in_between() -> None:
+    x = images()[0]
+    net = network(smooth=True)
+    level = Level(net, "outputs", x)
+    away = bs.level_set(net, *images(), tolerance=1e-2, steps=5).vertices[-1].flatten()
+    end, _ = level.correct(away[None], level.linearised(away[None]), 1e-9)
+    vertices, between = refined(level, x.flatten(), end[0], level.linearised(x.reshape(1, -1)), 1e-6, 1e-8)
+    path = torch.cat([x.reshape(1, -1), vertices])
+    assert torch.equal(path[-1], end[0])
+    assert len(vertices) == len(between) > 2
+    for share in (0.1, 0.25, 0.5, 0.6):
+        inner = torch.lerp(path[:-1], path[1:], share)
+        assert float(level.changes(level.values(inner)).max()) <= 1.05e-6
+    # The order along the path is kept: each step leads on.
+    along = (path - path[0]) @ (path[-1] - path[0])
+    assert bool((along.diff() > 0).all())
+
+
+# --- whole paths ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_a_path_is_level_inside_the_range_and_nearer_to_the_target(smooth: bool) -> None:
+    net, (x, target) = network(smooth=smooth), images()
+    path = bs.level_set(net, x, target)
+    with torch.no_grad():
+        wanted = net.double(x[None])
+        for share in (0.0, 0.3, 0.5):
+            points = torch.lerp(path.vertices[:-1], path.vertices[1:], share)
+            change = (net.double(points) - wanted).abs().max() / wanted.abs().max()
+            assert float(change) <= 1.05e-6  # measured at quarters, with room for what lies between
+    assert path.level
+    assert float(path.vertices.min()) >= 0
+    assert float(path.vertices.max()) <= 1
+    assert torch.equal(path.vertices[0], x)
+    assert float(path.rmse[-1]) < 0.5 * float(path.rmse[0])
+    assert bool((path.rmse[path.anchors].diff() < 0.02).all())
+    assert path.own_change is not None
+    assert path.own_change < 1e-5
+    assert path.length >= float((x - path.end).square().mean().sqrt())
+    assert torch.allclose(path.at([0.0, 1.0]), torch.stack([x, path.end]), atol=1e-12)
+    along = path.at(torch.linspace(0, 1, 7).tolist())
+    steps = along.diff(dim=0).flatten(1).square().mean(1).sqrt()
+    assert bool((steps <= path.length / 6 * (1 + 1e-6)).all())
+
+
+def test_a_smooth_network_stops_where_the_oracle_finds_the_nearest_point() -> None:
+    net, (x, target) = network(smooth=True), images()
+    path = bs.level_set(net, x, target, tolerance=1e-5)
+    assert "stationary" in path.reason
+    assert path.tangential < 2e-3
+    module = net.double
+    with torch.no_grad():
+        wanted = module(x[None])[0].numpy()
+
+    def outputs(z: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return module(torch.from_numpy(z).reshape(1, *SHAPE))[0].numpy() - wanted
+
+    solved = scipy.optimize.minimize(
+        lambda z: ((z - target.numpy().ravel()) ** 2).sum(),
+        path.end.numpy().ravel(),
+        jac=lambda z: 2 * (z - target.numpy().ravel()),
+        bounds=[(0, 1)] * 36,
+        constraints={"type": "eq", "fun": outputs},
+        method="SLSQP",
+        options={"ftol": 1e-14, "maxiter": 300},
+    )
+    nearest = np.sqrt(((solved.x - target.numpy().ravel()) ** 2).mean())
+    assert float(path.rmse[-1]) == pytest.approx(nearest, rel=1e-3)
+
+
+def test_a_target_on_the_level_set_is_reached() -> None:
+    net, (x, target) = network(), images()
+    end = bs.level_set(net, x, target, tolerance=1e-3, steps=20).end
+    path = bs.level_set(net, x, end, tolerance=1e-3)
+    assert "reaches the target" in path.reason
+    assert float(path.rmse[-1]) < 1e-3
+
+
+def test_outputs_that_depend_on_one_another_and_values_that_a_layer_reads() -> None:
+    x, target = images()
+    assert bs.level_set(network(softmax=True), x, target, tolerance=1e-3, steps=20).level
+    path = bs.level_set(network(), x, target, layer="3", tolerance=1e-3, steps=20)
+    assert path.level
+    assert path.outputs.shape[1] == 24
+    assert path.own_change is None
+
+
+def test_a_level_set_of_one_point_is_said_to_be_one() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = bs.load(nn.Sequential(nn.Flatten(), nn.Linear(36, 40), nn.Tanh()).eval(), SHAPE)
+    path = bs.level_set(net, *images())
+    assert len(path.vertices) == 1
+    assert "stationary" in path.reason
+    assert path.tangential < 1e-6
+    assert path.max_change <= 1e-6
+
+
+def test_what_is_refused() -> None:
+    net, (x, target) = network(), images()
+    with pytest.raises(bs.BlindspaceError, match="one image"):
+        bs.level_set(net, images(), target)
+    with pytest.raises(bs.BlindspaceError, match="tolerance"):
+        bs.level_set(net, x, target, tolerance=0.0)
+    with pytest.raises(bs.BlindspaceError, match=r"outside \[0, 1\]"):
+        bs.level_set(net, x + 1, target)
+    with pytest.raises(bs.BlindspaceError, match="nowhere"):
+        bs.level_set(net, x, target, layer="nowhere")
+    with pytest.raises(bs.BlindspaceError, match="one image"):
+        bs.local(net, images())
+    with pytest.raises(bs.BlindspaceError, match="k must be at most"):
+        bs.local(net, x, k=37)
