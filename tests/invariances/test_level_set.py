@@ -149,7 +149,8 @@ def test_a_smooth_network_stops_where_the_oracle_finds_the_nearest_point() -> No
 
     def outputs(z: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return module(torch.from_numpy(z).reshape(1, *SHAPE))[0].numpy() - wanted
+            found: np.ndarray = module(torch.from_numpy(z).reshape(1, *SHAPE))[0].numpy() - wanted
+        return found
 
     solved = scipy.optimize.minimize(
         lambda z: ((z - target.numpy().ravel()) ** 2).sum(),

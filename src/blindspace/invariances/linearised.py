@@ -90,7 +90,7 @@ class Matrix(Linearised):
     @property
     def norm(self) -> float:
         """The Frobenius norm."""
-        return float(torch.linalg.vector_norm(self.rows))
+        return float(torch.linalg.vector_norm(self.rows.detach()))
 
 
 class Products(Linearised):
