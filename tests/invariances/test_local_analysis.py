@@ -70,6 +70,6 @@ def test_an_iteration_that_does_not_converge_says_so(monkeypatch: pytest.MonkeyP
 
 def test_a_jacobian_of_zero_is_refused() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(50, 4), nn.ReLU(), nn.Linear(4, 2))
-    module[1].bias.data.fill_(-100.0)
+    module[1].bias.data.fill_(-100.0)  # type: ignore[operator]
     with pytest.raises(bs.BlindspaceError, match="the Jacobian is 0"):
         bs.local(bs.load(module.eval(), SHAPE), X)
