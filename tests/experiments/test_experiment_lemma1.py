@@ -62,6 +62,12 @@ def test_sizes_count_only_where_the_outputs_stay() -> None:
     assert [claim.holds for claim in claims(S, made(layer(0.12, 0.0, why=FULL)))][:2] == [True, True]
 
 
+def test_reasons_that_differ_by_their_number_are_one() -> None:
+    kept = layer(0, 0)
+    kept.values["reasons"][ANY] = [FULL.replace("1e-2", "1.0e-02"), FULL.replace("1e-2", "3.0e-05")]
+    assert rows(S, made(kept))[0].reason.endswith(f"2 × {FULL.replace('1e-2', '3.0e-05')}")
+
+
 def test_a_perturbation_out_of_the_box_is_none() -> None:
     kept = layer(0.12, 0.11)
     kept.arrays[f"{ANY}/in box"][0] = False

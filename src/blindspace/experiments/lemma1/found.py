@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +16,9 @@ NEAR = 1e-6
 
 MEASURED = ("full column rank", "the pixel range")
 """What is named by the reasons that are measured at the image; others say how a search ended."""
+
+NUMBER = re.compile(r"\d\.\d*e[-+]\d+")
+"""The measured number of a reason, such as a singular value."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,13 @@ class FoundLayer:
         return [why for why, ok in zip(given.get(way, given[ANY]), self.done(way).tolist(), strict=True) if not ok]
 
     def why(self, way: str) -> str:
-        """The reasons in words, the most frequent first."""
-        return "; ".join(f"{count} × {why}" for why, count in Counter(self.reasons(way)).most_common())
+        """The reasons in words, the most frequent first; of those that differ by a number alone, the least number."""
+        by_words: dict[str, list[str]] = {}
+        for why in self.reasons(way):
+            by_words.setdefault(NUMBER.sub("…", why), []).append(why)
+        least = [min(same, key=_number) for same in by_words.values()]
+        counts = [len(same) for same in by_words.values()]
+        return "; ".join(f"{count} × {why}" for count, why in sorted(zip(counts, least, strict=True), reverse=True))
 
     def explained(self, way: str) -> bool:
         """Whether every image is done or has a measured reason: none of a search that ended without one."""
@@ -73,6 +81,11 @@ class FoundLayer:
         beside = len(kept["demands"]) - 1
         words = "all outputs stay" if kept["read"] is None else f"nullity {kept['dim']} of {kept['read']}"
         return words + (f", {beside} values beside it stay" if beside > 0 else "")
+
+
+def _number(why: str) -> float:
+    stated = NUMBER.search(why)
+    return float(stated[0]) if stated else 0.0
 
 
 def found(s: Lemma1, done: Parts) -> list[FoundLayer]:

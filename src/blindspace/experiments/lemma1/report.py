@@ -92,11 +92,12 @@ def _large(s: Lemma1, every: list[FoundLayer], way: str) -> Claim:
     where = "" if way == ANY else " outside the nullspace of the affine front"
     text = (
         f"through {len(whole)} of {len(every)} layers a perturbation of {s.size:g} ‖x‖ or more exists at every image"
-        f"{where}, stays in [0, 1] and changes no output by more than {s.tolerance:.0e}; for "
-        f"{len(others) - len(left)} of the others there is a measured reason at every image that lacks one"
+        f"{where}, stays in [0, 1] and changes no output by more than {s.tolerance:.0e}"
     )
+    if len(others) > len(left):
+        text += f"; for {len(others) - len(left)} there is a measured reason at every image that lacks one"
     if left:
-        text += f"; for {len(left)} the search ended without one ({', '.join(left)})"
+        text += f"; for {len(left)} the search ended without one ({'; '.join(left)})"
     return Claim(text, None if s.preset == "smoke" else not left)
 
 
