@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..errors import ValueRangeError
 from ..subspaces import Subspace, nearest
 from ..subspaces.known import Known
 from .demands import Demands, Rows
@@ -130,7 +131,9 @@ def _factor(gram: Tensor) -> Tensor:
         lower, failed = torch.linalg.cholesky_ex(shifted)
         if not int(failed):
             return lower
-    raise ArithmeticError("the Jacobian has a Gram matrix that is not positive semidefinite")
+    raise ValueRangeError(
+        "the Jacobian of what must stay holds NaN or infinite values, or has an infinite range of sizes"
+    )
 
 
 @dataclass(eq=False)
