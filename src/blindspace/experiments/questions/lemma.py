@@ -31,5 +31,20 @@ LEMMA: dict[str, Question] = {
         BEYOND,
         "nonlinear",
     ),
+    "one-number": Question(
+        "At a confidence that stays within 0.2, paths lead from an image most of the way to any of another class.",
+        OTHERS,
+        "blindspots",
+    ),
+    "all-logits": Question(
+        "So do paths along which no logit changes at all.",
+        BEYOND,
+        "blindspots",
+    ),
+    "logits-move": Question(
+        "Where the confidence alone is kept, the logits move by more than a tenth of the largest.",
+        BEYOND,
+        "blindspots",
+    ),
 }
 """The claims by name, in the order of the table."""
