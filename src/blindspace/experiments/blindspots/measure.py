@@ -73,7 +73,7 @@ def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress
         x,
         target,
         tolerance=s.tolerance,
-        steps=s.steps,
+        steps=case.steps,
         progress=lambda done, of, what: progress(done, of, f"{label}, {what}"),
     )
     rule = traverse(s, network, x, target, s.generator(case.name, seed, pair))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -86,10 +87,12 @@ def path_row(g: Group) -> Row:
     return _row(g, PATH, WAY, way("path"), ".0%", False, why)
 
 
-def rule_row(g: Group) -> Row:
+def rule_row(s: Blindspots, g: Group) -> Row:
     """How far the rule of one number leads."""
     held = [kept.values["rule"]["kept"] for kept in g.all]
-    why = f"{min(held)} to {max(held)} steps taken, the others would have made the confidence fall further"
+    why = (
+        f"{min(held)} to {max(held)} of {s.scalar_steps} steps are taken; the confidence would fall further with others"
+    )
     return _row(g, RULE, WAY, way("rule"), ".0%", False, why)
 
 
@@ -103,7 +106,7 @@ def moved_row(g: Group) -> Row:
 def rows(s: Blindspots, done: Parts) -> list[Row]:
     """How far both rules lead, how near and how similar the ends are, what the logits do, and the controls."""
     every = found(s, done)
-    made = [each(g) for g in every for each in (path_row, rule_row)]
+    made = [row for g in every for row in (path_row(g), rule_row(s, g))]
     for g in every:
         for what, figure in ((RMSE, "rmse"), (SSIM, "ssim")):
             for which, name in ((START, "start"), (PATH, "path"), (RULE, "rule")):
@@ -184,7 +187,7 @@ def verdicts(s: Blindspots, done: Parts) -> list[Verdict]:
         return "depends", "the network"
 
     made = []
-    for question, rule, row in (("one-number", "rule", rule_row), ("all-logits", "path", path_row)):
+    for question, rule, row in (("one-number", "rule", partial(rule_row, s)), ("all-logits", "path", path_row)):
         said, on = answer([leads(g, rule) for g in every])
         made.append(Verdict(question, said, [row(g) for g in every], on=on))
     moves = [row.ours is not None and row.ours > MOVES for row in map(moved_row, every)]

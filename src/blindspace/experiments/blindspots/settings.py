@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...networks import SMALL
 from ..common.models import of_others
 from ..common.networks_of_others import RESNET20
 from ..parts import Preset, Settings
@@ -19,6 +20,7 @@ class Case:
         dataset: Data set of the images.
         pairs: Number of pairs of images.
         seeds: Number of networks, which differ in their seeds.
+        steps: Largest number of steps of each part of the search for a path.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Case:
     dataset: str
     pairs: int
     seeds: int = 1
+    steps: int = 600
 
 
 CASES = (
@@ -33,8 +36,8 @@ CASES = (
     Case("MNIST-ConvNet", "convnet", "mnist", 2, 2),
     Case("CIFAR-10-MLP", "mlp", "cifar10", 2, 2),
     Case("CIFAR-10-ConvNet", "convnet", "cifar10", 2, 1),
-    Case("cifar-resnet", "cifar-resnet", "cifar10", 1),
-    Case("ResNet-20", RESNET20, "cifar10", 1),
+    Case("cifar-resnet", "cifar-resnet", "cifar10", 2, steps=60),
+    Case("ResNet-20", RESNET20, "cifar10", 1, steps=60),
 )
 
 
@@ -46,7 +49,6 @@ class Blindspots(Settings):
         cases: The networks.
         present: Files of networks of others that are there.
         tolerance: Largest change of a logit along a path, as a share of the largest logit of the image.
-        steps: Largest number of steps of each part of the search for a path.
         allowed: How far the confidence may fall under the rule of one number.
         scalar_steps: Number of its steps.
         scalar_step: Share of the remaining way, without its component along the gradient, that each of them goes.
@@ -57,7 +59,6 @@ class Blindspots(Settings):
     cases: tuple[Case, ...] = CASES
     present: tuple[str, ...] = ()
     tolerance: float = 1e-6
-    steps: int = 600
     allowed: float = 0.2
     scalar_steps: int = 100
     scalar_step: float = 0.05
@@ -72,10 +73,10 @@ class Blindspots(Settings):
 def for_preset(preset: Preset, seed: int) -> Blindspots:
     """The settings of a preset."""
     if preset == "smoke":
-        cases = (Case("MNIST-MLP", "mlp", "mnist", 1), *(case for case in CASES if case.kind == RESNET20))
-        return Blindspots(preset, seed, cases, tolerance=1e-4, steps=20, scalar_steps=20)
+        cases = (Case("MNIST-MLP", "mlp", "mnist", 1, steps=20), *(case for case in CASES if case.kind == RESNET20))
+        return Blindspots(preset, seed, cases, tolerance=1e-4, scalar_steps=20)
     present = (RESNET20,) if of_others(RESNET20) else ()
     if preset == "cpu":
         return Blindspots(preset, seed, present=present)
-    cases = tuple(Case(c.name, c.kind, c.dataset, 8 * c.pairs, 5 if c.kind in ("mlp", "convnet") else 1) for c in CASES)
+    cases = tuple(Case(c.name, c.kind, c.dataset, 8 * c.pairs, 5 if c.kind in SMALL else 1) for c in CASES)
     return Blindspots(preset, seed, cases, present)
