@@ -111,6 +111,28 @@ def test_a_layer_is_judged_by_what_it_passes_on(network: bs.Network) -> None:
     assert found.kind in ("rounding of float64", "exact")
 
 
+def test_layers_of_onnx_networks_are_judged_in_float64(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    weight = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    node = onnx.helper.make_node("MatMul", ["x", "w"], ["y"], name="first")
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, n]) for name, n in (("x", 5), ("y", 3))
+    ]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [onnx.numpy_helper.from_array(weight, "w")])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8),
+        tmp_path / "a.onnx",
+    )
+    network = bs.load(str(tmp_path / "a.onnx"))
+    x = torch.rand(4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    changed = x + bs.harmless_noise(network, 4, 0.1)
+    for layer in ("first", "outputs"):
+        found = accept(network, x, changed, layer)
+        assert list(found.bounds) == ["float64"]
+        assert set(found.kinds) <= {"exact", "rounding of float64"}
+        assert accept(network, x, x + 1e-6, layer).kind == "approximate"
+
+
 def test_to_dict_is_json(network: bs.Network) -> None:
     x = drawn(2)
     for found in (accept(network, x, x), accept(network, x, drawn(2, 4), reference=drawn(9, 5))):
