@@ -36,8 +36,8 @@ CASES = (
     Case("MNIST-ConvNet", "convnet", "mnist", 2, 2),
     Case("CIFAR-10-MLP", "mlp", "cifar10", 2, 2),
     Case("CIFAR-10-ConvNet", "convnet", "cifar10", 2, 1),
-    Case("cifar-resnet", "cifar-resnet", "cifar10", 2, steps=60),
-    Case("ResNet-20", RESNET20, "cifar10", 1, steps=60),
+    Case("cifar-resnet", "cifar-resnet", "cifar10", 1, steps=60),
+    Case("ResNet-20", RESNET20, "cifar10", 1, steps=12),
 )
 
 
