@@ -90,16 +90,17 @@ def path_row(g: Group) -> Row:
 def rule_row(s: Blindspots, g: Group) -> Row:
     """How far the rule of one number leads."""
     held = [kept.values["rule"]["kept"] for kept in g.all]
-    why = (
-        f"{min(held)} to {max(held)} of {s.scalar_steps} steps are taken; the confidence would fall further with others"
-    )
+    why = f"{min(held)} to {max(held)}" if min(held) < max(held) else f"{max(held)}"
+    why += f" of {s.scalar_steps} steps are taken"
+    if min(held) < s.scalar_steps:
+        why += "; with the others the confidence would fall further than allowed"
     return _row(g, RULE, WAY, way("rule"), ".0%", False, why)
 
 
 def moved_row(g: Group) -> Row:
     """How far the logits move under the rule of one number."""
-    fall = g.median(lambda kept: kept.values["rule"]["confidence start"] - kept.values["rule"]["confidence end"])
-    why = f"at the end; the confidence falls by {fall.value:.2g}"
+    first, last = (g.median(_figure("rule", f"confidence {end}")).value for end in ("start", "end"))
+    why = f"at the end; the confidence is {first:.2f} at the start and {last:.2f} at the end, in the median"
     return _row(g, RULE, CHANGE, lambda kept: kept.values["rule"]["change end"], ".2g", False, why)
 
 
