@@ -88,7 +88,7 @@ def test_the_picture_is_drawn(tmp_path: Path) -> None:
 
 def test_a_network_of_others_that_is_missing_is_said_not_to_be_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BLINDSPACE_MODELS", raising=False)
-    s = for_preset("cpu", 0)
+    s = for_preset("paper", 0)
     assert [row.case for row in rows(s, {}) if row.ours is None] == ["ResNet-20"]
     assert not any(part.name.startswith("ResNet-20") for part in parts(s))
 
