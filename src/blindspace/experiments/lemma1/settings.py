@@ -41,7 +41,7 @@ class Case:
 CASES = (
     Case("mnist-mlp", "mnist-mlp", "mnist", 4),
     Case("cifar-resnet", "cifar-resnet", "cifar10", 2, (10, 11, 12)),
-    Case("ResNet-20", RESNET20, "cifar10", 2, tuple(range(9, 19))),
+    Case("ResNet-20", RESNET20, "cifar10", 2, tuple(range(4, 19))),
     Case("ViT", VIT, "cifar10", 2),
 )
 
