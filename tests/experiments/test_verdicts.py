@@ -14,7 +14,7 @@ from blindspace.experiments.questions.question import BEYOND, Question
 from blindspace.experiments.registry import NAMES
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
-from blindspace.experiments.verdicts import QUESTIONS, answer, checked, figures
+from blindspace.experiments.verdicts import QUESTIONS, TABLES, answer, checked, figures
 
 ROW = Row("an MLP", "share", 0.25, reference=0.5, interval=(0.2, 0.3), form=".2f")
 ASKED = {
@@ -122,3 +122,7 @@ def test_committed_results_answer_every_question(name: str) -> None:
     assert all(each.answer is not None for each in result.verdicts)
     for verdict in result.verdicts:
         assert any(row.interval for row in verdict.rows), f"no interval decides {verdict.question}"
+
+
+def test_no_two_committed_claims_have_one_name() -> None:
+    assert len(QUESTIONS) == sum(map(len, TABLES.values()))

@@ -188,7 +188,10 @@ def verdicts(s: Blindspots, done: Parts) -> list[Verdict]:
         return "depends", "the network"
 
     made = []
-    for question, rule, row in (("one-number", "rule", partial(rule_row, s)), ("all-logits", "path", path_row)):
+    for question, rule, row in (
+        ("constant-confidence", "rule", partial(rule_row, s)),
+        ("all-logits", "path", path_row),
+    ):
         said, on = answer([leads(g, rule) for g in every])
         made.append(Verdict(question, said, [row(g) for g in every], on=on))
     moves = [row.ours is not None and row.ours > MOVES for row in map(moved_row, every)]

@@ -31,7 +31,7 @@ LEMMA: dict[str, Question] = {
         BEYOND,
         "nonlinear",
     ),
-    "one-number": Question(
+    "constant-confidence": Question(
         "At a confidence that stays within 0.2, paths lead from an image most of the way to any of another class.",
         OTHERS,
         "blindspots",
