@@ -88,6 +88,8 @@ def test_verdicts() -> None:
     assert answers(made(layer(0.12, 0.11), layer(0.12, 0.11))) == ["holds", "holds"]
     assert answers(made(layer(0.12, 0.0), layer(0.12, 0.11))) == ["holds", "depends"]
     assert answers(made(layer(0, 0))) == ["does not hold", "does not hold"]
+    first, second = verdicts(S, made(layer(0.12, 0.0)))
+    assert [row.ours for row in (*first.rows, *second.rows)] == [1, 0]
     small = replace(S, preset="smoke")
     assert [each.answer for each in verdicts(small, made(layer(0.12, 0.11)))] == [None, None]
 

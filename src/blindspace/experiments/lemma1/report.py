@@ -158,6 +158,6 @@ def verdicts(s: Lemma1, done: Parts) -> list[Verdict]:
     made = []
     for question, way in (("every-layer", ANY), ("beyond-front", BEYOND)):
         said, on = answer(way)
-        of_way = [row for row in shares if row.quantity.endswith(way) == (way == BEYOND)]
+        of_way = [row for row in shares if row.quantity.endswith(BEYOND) == (way == BEYOND)]
         made.append(Verdict(question, said, of_way, on=on))
     return made
