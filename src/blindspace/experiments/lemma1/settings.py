@@ -23,7 +23,7 @@ class Case:
         source: Name of a built-in network, or of a file of others.
         dataset: Data set of the images.
         images: Number of images, the first of the test set.
-        left_out: Numbers of the layers that are not measured, because their search takes many minutes.
+        left_out: Numbers of the layers that are not measured, for want of time.
     """
 
     name: str
