@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
-import blindspace as bs
 from blindspace.learning import ATTACKS, CONTROLS
+from pages import DOCS, output_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "learning.md"
-TEXT = PAGE.read_text("utf-8")
+TEXT = (DOCS / "learning.md").read_text("utf-8")
 
 
 def test_the_page_runs(tmp_path: Path) -> None:
-    script = tmp_path / "page.py"
-    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)), "utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(bs.__file__).parents[1])}
-    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("learnt from perturbed noise and from noise:")
+    assert output_of("learning.md", tmp_path).startswith("learnt from perturbed noise and from noise:")
 
 
 def test_every_attack_and_control_is_named() -> None:
