@@ -42,6 +42,8 @@ ORDER = (
     "learning",
     "experiments",
     "bench",
+    "integrations",
+    "app",
     "cli",
 )
 """The folders and files right under the package. Each may import those before it, and itself."""

@@ -1,0 +1,1 @@
+"""Blindspace where people already work: foolbox, ART, attributions, ONNX."""
