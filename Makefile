@@ -53,7 +53,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report]'
 	@touch $(READY)
 
-# The tests need every library that is optional, half a gigabyte more.
+# The tests need every library that is optional, half a gigabyte more, and a browser for the pages.
 $(TESTS_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report,dev]'
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && { apt-get install -y -q chromium || \
+		{ apt-get update -q && apt-get install -y -q chromium; }; } >/dev/null 2>&1; } || \
+		echo "The tests of pages in a browser are skipped, for want of one: apt-get install chromium"
 	@touch $(TESTS_READY)

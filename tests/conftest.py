@@ -7,6 +7,8 @@ import tempfile
 
 from hypothesis import settings
 
+from browser import browser as browser  # a fixture of every test
+
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 

@@ -43,7 +43,7 @@ ORDER = (
     "experiments",
     "bench",
     "integrations",
-    "app",
+    "web",
     "cli",
 )
 """The folders and files right under the package. Each may import those before it, and itself."""
