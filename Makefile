@@ -3,10 +3,11 @@ PYTHON := $(or $(shell command -v python3.11),$(shell command -v python3))
 BIN := .venv/bin
 READY := .venv/.ready
 TESTS_READY := .venv/.ready-for-tests
+DOCS_READY := .venv/.ready-for-docs
 # Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test lint types suites results architectures bench clean
+.PHONY: help demo test lint types docs suites results architectures bench clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +24,9 @@ lint: $(TESTS_READY) ## Check style
 
 types: $(TESTS_READY) ## Check types
 	$(BIN)/mypy
+
+docs: $(DOCS_READY) ## Build the documentation as a site, in site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 suites: $(TESTS_READY) ## Run the test suites of torch and ONNX, and mutated files; write docs/suites.md and docs/fuzz.md
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/suites/whole.py
@@ -42,7 +46,7 @@ bench: $(READY) ## Measure what a projection costs, as a ratio to the least it c
 	$(BIN)/blindspace bench --learning --json results/bench/learning.json
 
 clean: ## Remove the environment and what the tools left behind
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo site
 
 # torch goes first and pinned: a later step that asks for any torch then finds this one.
 $(READY): pyproject.toml constraints.txt
@@ -52,6 +56,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot,report]'
 	@touch $(READY)
+
+$(DOCS_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $(DOCS_READY)
 
 # The tests need every library that is optional, half a gigabyte more, and a browser for the pages.
 $(TESTS_READY): $(READY)
