@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         span,
         spectrum,
     )
+    from .web import app
 
 __version__ = "0.1.0"
 
@@ -79,6 +80,7 @@ __all__ = [
     "TangentSpaces",
     "Through",
     "accept",
+    "app",
     "audit",
     "bench",
     "blind_energy",
@@ -146,6 +148,7 @@ _ROOMS = {
     "report.demo": "demo",
     "solvers": "Certificate",
     "subspaces": "Mask Split Subspace TangentSpaces mask nullspace rowspace soft_dimension span spectrum",
+    "web": "app",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 """The sub-package that each name comes from."""

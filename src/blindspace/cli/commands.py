@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 NAMES = (
     *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "level-set", "local"),
-    *("units", "mislabel", "learn", "train", "reproduce", "bench", "demo", "data"),
+    *("units", "mislabel", "learn", "train", "reproduce", "bench", "demo", "app", "data"),
 )
 """The commands in the order of the help, each a function or a group in the module of its name, with _ for -."""
 

@@ -256,12 +256,12 @@ class NetworkOptions:
         """
         from ..networks import load
 
-        model, weights = _split_weights(text)
+        model, weights = split_weights(text)
         random = self.random_weights and weights is None and not Path(model).is_file()
         return load(model, self.input_shape, weights=weights, preprocess=self.preprocess, random_weights=random)
 
 
-def _split_weights(text: str) -> tuple[str, str | None]:
+def split_weights(text: str) -> tuple[str, str | None]:
     """The name and the file in ``NAME=FILE``; an equals sign in brackets belongs to the options of the name.
 
     Raises:

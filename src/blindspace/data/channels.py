@@ -22,3 +22,19 @@ def in_channels(pixels: npt.NDArray[np.float64], shape: Sequence[int]) -> npt.ND
     if len(shape) == 3 and shape[0] == 3 and len(pixels) == 1:
         return np.repeat(pixels, 3, axis=0)
     return pixels
+
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in grey (ITU-R BT.601), as Pillow has them."""
+
+
+def fewer_channels(pixels: npt.NDArray[np.float64], channels: int) -> npt.NDArray[np.float64]:
+    """Colours as grey where one channel is asked for, which loses the colours; other pictures as they are.
+
+    Args:
+        pixels: ``(C, H, W)``.
+        channels: Number of channels that is asked for.
+    """
+    if channels == 1 and len(pixels) == 3:
+        return np.tensordot(np.array(LUMA), pixels, 1)[None]
+    return pixels

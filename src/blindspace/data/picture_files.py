@@ -82,6 +82,27 @@ def _unidentified(content: bytes, name: str, formats: tuple[str, ...] | None) ->
     return f"{name} is {found.what}, which needs a library that is not installed; convert it to PNG first"
 
 
+def dimensions(content: bytes, name: str) -> tuple[int, int]:
+    """Width and height of the picture in the bytes of a file, from its head alone: nothing is decoded.
+
+    Args:
+        content: Bytes of the file.
+        name: Name of the file in messages.
+
+    Raises:
+        FileError: It is no picture, or larger than Pillow's limit.
+    """
+    try:
+        with Image.open(BytesIO(content), formats=pillow_formats()) as image:
+            return image.size
+    except UnidentifiedImageError as error:
+        raise FileError(_unidentified(content, name, None)) from error
+    except Image.DecompressionBombError as error:
+        raise FileError(f"{name} has too many pixels to be opened safely ({error})") from error
+    except (OSError, *_DAMAGE) as error:
+        raise FileError(f"{name} is damaged ({first_line(error)})") from error
+
+
 def read_picture(path: Path) -> npt.NDArray[np.float64]:
     """Read a picture as float64 ``(C, H, W)`` in [0, 1]; greyscale has one channel, all else is converted to RGB.
 

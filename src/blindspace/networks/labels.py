@@ -35,6 +35,9 @@ ARGMAX, SIGN, STATED, NONE = "argmax", "sign", "stated", "none"
 CHOICES = (ARGMAX, SIGN, NONE)
 """What a user may state."""
 
+SUMS_TO_ONE = 1e-3
+"""Scores that are not negative and whose sum is nearer to 1 are probabilities."""
+
 DASH = "—"
 """Stands for a label, or a number of labels, where there is none."""
 
@@ -140,6 +143,18 @@ class Labelling:
         if values.shape[1] > 1:
             return values
         return torch.cat([torch.zeros_like(values), values - self.threshold], 1)
+
+    def probabilities(self, outputs: Tensor) -> Tensor | None:
+        """The probability that a network gives each class, float64 ``(B, K)`` with K ≥ 2, from its outputs ``(B, …)``.
+
+        They are the scores themselves where these are probabilities already, and their softmax otherwise. None where
+        there are no scores, or a single one that is a probability.
+        """
+        if self.kind == NONE or not self.classes or self.threshold:
+            return None
+        scores = self.scores(outputs).double()
+        sums = bool((scores.min() >= 0) and ((scores.sum(1) - 1).abs() < SUMS_TO_ONE).all())
+        return scores if sums else scores.softmax(1)
 
     def _values(self, outputs: Tensor) -> Tensor:
         flat = outputs.flatten(1) if outputs.ndim > 1 else outputs[:, None]
