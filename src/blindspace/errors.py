@@ -8,7 +8,16 @@ from contextlib import contextmanager
 
 
 class BlindspaceError(Exception):
-    """Base class of every error that the package raises on purpose; its message is one line fit for a user."""
+    """Base class of every error that the package raises on purpose; its message is one line fit for a user.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> try:
+        ...     bs.nullspace(torch.nn.Linear(4, 2))
+        ... except bs.BlindspaceError as error:
+        ...     print(type(error).__name__)
+        ShapeError
+    """
 
 
 class ShapeError(BlindspaceError):

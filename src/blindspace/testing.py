@@ -3,6 +3,11 @@
 ``check_map`` contains the dot-product test, ⟨A x, y⟩ = ⟨x, Aᵀ y⟩ for random x and y (Claerbout 1992, Earth Soundings
 Analysis: Processing versus Inversion). A check that fails raises ``CheckFailedError``, which is an ``AssertionError``
 too, so that the functions can stand alone in a test. All figures are relative errors.
+
+Examples:
+    >>> import torch, blindspace as bs
+    >>> bs.testing.check_map(torch.nn.Conv2d(1, 2, 3), (1, 6, 6))
+    >>> bs.testing.check_subspace(bs.nullspace(torch.nn.Linear(6, 4), (6,)))
 """
 
 from __future__ import annotations

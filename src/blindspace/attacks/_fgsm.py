@@ -25,6 +25,15 @@ def fgsm(
     """Attack images by a single step of size eps along the gradient of the loss.
 
     Arguments and errors are those of ``pgd``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> attacked = bs.fgsm(network, x, y, eps=0.1)
+        >>> bool((attacked.images - x).abs().max() <= 0.1001)
+        True
     """
     given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed

@@ -89,6 +89,16 @@ def latent(
         BlindspaceError: The model or the decoder is not a function, or as ``pgd``.
         ShapeError: The latents are not a floating-point batch, or the decoder does not make one image of each.
         ValueRangeError: The decoder's images leave [0, 1], or another argument is out of its range.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> surface = bs.manifold("mnist-autoencoder")
+        >>> found = bs.latent(network, lambda z: surface.decode(z).clamp(0, 1), surface.encode(x), y, steps=5)
+        >>> found.images.shape
+        torch.Size([4, 1, 28, 28])
     """
     if mask is None or not len(latents):
         return _Manifold(model, decoder, latents, labels).attacked(eps, steps, step_size, trust, refinements)

@@ -85,6 +85,15 @@ def minimal_norm(
 
     Raises:
         BlindspaceError: As ``pgd``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> found = bs.minimal_norm(network, x, y)
+        >>> bool((network.labels((x + found.perturbation).float()) != y).all())
+        True
     """
     given = prepared(model, images, labels, 1.0, "l2", subspace, mask)
     x, space = given.images, given.allowed.subspace

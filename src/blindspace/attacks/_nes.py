@@ -59,6 +59,15 @@ def nes(
 
     Raises:
         BlindspaceError: As ``pgd``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> found = bs.nes(network, x, y, eps=2.0, queries=40, pairs=5)
+        >>> bool((found.images - x).flatten(1).norm(dim=1).max() <= 2.001)
+        True
     """
     given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed

@@ -60,6 +60,18 @@ def pgd(
         ShapeError: The images are not a floating-point batch, or there is not one whole number per image.
         UnsupportedLayerError: The model has no gradient, or does not read the images.
         BlindspaceError: Another argument is of the wrong type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> space = bs.harmless(network)
+        >>> blind = bs.pgd(network, x, y, eps=0.3, steps=2, subspace=space)  # where the network sees nothing
+        >>> bool((network.labels(blind.images) == network.labels(x)).all())
+        True
+        >>> bs.pgd(network, x, y, eps=0.3).images.shape
+        torch.Size([4, 1, 28, 28])
     """
     given = prepared(model, images, labels, eps, norm, subspace, mask)
     model, images, labels, allowed = given.model, given.images, given.labels, given.allowed

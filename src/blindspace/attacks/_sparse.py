@@ -53,6 +53,15 @@ def sparse(
         ShapeError: The images are not a floating-point batch, or there is not one whole number per image.
         UnsupportedLayerError: The model has no gradient, or does not read the images.
         BlindspaceError: Another argument is of the wrong type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> digits = bs.data.samples("mnist")
+        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
+        >>> found = bs.sparse(network, x, y, count=5)
+        >>> int((found.images != x).flatten(1).sum(1).max()) <= 5
+        True
     """
     given = prepared(model, images, labels, 1.0, "linf", None, mask)
     count, step_size = integer(count, "the number of values", 1), real(step_size, "step_size")

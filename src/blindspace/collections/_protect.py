@@ -57,6 +57,19 @@ def protect(
         UnknownNameError: No engine has that name.
         MissingExtraError: A library is not installed.
         BlindspaceError: The network cannot be loaded.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> from pathlib import Path
+        >>> from blindspace.collections import Settings
+        >>> from blindspace.perturbations import Recipe
+        >>> Path("pictures").mkdir()
+        >>> for number, digit in enumerate(bs.data.samples("mnist").tensor()[:3]):
+        ...     bs.data.write_png(Path(f"pictures/{number}.png"), digit.numpy())
+        >>> settings = Settings("mnist-mlp", Recipe("noise"), file_format="npz")
+        >>> summary = bs.protect("pictures", "protected", settings, workers=0)
+        >>> summary.protected, summary.labels_changed
+        (3, 0)
     """
     source, target = as_path(source, "the source").resolve(), as_path(target, "the target").resolve()
     if not isinstance(settings, Settings):

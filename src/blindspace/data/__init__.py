@@ -1,4 +1,11 @@
-"""Data sets and image files: fetching, reading and writing them. Nothing here runs a pickle."""
+"""Data sets and image files: fetching, reading and writing them. Nothing here runs a pickle.
+
+Examples:
+    >>> import torch, blindspace as bs
+    >>> digits = bs.data.samples("mnist")
+    >>> digits.tensor().shape, digits.targets()[:5]
+    (torch.Size([200, 1, 28, 28]), tensor([7, 2, 1, 0, 4]))
+"""
 
 from ._fetch import fetch
 from ._samples import SAMPLES, SAMPLES_WORD, samples

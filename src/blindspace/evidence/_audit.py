@@ -70,6 +70,14 @@ class Audit:
         soft: ε-nullity of the front at the given thresholds; None if there were none.
         spectrum: singular values of the front; None if they were not asked for.
         layers: one report per linear layer; empty if layers were not asked for.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> found = bs.audit("mnist-mlp", layers=False)
+        >>> found.space.dim, found.space.certificate.kind
+        (528, 'exact')
+        >>> found.ends  # where the front ends, and what reads it there
+        {'2': ['relu in 3']}
     """
 
     model: str
@@ -168,6 +176,14 @@ def audit(
         TooLargeError: no solver serves a front of this size.
         WithdrawnError: the outputs move along the space that was found.
         ValueRangeError: a threshold is not above 0, or the seed is not an integer.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> layer = torch.nn.Conv2d(3, 4, 4, stride=4)
+        >>> network = torch.nn.Sequential(layer, torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 10))
+        >>> found = bs.audit(network, (3, 16, 16))
+        >>> found.space.dim, found.space.certificate.kind, [row.layer.kind for row in found.layers]
+        (704, 'exact', ['Conv2d', 'Linear'])
     """
     seed = seed_of(seed)
     network = load(network, input_shape)

@@ -147,6 +147,12 @@ def identify(
         ShapeError: the network reads another shape than a probe has.
         ValueRangeError: there is no candidate, or an output is NaN or infinite.
         UnsupportedLayerError: a candidate cannot be followed, or is neither a Network nor a Probe.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> candidates = [bs.load(torch.nn.Linear(16, 4), (16,), name=name) for name in ("a", "b")]
+        >>> bs.identify(candidates[1], candidates).match
+        'b'
     """
     if isinstance(network, nn.Module | type) or not callable(network):
         network = as_network(network, input_shape)

@@ -286,6 +286,14 @@ def inspect(
         FileError: no reference is given and no images of that size are embedded.
         ValueRangeError: there is no image, a value is NaN or infinite, the rate is out of range, or the reference
             images are too few or outside [0, 1].
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network, digits = bs.load("mnist-mlp"), bs.data.samples("mnist").tensor()
+        >>> noise = bs.harmless_noise(network, 3, size=0.5)
+        >>> found = bs.inspect(network, digits[:3] + noise, reference=digits[100:])
+        >>> int(found.suspicious.sum())
+        3
     """
     space, seed = as_space(network, input_shape), seed_of(seed)
     x = as_images(images, space.shape)

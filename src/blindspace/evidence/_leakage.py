@@ -170,6 +170,14 @@ def leakage(
             the protected images are not those of the originals.
         MissingExtraError: torchmetrics, stlpips-pytorch or scikit-image is not installed.
         UnsupportedLayerError: the network's front cannot be followed.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network, digits = bs.load("mnist-mlp"), bs.data.samples("mnist").tensor()[:4].double()
+        >>> protected = bs.perturb(digits, network, size=0.3, in_range=True).images
+        >>> found = bs.leakage(network, digits, protected, with_perceptual=False)
+        >>> found.evidence.labels_changed
+        0
     """
     network, seed = as_network(network, input_shape), seed_of(seed)
     images, protected = (

@@ -31,6 +31,16 @@ class Evidence:
             none.
         max_perturbation: largest |δ| of any pixel.
         dtype: the model's own precision.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> evidence = bs.verify(network, x, x + bs.harmless_noise(network, 4, 8.0))
+        >>> evidence.labels_changed, evidence.max_output_change_float64 < 1e-10
+        (0, True)
+        >>> round(evidence.max_perturbation, 6)
+        8.0
     """
 
     pairs: int
@@ -78,6 +88,16 @@ def verify(network: NetworkLike, images: Tensor, changed: Tensor, input_shape: S
         ShapeError: the two differ in shape or the network cannot read them.
         ValueRangeError: a value is NaN or infinite.
         UnsupportedLayerError: the network's code cannot be followed.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> space = bs.harmless(network)
+        >>> bs.verify(network, x, x + 100 * space.project(torch.randn_like(x))).labels_changed
+        0
+        >>> bs.verify(network, x, x + torch.randn_like(x)).labels_changed > 0
+        True
     """
     network = as_network(network, input_shape)
     images, changed = (as_inputs(batch, network) for batch in (images, changed))

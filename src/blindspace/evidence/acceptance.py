@@ -70,6 +70,14 @@ class Acceptance:
         quantile: share of unrelated pairs that are at most as far apart; None without reference images.
         accepted: whether the pair counts as the same: exact and rounding always, approximate where it is closer than
             every unrelated pair in all four figures; None where there are no reference images to decide it.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> found = bs.accept(network, x[:1], x[:1] + bs.harmless_noise(network, 1, 0.1))
+        >>> found.words(), found.accepted
+        ('1 rounding of float64', (True,))
     """
 
     layer: str
@@ -162,6 +170,15 @@ def accept(
         ValueRangeError: a value is NaN or infinite, or the reference images do not differ at the layer.
         UnknownNameError: there is no such layer; the message lists them.
         UnsupportedLayerError: the network cannot be recorded as differentiable operations.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> rounded = (x * 100).round() / 100
+        >>> found = bs.accept(network, x, rounded, reference=bs.data.samples("mnist").tensor()[4:40], pairs=100)
+        >>> found.kind
+        'approximate'
     """
     network = as_network(network)
     x, changed = (as_inputs(batch, network).double() for batch in (x, changed))

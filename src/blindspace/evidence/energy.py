@@ -107,6 +107,13 @@ def blind_energy(space: Operator, images: Tensor, seed: int = 0, input_shape: Se
     Raises:
         ShapeError: the images have another shape.
         ValueRangeError: there is no image, or a value is NaN or infinite.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> found = bs.blind_energy(network, bs.data.samples("mnist").tensor()[:20])
+        >>> bool(found.raw.mean() < found.shuffled.mean() < found.dim / 784)  # digits are where the network looks
+        True
     """
     space, seed = as_space(space, input_shape), seed_of(seed)
     x = as_images(images, space.shape).double()

@@ -78,6 +78,12 @@ def reproduce(
         UnknownNameError: No experiment has one of the names.
         FileError: ``out`` cannot be written, or a data set is missing.
         MissingExtraError: A library is not installed.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> (result,) = bs.reproduce("fig1", "smoke", "results")
+        >>> result.name, all(claim.holds for claim in result.claims)
+        ('fig1', True)
     """
     experiments = chosen([names] if isinstance(names, str) else names)
     results = [run(experiment, preset, Path(out), seed, progress, fresh) for experiment in experiments]

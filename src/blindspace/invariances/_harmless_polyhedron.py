@@ -48,6 +48,13 @@ def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False)
         ShapeError: x is not one image of the network's input shape.
         UnsupportedLayerError: The network cannot be followed, or onnxruntime runs it.
         PrecisionError: The network does not run in float64.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> bs.harmless_polyhedron(network, x[0]).dim > bs.harmless(network).dim
+        True
     """
     network = as_network(network, x.shape if isinstance(x, Tensor) else None)
     image = network.check(x).detach().double()

@@ -34,6 +34,13 @@ def harmless_set(layer: nn.Module, z: Tensor, tol: float = 0.0) -> HarmlessSet:
     Raises:
         UnsupportedLayerError: The module is none of these, or consists of several.
         ShapeError: z is not a floating-point tensor, or the layer cannot read it.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> z = torch.tensor([[-2.0, 1.0]])
+        >>> found = bs.harmless_set(torch.nn.ReLU(), z)  # a unit that is off may fall as far as it likes, and rise by 2
+        >>> found.project(torch.tensor([[5.0, 5.0]]))
+        tensor([[2., 0.]])
     """
     if not isinstance(layer, nn.Module):
         raise UnsupportedLayerError(f"the layer must be a torch module such as nn.ReLU(), got {type(layer).__name__}")

@@ -165,6 +165,14 @@ def level_set(
         PrecisionError: The network runs in its own precision only.
         UnknownNameError: There is no such layer.
         TooLargeError: The path has more vertices than memory allows.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> path = bs.level_set(network, x[0], x[1], tolerance=1e-3, steps=2)
+        >>> path.level, path.rmse[-1] < path.rmse[0]
+        (True, tensor(True))
     """
     network = as_network(network, input_shape)
     start, goal = (_one(image, network, what) for image, what in ((x, "x"), (target, "the target")))

@@ -128,6 +128,13 @@ def local(
         UnknownNameError: There is no such layer.
         TooLargeError: Memory does not suffice.
         NotConvergedError: The residuals are not reached; the message holds the figures.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> bs.local(network, x[0], k=2).nullity  # ten outputs, 784 pixels
+        774
     """
     network = as_network(network, input_shape)
     images = as_inputs(x, network).double()

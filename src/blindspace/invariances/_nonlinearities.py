@@ -74,6 +74,11 @@ def nonlinearities(network: NetworkLike, input_shape: Shape | None = None) -> li
     Args:
         network: A network, or a torch module together with its input shape.
         input_shape: Shape of one input without the batch; a module needs it.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> [(each.name, each.kind) for each in bs.nonlinearities(bs.load("mnist-mlp"))][:2]
+        [('3', 'relu'), ('5', 'relu')]
     """
     network = as_network(network, input_shape)
     if isinstance(network, OnnxNetwork):

@@ -81,6 +81,15 @@ class Through:
 
     Attributes:
         demands: What must stay, in words: what the layer computes, and the values that are read past it.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> through = bs.through(network, "2")  # the first layer
+        >>> found = through.find(x[:1], size=0.3)
+        >>> max(found.kept) < 1e-9
+        True
     """
 
     def __init__(self, network: Network, layer: str, call: int = 0) -> None:
@@ -284,5 +293,13 @@ def through(network: NetworkLike, layer: str, call: int = 0) -> Through:
     Raises:
         UnknownNameError: There is no such layer, or it is not called so often; the message lists those that are.
         UnsupportedLayerError: The network cannot be recorded as differentiable operations.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> found = bs.through(network, "6").find(x[:1], size=0.05)
+        >>> bs.verify(network, found.originals, found.images).labels_changed
+        0
     """
     return Through(as_network(network), layer, call)

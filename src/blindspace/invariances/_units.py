@@ -159,6 +159,13 @@ def units(
         UnsupportedLayerError: The network's operations depend on the image.
         ShapeError: The images have another shape.
         ValueRangeError: There is no image.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> counted = bs.units(network, bs.data.samples("mnist").tensor())
+        >>> [row.units for row in counted.rows]
+        [256, 256, 128, 64]
     """
     network = as_network(network, images.shape[1:] if isinstance(images, Tensor) else None)
     x, size = as_inputs(images, network), integer(batch_size, "the batch size", 1)

@@ -197,6 +197,14 @@ def mislabel_set(
         UnknownNameError: No engine has that name.
         MissingExtraError: A library is not installed.
         BlindspaceError: The network cannot be loaded or attacked.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> from blindspace.learning import SetSettings
+        >>> from blindspace.networks import Named
+        >>> settings = SetSettings(Named("mnist-mlp"), "uniform", count=8, steps=2)
+        >>> bs.mislabel_set(settings, "perturbed", workers=0).samples
+        8
     """
     if not isinstance(settings, SetSettings):
         raise BlindspaceError(f"mislabel_set takes SetSettings, got {shown(settings)}")

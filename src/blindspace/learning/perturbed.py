@@ -130,6 +130,15 @@ def mislabel(
         ShapeError: The images are not a floating-point batch, or there is not one whole number per image.
         UnsupportedLayerError: The network has no gradient, or does not read the images.
         BlindspaceError: The network is neither.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> targets = torch.tensor([3, 3, 3, 3])
+        >>> made = bs.mislabel(network, x, targets, "linf", eps=0.3)
+        >>> made.success
+        tensor([True, True, True, True])
     """
     rule = rule_named(attack)
     given = prepared(network, images, targets, 0.0, "l2", None, mask)

@@ -142,6 +142,15 @@ def read_set(folder: str | Path) -> PerturbedSet:
 
     Raises:
         FileError: The set is missing, unfinished, or a file of it is damaged or not the one that its manifest names.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> from blindspace.learning import SetSettings
+        >>> from blindspace.networks import Named
+        >>> settings = SetSettings(Named("mnist-mlp"), "mnist:samples", attack="l0", steps=2)
+        >>> _ = bs.mislabel_set(settings, "perturbed", workers=0)
+        >>> bs.read_set("perturbed").images.shape
+        torch.Size([200, 1, 28, 28])
     """
     folder = as_path(folder, "the folder of a perturbed data set")
     path = folder / MANIFEST

@@ -95,6 +95,15 @@ def learn(
         ShapeError: Images and labels do not fit together.
         ValueRangeError: There is no image, no epoch or no recipe, or a value is not finite.
         FileError: The checkpoint is damaged.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> digits = bs.data.samples("mnist")
+        >>> from blindspace.networks import Recipe
+        >>> x, y = digits.tensor(), digits.targets()
+        >>> learnt = bs.learn("mlp@mnist", x[:100], y[:100], Recipe("mnist", 1, 50), test=(x[100:], y[100:]))
+        >>> 0 <= learnt.last <= 1
+        True
     """
     images, targets = _labelled(images, targets, "training")
     if test is not None:

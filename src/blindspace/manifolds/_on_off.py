@@ -32,6 +32,16 @@ class OnOff:
         error: Largest |on + off − d|: 0 for d of a lower precision than float64, otherwise of the order of rounding.
         labels: Labels by name, int64 ``(B,)``: ``plain`` (x), ``whole`` (x + d), ``on`` (x + on), ``off`` (x + off);
             empty without a network. The images are not clipped to the pixel range.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> d = torch.randn_like(x)
+        >>> parts = bs.on_off(bs.manifold("mnist-autoencoder"), x, d)
+        >>> torch.equal(parts.on + parts.off, d.double())
+        True
+        >>> parts.chance == 16 / 784
+        True
     """
 
     on: Tensor
@@ -94,6 +104,14 @@ def on_off(where: Manifold | Subspace, images: Tensor, perturbation: Tensor, net
     Raises:
         ShapeError: Images, perturbation and manifold differ in shape.
         ValueRangeError: The decoder overflows.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> parts = bs.on_off(bs.manifold("mnist-autoencoder"), x, torch.randn_like(x), network)
+        >>> sorted(parts.labels)
+        ['off', 'on', 'plain', 'whole']
     """
     images, d = as_floating(images, "images"), as_floating(perturbation, "perturbation").detach().double()
     space = where.tangent(images) if isinstance(where, Manifold) else where

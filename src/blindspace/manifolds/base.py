@@ -34,6 +34,15 @@ class Manifold(ABC):
         shape: Shape of one image, without the batch axis.
         latent_shape: Shape of one image's latent coordinates.
         dim: Dimension of the manifold.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> surface = bs.manifold("mnist-autoencoder")
+        >>> surface.dim, tuple(surface.encode(x).shape)
+        (16, (4, 16))
+        >>> surface.decode(surface.encode(x)).shape == x.shape
+        True
     """
 
     name: str

@@ -52,6 +52,12 @@ def manifold(
         BlindspaceError: The source is none of these, or an argument that it needs is missing.
         UnsupportedLayerError: The encoder or decoder cannot run on images of that shape.
         FileError: The weights are missing.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> digits = bs.data.samples("mnist")
+        >>> bs.manifold("pca", images=digits.tensor(), dim=10).dim
+        10
     """
     if isinstance(source, Manifold):
         return source

@@ -40,6 +40,15 @@ class LinearMap(ABC):
         out_shape: Shape of one output without the batch axis.
         dtype: Dtype of the stored parameters, always float64. Inputs may have any floating-point dtype.
         device: Device of the stored parameters, the CPU unless ``to`` has moved them.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> A = bs.from_module(torch.nn.Conv2d(1, 2, 3, padding=1), (1, 8, 8))
+        >>> A.in_shape, A.out_shape
+        ((1, 8, 8), (2, 8, 8))
+        >>> x, y = torch.randn(1, 8, 8), torch.randn(2, 8, 8)
+        >>> torch.allclose(((A @ x) * y).sum(), (x * (A.T @ y)).sum(), atol=1e-4)
+        True
     """
 
     in_shape: Shape

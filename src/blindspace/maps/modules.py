@@ -67,6 +67,11 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         UnsupportedLayerError: The module is not affine, or its class is not known.
         ShapeError: The module cannot read that shape.
         ValueRangeError: A parameter is not finite.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> bs.from_module(torch.nn.AvgPool2d(2), (3, 8, 8)).out_shape
+        (3, 4, 4)
     """
     if not isinstance(module, nn.Module):
         raise UnsupportedLayerError(f"from_module takes a torch module and the shape of its input, got {shown(module)}")

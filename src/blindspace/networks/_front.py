@@ -36,6 +36,11 @@ def front(network: Operator | ExportedProgram, input_shape: Sequence[int] | None
         UnsupportedLayerError: The network cannot be followed.
         ShapeError: A module comes without its input shape, or cannot read it.
         BlindspaceError: The object is of another type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> bs.front(bs.load("mnist-mlp")).shape
+        (256, 784)
     """
     network = _loaded(network, input_shape)
     return network.front if isinstance(network, Network) else as_linear_map(network, input_shape)
@@ -79,6 +84,12 @@ def harmless(
         TooLargeError: No solver here serves a front of that size, or memory does not suffice.
         WithdrawnError: The outputs of a network move along the space that was found.
         BlindspaceError: An object is of another type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> space = bs.harmless(bs.load("cifar-resnet"))
+        >>> space.dim, space.certificate.kind
+        (512, 'exact')
     """
     models = [_loaded(model, input_shape) for model in (network, *others)]
     fronts = [front(model, input_shape) for model in models]

@@ -118,6 +118,13 @@ def load(
         ValueRangeError: Options cannot be read, the network cannot be built with them, or has no such labels.
         UnsupportedLayerError: A part of the network is not supported.
         TooLargeError: Memory does not suffice for the network or one of its inputs.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> bs.load("mnist-mlp").input_shape
+        (1, 28, 28)
+        >>> bs.load(torch.nn.Linear(4, 2), (4,)).space
+        'features'
     """
     for option, given in (("weights", weights), ("preprocess", preprocess)):
         if not isinstance(given, str | Path | None):

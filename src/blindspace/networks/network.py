@@ -49,6 +49,15 @@ class Network:
         declared: What the user or the source says of labels (``labels.py`` has the rule).
         deployed: The network as it is deployed, if this one leaves out the roundings of a quantised network.
         reads: Precision of the images that the module reads, if it is not that of its parameters.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3))
+        >>> network = bs.load(module, (1, 4, 4))
+        >>> network.input_shape, network.space
+        ((1, 4, 4), 'pixels')
+        >>> network.labels(torch.rand(5, 1, 4, 4)).shape
+        torch.Size([5])
     """
 
     name: str

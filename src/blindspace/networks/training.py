@@ -120,6 +120,14 @@ def train(
         UnknownNameError: There is no such network.
         ValueRangeError: There is less than one epoch, or no such device, or an adversary for an autoencoder.
         FileError: The data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> from pathlib import Path
+        >>> card = bs.train("mlp@mnist", Path("networks"), epochs=1, train_set=bs.data.samples("mnist"),
+        ...                 test_set=bs.data.samples("mnist"))
+        >>> 0 <= card.test_accuracy <= 1
+        True
     """
     network = trainable(name)
     recipe = recipe or network.recipe

@@ -91,6 +91,13 @@ def decoy(
     Raises:
         ShapeError: Images or target do not fit the space, or ``blur`` is given and the shape is not (C, H, W).
         ValueRangeError: An image is outside [0, 1], a value is not finite, or ``blur`` is negative.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network, pictures = bs.load("cifar-resnet"), bs.data.samples("cifar10").tensor()
+        >>> made = bs.decoy(network, pictures[:1], pictures[1:2], iterations=5)
+        >>> bool(network.labels(made.images.float()) == network.labels(pictures[:1]))
+        True
     """
     space = Repeated(as_space(space, images=images, mask=mask))
     x = as_pixels(images, space.shape)

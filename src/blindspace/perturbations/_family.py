@@ -73,6 +73,16 @@ def family(
 
     Raises:
         ShapeError: There is not exactly one perturbation.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> delta = torch.randn_like(x[0])
+        >>> members = bs.family(network, delta, 3, size=2.0)
+        >>> effects = bs.front(network) @ members
+        >>> torch.allclose(effects, effects[:1].expand_as(effects), atol=1e-4)
+        True
     """
     space = as_space(space, images=delta, mask=mask)
     delta = as_images(delta, space.shape, "perturbation")

@@ -41,6 +41,12 @@ class Key:
 
     Raises:
         ValueRangeError: it has another length.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> key = bs.Key.derive("correct horse battery staple", b"16 random bytes!")
+        >>> len(key.secret), key  # not shown
+        (32, Key())
     """
 
     secret: bytes = field(repr=False)
@@ -126,6 +132,14 @@ def keyed(
         ValueRangeError: A context is used twice, the size is negative, or it is above 0 and the subspace is {0}.
         MissingExtraError: The library that provides ChaCha20 is not installed.
         BlindspaceError: An argument is of another type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> key = bs.Key(bytes(32))  # Key.derive makes one of a passphrase
+        >>> noise = bs.keyed(network, key, ["a.png", "b.png"], size=0.5)
+        >>> torch.equal(noise, bs.keyed(network, key, ["a.png", "b.png"], size=0.5))
+        True
     """
     space = as_space(space, input_shape, mask=mask)
     if not isinstance(key, Key):

@@ -114,6 +114,13 @@ def largest(
         ShapeError: The images have another shape, or the number of generators is another.
         ValueRangeError: A pixel is NaN or outside [0, 1], the subspace is {0}, or a count is too small.
         TooLargeError: A linear programme would have more than ``largest_part`` values.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> layer = torch.nn.Conv2d(1, 4, 4, stride=4)
+        >>> found = bs.largest(bs.nullspace(layer, (1, 8, 8)), torch.rand(2, 1, 8, 8))
+        >>> bool(((found.images >= 0) & (found.images <= 1)).all())
+        True
     """
     space = as_space(space, images=images, mask=mask)
     x = as_pixels(images, space.shape)

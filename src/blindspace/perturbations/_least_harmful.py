@@ -81,6 +81,14 @@ def least_harmful(
         NotConvergedError: The residual is not reached, as where σ falls below some 1e-6 ‖A‖ in a large layer.
         UnsupportedLayerError: The module is not affine.
         BlindspaceError: The layer is of another type.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> layer = torch.nn.Linear(64, 128)
+        >>> direction, sigma = bs.least_harmful(layer, (64,))
+        >>> effect = layer(direction.float()) - layer.bias
+        >>> bs.nullspace(layer, (64,)).dim, torch.isclose(effect.norm(), sigma.float())
+        (0, tensor([True]))
     """
     operator = as_linear_map(layer, input_shape)
     if mask is not None:

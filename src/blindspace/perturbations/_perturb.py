@@ -37,6 +37,16 @@ class Perturbed:
         recipe: The settings.
         residual: ‖A δ‖ / (‖A‖ ‖δ‖) of δ = images − originals, the largest over the batch.
         space: Harmless perturbations of the network, within the mask if there is one.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> made = bs.perturb(x, network, "noise", size=2.0)
+        >>> made.images.shape, made.residual < 1e-12
+        (torch.Size([4, 1, 28, 28]), True)
+        >>> torch.equal(made.originals, x.double())
+        True
     """
 
     images: Tensor
@@ -117,6 +127,13 @@ def perturb(
             harmless, or an image does not contain the noise that is to be removed.
         UnknownNameError: The kind or norm is not known.
         BlindspaceError: The network is of another type, or cannot be followed.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network, pictures = bs.load("cifar-resnet"), bs.data.samples("cifar10").tensor()[:2]
+        >>> made = bs.perturb(pictures, network, "noise", size=8.0)  # eight times the range of the pixels
+        >>> bs.verify(network, pictures, made.images).labels_changed
+        0
     """
     kind = "through" if through is not None and kind == "noise" else kind
     known = kind_named(kind)

@@ -72,6 +72,13 @@ def harmless_noise(
 
     Raises:
         ValueRangeError: The size is negative, or the subspace is {0} and a size above 0 is wanted.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("mnist-mlp")
+        >>> noise = bs.harmless_noise(network, 3, size=2.0, generator=torch.Generator().manual_seed(0))
+        >>> noise.shape, bool((bs.front(network) @ noise).abs().max() < 1e-12)
+        (torch.Size([3, 1, 28, 28]), True)
     """
     space = as_space(space, input_shape, mask=mask)
     refuse_zero_space(space, size)

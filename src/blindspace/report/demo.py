@@ -83,6 +83,16 @@ def demo(
         FileError: the folder cannot be written to.
         MissingExtraError: jinja2 or matplotlib is not installed.
         ValueRangeError: the network has no harmless perturbations, or no labels that follow from scores.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> from pathlib import Path
+        >>> layer = torch.nn.Conv2d(1, 2, 4, stride=4)
+        >>> module = torch.nn.Sequential(layer, torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(98, 10))
+        >>> network = bs.load(module, (1, 28, 28))
+        >>> result = bs.demo(Path("demo"), network=network, images=bs.data.samples("mnist"), with_layers=False)
+        >>> result.page.name
+        'index.html'
     """
     for package in ("jinja2", "matplotlib"):  # here, not after minutes of work
         require(package)

@@ -21,6 +21,14 @@ class Mask(Subspace):
 
     Args:
         inside: Whether each value is inside, bool, of the shape of a perturbation; at least one is.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> mask = bs.mask((0, 0, 4, 2), (3, 8, 8))  # a box of pixels: x0, y0, x1, y1
+        >>> mask.dim
+        24
+        >>> mask.project(torch.ones(3, 8, 8)).sum()
+        tensor(24.)
     """
 
     solver = "mask"
@@ -74,6 +82,14 @@ def mask(given: MaskLike, shape: tuple[int, ...] | None = None) -> Mask:
         ValueRangeError: The mask holds other values than 0 and 1, or selects nothing.
         FileError: The picture cannot be read.
         BlindspaceError: It is none of these.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> inside = torch.zeros(8, 8, dtype=torch.bool)
+        >>> inside[2:6, 2:6] = True
+        >>> space = bs.nullspace(torch.nn.Conv2d(1, 1, 8), (1, 8, 8)) & bs.mask(inside, (1, 8, 8))
+        >>> space.dim  # 16 values inside, one output
+        15
     """
     if shape is None:
         known = getattr(given, "shape", None)

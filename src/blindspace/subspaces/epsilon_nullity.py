@@ -126,6 +126,13 @@ def soft_dimension(
     Raises:
         ValueRangeError: There is no threshold, or one is not above 0 or not finite.
         BlindspaceError: As ``nullspace``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> layer = torch.nn.Linear(3, 3)
+        >>> layer.weight.data = torch.diag(torch.tensor([1.0, 0.1, 0.001]))
+        >>> bs.soft_dimension(layer, (3,), thresholds=[0.01, 0.5]).counts
+        (1, 2)
     """
     operator, seed = as_linear_map(operator, input_shape), seed_of(seed)
     thresholds = _thresholds(thresholds)
@@ -175,6 +182,12 @@ def spectrum(
     Raises:
         ValueRangeError: ``points`` is below 2.
         BlindspaceError: As ``nullspace``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> found = bs.spectrum(torch.nn.Linear(6, 4), (6,))
+        >>> found.ambient_dim, found.kind
+        (6, 'exact')
     """
     operator, points = as_linear_map(operator, input_shape), integer(points, "the number of points of a spectrum", 2)
     seed = seed_of(seed)

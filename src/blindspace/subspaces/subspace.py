@@ -52,6 +52,14 @@ class Split:
         parallel: P δ, the component inside the subspace, of the shape of δ.
         orthogonal: (I − P) δ, the component orthogonal to the subspace, of the shape of δ.
         residual: Measured distance of the parallel component from the subspace; see ``Subspace.residual``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> space = bs.nullspace(torch.nn.Linear(6, 4), (6,))
+        >>> delta = torch.randn(6)
+        >>> split = space.split(delta)
+        >>> torch.allclose(split.parallel + split.orthogonal, delta)
+        True
     """
 
     parallel: Tensor
@@ -73,6 +81,16 @@ class Subspace(SupportsMask, ABC):
         device: Device of samples and basis vectors; set by ``to``.
         support: Whether each value may differ from 0, bool ``shape``: all others are exactly 0 in every perturbation of
             the subspace; None if it is not confined to a mask.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> layer, other = torch.nn.Linear(10, 3), torch.nn.Linear(10, 4)
+        >>> a, b = bs.nullspace(layer, (10,)), bs.nullspace(other, (10,))
+        >>> a.dim, b.dim, (a & b).dim, (a + b).dim, a.complement.dim
+        (7, 6, 3, 10, 3)
+        >>> v = torch.randn(2, 10)
+        >>> a.contains(a.project(v))
+        tensor([True, True])
     """
 
     shape: Shape
@@ -506,6 +524,14 @@ def nullspace(
         ShapeError: A module comes without its input shape, or cannot read inputs of that shape.
         TooLargeError: The solver would need too much memory.
         UnknownNameError: No solver has that name.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> space = bs.nullspace(torch.nn.Conv2d(3, 10, 7, 2, 3), (3, 32, 32))  # a layer at its input shape
+        >>> space.dim, space.certificate.kind, space.solver
+        (512, 'exact', 'fourier')
+        >>> space.project(torch.randn(2, 3, 32, 32)).shape
+        torch.Size([2, 3, 32, 32])
     """
     if isinstance(operator, Subspace) and operator.per_image and solver is None:
         if input_shape is not None and as_shape(input_shape) != operator.shape:
@@ -518,7 +544,13 @@ def nullspace(
 def rowspace(
     operator: Operator | Subspace, input_shape: Sequence[int] | None = None, solver: Solver | SolverChoice = None
 ) -> Subspace:
-    """The row space C(Aᵀ) of a linear map, the orthogonal complement of its nullspace. As ``nullspace``."""
+    """The row space C(Aᵀ) of a linear map, the orthogonal complement of its nullspace. As ``nullspace``.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> bs.rowspace(torch.nn.Linear(6, 4), (6,)).dim
+        4
+    """
     return nullspace(operator, input_shape, solver).complement
 
 
@@ -534,6 +566,11 @@ def span(vectors: Tensor) -> Subspace:
     Raises:
         ShapeError: ``vectors`` is not a floating-point tensor of at least one vector with at least one axis.
         ValueRangeError: A value is NaN or infinite.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> bs.span(torch.eye(5)[:2]).dim
+        2
     """
     if not isinstance(vectors, Tensor) or vectors.ndim < 2 or not vectors.numel() or not vectors.is_floating_point():
         raise ShapeError(f"span needs a floating-point tensor of vectors (k, *shape), k ≥ 1, got {described(vectors)}")

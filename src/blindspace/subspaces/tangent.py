@@ -111,6 +111,15 @@ class TangentSpaces(PerImage):
     Attributes:
         condition: σ_k / σ_1 of the tangent vectors at each image, in [0, 1], ``(B,)``; k is the number of them. Below
             the tolerance of the rank the image's tangent space has fewer than k dimensions.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> x = bs.data.samples("mnist").tensor()[:4]
+        >>> tangents = bs.manifold("mnist-autoencoder").tangent(x)
+        >>> tangents.dim, tangents.complement.dim
+        (16, 768)
+        >>> tangents.project(torch.randn_like(x)).shape
+        torch.Size([4, 1, 28, 28])
     """
 
     condition: Tensor

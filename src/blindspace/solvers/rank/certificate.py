@@ -46,6 +46,14 @@ class Certificate:
             found it; None if it was not determined. If it is above ``rank``, the map is deficient to rounding only.
         sigma_above_is: ``=`` if ``sigma_above`` is that singular value, ``≥`` if the singular value is at least that
             large, ``≤`` if it is at most that large.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> certificate = bs.nullspace(torch.nn.Linear(6, 4), (6,)).certificate
+        >>> certificate.rank, certificate.kind
+        (4, 'exact')
+        >>> certificate.sigma_above > certificate.tolerance
+        True
     """
 
     rank: int
