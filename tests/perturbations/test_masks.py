@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,13 +17,15 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
+from blindspace.attacks import PGDAdversary, random_latent
+from blindspace.attacks.foreign import autoattack, foolbox
 from blindspace.cli.main import run
 from blindspace.data import write_png
 from blindspace.errors import FileError, ShapeError, ValueRangeError
 from blindspace.learning import ATTACKS
 from blindspace.learning.rules import Rule
 from blindspace.networks import Network
-from blindspace.perturbations import Fit, Key, Recipe, kinds, remove_keyed, round_to_levels
+from blindspace.perturbations import Fit, Key, Perturbed, Recipe, kinds, remove_keyed, round_to_levels
 
 Y, X = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
 DISC = (Y - 6).square() + (X - 5).square() < 22
@@ -28,6 +33,7 @@ SHAPE = (3, 12, 12)
 INSIDE = DISC.expand(SHAPE)
 MEANS = bs.nullspace(nn.AvgPool2d(4), SHAPE)
 KEY = Key(bytes(range(32)))
+AUTO = {"apgd-ce": {"n_iter": 3}, "apgd-dlr": {"n_iter": 3}, "fab": {"n_iter": 2}, "square": {"n_queries": 20}}
 
 
 @cache
@@ -46,27 +52,6 @@ def pictures(count: int = 3) -> Tensor:
 def outside(delta: Tensor, inside: Tensor = INSIDE) -> int:
     """Number of values outside the mask that are not exactly 0."""
     return int(delta[:, ~inside].count_nonzero())
-
-
-@pytest.mark.parametrize("in_range", [False, True])
-@pytest.mark.parametrize("kind", [kind.name for kind in kinds() if kind.name != "through"])
-def test_every_kind_stays_within_the_mask(kind: str, in_range: bool) -> None:
-    x, key = pictures(), KEY if kind == "keyed" else None
-    names = ["a", "b", "c"]
-    given: dict[str, Any] = {"names": names, "key": key, "size": 0.3, "in_range": in_range, "members": 2}
-    if kind == "decoy":
-        given["text"] = "x"
-    made = bs.perturb(x, network(), kind, mask=DISC, **given)
-    original = x.repeat_interleave(2, 0) if kind == "family" else x
-    delta = made.images - original
-    assert not outside(delta)
-    assert bool(delta.flatten(1).any(1).all())
-    harmless = made.images - made.originals
-    residual = bs.harmless(network()).residual
-    assert made.residual < 1e-12
-    if kind not in ("least-harmful",):
-        assert float(network().front.forward(harmless).abs().max()) < 1e-10 * max(residual(harmless), 1.0)
-    assert made.to_dict()["values_inside_mask"] == int(INSIDE.sum())
 
 
 def test_one_mask_in_any_form_gives_one_result(tmp_path: Path) -> None:
@@ -132,6 +117,31 @@ def test_the_least_harmful_directions_are_those_of_the_columns_inside() -> None:
     assert float(found.residual.max()) < 1e-12
 
 
+def test_the_jacobian_within_a_mask_has_the_columns_inside() -> None:
+    x = pictures()[0]
+    module = deepcopy(network().module).double()
+    size = int(INSIDE.sum())
+    for layer, head in (("outputs", module), ("3", module[:3])):  # type: ignore[index]
+        matrix = torch.autograd.functional.jacobian(lambda z, f=head: f(z[None])[0], x).reshape(-1, 432)
+        sigma = torch.linalg.svdvals(matrix[:, INSIDE.flatten()])
+        found = bs.local(network(), x, layer, 3, mask=DISC)
+        rank = int((sigma > 1e-10 * sigma[0]).sum())
+        assert (found.inputs, found.nullity) == (size, size - rank)
+        assert found.space is not None
+        assert (found.space.dim, found.space.support is not None) == (size - rank, True)
+        torch.testing.assert_close(found.most.sigma, sigma[:3])
+        assert float(found.least.residual.max()) < 1e-12
+    polyhedron = bs.harmless_polyhedron(network(), x, mask=DISC)
+    on = network().front.forward(x[None]).flatten() + module[0].bias.repeat_interleave(9) > 0  # type: ignore[index]
+    rows = network().front.to_dense()[on][:, INSIDE.flatten()]
+    assert polyhedron.dim == size - int(torch.linalg.matrix_rank(rows))
+    delta = polyhedron.sample(2, torch.Generator().manual_seed(0))
+    assert bool(polyhedron.contains(delta).all())
+    outside_too = delta.clone()
+    outside_too[:, ~INSIDE] = 1e-30
+    assert not bool(polyhedron.contains(outside_too).any())
+
+
 def test_keyed_noise_is_removed_with_its_mask_and_no_other() -> None:
     x, names = 0.5 + (Y / 255).double().expand(3, *SHAPE), ["a", "b", "c"]
     noisy = bs.perturb(x, network(), "keyed", key=KEY, names=names, mask=DISC).images
@@ -164,32 +174,165 @@ def test_rounding_moves_nothing_outside(mask: Tensor | tuple[int, ...]) -> None:
     assert torch.equal(round_to_levels(space, between, between)[:, ~inside], x[:, ~inside])
 
 
-ATTACKED: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "pgd": lambda x, y: bs.pgd(network(), x, y, 0.3, mask=DISC).perturbation,
-    "pgd-l2": lambda x, y: bs.pgd(network(), x, y, 2.0, norm="l2", mask=DISC).perturbation,
-    "fgsm": lambda x, y: bs.fgsm(network(), x, y, 0.3, mask=DISC).perturbation,
-    "minimal_norm": lambda x, y: bs.minimal_norm(network(), x, y, mask=DISC).perturbation,
-    "minimal_norm-unboxed": lambda x, y: bs.minimal_norm(network(), x, y, mask=DISC, boxed=False).perturbation,
-    "simba": lambda x, y: bs.simba(network(), x, y, queries=60, mask=DISC).perturbation,
-    "nes": lambda x, y: bs.nes(network(), x, y, queries=120, mask=DISC).perturbation,
-    "sparse": lambda x, y: bs.sparse(network(), x, y, 9, mask=DISC).perturbation,
-    "pgd-of-zero-means": lambda x, y: bs.pgd(network(), x, y, 0.3, subspace=MEANS, mask=DISC).perturbation,
+@cache
+def injective() -> Network:
+    """A network whose front sees everything."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Conv2d(3, 48, 4, 4), nn.ReLU(), nn.Flatten(), nn.Linear(432, 4))
+    return bs.load(module.eval().requires_grad_(False), SHAPE)
+
+
+def _decoder(z: Tensor) -> Tensor:
+    weight = torch.randn(z.shape[1], 432, generator=torch.Generator().manual_seed(3), dtype=z.dtype)
+    return torch.sigmoid(z @ weight).reshape(-1, *SHAPE)
+
+
+def _of_latents(attack: Callable[..., Any], x: Tensor, *options: Any) -> Tensor:
+    z = torch.randn(len(x), 5, generator=torch.Generator().manual_seed(4), dtype=x.dtype)
+    found: Tensor = attack(network(), _decoder, z, network().labels(_decoder(z)), *options, mask=DISC).perturbation
+    return found
+
+
+def _adversary(x: Tensor, y: Tensor, box: str = "2,1,9,11") -> Tensor:
+    made = PGDAdversary(0.3, norm="linf", mask=box)(network().module, x.float(), y, torch.Generator())
+    return (made - x.float()).masked_fill(~INSIDE, 0.0) + (made - x.float()).masked_fill(
+        bs.mask(box, SHAPE).support, 0.0
+    )
+
+
+def _on_manifold(x: Tensor, part: str) -> Tensor:
+    images = torch.rand(400, *SHAPE, generator=torch.Generator().manual_seed(5), dtype=x.dtype)
+    tangents = bs.manifold("pca", images=images, dim=280 if part == "on" else 9).tangent(x)
+    space = tangents if part == "on" else tangents.complement
+    found = bs.minimal_norm(network(), x, network().labels(x), subspace=space, boxed=False, mask=DISC)
+    return found.perturbation
+
+
+def _labelled(maker: Callable[..., Any], *options: Any, **more: Any) -> Callable[[Tensor], Tensor]:
+    """What an attack makes of the network's own labels."""
+    return lambda x: maker(network(), x, network().labels(x), *options, **more, mask=DISC).perturbation
+
+
+def _foreign(maker: Callable[..., Any], name: str, *options: Any, **more: Any) -> Callable[[Tensor], Tensor]:
+    """What an attack of another library makes, in the network's own float32."""
+    return lambda x: (
+        maker(name, network().module, x.float(), network().labels(x), *options, **more, mask=DISC).perturbation
+    )
+
+
+@cache
+def of_kind(name: str, in_range: bool) -> Perturbed:
+    """A perturbation of each kind, of three images, or of one where it takes long."""
+    x = pictures(1 if name in ("through", "largest") else 3)
+    given: dict[str, Any] = {"text": "x"} if name == "decoy" else {"key": KEY} if name == "keyed" else {}
+    given |= {"through": "3", "size": 0.05} if name == "through" else {"size": 0.3}
+    names = ["a", "b", "c"][: len(x)]
+    reader = injective() if name == "through" else network()
+    return bs.perturb(x, reader, name, mask=DISC, names=names, in_range=in_range, members=2, **given)
+
+
+def _of_kind(name: str, in_range: bool) -> Callable[[Tensor], Tensor]:
+    def make(x: Tensor) -> Tensor:
+        made = of_kind(name, in_range).images
+        return made - (x.repeat_interleave(2, 0) if name == "family" else x[: len(made)])
+
+    return make
+
+
+MAKERS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{f"perturb {kind.name}": _of_kind(kind.name, False) for kind in kinds() if kind.name != "through"},
+    **{f"perturb {kind.name} in range": _of_kind(kind.name, True) for kind in kinds()},
+    "harmless_noise": lambda x: bs.harmless_noise(bs.harmless(network()), 2, 0.5, mask=DISC),
+    "largest": lambda x: bs.largest(bs.harmless(network()), x, iterations=20, mask=DISC).images - x,
+    "decoy": lambda x: bs.decoy(bs.harmless(network()), x, torch.zeros(SHAPE), mask=DISC).images - x,
+    "keyed": lambda x: bs.keyed(bs.harmless(network()), KEY, ["a"], 0.5, mask=DISC),
+    "family": lambda x: bs.family(bs.harmless(network()), x[0], 2, 0.2, mask=DISC) - x[0],
+    "least_harmful": lambda x: bs.least_harmful(nn.Conv2d(3, 9, 3, padding=1), SHAPE, 2, mask=DISC).directions,
+    "round_to_levels": lambda x: round_to_levels(bs.harmless(network()), x, 0.9 * x + 0.05, mask=DISC) - x,
+    "remove_keyed": lambda x: (
+        remove_keyed(bs.harmless(network()), KEY, ["a"], x[:1] / 2 + 0.25, 0.2, mask=DISC).images - (x[:1] / 2 + 0.25)
+    ),
+    "pgd": _labelled(bs.pgd, 0.3, 3),
+    "pgd l2": _labelled(bs.pgd, 2.0, norm="l2"),
+    "pgd of zero means": _labelled(bs.pgd, 0.3, 3, subspace=MEANS),
+    "fgsm": _labelled(bs.fgsm, 0.3),
+    "minimal_norm": _labelled(bs.minimal_norm),
+    "minimal_norm unboxed": _labelled(bs.minimal_norm, boxed=False),
+    "minimal_norm on manifold": lambda x: _on_manifold(x, "on"),
+    "minimal_norm off manifold": lambda x: _on_manifold(x, "off"),
+    "simba": _labelled(bs.simba, queries=60),
+    "nes": _labelled(bs.nes, queries=120),
+    "sparse": _labelled(bs.sparse, 9),
+    "latent": lambda x: _of_latents(bs.latent, x),
+    "latent pgd": lambda x: _of_latents(bs.latent, x, 4.0),
+    "random_latent": lambda x: _of_latents(random_latent, x, 0.5),
+    "foolbox LinfPGD": _foreign(foolbox, "LinfPGD", 0.3, steps=3),
+    "foolbox L2PGD": _foreign(foolbox, "L2PGD", 2.0, steps=3),
+    "foolbox L2DeepFoolAttack": _foreign(foolbox, "L2DeepFoolAttack", steps=5),
+    "foolbox BoundaryAttack": _foreign(foolbox, "BoundaryAttack", steps=5),
     **{
-        name: lambda x, y, name=name: bs.mislabel(network(), x, (y + 1) % 4, name, mask=DISC).perturbation  # type: ignore[misc]
+        f"autoattack {name} {norm}": _foreign(autoattack, name, eps, norm, **options)
+        for name, options in AUTO.items()
+        for norm, eps in (("linf", 0.3), ("l2", 3.0))
+        if (name, norm) != ("square", "l2")  # of 12 × 12 pixels it cannot cut its squares
+    },
+    "PGDAdversary": lambda x: _adversary(x, network().labels(x)),
+    "level_set": lambda x: bs.level_set(network(), x[0], x[1], steps=3, mask=DISC).vertices[1:] - x[0],
+    "local": lambda x: torch.cat(
+        [(a := bs.local(network(), x[0], k=3, mask=DISC)).least.directions, a.most.directions]
+    ),
+    "local of many values": lambda x: bs.local(network(), x[0], "3", 3, mask=DISC).least.directions,
+    "harmless_polyhedron": lambda x: bs.harmless_polyhedron(network(), x[0], mask=DISC).sample(2),
+    "harmless_polyhedron in range": lambda x: bs.harmless_polyhedron(network(), x[0], True, mask=DISC).sample(2),
+    "through": lambda x: bs.through(injective(), "3").find(x[:1], 0.05, mask=DISC).perturbation,
+    **{
+        f"mislabel {name}": lambda x, name=name: (  # type: ignore[misc]
+            bs.mislabel(network(), x, (network().labels(x) + 1) % 4, name, mask=DISC).perturbation
+        )
         for name in ATTACKS
         if name in ("l2", "linf", "l0", "authors-l2", "authors-linf", "authors-l0")
     },
 }
+"""Everything that makes perturbations, from images to perturbations within ``DISC``."""
+IN_ANY_PRECISION = ("pgd", "fgsm", "minimal_norm", "simba", "nes", "sparse", "mislabel", "latent")
 
 
-@pytest.mark.parametrize("attack", ATTACKED)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_every_attack_stays_within_the_mask(attack: str, dtype: torch.dtype) -> None:
-    x = pictures().to(dtype)
-    made = ATTACKED[attack](x, network().labels(x))
-    assert not outside(made)
-    assert bool(made.any())
-    assert bool((((x + made) >= -1e-6) & ((x + made) <= 1 + 1e-6)).all()) or attack.endswith("unboxed")
+@pytest.mark.parametrize("maker", MAKERS)
+def test_no_maker_changes_a_value_outside_the_mask(maker: str) -> None:
+    x = pictures()
+    for images in (x, x.float()) if maker.split()[0] in IN_ANY_PRECISION else (x,):
+        made = MAKERS[maker](images)
+        assert not outside(made)
+        assert bool(made.any())
+
+
+ROOMS = ("attacks", "attacks.foreign", "invariances", "learning", "perturbations")
+SETTINGS = {"Polyhedron", "Recipe", "SetSettings", "prepared"}
+"""What hands its mask to one of the makers."""
+
+
+def test_every_public_function_that_takes_a_mask_is_among_the_makers() -> None:
+    found = set()
+    for room in ROOMS:
+        module = importlib.import_module(f"blindspace.{room}")
+        for name, thing in vars(module).items():
+            function = getattr(thing, "__init__", None) if isinstance(thing, type) else thing
+            if inspect.isfunction(function) and "mask" in inspect.signature(function).parameters:
+                found.add(name)
+    assert found - SETTINGS <= {maker.split()[0] for maker in MAKERS}
+
+
+@pytest.mark.parametrize("in_range", [False, True])
+@pytest.mark.parametrize("kind", [kind.name for kind in kinds() if kind.name not in ("through", "least-harmful")])
+def test_every_kind_stays_harmless_within_the_mask(kind: str, in_range: bool) -> None:
+    made = of_kind(kind, in_range)
+    harmless = made.images - made.originals
+    assert bool(harmless.flatten(1).any(1).all())
+    assert made.residual < 1e-12
+    residual = bs.harmless(network()).residual(harmless)
+    assert float(network().front.forward(harmless).abs().max()) < 1e-10 * max(residual, 1.0)
+    assert made.to_dict()["values_inside_mask"] == int(INSIDE.sum())
 
 
 def test_a_rule_of_ones_own_stays_within_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +377,49 @@ def test_the_command_line_takes_masks(tmp_path: Path, capsys: pytest.CaptureFixt
     for mask, message in (("2,1,27,29", "does not lie in"), ("absent.png", "absent.png")):
         assert run(["perturb", *common, "-o", str(out), "--mask", mask]) == 2
         assert message in capsys.readouterr().err
+
+
+SMALL = """
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 3))
+"""
+
+
+def test_commands_that_make_perturbations_take_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = bs.data.samples("mnist").tensor(torch.float64).numpy()
+    np.savez(tmp_path / "x.npz", images=x[:2])
+    for n in range(2):
+        np.savez(tmp_path / f"{n}.npz", images=x[n : n + 1])
+    inside = bs.mask("2,1,27,20", (1, 28, 28)).support
+    mask, out = ["--mask", "2,1,27,20"], str(tmp_path / "out.npz")
+    both, one, other = (str(tmp_path / f"{name}.npz") for name in ("x", "0", "1"))
+    attack = [
+        "--manifold",
+        "mnist-autoencoder",
+        "--attack",
+        "minimal-norm",
+        "--unboxed",
+        "--confined",
+        "off",
+        "-m",
+        "mnist-mlp",
+    ]
+    assert run(["manifold", both, *attack, *mask, "--parts", out]) == 0
+    made = {"manifold": np.load(out)["images"] - x[:2]}
+    (tmp_path / "small_digits.py").write_text(SMALL)
+    monkeypatch.syspath_prepend(tmp_path)
+    small = ["small_digits:network", one]
+    shape = ["--input-shape", "1x28x28", "--random-weights"]
+    assert run(["level-set", *small, other, *shape, "--steps", "2", *mask, "-o", out]) == 0
+    made["level-set"] = np.load(out)["images"][1:] - x[0]
+    assert run(["local", *small, *shape, "-k", "2", *mask, "-o", out]) == 0
+    made["local"] = np.load(out)["images"]
+    for command, delta in made.items():
+        assert not outside(torch.from_numpy(delta), inside), command
+        assert delta.any(), command
+    assert run(["manifold", both, "--manifold", "mnist-autoencoder", "--perturbed", both, *mask]) == 2
 
 
 def test_keyed_noise_within_a_mask_is_taken_off_by_the_command_line(

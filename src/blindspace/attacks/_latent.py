@@ -119,6 +119,7 @@ def random_latent(
     labels: Tensor,
     distance: Tensor | float,
     generator: torch.Generator | None = None,
+    mask: MaskLike | None = None,
 ) -> Latent:
     """The control of ``latent``: perturb latents in uniformly random directions.
 
@@ -129,12 +130,13 @@ def random_latent(
         labels: As in ``latent``.
         distance: L2 norm of the perturbations of the latents, one number or one per image ``(B,)``, at least 0.
         generator: Source of the directions; torch's global generator if None.
+        mask: As in ``latent``.
 
     Raises:
         BlindspaceError: As ``latent``.
         ValueRangeError: A distance is negative or not finite.
     """
-    on = _Manifold(model, decoder, latents, labels)
+    on = _Manifold(model, decoder, latents, labels, mask)
     try:
         given = torch.as_tensor(distance, dtype=torch.float64).expand(len(on.start))
     except (TypeError, ValueError, RuntimeError) as error:
@@ -146,7 +148,7 @@ def random_latent(
 
 
 class _Manifold:
-    """Model and decoder as one function of latents, with the arguments checked; with a mask, of one image."""
+    """Model and decoder as one function of latents, with the arguments checked."""
 
     inside: Tensor | None = None
 

@@ -1,8 +1,13 @@
-"""Attacks of two other libraries, foolbox and AutoAttack, with the same result type as our own."""
+"""Attacks of two other libraries, foolbox and AutoAttack, with the same result type as our own.
+
+They project on sets of their own, so that no subspace confines them. A mask does: the library attacks the network as a
+function of the values inside, x ↦ f(x inside, x₀ outside), whose gradient is 0 outside, and what it has changed outside
+is put back, which that function does not see. As x₀ belongs to one image, each is attacked by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -14,6 +19,7 @@ from ..extras import library
 from ..maps.floating import as_floating
 from ..networks.network import Network
 from ..subspaces import Norm
+from ..subspaces._mask_argument import MaskLike
 from .gradient import Attacked, Prepared, labelled, prepared
 from .scores import Model
 
@@ -39,6 +45,7 @@ def foolbox(
     eps: float | None = None,
     seed: int = 0,
     starts: Tensor | None = None,
+    mask: MaskLike | None = None,
     **options: Any,
 ) -> Attacked:
     """Run an attack of foolbox (Rauber et al. 2017), untargeted.
@@ -51,7 +58,10 @@ def foolbox(
         eps: Radius of the ball, in units of the image range; None for the smallest perturbation that a minimising
             attack finds.
         seed: Seed of the attack's randomness; torch's global generator is left as it was.
-        starts: Starting points of other labels, ``(B, *shape)``, for attacks that begin at adversarial images.
+        starts: Starting points of other labels, ``(B, *shape)``, for attacks that begin at adversarial images. With a
+            mask they must have other labels with the image itself outside it.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none. Images are then
+            attacked one by one, each with the seed.
         options: Keyword arguments of the attack's class.
 
     Raises:
@@ -59,21 +69,26 @@ def foolbox(
         UnknownNameError: foolbox has no attack of that name.
         ValueRangeError: The images leave [0, 1], eps is None for an attack with a fixed eps, or the outputs have no
             scores of two classes.
+        ShapeError: The mask does not fit the images.
         UnsupportedLayerError: The library does not attack this model.
     """
-    given = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None)
+    given = prepared(module, images, labels, 0.0 if eps is None else eps, "l2", None, mask)
     kinds = library("foolbox", EXTRA).attacks
     kind = getattr(kinds, name, None)
     if not isinstance(kind, type) or not hasattr(kind, "run"):
         raise UnknownNameError(f"foolbox has no attack {name!r}; there are LinfPGD, L2DeepFoolAttack, BoundaryAttack …")
     if eps is None and issubclass(kind, kinds.base.FixedEpsilonAttack):
         raise ValueRangeError(f"{name} of foolbox attacks with a fixed eps; give one, such as eps=8/255")
-    model = library("foolbox", EXTRA).PyTorchModel(_Scores(given.model), bounds=(0, 1), device=given.images.device)
-    begin = {} if starts is None else {"starting_points": as_floating(starts, "starting points")}
-    with _of_others(f"{name} of foolbox"), torch.random.fork_rng(devices=[]):
+    begin = None if starts is None else as_floating(starts, "starting points")
+
+    def attack(model: Model, x: Tensor, y: Tensor, some: slice) -> Tensor:
+        target = library("foolbox", EXTRA).PyTorchModel(_Scores(model), bounds=(0, 1), device=x.device)
+        more = {} if begin is None else {"starting_points": begin[some]}
         torch.manual_seed(seed_of(seed))
-        _, found, _ = kind(**options)(model, given.images, given.labels, epsilons=eps, **begin)
-    return _result(given, found)
+        found: Tensor = kind(**options)(target, x, y, epsilons=eps, **more)[1]
+        return found
+
+    return _attacked(given, f"{name} of foolbox", attack)
 
 
 def autoattack(
@@ -84,6 +99,7 @@ def autoattack(
     eps: float,
     norm: Norm = "linf",
     seed: int = 0,
+    mask: MaskLike | None = None,
     **options: Any,
 ) -> Attacked:
     """Run one of AutoAttack's attacks by itself; an image that it fails on is returned unperturbed.
@@ -96,6 +112,8 @@ def autoattack(
         eps: Radius of the ball, in units of the image range.
         norm: Norm of the ball, ``linf`` or ``l2``.
         seed: Seed of the attack's randomness; torch's global generator is left as it was.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none. Images are then
+            attacked one by one, each with the seed.
         options: Attributes of the attack, such as ``n_iter`` or ``n_queries``.
 
     Raises:
@@ -103,32 +121,36 @@ def autoattack(
         UnknownNameError: The attack, the norm or an option is not known.
         ValueRangeError: The images leave [0, 1], eps is negative or not finite, the outputs have no scores of two
             classes, or of three for ``apgd-dlr``.
+        ShapeError: The mask does not fit the images.
         UnsupportedLayerError: The library does not attack this model.
     """
-    given = prepared(module, images, labels, eps, norm, None)
+    given = prepared(module, images, labels, eps, norm, None, mask)
     if name not in _MEMBERS:
         raise UnknownNameError(f"AutoAttack has no {name!r}; there are {', '.join(_MEMBERS)}")
     with torch.no_grad():
         classes = labelled(given.model(given.images), given.labels).shape[1]
     if name == "apgd-dlr" and classes < 3:
         raise ValueRangeError(f"{name} compares the scores of three classes, the model has {classes}; take apgd-ce")
-    suite = library("pyautoattack", EXTRA).AutoAttack(
-        _Scores(given.model),
-        attacks=[],
-        version="custom",
-        norm={"linf": "Linf", "l2": "L2"}[norm],
-        eps=eps,
-        device=given.images.device,
-    )
     part, preset = _MEMBERS[name]
-    attack = getattr(suite, part)
-    for key, value in {**preset, **options, "seed": seed_of(seed)}.items():
-        if not hasattr(attack, key):
-            raise UnknownNameError(f"{name} has no option {key!r}")
-        setattr(attack, key, value)
-    with _of_others(name), torch.random.fork_rng(devices=[]):
-        found = attack.perturb(given.images, given.labels)
-    return _result(given, found)
+
+    def attack(model: Model, x: Tensor, y: Tensor, some: slice) -> Tensor:
+        suite = library("pyautoattack", EXTRA).AutoAttack(
+            _Scores(model),
+            attacks=[],
+            version="custom",
+            norm={"linf": "Linf", "l2": "L2"}[norm],
+            eps=eps,
+            device=x.device,
+        )
+        chosen = getattr(suite, part)
+        for key, value in {**preset, **options, "seed": seed_of(seed)}.items():
+            if not hasattr(chosen, key):
+                raise UnknownNameError(f"{name} has no option {key!r}")
+            setattr(chosen, key, value)
+        found: Tensor = chosen.perturb(x, y)
+        return found
+
+    return _attacked(given, name, attack)
 
 
 class _Scores(nn.Module):
@@ -155,5 +177,36 @@ def _of_others(name: str) -> Iterator[None]:
         raise UnsupportedLayerError(f"{name} cannot attack this model: {first_line(error)}") from error
 
 
-def _result(given: Prepared, found: Tensor) -> Attacked:
-    return given.allowed.result(given.model, found.detach() - given.images, given.labels, False)
+def _attacked(given: Prepared, name: str, attack: Callable[[Model, Tensor, Tensor, slice], Tensor]) -> Attacked:
+    """What a library's attack finds: of all images at once, or of one after the other within a mask.
+
+    Args:
+        given: The arguments, checked.
+        name: Name of the attack, for errors.
+        attack: From a model, images, their labels and their places in the batch to attacked images.
+    """
+    x, y = given.images, given.labels
+    inside = None if given.allowed.subspace is None else given.allowed.subspace.support
+    with _of_others(name), torch.random.fork_rng(devices=[]):
+        if inside is None:
+            found = attack(given.model, x, y, slice(None))
+        else:
+            found = x.clone()
+            for n in range(len(x)):
+                some = slice(n, n + 1)
+                held = _Held(given.model, inside.to(x.device), x[some])
+                found[some] = held.confined(attack(held, x[some], y[some], some))
+    return given.allowed.result(given.model, found.detach() - x, y, False)
+
+
+class _Held:
+    """A model as a function of the values inside a mask; outside it every image is the one given, ``(1, *shape)``."""
+
+    def __init__(self, model: Model, inside: Tensor, image: Tensor) -> None:
+        self.model, self.inside, self.image = model, inside, image
+
+    def confined(self, x: Tensor) -> Tensor:
+        return torch.where(self.inside, x, self.image)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.model(self.confined(x))

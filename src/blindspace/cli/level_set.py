@@ -14,7 +14,7 @@ from ..errors import FileError, ValueRangeError
 from ..invariances import level_set as follow
 from ..networks import Network
 from .images import load_images, stack
-from .options import JsonOption, LayerOption, NetworkOptions, with_network, writable_file, writable_folder
+from .options import JsonOption, LayerOption, MaskOption, NetworkOptions, with_network, writable_file, writable_folder
 from .output import console, progress, write_json
 
 SHOWN = 9
@@ -32,6 +32,7 @@ def level_set(
         float, typer.Option(help="Largest change of any output, as a share of the largest output of IMAGE.")
     ] = 1e-6,
     steps: Annotated[int, typer.Option(help="Largest number of steps of each part of the work.", min=1)] = 600,
+    mask: MaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -53,7 +54,7 @@ def level_set(
     network = reader.load()
     x, goal = (stack([_one(given, network)]) for given in (image, target))
     with progress("level set") as report:
-        path = follow(network, x, goal, layer, tolerance=tolerance, steps=steps, progress=report)
+        path = follow(network, x, goal, layer, tolerance=tolerance, steps=steps, progress=report, mask=mask)
     if out is not None:
         write_images(out, path.vertices.numpy())
     if preview is not None:
@@ -75,7 +76,9 @@ def level_set(
     screen.print(f"  length                 {path.length:.4f}, in the same units")
     screen.print(f"  ends because           {path.reason}")
     screen.print(f"  work                   {path.products} products with the Jacobian, {path.evaluations} evaluations")
-    write_json({"model": network.name, "layer": layer, "image": image, "target": target, **path.to_dict()}, json)
+    write_json(
+        {"model": network.name, "layer": layer, "image": image, "target": target, "mask": mask, **path.to_dict()}, json
+    )
     if not path.level:
         raise typer.Exit(1)
 

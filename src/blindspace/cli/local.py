@@ -14,7 +14,7 @@ from ..data import write_images
 from ..errors import FileError
 from ..invariances import local as analyse
 from .images import load_images, stack
-from .options import ImagesArgument, JsonOption, LayerOption, NetworkOptions, with_network, writable_file
+from .options import ImagesArgument, JsonOption, LayerOption, MaskOption, NetworkOptions, with_network, writable_file
 from .output import console, progress, write_json
 
 
@@ -25,6 +25,7 @@ def local(
     reader: NetworkOptions,
     layer: LayerOption = "outputs",
     k: Annotated[int, typer.Option("-k", help="Number of least and of most harmful directions.", min=1)] = 8,
+    mask: MaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,7 +46,7 @@ def local(
         found = []
         for number, image in enumerate(named):
             report(number, len(named), image.name)
-            found.append(analyse(network, stack([image]), layer, k))
+            found.append(analyse(network, stack([image]), layer, k, mask=mask))
     if out is not None:
         write_images(out, torch.cat([each.least.directions for each in found]).numpy())
     screen = console(json)
@@ -70,4 +71,4 @@ def local(
     screen.print(f"  method                 {first.method}")
     screen.print("  residual               largest ‖JᵀJ v − σ² v‖ / σ_max² of the least harmful directions, measured")
     results = [{"image": image.name, **each.to_dict()} for image, each in zip(named, found, strict=True)]
-    write_json({"model": network.name, "layer": layer, "images": results}, json)
+    write_json({"model": network.name, "layer": layer, "mask": mask, "images": results}, json)

@@ -30,6 +30,7 @@ from .images import images_of_shape, matched, stack
 from .options import (
     ImagesArgument,
     JsonOption,
+    MaskOption,
     NetworkOptions,
     SeedOption,
     with_network,
@@ -68,6 +69,7 @@ class Attack:
     norm: NormName | None
     confined: Part | None
     unboxed: bool
+    mask: str | None
 
     def __post_init__(self) -> None:
         minimal = self.name is AttackName.minimal_norm
@@ -79,9 +81,11 @@ class Attack:
     def run(self, network: Network, x: Tensor, space: Subspace | None, seed: int) -> tuple[Tensor, dict[str, Any]]:
         """Attack the network's own labels; the perturbations, and facts about the attack."""
         facts: dict[str, Any] = {"attack": self.name.value, "confined": self.confined and self.confined.value}
+        if self.mask is not None:
+            facts["mask"] = self.mask
         labels = network.labels(x)
         if self.name is AttackName.minimal_norm:
-            found = minimal_norm(network, x.to(network.dtype), labels, space, boxed=not self.unboxed)
+            found = minimal_norm(network, x.to(network.dtype), labels, space, boxed=not self.unboxed, mask=self.mask)
             feasible = [value if value < float("inf") else None for value in found.feasible.tolist()]
             facts |= {"unboxed": self.unboxed, "failed": int((~found.success).sum()), "feasible": feasible}
             return found.perturbation, facts | {"residual": found.residual}
@@ -89,9 +93,9 @@ class Attack:
         eps = EPS[norm] if self.eps is None else self.eps
         if self.name is AttackName.pgd:
             draw = torch.Generator().manual_seed(seed)
-            made = pgd(network, x, labels, eps, norm=norm.value, subspace=space, generator=draw)
+            made = pgd(network, x, labels, eps, norm=norm.value, subspace=space, generator=draw, mask=self.mask)
         else:
-            made = fgsm(network, x, labels, eps, norm=norm.value, subspace=space)
+            made = fgsm(network, x, labels, eps, norm=norm.value, subspace=space, mask=self.mask)
         facts |= {"eps": eps, "norm": norm.value, "failed": int((~made.success).sum())}
         return made.perturbation, facts | {"residual": made.residual}
 
@@ -133,6 +137,7 @@ def manifold(
     confined: Annotated[
         Part | None, typer.Option(help="Confine the attack to the tangent spaces (on) or to their complements (off).")
     ] = None,
+    mask: MaskOption = None,
     unboxed: Annotated[bool, typer.Option("--unboxed", help="Let images of minimal-norm leave [0, 1].")] = False,
     model: Annotated[
         str | None,
@@ -162,9 +167,9 @@ def manifold(
     """How much of a perturbation lies along a manifold of images, and what its parts do; there is no exit code 1."""
     if (perturbed is None) == (attack is None):
         raise ValueRangeError("give --perturbed with the perturbed images, or --attack, one of the two")
-    if attack is None and any(given is not None for given in (eps, norm, confined)):
-        raise ValueRangeError("--eps, --norm and --confined belong to an attack; add --attack")
-    chosen = None if attack is None else Attack(attack, eps, norm, confined, unboxed)
+    if attack is None and any(given is not None for given in (eps, norm, confined, mask)):
+        raise ValueRangeError("--eps, --norm, --confined and --mask belong to an attack; add --attack")
+    chosen = None if attack is None else Attack(attack, eps, norm, confined, unboxed, mask)
     if chosen is not None and model is None:
         raise ValueRangeError("an attack needs a network: add --model")
     if out is not None:

@@ -12,6 +12,7 @@ from ..maps import Identity, LinearMap
 from ..networks.affine_graph import maps_of
 from ..networks.arguments import NetworkLike, as_network
 from ..networks.following.aten_call import Call
+from ..subspaces._mask_argument import MaskLike
 from .activation_sets import Intervals
 from .network_sets import watched_module
 from .polyhedron import Bounds, Polyhedron
@@ -28,7 +29,9 @@ Read = list[tuple[Tensor, Intervals | None]]
 """The values that each operation with a rule reads, flattened, and its set; None where the set is not of intervals."""
 
 
-def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False) -> Polyhedron:
+def harmless_polyhedron(
+    network: NetworkLike, x: Tensor, in_range: bool = False, mask: MaskLike | None = None
+) -> Polyhedron:
     """The perturbations of one image that change no output of the first non-linear operations, for any later layers.
 
     With the front A x + b, and units that are on or off at x, these are {δ : (A δ)_on = 0, (A δ)_off ≤ −(A x + b)_off},
@@ -40,12 +43,13 @@ def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False)
         network: A network that runs in float64, or a torch module.
         x: One image, of the network's input shape.
         in_range: Whether perturbed images stay in [0, 1] too; ``dim`` does not count that.
+        mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
     Returns:
         The set; ``dim`` minus that of ``harmless(network)`` is what the non-linear operations add.
 
     Raises:
-        ShapeError: x is not one image of the network's input shape.
+        ShapeError: x is not one image of the network's input shape, or the mask does not fit it.
         UnsupportedLayerError: The network cannot be followed, or onnxruntime runs it.
         PrecisionError: The network does not run in float64.
 
@@ -82,7 +86,7 @@ def harmless_polyhedron(network: NetworkLike, x: Tensor, in_range: bool = False)
     ] or [_held(network.front)]
     if in_range:
         bounds.append(Bounds(Identity(network.input_shape), -image[0], 1 - image[0]))
-    return Polyhedron(bounds)
+    return Polyhedron(bounds, mask)
 
 
 def _bounds(operator: LinearMap, readers: Sequence[str], step: Tensor, first: Read, second: Read) -> Bounds:

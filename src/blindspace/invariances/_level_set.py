@@ -18,6 +18,7 @@ from ..errors import ShapeError, integer, real, require_memory
 from ..networks import Network
 from ..networks.arguments import NetworkLike, as_inputs, as_network, as_pixels
 from ..progress import Progress
+from ..subspaces._mask_argument import MaskLike, as_mask
 from .features import OUTPUTS
 from .level import Level
 from .refining import refined
@@ -42,7 +43,7 @@ class Path:
 
     Attributes:
         vertices: Its vertices, the image first, float64 ``(V, *shape)``.
-        target: The picture that it leads towards, ``shape``.
+        target: The picture that it leads towards, ``shape``; the image itself outside the mask.
         outputs: The outputs at the vertices, float64 ``(V, m)``.
         changes: Largest change of an output at each vertex, as a share of the largest output of the image, ``(V,)``.
         between: The same within each segment, at a quarter, half and three quarters of it, ``(V − 1,)``.
@@ -142,6 +143,7 @@ def level_set(
     steps: int = 600,
     input_shape: Sequence[int] | None = None,
     progress: Progress | None = None,
+    mask: MaskLike | None = None,
 ) -> Path:
     """Follow the level set of all outputs, or of a layer's input, from an image as near to a target as it leads.
 
@@ -158,9 +160,12 @@ def level_set(
         steps: Largest number of steps of each part of the work.
         input_shape: Shape of one image, for a torch module.
         progress: Called with steps done, steps in all and what is done.
+        mask: A mask outside which every point of the path is x, as ``Subspace.within`` takes it; None for none. The
+            path then leads towards the target inside the mask and x outside.
 
     Raises:
-        ShapeError: x or the target has another shape than the network reads, or is more than one image.
+        ShapeError: x or the target has another shape than the network reads, or is more than one image; or the mask
+            does not fit it.
         ValueRangeError: A pixel is outside [0, 1], or the tolerance is below 1e-11.
         PrecisionError: The network runs in its own precision only.
         UnknownNameError: There is no such layer.
@@ -178,9 +183,11 @@ def level_set(
     start, goal = (_one(image, network, what) for image, what in ((x, "x"), (target, "the target")))
     tolerance, steps = real(tolerance, "the tolerance", SMALLEST), integer(steps, "the number of steps", 1)
     report = progress or (lambda done, total, what: None)
-    level = Level(network, layer, start)
+    inside = None if mask is None else as_mask(mask, network.input_shape)
+    goal = goal if inside is None else torch.where(inside, goal, start)
+    level = Level(network, layer, start, inside)
     walker = Walker(level, EXACT * tolerance, steps, report)
-    walk = walker.path(start.flatten(), goal.flatten())
+    walk = walker.path(level.start, level.flat(goal))
     vertices, between, anchors = [walk.points[0][None]], [torch.zeros(0, dtype=torch.float64)], [0]
     for number, (a, b) in enumerate(pairwise(walk.points)):
         report(number, len(walk.points) - 1, "between the steps")
@@ -205,12 +212,13 @@ def _one(image: Tensor, network: Network, what: str) -> Tensor:
 def _measured(
     walker: Walker, vertices: Tensor, between: Tensor, target: Tensor, end: End, anchors: list[int], tolerance: float
 ) -> Path:
-    level, goal, last = walker.level, target.flatten(), vertices[-1]
+    level, last = walker.level, vertices[-1]
+    goal = level.flat(target)
     outputs = level.values(vertices)
     noise = torch.randn(NEIGHBOURS, len(last), generator=torch.Generator().manual_seed(0), dtype=last.dtype)
     nearby = (last + NEARBY * noise).clamp(0, 1)
     here, around = (walker.tangential(last, goal, level.linearised(points)) for points in (last[None], nearby))
-    images = vertices.reshape(-1, *level.shape)
+    images = level.images(vertices)
     return Path(
         vertices=images,
         target=target,

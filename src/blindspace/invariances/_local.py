@@ -20,6 +20,7 @@ from ..errors import ShapeError, ValueRangeError, integer, require_memory
 from ..networks.arguments import NetworkLike, as_inputs, as_network
 from ..solvers.projectors.krylov import NotConvergedError, pcg
 from ..subspaces import Subspace, span
+from ..subspaces._mask_argument import MaskLike, as_mask
 from .level import Level
 
 FORMED = 4096
@@ -65,7 +66,7 @@ class Local:
     """The Jacobian of a network, or of what a layer reads, at one image.
 
     Attributes:
-        inputs: Number n of input values.
+        inputs: Number n of input values, those inside the mask if there is one.
         outputs: Number m of values whose Jacobian it is.
         nullity: Numerical nullity: number of singular values, zeros beyond the m-th among them, up to ``tolerance``
             times σ_max; None if the Jacobian was not formed, when it is known to be at least n − m.
@@ -110,7 +111,13 @@ class Local:
 
 @torch.no_grad()
 def local(
-    network: NetworkLike, x: Tensor, layer: str = "outputs", k: int = 8, *, input_shape: Sequence[int] | None = None
+    network: NetworkLike,
+    x: Tensor,
+    layer: str = "outputs",
+    k: int = 8,
+    *,
+    input_shape: Sequence[int] | None = None,
+    mask: MaskLike | None = None,
 ) -> Local:
     """Analyse the Jacobian of the outputs, or of the values that a layer reads, at one image, in float64.
 
@@ -120,9 +127,11 @@ def local(
         layer: Name of a layer, as ``networks.layers`` lists them, or ``outputs``.
         k: Number of directions at either end.
         input_shape: Shape of one image, for a torch module.
+        mask: A mask outside which the directions are 0, as ``Subspace.within`` takes it; None for none. Inputs are
+            then the values inside it, and the Jacobian has no other columns.
 
     Raises:
-        ShapeError: x has another shape than the network reads, or is more than one image.
+        ShapeError: x has another shape than the network reads, or is more than one image; or the mask does not fit it.
         ValueRangeError: k is below 1 or above the number of inputs, or the Jacobian is 0 at x.
         PrecisionError: The network runs in its own precision only.
         UnknownNameError: There is no such layer.
@@ -140,12 +149,12 @@ def local(
     images = as_inputs(x, network).double()
     if len(images) != 1:
         raise ShapeError(f"x must be one image, got {len(images)}; call local for each of them")
-    level = Level(network, layer, images[0])
+    inside = None if mask is None else as_mask(mask, network.input_shape)
+    level = Level(network, layer, images[0], inside)
     n, m = level.size, len(level.wanted)
     if integer(k, "the number of directions k", 1) > n:
         raise ValueRangeError(f"k must be at most the number of inputs {n}, got {k}")
-    formed = min(m, n) <= FORMED
-    return _formed(level, images.flatten(1), k) if formed else _iterated(level, images.flatten(1), k)
+    return (_formed if min(m, n) <= FORMED else _iterated)(level, level.start[None], k)
 
 
 def _formed(level: Level, x: Tensor, k: int) -> Local:
@@ -160,9 +169,10 @@ def _formed(level: Level, x: Tensor, k: int) -> Local:
         raise ValueRangeError("the Jacobian is 0 at x: to first order nothing changes there")
     tolerance = NULL * n**0.5 * torch.finfo(torch.float64).eps
     rank = int((sigma > tolerance * largest).sum())
-    space = span(right[:rank].reshape(rank, *level.shape)).complement
+    space = span(level.directions(right[:rank])).complement
+    space = space if level.inside is None else space.within(level.inside)
     weak = right[rank:].flip(0)  # those of the decomposition that count as 0, smallest first
-    beyond = _orthonormal(space, k - min(k, len(weak)), weak) if k > len(weak) else right[:0]
+    beyond = _orthonormal(level, space, k - min(k, len(weak)), weak) if k > len(weak) else right[:0]
     least = torch.cat([beyond, weak, right[:rank].flip(0)])[:k]
     return Local(
         inputs=n,
@@ -180,12 +190,12 @@ def _formed(level: Level, x: Tensor, k: int) -> Local:
     )
 
 
-def _orthonormal(space: Subspace, count: int, without: Tensor) -> Tensor:
+def _orthonormal(level: Level, space: Subspace, count: int, without: Tensor) -> Tensor:
     """Random orthonormal members of a subspace, orthogonal to given ones, ``(at most count, n)``."""
     count = min(count, space.dim - len(without))
-    rows = space.sample(count, torch.Generator().manual_seed(0)).flatten(1)
+    rows = level.flat(space.sample(count, torch.Generator().manual_seed(0)))
     for _ in range(2):
-        rows = space.project(rows.reshape(-1, *space.shape)).flatten(1)
+        rows = level.flat(space.project(level.directions(rows)))
         rows = torch.linalg.qr((rows - rows @ without.T @ without).T).Q.T
     return rows
 
@@ -267,4 +277,4 @@ def _checked(level: Level, x: Tensor, vectors: Tensor, largest: float) -> Singul
     sigma = image.norm(dim=1)
     error = (level.transposed(here, image) - sigma[:, None] ** 2 * vectors).norm(dim=1)
     bound = torch.minimum(error / sigma.clamp(min=TINY), sigma)
-    return SingularDirections(vectors.reshape(-1, *level.shape), sigma, error / largest**2, bound)
+    return SingularDirections(level.directions(vectors), sigma, error / largest**2, bound)

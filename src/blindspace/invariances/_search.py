@@ -222,6 +222,9 @@ class Search:
         most = self.demands.most(y)
         fixed = len(self._orthogonal)
         left = int((self.low < self.high).sum()) - fixed
+        if left <= 0:
+            self.reason = f"no more values may change than the front has directions to be orthogonal to, {fixed}"
+            return None
         if most >= left:
             most = left - self._nullity(y, left)
             if most == left:

@@ -30,33 +30,62 @@ AT_ONCE = 32
 class Level:
     """{z : F(z) = F(x)} for the values F of a layer, in float64; points are flat, ``(B, n)``.
 
+    Within a mask a point is the values inside it, and outside it the image is that of x.
+
     Args:
         network: The network.
         layer: Name of a layer, or ``outputs``.
         x: The image, ``shape``.
+        inside: The values that may differ from x, bool ``shape``; all of them if None.
 
     Attributes:
         shape: Shape of an image.
-        size: Number n of its values.
+        size: Number n of the values that may differ.
+        inside: The mask; None if there is none.
+        start: x as a point, ``(n,)``.
         wanted: F(x), ``(m,)``.
         scale: Largest absolute value of F(x); 1 if all are 0.
         products: Number of products with J or Jᵀ so far.
         evaluations: Number of evaluations of F so far.
     """
 
-    def __init__(self, network: Network, layer: str, x: Tensor) -> None:
+    def __init__(self, network: Network, layer: str, x: Tensor, inside: Tensor | None = None) -> None:
         self.network = network
         self.features = Features(network, layer, dtype=torch.float64)
         self.shape = tuple(x.shape)
-        self.size = x.numel()
+        self._x = x.flatten()
+        self.inside = inside
+        self._free = None if inside is None else inside.flatten().nonzero().flatten()
+        self.start = self.flat(x)
+        self.size = len(self.start)
         self.products = self.evaluations = 0
-        self.wanted = self.values(x.reshape(1, -1))[0]
+        self.wanted = self.values(self.start[None])[0]
         self.scale = float(self.wanted.abs().max()) or 1.0
+
+    def flat(self, images: Tensor) -> Tensor:
+        """What a point has of an image or a direction, ``(…, n)`` of ``(…, *shape)``."""
+        values = images.reshape(*images.shape[: images.ndim - len(self.shape)], self._x.numel())
+        return values if self._free is None else values[..., self._free]
+
+    def images(self, points: Tensor) -> Tensor:
+        """The images that points are, ``(B, *shape)``."""
+        return self._around(self._x, points)
+
+    def directions(self, vectors: Tensor) -> Tensor:
+        """Differences of points as differences of images, ``(B, *shape)``: 0 outside the mask."""
+        return self._around(torch.zeros_like(self._x), vectors)
+
+    def _around(self, outside: Tensor, inside: Tensor) -> Tensor:
+        if self._free is not None:
+            whole = outside.repeat(len(inside), 1)
+            whole[:, self._free] = inside
+            inside = whole
+        return inside.reshape(-1, *self.shape).contiguous()
 
     def values(self, points: Tensor) -> Tensor:
         """F at points, ``(B, m)``."""
         self.evaluations += len(points)
-        images = self._images(points)
+        images = self.images(points)
         if self.features.layer == OUTPUTS:  # the module itself is twice as fast as its recording
             return self.network.outputs(images, torch.float64).flatten(1)
         return torch.cat([self.features(part).flatten(1) for part in images.split(_sizes(len(points)))])
@@ -68,7 +97,7 @@ class Level:
     def rows(self, point: Tensor) -> Tensor:
         """J at a point as a matrix, ``(m, n)``, row by row."""
         self.products += len(self.wanted)
-        return self.features.jacobian(self._images(point))[0].flatten(1)
+        return self.flat(self.features.jacobian(self.images(point))[0])
 
     def columns(self, point: Tensor) -> Tensor:
         """J at a point as a matrix, ``(m, n)``, column by column."""
@@ -134,16 +163,13 @@ class Level:
     def times(self, points: Tensor, v: Tensor) -> Tensor:
         """J v at each of the points, ``(B, m)``, for v ``(B, n)``."""
         self.products += len(v)
-        return self.features.jvp(self._images(points), self._images(v)).flatten(1)
+        return self.features.jvp(self.images(points), self.directions(v)).flatten(1)
 
     def transposed(self, points: Tensor, w: Tensor) -> Tensor:
         """Jᵀ w at each of the points, ``(B, n)``, for w ``(B, m)``."""
         self.products += len(w)
         shaped = w.reshape(-1, *self.features.shape)
-        return self.features.vjp(self._images(points), shaped).flatten(1)
-
-    def _images(self, points: Tensor) -> Tensor:
-        return points.reshape(-1, *self.shape).contiguous()
+        return self.flat(self.features.vjp(self.images(points), shaped))
 
 
 def _sizes(count: int) -> list[int]:

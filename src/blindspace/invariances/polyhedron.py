@@ -27,6 +27,7 @@ from ..maps.linear_map import DENSE_LIMIT, as_batch
 from ..solvers import Certificate
 from ..subspaces import Nearest, Subspace, nullspace
 from ..subspaces._arguments import generator_or_none
+from ..subspaces._mask_argument import MaskLike
 
 Array = NDArray[np.float64]
 
@@ -62,13 +63,14 @@ class Polyhedron:
 
     Args:
         bounds: At least one map with bounds; the maps read the same shape.
+        mask: A mask outside which perturbations are 0; None for none.
 
     Attributes:
         shape: Shape of one perturbation.
         space: The span of the set, if no bound is 0 on one side only: the nullspace of the rows that are held.
     """
 
-    def __init__(self, bounds: Sequence[Bounds]) -> None:
+    def __init__(self, bounds: Sequence[Bounds], mask: MaskLike | None = None) -> None:
         self.bounds = list(bounds)
         self.shape = self.bounds[0].operator.in_shape
         held = []
@@ -77,7 +79,8 @@ class Polyhedron:
             if len(index):
                 held.append(compose(each.operator, gather(each.operator.out_shape, (len(index),), index)))
         nothing = Diagonal(torch.zeros((), dtype=torch.float64), self.shape)
-        self.space: Subspace = nullspace(vstack(held) if held else nothing)
+        space = nullspace(vstack(held) if held else nothing)
+        self.space: Subspace = space if mask is None else space.within(mask)
 
     @property
     def dim(self) -> int:
@@ -103,7 +106,8 @@ class Polyhedron:
         """
         batch, single = as_batch(v, self.shape, "perturbation")
         size = real(tol, "tol") * batch.double().flatten(1).norm(dim=1)
-        inside = torch.ones(len(batch), dtype=torch.bool)
+        support = self.space.support
+        inside = torch.ones(len(batch), dtype=torch.bool) if support is None else ~batch[:, ~support].any(1)
         for each in self.bounds:
             slack = (size * each.operator.norm()).view(-1, *[1] * len(each.operator.out_shape))
             values = each.operator.forward(batch.double())

@@ -88,7 +88,7 @@ def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSavin
 
 def _autoattack(member: Member, norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     size = _l2(s, a) if norm == "l2" else s.size
-    options = {"n_queries": s.queries} if member == "square" else {"n_iter": s.iterations}
+    options: dict[str, Any] = {"n_queries": s.queries} if member == "square" else {"n_iter": s.iterations}
     seed = seed_of(s.seed, a.network.name, member, norm)
     return autoattack(member, a.network.module, a.x, a.y, size, norm, seed, **options).images
 
