@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         least_harmful,
         perturb,
     )
+    from .progress import progress_bar
     from .report.demo import demo
     from .solvers import Certificate
     from .subspaces import (
@@ -117,6 +118,7 @@ __all__ = [
     "on_off",
     "perturb",
     "pgd",
+    "progress_bar",
     "protect",
     "read_set",
     "reproduce",
@@ -145,6 +147,7 @@ _ROOMS = {
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
     "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
+    "progress": "progress_bar",
     "report.demo": "demo",
     "solvers": "Certificate",
     "subspaces": "Mask Split Subspace TangentSpaces mask nullspace rowspace soft_dimension span spectrum",

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console
 
 from ..files import writing
-from ..progress import Progress
-
-QUIET_AFTER = 2.0
-"""Seconds before a progress bar appears."""
+from ..progress import QUIET_FOR, Progress, progress_bar
 
 
 class Screen(Console):
@@ -54,38 +49,8 @@ def write_json(result: dict[str, Any], json_path: str | None) -> None:
         temporary.write_text(text)
 
 
-@contextmanager
-def progress(title: str, screen: Console | None = None, quiet_for: float = QUIET_AFTER) -> Iterator[Progress]:
-    """Show a progress bar with the remaining time, on a terminal only.
-
-    Args:
-        title: text in front of the bar.
-        screen: console that the bar is drawn on; standard error if None.
-        quiet_for: seconds before the bar appears, so that short work shows none.
-    """
-    screen = screen or Screen(stderr=True)
-    if not screen.is_terminal:
-        yield lambda done, total, what: None
-        return
-    from rich import progress as bars
-
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TimeRemainingColumn(),
-    )
-    bar = bars.Progress(*columns, console=screen, transient=True)
-    task = bar.add_task(title, total=None)
-    patience = threading.Timer(quiet_for, bar.start)
-    patience.daemon = True
-    patience.start()
-    try:
-
-        def update(done: int, total: int, what: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{title}: {what}" if what else title)
-
-        yield update
-    finally:
-        patience.cancel()
-        bar.stop()
+def progress(
+    title: str, screen: Console | None = None, quiet_for: float = QUIET_FOR
+) -> AbstractContextManager[Progress]:
+    """Show a progress bar with the remaining time, on a terminal only. As ``progress_bar``."""
+    return progress_bar(title, screen or Screen(stderr=True), quiet_for)
