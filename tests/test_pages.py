@@ -109,6 +109,17 @@ def test_every_public_name_is_on_one_page_of_the_reference() -> None:
     assert sorted(found) == sorted(bs.__all__)
 
 
+def test_every_statement_of_the_theory_has_its_test() -> None:
+    rows = [row.split(" | ") for row in pages.text("docs/theory.md").splitlines() if row.startswith("| ")]
+    rows = [row for row in rows if len(row) == 4 and row[0] != "| statement"]
+    assert len(rows) > 25
+    theorems = pages.text("tests/subspaces/test_theorems.py")
+    for statement, *_, tests in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py|test_\w+)`", tests)
+        assert named, statement
+        assert all((pages.ROOT / name).exists() if "/" in name else f"def {name}(" in theorems for name in named), named
+
+
 # --- links ------------------------------------------------------------------------------------------------
 
 
@@ -132,7 +143,7 @@ def _anchors(page: str) -> set[str]:
     text = re.sub(r"^```.*?^```", "", pages.text(page), flags=re.DOTALL | re.MULTILINE)
     heads = [re.sub(r"[`*]", "", head).strip().lower() for head in re.findall(r"^#+ (.*)$", text, re.MULTILINE)]
     slugs = {re.sub(r"[^\w\- ]", "", head).replace(" ", "-") for head in heads}
-    return slugs | set(re.findall(r"^::: (blindspace\.\w+)$", text, re.MULTILINE))
+    return slugs | set(re.findall(r"^::: (blindspace\.[\w.]+)$", text, re.MULTILINE))
 
 
 def test_every_page_is_in_the_navigation() -> None:
