@@ -79,6 +79,13 @@ def app(
         MissingExtraError: Gradio is not installed.
         ShapeError: A network does not read pictures.
         BlindspaceError: A network cannot be loaded or followed, or no server can be started there.
+
+    Examples:
+        >>> import blindspace as bs
+        >>> served = bs.app()
+        >>> served.url
+        'http://127.0.0.1:...'
+        >>> served.close()
     """
     # Gradio reads these while it is imported: it reports its use otherwise, and asks for newer versions of itself.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
