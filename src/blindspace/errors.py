@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 
@@ -127,6 +127,14 @@ def shown(value: object) -> str:
     """Return how a message repeats what a user gave: its ``repr`` if that is short and one line, else its type."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"a {type(value).__name__}"
+
+
+def did_you_mean(given: object, known: Iterable[str]) -> str:
+    """The part of a message that names the known name nearest to an unknown one; empty if none is near."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(given, list(known), 1) if isinstance(given, str) else []
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def integer(value: object, name: str, least: int, most: int = 2**63 - 1) -> int:

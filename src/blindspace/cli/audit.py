@@ -22,7 +22,7 @@ def audit(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="cifar-resnet or mnist-mlp, built in; timm:NAME, torchvision:NAME or hf:NAME; "
+            help="Audit this network: cifar-resnet or mnist-mlp, built in; timm:NAME, torchvision:NAME or hf:NAME; "
             "package.module:function, which is run; or a file: .onnx, .onnx.gz, .pt2.",
         ),
     ],
@@ -33,7 +33,7 @@ def audit(
     ] = False,
     solver: Annotated[
         str | None,
-        typer.Option(help=f"Solver of the front: {', '.join(NAMES)}; chosen by structure and size if not given."),
+        typer.Option(help=f"Solve the front by {', '.join(NAMES)}; chosen by structure and size if not given."),
     ] = None,
     soft: Annotated[
         str | None,

@@ -32,13 +32,20 @@ ATTACKED = ("mnist-mlp", "convnet@mnist")
 def bench(
     cases: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CASES]", help="Parts of the names of cases; all if none."),
+        typer.Argument(
+            metavar="[CASES]", help="Measure the cases with one of these parts in their names; all if not given."
+        ),
     ] = None,
     sizes: Annotated[
-        str | None, typer.Option(metavar="32,64,…", help="Image sides to measure a 7×7 stem at, instead or besides.")
+        str | None,
+        typer.Option(metavar="32,64,…", help="Measure a 7×7 stem at these image sides in pixels, instead or besides."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Alternating measurements of projector and lower bound.", min=3)] = 15,
-    patience: Annotated[float, typer.Option(help="Seconds per measurement, approximately.", min=0.1)] = PATIENCE,
+    repeats: Annotated[
+        int, typer.Option(help="Measure projector and lower bound in turn this number of times.", min=3)
+    ] = 15,
+    patience: Annotated[
+        float, typer.Option(help="Spend about this number of seconds on a measurement.", min=0.1)
+    ] = PATIENCE,
     rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="Measure other libraries too.")] = True,
     picture: Annotated[
         Path | None,

@@ -12,11 +12,20 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-NAMES = (
-    *("audit", "perturb", "protect", "verify", "leakage", "inspect", "identify", "manifold", "level-set", "local"),
-    *("units", "mislabel", "learn", "train", "reproduce", "bench", "demo", "app", "data"),
-)
-"""The commands in the order of the help, each a function or a group in the module of its name, with _ for -."""
+from ..errors import UnknownNameError, did_you_mean
+
+PURPOSES = {
+    "Find what a network cannot see": ("demo", "audit", "local", "units", "level-set", "manifold"),
+    "Use it on images": ("perturb", "protect", "app"),
+    "Prove and check": ("verify", "inspect", "identify", "leakage"),
+    "Research": ("reproduce", "mislabel", "learn", "train", "bench", "data"),
+}
+"""The commands by what they are for, in the order of the help."""
+
+NAMES = tuple(name for names in PURPOSES.values() for name in names)
+"""The commands, each a function or a group in the module of its name, with _ for -."""
+
+_PURPOSE = {name: purpose for purpose, names in PURPOSES.items() for name in names}
 
 Runnable = TyperCommand | TyperGroup
 
@@ -61,9 +70,18 @@ class OnDemand(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
         """A stand-in with the command's line of help; None if there is no such command."""
-        return TyperCommand(cmd_name, help=help_line(cmd_name)) if cmd_name in NAMES else None
+        if cmd_name not in NAMES:
+            return None
+        return TyperCommand(cmd_name, help=help_line(cmd_name), rich_help_panel=_PURPOSE[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that the arguments name, imported now by the loader in ``ctx.obj``."""
+        """The command that the arguments name, imported now by the loader in ``ctx.obj``.
+
+        Raises:
+            UnknownNameError: There is no such command.
+        """
+        if args[0] not in NAMES and not ctx.resilient_parsing:
+            near = did_you_mean(args[0], NAMES)
+            raise UnknownNameError(f"no command is called {args[0]!r}{near}; blindspace --help lists them all")
         name, known, rest = super().resolve_command(ctx, args)
         return name, known and ctx.obj(known.name), rest

@@ -12,19 +12,20 @@ from ..data import PACKAGES, fetch
 from .options import JsonOption
 from .output import console, progress, write_json
 
-data = typer.Typer(name="data", help="Data sets.", no_args_is_help=True)
+data = typer.Typer(name="data", help="Fetch data sets.", no_args_is_help=True)
 
 
 @data.callback()
 def _data() -> None:
-    """Data sets."""
+    """Fetch data sets."""
 
 
 @data.command()
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"One of {', '.join(PACKAGES)}.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Fetch one of {', '.join(PACKAGES)}.")],
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Target folder; the cache folder (BLINDSPACE_HOME) by default.")
+        Path | None,
+        typer.Option("--folder", help="Write it to this folder; to the cache folder (BLINDSPACE_HOME) if not given."),
     ] = None,
     json: JsonOption = None,
 ) -> None:

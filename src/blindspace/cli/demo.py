@@ -13,9 +13,9 @@ from .output import console, progress, write_json
 
 
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.", callback=writable_folder)] = Path(
-        "demo"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the page to this folder.", callback=writable_folder)
+    ] = Path("demo"),
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:

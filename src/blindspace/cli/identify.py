@@ -17,18 +17,24 @@ from .output import console, progress, write_json
 
 @with_network
 def identify(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network in question; only its outputs are used.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Ask this network, only whose outputs are used.")],
     reader: NetworkOptions,
     among: Annotated[
         list[str],
         typer.Option(
-            "--among", metavar="MODEL[=FILE]", help="A candidate, perhaps with a file of weights; give several."
+            "--among", metavar="MODEL[=FILE]", help="Name a candidate, perhaps with a file of weights; give several."
         ),
     ],
     images: Annotated[
-        list[str] | None, typer.Option("--images", help="Pictures, array files, folders; random noise if none.")
+        list[str] | None,
+        typer.Option(
+            "--images",
+            help="Read images from these pictures, array files or folders; random noise is taken if not given.",
+        ),
     ] = None,
-    size: Annotated[float, typer.Option(help="L∞ norm of the probes, in units of the image range.", min=0)] = 1.0,
+    size: Annotated[
+        float, typer.Option(help="Give the probes this L∞ norm, in units of the image range.", min=0)
+    ] = 1.0,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:

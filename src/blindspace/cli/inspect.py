@@ -43,12 +43,11 @@ def inspect(
         typer.Option(
             "--reference",
             metavar="FOLDER",
-            help="Clean images like those to be inspected; by default the embedded images of the model's input size.",
+            help="Compare with clean images like those to be inspected; those built in, of the model's input "
+            "size, if not given.",
         ),
     ] = None,
-    false_positives: Annotated[
-        float, typer.Option(help="Rate at which clean images may be flagged, in (0, 1).")
-    ] = 0.01,
+    false_positives: Annotated[float, typer.Option(help="Flag clean images at this rate, in (0, 1).")] = 0.01,
     clean: Annotated[
         Path | None,
         typer.Option(

@@ -18,9 +18,14 @@ from .output import console, progress, write_json
 @with_network
 def leakage(
     first: Annotated[
-        str, typer.Argument(metavar="A", help="The originals: picture, array file or folder; or the word samples.")
+        str,
+        typer.Argument(
+            metavar="A",
+            help="Read the originals from this picture, array file or folder; the word samples stands for those "
+            "built in.",
+        ),
     ],
-    second: Annotated[str, typer.Argument(metavar="B", help="The same images, protected.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Read the same images, protected, from here.")],
     reader: NetworkOptions,
     perceptual: Annotated[
         bool, typer.Option(help="Measure the perceptual distance as well, which takes most of the time.")

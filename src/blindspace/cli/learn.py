@@ -22,14 +22,16 @@ from .output import console, progress, write_json
 
 
 def learn(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A set that mislabel made.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Train on the set in this folder, which mislabel made.")
+    ],
     network: Annotated[
         str,
         typer.Option(
             "--network",
             "-n",
             metavar="NAME",
-            help=f"Network to be trained, such as convnet@mnist: one of {', '.join((*SMALL, *PAPER))}, with @ and a "
+            help=f"Train this network, such as convnet@mnist: one of {', '.join((*SMALL, *PAPER))}, with @ and a "
             "data set whose images have the same shape.",
         ),
     ],
@@ -37,7 +39,8 @@ def learn(
         str | None,
         typer.Option(
             metavar="DATA",
-            help="Data set, such as mnist, on whose test images the accuracy is measured after every epoch; it chooses "
+            help="Measure the accuracy on the test images of this data set, such as mnist, after every epoch; it "
+            "chooses "
             "nothing. mnist:samples are the 200 images that come with the package.",
         ),
     ] = None,
@@ -46,13 +49,13 @@ def learn(
         typer.Option(metavar="NAME", help=f"Put a control in the place of the perturbations: {', '.join(CONTROLS)}."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Number of epochs; that of the network if not given.", min=1)
+        int | None, typer.Option(help="Train for this number of epochs; that of the network if not given.", min=1)
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Learning rate; that of the network if not given.")
+        float | None, typer.Option(help="Train at this learning rate; that of the network if not given.")
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Samples per step; that of the network if not given.", min=1)
+        int | None, typer.Option(help="Take this number of samples per step; that of the network if not given.", min=1)
     ] = None,
     out: Annotated[
         Path | None,
@@ -62,7 +65,8 @@ def learn(
     seed: Annotated[
         int,
         typer.Option(
-            help="Seed of initial weights and order; not that of the attacked network, as equal weights teach too.",
+            help="Draw initial weights and order from this seed; not that of the attacked network, as equal "
+            "weights teach too.",
             min=0,
             max=LARGEST_SEED,
         ),

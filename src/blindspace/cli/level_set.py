@@ -23,26 +23,38 @@ SHOWN = 9
 
 @with_network
 def level_set(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network; see audit.")],
-    image: Annotated[str, typer.Argument(metavar="IMAGE", help="The image that the path starts from.")],
-    target: Annotated[str, typer.Argument(metavar="TARGET", help="The picture that it leads towards.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Take this network; audit --help says how it is named.")
+    ],
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Start the path from this image.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Lead it toward this picture.")],
     reader: NetworkOptions,
     layer: LayerOption = "outputs",
     tolerance: Annotated[
-        float, typer.Option(help="Largest change of any output, as a share of the largest output of IMAGE.")
+        float, typer.Option(help="Let no output change by more than this share of the largest output of IMAGE.")
     ] = 1e-6,
+<<<<<<< HEAD
     steps: Annotated[int, typer.Option(help="Largest number of steps of each part of the work.", min=1)] = 600,
     mask: MaskOption = None,
+=======
+    steps: Annotated[
+        int, typer.Option(help="Take at most this number of steps in each part of the work.", min=1)
+    ] = 600,
+>>>>>>> 4547179 (blindspace alone says what to try; completion without torch; mistyped words are told what was meant; options explained in sentences)
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="A .npz or .safetensors file for the vertices of the path.", callback=writable_file
+            "--out",
+            "-o",
+            help="Write the vertices of the path to this .npz or .safetensors file.",
+            callback=writable_file,
         ),
     ] = None,
     preview: Annotated[
         Path | None,
         typer.Option(
-            help=f"Folder for {SHOWN} points of the path as 8-bit PNGs to look at (rounded: no evidence).",
+            help=f"Write {SHOWN} points of the path to this folder as 8-bit PNGs to look at; they are rounded, "
+            "and no evidence.",
             callback=writable_folder,
         ),
     ] = None,

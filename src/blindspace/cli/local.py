@@ -20,18 +20,27 @@ from .output import console, progress, write_json
 
 @with_network
 def local(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network; see audit.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Take this network; audit --help says how it is named.")
+    ],
     images: ImagesArgument,
     reader: NetworkOptions,
     layer: LayerOption = "outputs",
+<<<<<<< HEAD
     k: Annotated[int, typer.Option("-k", help="Number of least and of most harmful directions.", min=1)] = 8,
     mask: MaskOption = None,
+=======
+    k: Annotated[
+        int, typer.Option("-k", help="Compute this number of least and of most harmful directions.", min=1)
+    ] = 8,
+>>>>>>> 4547179 (blindspace alone says what to try; completion without torch; mistyped words are told what was meant; options explained in sentences)
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             "-o",
-            help="A .npz or .safetensors file for the least harmful directions, those of each image after another.",
+            help="Write the least harmful directions to this .npz or .safetensors file, those of each image "
+            "after another.",
             callback=writable_file,
         ),
     ] = None,

@@ -10,13 +10,22 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .. import __version__
-from ..errors import BlindspaceError, BlindspaceWarning, WithdrawnError, first_line, is_out_of_memory
+from ..errors import (
+    BlindspaceError,
+    BlindspaceWarning,
+    WithdrawnError,
+    did_you_mean,
+    first_line,
+    is_out_of_memory,
+)
 from .commands import OnDemand, Runnable, load_command
+from .completion import PROGRAM, is_asked_for, stand_in
+from .first_steps import first_steps
 
 NO = 1
 """The exit code where the answer is no, and of nothing else."""
@@ -37,8 +46,7 @@ DEBUG = "--debug"
 
 app = typer.Typer(
     cls=OnDemand,
-    add_completion=False,
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     help="Find, prove and use what a neural network cannot see.",
 )
@@ -52,6 +60,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -60,6 +69,8 @@ def _options(
     ] = False,
 ) -> None:
     """Find, prove and use what a neural network cannot see."""
+    if context.invoked_subcommand is None:
+        print(first_steps())
 
 
 def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] = load_command) -> int:
@@ -76,7 +87,9 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
     warnings.showwarning = _show_warning  # type: ignore[assignment]
     given, debug = _without_debug(list(sys.argv[1:] if arguments is None else arguments))
     try:
-        code = int(app(given, standalone_mode=False, obj=load) or 0)
+        if is_asked_for(given):
+            return _completion(given)
+        code = int(app(given, standalone_mode=False, obj=load, prog_name=PROGRAM) or 0)
     except typer.Exit as stop:
         code = int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -90,6 +103,15 @@ def run(arguments: Sequence[str] | None = None, load: Callable[[str], Runnable] 
     if code == INTERRUPTED:
         return _fail("interrupted; nothing is half-written, and what can be resumed resumes with the same command")
     return code
+
+
+def _completion(arguments: list[str]) -> int:
+    """What Typer does about completion, after which it would end the process."""
+    try:
+        app(arguments, standalone_mode=False, obj=stand_in, prog_name=PROGRAM)
+    except SystemExit as end:
+        return BAD_INPUT if end.code else 0
+    return 0
 
 
 def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
@@ -115,12 +137,21 @@ def _failure(error: BaseException) -> int:
         case _ if is_out_of_memory(error):
             return _fail("out of memory; take a smaller input or fewer images")
     if _is_usage(error):
-        message = str(error.format_message())  # type: ignore[attr-defined]
-        return _fail(message) if message else 0  # no arguments at all: the help has been shown
+        message = _usage(error)
+        return _fail(message) if message else 0  # a group of commands alone: its help has been shown
     what = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
     return _fail(
         f"unexpected error, {what}; please report it with what the same command prints under {DEBUG}", UNEXPECTED
     )
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the words of a command line, and what would do."""
+    if not hasattr(error, "possibilities") or error.ctx is None:
+        return str(error.format_message())
+    known = [name for each in error.ctx.command.params for name in (*each.opts, *each.secondary_opts)]
+    near = did_you_mean(error.option_name, known)
+    return f"there is no option {error.option_name}{near}; {error.ctx.command_path} --help lists them all"
 
 
 def _is_usage(error: BaseException) -> bool:

@@ -115,25 +115,30 @@ def manifold(
         typer.Option(
             "--manifold",
             metavar="NAME",
-            help=f"The manifold: {', '.join(AUTOENCODERS)}; {' or '.join(FITTED)}, fitted to --fit.",
+            help=f"Split along this manifold: {', '.join(AUTOENCODERS)}; {' or '.join(FITTED)}, fitted to --fit.",
         ),
     ],
     fit: Annotated[
         str | None,
-        typer.Option(metavar="IMAGES", help=f"Images to fit to: {', '.join(NAMES)}, a file or a folder."),
+        typer.Option(metavar="IMAGES", help=f"Fit to these images: {', '.join(NAMES)}, a file or a folder."),
     ] = None,
-    dim: Annotated[int | None, typer.Option(help="Dimension of a manifold that is fitted.", min=1)] = None,
+    dim: Annotated[int | None, typer.Option(help="Fit a manifold of this dimension.", min=1)] = None,
     perturbed: Annotated[
         list[str] | None,
-        typer.Option(help="The same images, perturbed; repeatable. The perturbation is the difference."),
+        typer.Option(help="Read the same images, perturbed; the perturbation is the difference. May be repeated."),
     ] = None,
     attack: Annotated[
-        AttackName | None, typer.Option(help="An attack of MODEL instead, away from the labels that it gives.")
+        AttackName | None, typer.Option(help="Attack MODEL instead, away from the labels that it gives.")
     ] = None,
     eps: Annotated[
-        float | None, typer.Option(help="Radius of pgd and fgsm; 8/255 in linf, 0.5 in l2 if not given.", min=0)
+        float | None,
+        typer.Option(
+            help="Attack within this radius by pgd and fgsm, in units of the image range; 8/255 in linf and 0.5 "
+            "in l2 if not given.",
+            min=0,
+        ),
     ] = None,
-    norm: Annotated[NormName | None, typer.Option(help="Norm of the radius.")] = None,
+    norm: Annotated[NormName | None, typer.Option(help="Measure the radius in this norm.")] = None,
     confined: Annotated[
         Part | None, typer.Option(help="Confine the attack to the tangent spaces (on) or to their complements (off).")
     ] = None,
@@ -141,7 +146,7 @@ def manifold(
     unboxed: Annotated[bool, typer.Option("--unboxed", help="Let images of minimal-norm leave [0, 1].")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="MODEL", help="The network to attack, or whose labels are compared."),
+        typer.Option("--model", "-m", metavar="MODEL", help="Attack this network, or compare its labels."),
     ] = None,
     out: Annotated[
         Path | None,
@@ -149,7 +154,8 @@ def manifold(
             "--out",
             "-o",
             metavar="DIR",
-            help="Folder for one picture per image: x, x + d, x + on, x + off, and the perturbations amplified.",
+            help="Write one picture per image to this folder: x, x + d, x + on, x + off, and the perturbations "
+            "amplified.",
             callback=writable_folder,
         ),
     ] = None,
@@ -157,7 +163,7 @@ def manifold(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A .npz or .safetensors file for the arrays: images (perturbed), original, on and off.",
+            help="Write the arrays to this .npz or .safetensors file: images (perturbed), original, on and off.",
             callback=_arrays,
         ),
     ] = None,

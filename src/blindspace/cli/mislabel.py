@@ -33,12 +33,15 @@ class TargetName(StrEnum):
 
 @with_network
 def mislabel(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network that is attacked; see audit.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Attack this network; audit --help says how it is named.")
+    ],
     images: Annotated[
         str,
         typer.Argument(
             metavar="IMAGES",
-            help="Training images of a data set, such as mnist, or its mnist:test or mnist:samples; samples, "
+            help="Perturb the training images of a data set, such as mnist, or its mnist:test or mnist:samples; "
+            "samples, "
             "the embedded ones of the data set that MODEL was trained on; uniform or "
             "gaussian, which is noise; or a file or folder, whose classes are those that MODEL sees.",
         ),
@@ -50,33 +53,42 @@ def mislabel(
             "--out",
             "-o",
             metavar="DIR",
-            help="Folder of the set; an interrupted run is resumed there.",
+            help="Write the set to this folder; an interrupted run is resumed there.",
             callback=writable_folder,
         ),
     ],
     targets: Annotated[
-        TargetName, typer.Option(help="Labels that the samples carry: another class at random, or the next one.")
+        TargetName, typer.Option(help="Label the samples as another class at random, or as the next one.")
     ] = TargetName.random,
     attack: Annotated[
         str,
-        typer.Option(metavar="NAME", help="; ".join(f"{rule.name}: {rule.summary}" for rule in ATTACKS.values())),
+        typer.Option(
+            metavar="NAME",
+            help="Attack by one of these: "
+            + "; ".join(f"{rule.name}, {rule.summary}" for rule in ATTACKS.values())
+            + ".",
+        ),
     ] = "l2",
     eps: Annotated[
         float | None,
         typer.Option(
-            help="Radius, in units of the image range; of L0, the number of values. 2, 0.3 and 10 for images of one "
-            "channel if not given, else 0.5, 0.1 and 150."
+            help="Attack within this radius, in units of the image range, or with L0 this number of values; if "
+            "not given "
+            "2, 0.3 and 10 for images of one channel, else 0.5, 0.1 and 150."
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps; 10 if not given, and one per value for L0.", min=1)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Take this number of steps; 10 if not given, and one per value for L0.", min=1)
+    ] = None,
     count: Annotated[
-        int | None, typer.Option(help="Number of images, the first ones; all if not given, 10,000 of noise.", min=1)
+        int | None,
+        typer.Option(help="Take this number of images, the first ones; all if not given, and 10,000 of noise.", min=1),
     ] = None,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Compute gradients in bfloat16: faster on processors that have it.")
     ] = False,
     mask: MaskOption = None,
-    per_shard: Annotated[int, typer.Option(help="Number of images in one file.", min=1)] = 1000,
+    per_shard: Annotated[int, typer.Option(help="Write this number of images to one file.", min=1)] = 1000,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
     address: AddressOption = None,

@@ -113,12 +113,18 @@ class Engine(StrEnum):
 
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGES", help="Pictures, .npz, .npy or .safetensors files, folders; or the word samples."),
+    typer.Argument(
+        metavar="IMAGES",
+        help="Read these pictures, .npz, .npy or .safetensors files or folders; the word samples stands for "
+        "those built in.",
+    ),
 ]
 FontOption = Annotated[
     Path | None,
     typer.Option(
-        "--font", metavar="FILE", help="TrueType or OpenType font of that text, for letters beside Latin ones."
+        "--font",
+        metavar="FILE",
+        help="Draw that text in this TrueType or OpenType font, which letters beside Latin ones need.",
     ),
 ]
 MaskOption = Annotated[
@@ -132,7 +138,8 @@ MaskOption = Annotated[
 LayerOption = Annotated[
     str,
     typer.Option(
-        metavar="LAYER", help="Name of a layer, as audit lists it, whose input is meant; or the word outputs."
+        metavar="LAYER",
+        help="Look at the input of this layer, named as audit lists it; the word outputs stands for the outputs.",
     ),
 ]
 JsonOption = Annotated[
@@ -140,19 +147,26 @@ JsonOption = Annotated[
     typer.Option(
         "--json",
         metavar="PATH",
-        help="Write the result as JSON to this file; - for standard output.",
+        help="Write the result as JSON to this file; - is standard output.",
         callback=_json_path,
     ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option(help="Number of processes; one per core if none. 0 works in this process.", min=0)
+    int | None,
+    typer.Option(
+        help="Work in this number of processes; one per core if not given, and 0 works in this process.", min=0
+    ),
 ]
-EngineOption = Annotated[Engine, typer.Option(help="This machine, or a Ray cluster.")]
+EngineOption = Annotated[Engine, typer.Option(help="Do the work on this machine (local) or on a Ray cluster (ray).")]
 AddressOption = Annotated[
     str | None,
-    typer.Option(help="Address of the Ray cluster; its nodes all see the folders. One is started if none."),
+    typer.Option(
+        help="Use the Ray cluster at this address, whose nodes all see the folders; one is started if not given."
+    ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random.", min=0, max=LARGEST_SEED)]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Draw everything random from this seed.", min=0, max=LARGEST_SEED)
+]
 
 
 @dataclass(frozen=True)
@@ -160,11 +174,19 @@ class NetworkOptions:
     """The options that name a network; ``with_network`` gives them to a command."""
 
     model: Annotated[
-        str, typer.Option("--model", "-m", metavar="MODEL", help="The network that reads the images; see audit.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            help="Take this network to read the images; audit --help says how it is named.",
+        ),
     ] = "cifar-resnet"
     weights: Annotated[
         Path | None,
-        typer.Option("--weights", help="A .safetensors file for MODEL; it replaces the weights of a built-in network."),
+        typer.Option(
+            "--weights", help="Load this .safetensors file into MODEL; it replaces the weights of a built-in network."
+        ),
     ] = None
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Take MODEL as an architecture alone, with random weights.")
@@ -172,7 +194,10 @@ class NetworkOptions:
     input_shape: Annotated[
         Any,
         typer.Option(
-            "--input-shape", metavar="SHAPE", help="Shape of one input, such as 3x480x640.", parser=read_shape
+            "--input-shape",
+            metavar="SHAPE",
+            help="State the shape of one input, such as 3x480x640, where MODEL leaves it open.",
+            parser=read_shape,
         ),
     ] = None
     preprocess: Annotated[
@@ -180,7 +205,7 @@ class NetworkOptions:
         typer.Option(
             "--preprocess",
             metavar="SPEC",
-            help="Preprocessing of a photograph before MODEL reads it: timm, torchvision or hf for the one MODEL came "
+            help="Preprocess photographs so before MODEL reads them: timm, torchvision or hf for the one MODEL came "
             "with, a preprocessor_config.json, or a list such as 'resize 256 bicubic, center-crop 224, normalise "
             "imagenet'.",
         ),
@@ -190,7 +215,7 @@ class NetworkOptions:
         typer.Option(
             "--vary",
             metavar="NAME",
-            help="Input of MODEL that varies, if it has several: NAME or NAME=SHAPE; given twice, both jointly.",
+            help="Vary this input of MODEL, if it has several: NAME or NAME=SHAPE; given twice, both vary jointly.",
         ),
     ] = field(default_factory=list)
     fix: Annotated[
@@ -198,17 +223,22 @@ class NetworkOptions:
         typer.Option(
             "--fix",
             metavar="NAME=FILE",
-            help="Hold an input of MODEL at the value in a .npy, .npz or .safetensors file or a picture; repeatable.",
+            help="Hold an input of MODEL at the value in a .npy, .npz or .safetensors file or a picture; may be "
+            "repeated.",
         ),
     ] = field(default_factory=list)
     output: Annotated[
         list[str],
-        typer.Option("--output", metavar="NAME", help="Output of MODEL that counts; repeatable, all if not given."),
+        typer.Option(
+            "--output", metavar="NAME", help="Count this output of MODEL; may be repeated, and all count if not given."
+        ),
     ] = field(default_factory=list)
 
     session: Annotated[
         list[str],
-        typer.Option("--session", metavar="KEY=VALUE", help="Option of onnxruntime's session for MODEL; repeatable."),
+        typer.Option(
+            "--session", metavar="KEY=VALUE", help="Set an option of onnxruntime's session for MODEL; may be repeated."
+        ),
     ] = field(default_factory=list)
     float_meaning: Annotated[
         bool, typer.Option("--float-meaning", help="Read a quantised ONNX file without its roundings.")
@@ -218,8 +248,9 @@ class NetworkOptions:
         typer.Option(
             "--labels",
             metavar="KIND",
-            help="What decides about the label of an image: argmax, the largest output; sign, that of the only one; or "
-            "none. By the outputs if not given.",
+            help="Decide about the label of an image by argmax, the largest output; by sign, that of the only "
+            "one; or by "
+            "none. The outputs say which if not given.",
         ),
     ] = None
 

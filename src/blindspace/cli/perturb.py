@@ -45,7 +45,9 @@ def perturb(
     images: ImagesArgument,
     out: Annotated[
         Path,
-        typer.Option("--out", "-o", help="A .npz or .safetensors file for all of them, or a folder for one file each."),
+        typer.Option(
+            "--out", "-o", help="Write all of them to this .npz or .safetensors file, or one file each to this folder."
+        ),
     ],
     reader: NetworkOptions,
     also: Annotated[
@@ -53,33 +55,34 @@ def perturb(
         typer.Option(
             "--also",
             metavar="MODEL[=FILE]",
-            help="A further network that must notice nothing, perhaps with a file of weights.",
+            help="Let this further network notice nothing either, perhaps with a file of weights; may be repeated.",
         ),
     ] = None,
     kind: Annotated[
         str,
         typer.Option(
             metavar="KIND",
-            help="What is added: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds()) + ".",
+            help="Add one of these: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds()) + ".",
         ),
     ] = "noise",
     size: Annotated[
         float,
         typer.Option(
-            help="Size of each perturbation, in units of the image range; through a layer, as a share of the image.",
+            help="Give each perturbation this size, in units of the image range; through a layer, as a share of "
+            "the image.",
             min=0,
         ),
     ] = 0.5,
-    norm: Annotated[NormName, typer.Option(help="How the size is measured.")] = NormName.linf,
+    norm: Annotated[NormName, typer.Option(help="Measure the size in this norm.")] = NormName.linf,
     in_range: Annotated[
-        bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; may come out smaller.")
+        bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; perturbations may come out smaller.")
     ] = False,
-    text: Annotated[str | None, typer.Option(help="Text that people read in a decoy.")] = None,
+    text: Annotated[str | None, typer.Option(help="Let people read this text in a decoy.")] = None,
     font: FontOption = None,
-    target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Picture that people see in a decoy.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Let people see this picture in a decoy.")] = None,
     through: Annotated[
         str | None,
-        typer.Option(metavar="LAYER", help="Layer that must not see the change; the kind is then through."),
+        typer.Option(metavar="LAYER", help="Hide the change from this layer; the kind is then through."),
     ] = None,
     mask: MaskOption = None,
     key_file: KeyFileOption = None,
@@ -87,14 +90,17 @@ def perturb(
     remove: Annotated[
         bool, typer.Option("--remove", help="Remove keyed noise that was added without --in-range, if it is there.")
     ] = False,
-    members: Annotated[int, typer.Option(help="Number of perturbations per image in a family.", min=1)] = 4,
+    members: Annotated[int, typer.Option(help="Make this number of perturbations per image in a family.", min=1)] = 4,
     file_format: Annotated[
         str,
-        typer.Option("--format", help=f"Format of the files in a folder: {', '.join(FORMATS)}. png has eight bits."),
+        typer.Option("--format", help=f"Write the files in a folder as {', '.join(FORMATS)}; png has eight bits."),
     ] = "png",
     preview: Annotated[
         Path | None,
-        typer.Option(help="Folder for 8-bit PNGs to look at (rounded: no evidence).", callback=writable_folder),
+        typer.Option(
+            help="Write 8-bit PNGs to look at to this folder; they are rounded, and no evidence.",
+            callback=writable_folder,
+        ),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,

@@ -40,11 +40,13 @@ def protect(
         Path | None,
         typer.Argument(
             metavar="SRC",
-            help="Folder with pictures, tar shards (WebDataset) or Parquet tables, by content; or one such file.",
+            help="Protect this folder of pictures, tar shards (WebDataset) or Parquet tables, or one such file; "
+            "the content says which it is.",
         ),
     ] = None,
     target: Annotated[
-        Path | None, typer.Argument(metavar="DST", help="Folder for the results; an interrupted run is resumed there.")
+        Path | None,
+        typer.Argument(metavar="DST", help="Write the results to this folder; an interrupted run is resumed there."),
     ] = None,
     checked: Annotated[
         Path | None,
@@ -54,26 +56,29 @@ def protect(
         str,
         typer.Option(
             metavar="KIND",
-            help="; ".join(f"{k.name}: {k.summary}" for k in kinds() if k.protects),
+            help="Add one of these: " + "; ".join(f"{k.name}, {k.summary}" for k in kinds() if k.protects) + ".",
         ),
     ] = "noise",
-    size: Annotated[float, typer.Option(help="Size of noise, in units of the image range.")] = 1,
-    text: Annotated[str, typer.Option(help="Text that people read in a decoy.")] = Recipe.text,
+    size: Annotated[float, typer.Option(help="Give noise this size, in units of the image range.")] = 1,
+    text: Annotated[str, typer.Option(help="Let people read this text in a decoy.")] = Recipe.text,
     font: FontOption = None,
     mask: MaskOption = None,
     key_file: KeyFileOption = None,
     salt: SaltOption = None,
     file_format: Annotated[
-        str, typer.Option("--format", help="Format of the new pictures: png, png16, tiff, npz or safetensors.")
+        str, typer.Option("--format", help="Write the new pictures as png, png16, tiff, npz or safetensors.")
     ] = "png",
     pictures: Annotated[
         str,
         typer.Option(
             metavar="NAME,…",
-            help="Columns of tables and endings of archive members that hold pictures; by content if none.",
+            help="Take these columns of tables and endings of archive members to hold pictures; the content says "
+            "which if not given.",
         ),
     ] = "",
-    per_shard: Annotated[int, typer.Option(help="Number of files of a folder in one unit of work.", min=1)] = 64,
+    per_shard: Annotated[
+        int, typer.Option(help="Take this number of files of a folder in one unit of work.", min=1)
+    ] = 64,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
     address: AddressOption = None,

@@ -27,16 +27,17 @@ class Preset(StrEnum):
 
 
 def reproduce(
-    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"all, or some of {', '.join(NAMES)}.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME…", help=f"Reproduce all, or some of {', '.join(NAMES)}.")],
     preset: Annotated[
         Preset,
         typer.Option(
-            help="smoke: a minute on embedded images; cpu: under an hour on two cores; paper: the paper's settings."
+            help="Take a minute on built-in images (smoke), under an hour on two cores (cpu), or the paper's "
+            "settings (paper)."
         ),
     ] = Preset.cpu,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.", callback=writable_folder)] = Path(
-        "results"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Write the results to this folder.", callback=writable_folder)
+    ] = Path("results"),
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Compute again what earlier runs have finished and kept.")
     ] = False,

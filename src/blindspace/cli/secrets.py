@@ -29,12 +29,15 @@ _MARKS = {
 
 KeyFileOption = Annotated[
     Path | None,
-    typer.Option(help=f"File whose first line is the passphrase of keyed noise; without it, {VARIABLE} or a prompt."),
+    typer.Option(
+        help=f"Read the passphrase of keyed noise from the first line of this file; else {VARIABLE} or a prompt gives it."
+    ),
 ]
 SaltOption = Annotated[
     str | None,
     typer.Option(
-        help="Salt of the key, in hexadecimal; if none is given, a random one is drawn and shown. --remove finds it in "
+        help="Use this salt of the key, in hexadecimal; if not given, a random one is drawn and shown. --remove "
+        "finds it in "
         "the file."
     ),
 ]

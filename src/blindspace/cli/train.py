@@ -13,7 +13,7 @@ from .options import LARGEST_SEED, JsonOption, writable_folder
 from .output import console, progress, write_json
 
 _NAMES = (
-    f"One of {', '.join((*BUILTIN, *AUTOENCODERS))}; of the small networks {', '.join(SMALL)}; or of the paper's "
+    f"Train one of {', '.join((*BUILTIN, *AUTOENCODERS))}; of the small networks {', '.join(SMALL)}; or of the paper's "
     f"{', '.join(PAPER)}. Small ones and the paper's also with a data set: {PAPER[0]}@cifar100."
 )
 
@@ -23,14 +23,22 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", help="Folder for weights and card; the cache folder by default.", callback=writable_folder
+            "--out",
+            "-o",
+            help="Write weights and card to this folder; to the cache folder if not given.",
+            callback=writable_folder,
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Number of epochs; that of the recipe by default.", min=1)] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed; that of the recipe by default.", min=0, max=LARGEST_SEED)
+    epochs: Annotated[
+        int | None, typer.Option(help="Train for this number of epochs; that of the recipe if not given.", min=1)
     ] = None,
-    device: Annotated[str, typer.Option(help="Device to train on, such as cpu or cuda.")] = "cpu",
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Draw everything random from this seed; that of the recipe if not given.", min=0, max=LARGEST_SEED
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Train on this device, such as cpu or cuda.")] = "cpu",
     json: JsonOption = None,
 ) -> None:
     """Train a network or an autoencoder; interrupted, it resumes at the last finished epoch."""

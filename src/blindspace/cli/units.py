@@ -18,7 +18,9 @@ from .output import console, progress, write_json
 
 @with_network
 def units(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network; see audit.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Take this network; audit --help says how it is named.")
+    ],
     images: ImagesArgument,
     reader: NetworkOptions,
     scaling: Annotated[
@@ -26,7 +28,7 @@ def units(
         typer.Option(
             "--scaling",
             metavar="SHARE",
-            help="Largest change of a normalised output, relative to it, that scaling a group of values may make.",
+            help="Let scaling a group of values change a normalised output by at most this share of it.",
             min=0,
         ),
     ] = 0.0,

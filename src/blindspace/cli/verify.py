@@ -22,23 +22,35 @@ from .output import console, progress, write_json
 
 @with_network
 def verify(
-    first: Annotated[str, typer.Argument(metavar="A", help="Picture, array file or folder; or the word samples.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="The same images, changed.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="Read the first images from this picture, array file or folder; the word samples stands for "
+            "those built in.",
+        ),
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Read the same images, changed, from here.")],
     reader: NetworkOptions,
     tolerance: Annotated[
-        float, typer.Option(help="Largest output change that passes, in the model's own precision.", min=0)
+        float, typer.Option(help="Let an output change of this size pass, in the model's own precision.", min=0)
     ] = 1e-3,
     layer: Annotated[
         str | None,
-        typer.Option("--layer", metavar="LAYER", help="Judge the change of what this layer passes on too; or outputs."),
+        typer.Option(
+            "--layer",
+            metavar="LAYER",
+            help="Judge the change of what this layer passes on too; the word outputs stands for the outputs.",
+        ),
     ] = None,
     reference: Annotated[
         list[str] | None,
         typer.Option(
             "--reference",
             metavar="IMAGES",
-            help="Unrelated images of the same kind, for --layer: a change that is more than rounding passes if it is "
-            "smaller than between any two of them; repeatable.",
+            help="Read unrelated images of the same kind for --layer: a change that is more than rounding passes "
+            "if it is "
+            "smaller than between any two of them; may be repeated.",
         ),
     ] = None,
     json: JsonOption = None,

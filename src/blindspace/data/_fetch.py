@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from ..errors import FileError, UnknownNameError
+from ..errors import FileError, UnknownNameError, did_you_mean
 from ..files import home, sha256, unwritable
 from ..progress import Progress
 from .downloading import download, download_with_client
@@ -46,7 +46,10 @@ def fetch(
         FileError: The client is missing or fails, the archive is not the expected one, or a file cannot be written.
     """
     if name not in packages:
-        raise UnknownNameError(f"no data set called {name!r} can be fetched; those that can are {', '.join(packages)}")
+        raise UnknownNameError(
+            f"no data set called {name!r} can be fetched{did_you_mean(name, packages)}; those that can are "
+            f"{', '.join(packages)}"
+        )
     package, target = packages[name], home() / "data" / name if root is None else Path(root)
     try:
         if _complete(target, package):

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..errors import BlindspaceError, FileError, UnknownNameError
+from ..errors import BlindspaceError, FileError, UnknownNameError, did_you_mean
 from ..files import home
 from .cifar import read_binaries, read_pickles, read_sheets
 from .classes import CLASSES
@@ -44,7 +44,9 @@ def load(name: str, split: Split, root: Path | None = None) -> ImageSet:
         FileError: The files are missing, incomplete or damaged.
     """
     if name not in CLASSES:
-        raise UnknownNameError(f"no data set is called {name!r}; known are {', '.join(NAMES)}")
+        raise UnknownNameError(
+            f"no data set is called {name!r}{did_you_mean(name, NAMES)}; known are {', '.join(NAMES)}"
+        )
     if split not in ("train", "test"):
         raise UnknownNameError(f"no split is called {split!r}; known are train, test")
     folder = home() / "data" / name if root is None else Path(root)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
-from ..errors import FileError, ShapeError, UnknownNameError
+from ..errors import FileError, ShapeError, UnknownNameError, did_you_mean
 from ..files import writing
 from . import high_bit_depth, tiff
 from .array_files import decode_array
@@ -129,7 +129,9 @@ def check_format(file_format: str) -> None:
     if file_format.lower() in _JPEG:
         raise UnknownNameError(JPEG_REFUSED)
     if file_format not in FORMATS:
-        raise UnknownNameError(f"no format is called {file_format!r}; there are {', '.join(FORMATS)}")
+        raise UnknownNameError(
+            f"no format is called {file_format!r}{did_you_mean(file_format, FORMATS)}; there are {', '.join(FORMATS)}"
+        )
 
 
 def _npz(pixels: npt.NDArray[np.floating]) -> bytes:

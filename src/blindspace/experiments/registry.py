@@ -5,14 +5,13 @@ Names are read from the files without importing them, so that the command line c
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownNameError
+from ..errors import UnknownNameError, did_you_mean
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -44,9 +43,8 @@ def experiment(name: str) -> Experiment[Any]:
         UnknownNameError: No experiment has this name; the message lists the names.
     """
     if name not in NAMES:
-        close = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UnknownNameError(f"no experiment is called {name!r}{hint}; give all, or some of {', '.join(NAMES)}")
+        near = did_you_mean(name, NAMES)
+        raise UnknownNameError(f"no experiment is called {name!r}{near}; give all, or some of {', '.join(NAMES)}")
     found: Experiment[Any] = import_module(f".{name.replace('-', '_')}", __package__).EXPERIMENT
     return found
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..errors import ShapeError, UnknownNameError, shown
+from ..errors import ShapeError, UnknownNameError, did_you_mean, shown
 from ..subspaces import norms
 
 NONE, NOISE = "none", "noise"
@@ -102,7 +102,9 @@ def controlled(name: str, perturbation: Tensor, targets: Tensor, generator: torc
         ShapeError: There is not one target per perturbation.
     """
     if name not in CONTROLS:
-        raise UnknownNameError(f"no control is called {shown(name)}; there are {', '.join(CONTROLS)}")
+        raise UnknownNameError(
+            f"no control is called {shown(name)}{did_you_mean(name, CONTROLS)}; there are {', '.join(CONTROLS)}"
+        )
     if perturbation.ndim < 2 or targets.shape != perturbation.shape[:1]:
         raise ShapeError(
             f"a control needs perturbations (N, …) and as many targets (N,), got {tuple(perturbation.shape)} and "

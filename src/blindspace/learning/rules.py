@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..attacks._sparse import STEP, admitted_after, sparse_step
-from ..errors import BlindspaceError, UnknownNameError, ValueRangeError, integer, real, shown
+from ..errors import BlindspaceError, UnknownNameError, ValueRangeError, did_you_mean, integer, real, shown
 
 
 @dataclass(frozen=True)
@@ -163,5 +163,8 @@ def rule_named(name: object) -> Rule:
     if not isinstance(name, str):
         raise BlindspaceError(f"an attack is given by its name, got {shown(name)}")
     if name not in ATTACKS:
-        raise UnknownNameError(f"no attack of perturbed data sets is called {name!r}; there are {', '.join(ATTACKS)}")
+        raise UnknownNameError(
+            f"no attack of perturbed data sets is called {name!r}{did_you_mean(name, ATTACKS)}; there are "
+            f"{', '.join(ATTACKS)}"
+        )
     return ATTACKS[name]

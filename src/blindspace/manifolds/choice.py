@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
 
-from ..errors import BlindspaceError, BlindspaceWarning, ShapeError, UnknownNameError, ValueRangeError, shown
+from ..errors import (
+    BlindspaceError,
+    BlindspaceWarning,
+    ShapeError,
+    UnknownNameError,
+    ValueRangeError,
+    did_you_mean,
+    shown,
+)
 from ..networks import AUTOENCODERS, load_autoencoder
 from .autoencoder import Autoencoder, Code
 from .base import Manifold
@@ -92,9 +99,7 @@ def _named(name: str, images: Tensor | None, dim: int | None, neighbours: int) -
             )
         return Autoencoder(trained.encoder, trained.decoder, AUTOENCODERS[name].input_shape, name)
     there = (*AUTOENCODERS, *FITTED)
-    close = difflib.get_close_matches(name, there, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise UnknownNameError(f"no manifold is called {name!r}{hint}; there are {', '.join(there)}")
+    raise UnknownNameError(f"no manifold is called {name!r}{did_you_mean(name, there)}; there are {', '.join(there)}")
 
 
 class _Method(nn.Module):

@@ -17,7 +17,16 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from ..data import CLASSES
-from ..errors import FileError, ShapeError, UnknownNameError, ValueRangeError, first_line, shown, within_memory
+from ..errors import (
+    FileError,
+    ShapeError,
+    UnknownNameError,
+    ValueRangeError,
+    did_you_mean,
+    first_line,
+    shown,
+    within_memory,
+)
 from ..files import home, sha256
 from ..maps import Shape
 from ..maps.linear_map import as_shape
@@ -213,9 +222,11 @@ def _source(
     if suffix == ".pt2":
         _refuse(weights, random_weights, name)
         return from_torch_export(Path(name))
+    known = (*BUILTIN, *AUTOENCODERS, *SMALL, *PAPER)
     raise UnknownNameError(
-        f"no network is called {name!r}; built in are {', '.join((*BUILTIN, *AUTOENCODERS))}; to be trained first "
-        f"{', '.join((*SMALL, *PAPER))}; others are {FORMS}; Python also accepts a torch module"
+        f"no network is called {name!r}{did_you_mean(name, known)}; built in are "
+        f"{', '.join((*BUILTIN, *AUTOENCODERS))}; to be trained first {', '.join((*SMALL, *PAPER))}; "
+        f"others are {FORMS}; Python also accepts a torch module"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..data import SHAPES
-from ..errors import UnknownNameError, shown
+from ..errors import UnknownNameError, did_you_mean, shown
 from .autoencoders import AUTOENCODERS
 from .builtin import BUILTIN, Builtin
 from .paper_networks import PAPER, paper_network
@@ -28,8 +28,10 @@ def trainable(name: str) -> Builtin:
     """
     found = find_trainable(name)
     if found is None:
+        near = did_you_mean(name, (*BUILTIN, *AUTOENCODERS, *SMALL, *PAPER))
         raise UnknownNameError(
-            f"no network to be trained is called {shown(name)}; there are {', '.join((*BUILTIN, *AUTOENCODERS))}, and, "
-            f"also with @ and one of {', '.join(SHAPES)}, {', '.join((*SMALL, *PAPER))}"
+            f"no network to be trained is called {shown(name)}{near}; there are "
+            f"{', '.join((*BUILTIN, *AUTOENCODERS))}, and, also with @ and one of {', '.join(SHAPES)}, "
+            f"{', '.join((*SMALL, *PAPER))}"
         )
     return found

@@ -12,7 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError, integer, real, seed_of
+from ..errors import (
+    BlindspaceError,
+    ShapeError,
+    UnknownNameError,
+    ValueRangeError,
+    did_you_mean,
+    integer,
+    real,
+    seed_of,
+)
 from ..networks import Network
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
@@ -105,7 +114,8 @@ def kind_named(name: str) -> Kind:
     """
     known = {kind.name: kind for kind in kinds()}
     if name not in known:
-        raise UnknownNameError(f"no kind of perturbation is called {name!r}; there are {', '.join(known)}")
+        near = did_you_mean(name, known)
+        raise UnknownNameError(f"no kind of perturbation is called {name!r}{near}; there are {', '.join(known)}")
     return known[name]
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import UnknownNameError, UnsupportedLayerError
+from ..errors import UnknownNameError, UnsupportedLayerError, did_you_mean
 from ..maps import LinearMap
 from .rank.certificate import Certificate
 
@@ -203,7 +203,8 @@ def resolve(choice: SolverChoice) -> BoundSolver | None:
         return choice
     if isinstance(choice, str):
         if choice not in REGISTRY:
-            raise UnknownNameError(f"no solver is called {choice!r}; the solvers are: {', '.join(NAMES)}")
+            near = did_you_mean(choice, NAMES)
+            raise UnknownNameError(f"no solver is called {choice!r}{near}; the solvers are: {', '.join(NAMES)}")
         return BoundSolver(REGISTRY[choice])
     if isinstance(choice, type) and issubclass(choice, Solver):
         return BoundSolver(choice)
