@@ -50,7 +50,11 @@ def protect(
     ] = None,
     checked: Annotated[
         Path | None,
-        typer.Option("--check", metavar="DST", help="Only compare the results there with their manifest."),
+        typer.Option(
+            "--check",
+            metavar="DST",
+            help="Compare the results in this folder with their manifest, and do nothing else.",
+        ),
     ] = None,
     kind: Annotated[
         str,

@@ -30,7 +30,7 @@ _MARKS = {
 KeyFileOption = Annotated[
     Path | None,
     typer.Option(
-        help=f"Read the passphrase of keyed noise from the first line of this file; else {VARIABLE} or a prompt gives it."
+        help=f"Read the passphrase of keyed noise from the first line of this file; else {VARIABLE} or a prompt has it."
     ),
 ]
 SaltOption = Annotated[
