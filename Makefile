@@ -7,7 +7,7 @@ DOCS_READY := .venv/.ready-for-docs
 # Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test lint types docs suites results architectures bench clean
+.PHONY: help demo test lint types docs suites results architectures bench dist clean
 
 help: ## Say what there is to make
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,8 +45,12 @@ bench: $(READY) ## Measure what a projection costs, as a ratio to the least it c
 	$(BIN)/blindspace bench --tangents --json results/bench/tangents.json
 	$(BIN)/blindspace bench --learning --json results/bench/learning.json
 
+dist: $(READY) ## Build the wheel and the sdist in dist/
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build --outdir dist
+
 clean: ## Remove the environment and what the tools left behind
-	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build demo site
+	rm -rf .venv .mypy_cache .ruff_cache .hypothesis build dist demo site
 
 # torch goes first and pinned: a later step that asks for any torch then finds this one.
 $(READY): pyproject.toml constraints.txt

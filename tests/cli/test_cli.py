@@ -126,7 +126,7 @@ def test_version(capsys: Capture) -> None:
     assert succeed(capsys, "--version") == f"blindspace {bs.__version__}\n"
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["--help"], ["perturb", "--help"]])
+@pytest.mark.parametrize("arguments", [["data"], ["--help"], ["perturb", "--help"]])
 def test_help(capsys: Capture, arguments: list[str]) -> None:
     assert "Usage:" in succeed(capsys, *arguments)
 
