@@ -18,6 +18,16 @@ _held: list[torch.library.Library] = []
 """Operators declared for torchvision; they exist as long as the library object does."""
 
 
+def require(name: str, extra: str, what: str = "this") -> None:
+    """Check that an optional package is installed, without importing it. As ``library``."""
+    try:
+        found = find_spec(name)
+    except ImportError:  # of a module inside a package that is not installed
+        found = None
+    if found is None:
+        raise MissingExtraError(f"{what} needs {name}: pip install 'blindspace[{extra}]'")
+
+
 def library(name: str, extra: str, what: str = "this") -> Any:
     """Import an optional package.
 
@@ -29,8 +39,7 @@ def library(name: str, extra: str, what: str = "this") -> Any:
     Raises:
         MissingExtraError: The package is not installed or cannot be imported; the message names the extra.
     """
-    if find_spec(name) is None:
-        raise MissingExtraError(f"{what} needs {name}: pip install 'blindspace[{extra}]'")
+    require(name, extra, what)
     try:
         if name in _IMPORT_TORCHVISION:
             _mend_torchvision()

@@ -233,9 +233,9 @@ def test_without_torchmetrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing("stlpips_pytorch", monkeypatch, "blindspace.evidence.perceptual")
+    missing("stlpips_pytorch", monkeypatch, "blindspace.extras")
     perceptual_module._weights.cache_clear()
-    with pytest.raises(MissingExtraError, match=r"stlpips-pytorch.*blindspace\[metrics\]"):
+    with pytest.raises(MissingExtraError, match=r"stlpips_pytorch.*blindspace\[metrics\]"):
         perceptual(*pair((1, 3, 32, 32)))
 
 

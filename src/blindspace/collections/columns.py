@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from ..errors import MissingExtraError
+from ..extras import library
 
 Visit = Callable[[Any, str, str, "str | None"], Any]
 """Called with a leaf, its path in the type, its place in the cell and the file path beside it; returns the new leaf."""
@@ -22,12 +22,8 @@ def arrow() -> Any:
     Raises:
         MissingExtraError: It is not installed.
     """
-    try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("Parquet tables need pyarrow; pip install 'blindspace[collections]'") from error
-    return pyarrow
+    library("pyarrow.parquet", "collections", "a Parquet table")
+    return library("pyarrow", "collections")
 
 
 def plain(kind: Any) -> Any:

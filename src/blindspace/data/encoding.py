@@ -18,6 +18,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from ..errors import FileError, ShapeError, UnknownNameError, did_you_mean
+from ..extras import require
 from ..files import writing
 from . import high_bit_depth, tiff
 from .array_files import decode_array
@@ -25,6 +26,8 @@ from .picture_files import decode_picture, encode_picture
 from .pixel_range import check_pixels
 
 JPEG_QUALITY = 95
+
+_LIBRARY = {"png16": "png", "tiff": "tifffile"}
 
 SUFFIX: dict[str, str] = {"png": ".png", "png16": ".png", "tiff": ".tif", "npz": ".npz", "safetensors": ".safetensors"}
 """Suffix of the files of each format."""
@@ -121,10 +124,11 @@ def save(path: Path, pixels: npt.NDArray[np.floating], file_format: str | None =
 
 
 def check_format(file_format: str) -> None:
-    """Refuse names that are not formats of known precision.
+    """Refuse names that are not formats of known precision, and formats whose library is not installed.
 
     Raises:
         UnknownNameError: It is none of ``FORMATS``.
+        MissingExtraError: The format needs the extra ``formats``.
     """
     if file_format.lower() in _JPEG:
         raise UnknownNameError(JPEG_REFUSED)
@@ -132,6 +136,8 @@ def check_format(file_format: str) -> None:
         raise UnknownNameError(
             f"no format is called {file_format!r}{did_you_mean(file_format, FORMATS)}; there are {', '.join(FORMATS)}"
         )
+    if file_format in _LIBRARY:
+        require(_LIBRARY[file_format], high_bit_depth.EXTRA, f"the format {file_format}")
 
 
 def _npz(pixels: npt.NDArray[np.floating]) -> bytes:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError, seed_of
+from ..extras import require
 from ..maps import Operator
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network, as_space
@@ -179,6 +180,8 @@ def leakage(
         >>> found.evidence.labels_changed
         0
     """
+    for package in ("torchmetrics", "skimage", "stlpips_pytorch")[: 2 + with_perceptual]:
+        require(package, "metrics", "leakage")  # before the work, which takes minutes
     network, seed = as_network(network, input_shape), seed_of(seed)
     images, protected = (
         batch if len(network.input_shape) != 3 else as_inputs(batch, network) for batch in (images, protected)

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import FileError, MissingExtraError, ShapeError, first_line
+from ..errors import FileError, ShapeError, first_line
+from ..extras import require
 
 WEIGHTS = Path("weights") / "vST0.0" / "alex_shift_tolerant.pth"
 """Path of the weights inside the folder of the package."""
@@ -179,9 +180,10 @@ def read_weights(file: Path, needed: Sequence[str]) -> dict[str, Tensor]:
         MissingExtraError: the package is not installed.
         FileError: the file is missing or damaged.
     """
+    require("stlpips_pytorch", "metrics", "the perceptual distance")
     found = find_spec("stlpips_pytorch")  # finds it without importing it
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError("the perceptual distance needs stlpips-pytorch: pip install 'blindspace[metrics]'")
+        raise FileError("stlpips-pytorch is installed without its files; install it again")
     path = Path(found.submodule_search_locations[0]) / file
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)

@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 
-from ..errors import BlindspaceError, MissingExtraError, first_line
+from ..errors import BlindspaceError, first_line
+from ..extras import library
 from .contract import Done, Job, Shard, Worker
 from .journal import Journal
 from .processes import noted, prepare, received, sendable, start
@@ -178,11 +179,8 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # A thread of Ray Data that outlives the shutdown would otherwise connect to the cluster again.
     os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise MissingExtraError("the ray engine needs Ray Data; pip install 'blindspace[ray]'") from error
+    library("ray.data", "ray", "the ray engine")
+    ray = library("ray", "ray")
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
 

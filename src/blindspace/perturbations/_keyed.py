@@ -19,7 +19,8 @@ import scipy.special
 import torch
 from torch import Tensor
 
-from ..errors import BlindspaceError, MissingExtraError, ShapeError, ValueRangeError, shown
+from ..errors import BlindspaceError, ShapeError, ValueRangeError, shown
+from ..extras import require
 from ..maps import Shape
 from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace
@@ -85,11 +86,10 @@ class Key:
         Raises:
             MissingExtraError: the library that has ChaCha20 is not installed.
         """
-        try:
-            from cryptography.hazmat.primitives.ciphers import Cipher
-            from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
-        except ImportError as error:
-            raise MissingExtraError("keyed noise needs cryptography; pip install 'blindspace[keyed]'") from error
+        require("cryptography", "keyed", "keyed noise")
+        from cryptography.hazmat.primitives.ciphers import Cipher
+        from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
+
         own = hmac.new(self.secret, b"blindspace noise 1\0" + context.encode(), hashlib.sha256).digest()
         # A key that serves once needs no nonce: the counter and the nonce start at 0.
         stream = Cipher(ChaCha20(own, bytes(16)), mode=None).encryptor().update(bytes(8 * count))

@@ -51,9 +51,7 @@ def require(package: str) -> None:
     try:
         import_module(package)
     except ImportError as error:
-        raise MissingExtraError(
-            f"pages need {package}, which is not installed: pip install blindspace[report]"
-        ) from error
+        raise MissingExtraError(f"a page needs {package}: pip install 'blindspace[report]'") from error
 
 
 @cache

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import MissingExtraError, ValueRangeError
+from ..errors import ValueRangeError
+from ..extras import require
 from ..files import writing
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in SUFFIXES:
         raise ValueRangeError(f"{path} is not the name of a picture; end it in {', '.join(SUFFIXES)}")
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("the picture needs matplotlib, which is not installed: pip install 'blindspace[plot]'")
+    require("matplotlib", "plot", "the picture")
 
 
 def save_figure(figure: Figure, path: Path, dpi: int = 110) -> None:

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..errors import MissingExtraError, ShapeError, ValueRangeError
+from ..errors import ShapeError, ValueRangeError
+from ..extras import library
 from ..files import writing
 from .page import render
 
@@ -61,10 +62,7 @@ def surface(values: Tensor) -> Surface:
     """
     if values.ndim != 3 or min(values.shape) < 2:
         raise ShapeError(f"a surface needs values on a grid (X, Y, Z), at least 2 each, got {tuple(values.shape)}")
-    try:
-        from skimage.measure import marching_cubes
-    except ImportError as error:
-        raise MissingExtraError("surfaces need scikit-image: pip install 'blindspace[metrics]'") from error
+    marching_cubes = library("skimage.measure", "metrics", "a surface").marching_cubes
     grid = values.detach().double().cpu().numpy()
     if not (grid.min() < 0 < grid.max()):
         return Surface(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ...errors import MissingExtraError
+from ...extras import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,11 +39,9 @@ def new_figure(width: float, height: float) -> Figure:
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("the pictures need matplotlib: pip install 'blindspace[plot]'") from error
-    return Figure(figsize=(width, height), facecolor="white")
+    figures = library("matplotlib.figure", "plot", "a picture")
+    figure: Figure = figures.Figure(figsize=(width, height), facecolor="white")
+    return figure
 
 
 def save(figure: Figure, path: Path) -> None:

@@ -1,0 +1,140 @@
+"""Every extra is named, in one line, by the command or function that misses one of its libraries."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import blindspace as bs
+from blindspace.attacks.foreign import autoattack, foolbox
+from blindspace.cli.main import run
+from blindspace.collections import columns
+from blindspace.errors import MissingExtraError
+from blindspace.evidence import perceptual
+from blindspace.extras import library, require
+from blindspace.manifolds import intrinsic_dimension
+
+EXTRAS: dict[str, list[str]] = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
+    "optional-dependencies"
+]
+
+MODULES = {
+    "adversarial-robustness-toolbox": "art",
+    "pypng": "png",
+    "scikit-dimension": "skdim",
+    "scikit-image": "skimage",
+    "stlpips-pytorch": "stlpips_pytorch",
+}
+"""What a distribution is imported as, where that is not its name."""
+
+LAZY = ("mkdocs-material", "mkdocstrings")
+"""Distributions that no command uses: ``make docs`` installs and runs them."""
+
+CASE = (bs.load(torch.nn.Flatten(), (1, 4, 4)).module, torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
+
+
+def distributions(extra: str) -> list[str]:
+    """Those of an extra itself, without those of the extras that it names."""
+    found = [re.match(r"[\w-]+", requirement) for requirement in EXTRAS[extra]]
+    return [match[0] for match in found if match and match[0] != "blindspace"]
+
+
+NEEDED: dict[tuple[str, str], str | Callable[[], object]] = {
+    ("plot", "matplotlib"): "audit mnist-mlp --no-layers --spectrum x.png",
+    ("report", "jinja2"): "demo --out page",
+    ("report", "matplotlib"): "demo --out page",
+    ("timm", "timm"): "audit timm:resnet18 --random-weights",
+    ("hf", "transformers"): "audit hf:dinov2 --random-weights",
+    ("hf", "torchvision"): "audit cifar-resnet --input-shape 3x40x40 --preprocess preprocessor_config.json",
+    ("torchvision", "torchvision"): "audit torchvision:resnet18 --random-weights",
+    ("onnx", "onnx"): "audit network.onnx",
+    ("onnx", "onnxruntime"): "audit network.onnx",
+    ("keyed", "cryptography"): "perturb picture.png -o x.npz --kind keyed --key-file key",
+    ("formats", "png"): "perturb picture.png --in-range -o new --format png16",
+    ("formats", "tifffile"): "perturb picture.png --in-range -o new --format tiff",
+    ("metrics", "torchmetrics"): "leakage picture.png picture.png",
+    ("metrics", "stlpips_pytorch"): "leakage picture.png picture.png",
+    ("metrics", "skimage"): "leakage picture.png picture.png",
+    ("attacks", "foolbox"): lambda: foolbox("LinfPGD", *CASE, 0.1),
+    ("attacks", "pyautoattack"): lambda: autoattack("apgd-ce", *CASE, 0.1),
+    ("collections", "pyarrow"): "protect table.parquet out --workers 0",
+    ("manifold", "skdim"): lambda: intrinsic_dimension(torch.rand(50, 9), "mle"),
+    ("ray", "ray"): "protect pictures out --engine ray",
+}
+"""What needs a library: words of the command line, or a call."""
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    Path("key").write_text("a passphrase\n")
+    Path("network.onnx").write_bytes(b"\x08\x08")
+    Path("table.parquet").write_bytes(b"PAR1" + bytes(64) + b"PAR1")
+    Path("preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
+    Path("pictures").mkdir()
+    for name in ("picture.png", "pictures/picture.png"):
+        Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).save(name)
+    caches: tuple[Any, ...] = (columns.arrow, perceptual._weights)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+def hide(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a module, and what it consists of, as if it were not installed, for ``import`` and ``find_spec``."""
+    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+
+
+def test_every_library_of_every_extra_is_here() -> None:
+    own = {
+        (extra, MODULES.get(name, name))
+        for extra in EXTRAS
+        if extra != "dev"
+        for name in distributions(extra)
+        if name not in LAZY
+    }
+    assert own == set(NEEDED)
+
+
+@pytest.mark.parametrize(("extra", "module"), NEEDED, ids=lambda each: each)
+def test_the_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, extra: str, module: str
+) -> None:
+    hide(module, monkeypatch)
+    before = {path for path in Path().rglob("*") if path.is_file()}
+    needs = NEEDED[extra, module]
+    if callable(needs):
+        with pytest.raises(MissingExtraError) as caught:
+            needs()
+        message = str(caught.value)
+    else:
+        code = run(needs.split())
+        message = capsys.readouterr().err.removesuffix("\n")
+        assert code == 2, message
+    assert message.endswith(f"pip install 'blindspace[{extra}]'")
+    assert module.split(".")[0] in message
+    assert "\n" not in message
+    assert {path for path in Path().rglob("*") if path.is_file()} == before
+
+
+def test_the_check_and_the_import_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for each in (require, library):
+        with pytest.raises(MissingExtraError, match=r"^a page needs no_such\.part: pip install 'blindspace\[plot\]'$"):
+            each("no_such.part", "plot", "a page")
+    require("torch.nn", "plot")
+    assert library("torch.nn", "plot") is torch.nn
