@@ -37,7 +37,7 @@ MODULES = {
 }
 """What a distribution is imported as, where that is not its name."""
 
-LAZY = ("mkdocs-material", "mkdocstrings")
+LAZY = ("adversarial-robustness-toolbox", "captum", "mkdocs-material", "mkdocstrings")
 """Distributions that no command uses: ``make docs`` installs and runs them."""
 
 CASE = (bs.load(torch.nn.Flatten(), (1, 4, 4)).module, torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
@@ -69,6 +69,7 @@ NEEDED: dict[tuple[str, str], str | Callable[[], object]] = {
     ("attacks", "pyautoattack"): lambda: autoattack("apgd-ce", *CASE, 0.1),
     ("collections", "pyarrow"): "protect table.parquet out --workers 0",
     ("manifold", "skdim"): lambda: intrinsic_dimension(torch.rand(50, 9), "mle"),
+    ("app", "gradio"): "app",
     ("ray", "ray"): "protect pictures out --engine ray",
 }
 """What needs a library: words of the command line, or a call."""

@@ -49,6 +49,13 @@ def test_the_program_alone_says_what_to_try(capsys: Capture) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("command", STEPS)
+def test_what_is_said_to_be_tried_can_be(command: str) -> None:
+    program, name, *words = command.split()
+    assert program == "blindspace"
+    stand_in(name).make_context(name, words)
+
+
 def test_help_groups_the_commands_by_purpose(capsys: Capture) -> None:
     assert run(["--help"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -103,7 +110,7 @@ UNITS = (
 VERBS = """
 Accept Add Allow Ask Attack Audit Bind Change Choose Compare Compute Confine Count Cut Decide Determine Do
 Draw End Export Fetch Find Fit Flag Follow Give Hide Hold Include Judge Keep Label Lead Leave Let Limit List
-Listen Load Look Make Measure Name Open Perturb Preprocess Print Protect Put Read Refuse Remove Reproduce Run
+Listen Load Look Make Measure Name Offer Open Perturb Preprocess Print Protect Put Read Refuse Remove Reproduce Run
 Save Search Serve Set Show Skip Solve Spend Split Start State Stop Take Train Use Validate Vary Work Write
 """
 # What an explanation may begin with; one that begins with a noun is no sentence.
@@ -198,7 +205,7 @@ def test_a_stand_in_has_the_options_of_the_command(name: str) -> None:
 @pytest.mark.parametrize(
     ("words", "some"),
     [
-        ("blindspace a", {"audit"}),
+        ("blindspace au", {"audit"}),
         ("blindspace audit mni", {"mnist-mlp", "mnist-autoencoder"}),
         ("blindspace audit mnist-mlp --s", {"--solver", "--soft", "--spectrum", "--seed", "--session"}),
         ("blindspace perturb samples --kind le", {"least-harmful"}),

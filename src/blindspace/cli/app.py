@@ -24,7 +24,7 @@ def app(
             "--model",
             "-m",
             metavar="MODEL[=FILE]",
-            help="A network to offer beside the built-in ones, perhaps with a file of weights; see audit; repeatable.",
+            help="Offer this network beside the built-in ones, perhaps with a file of weights; may be repeated.",
         ),
     ] = None,
     preprocess: Annotated[
@@ -32,13 +32,15 @@ def app(
         typer.Option(
             "--preprocess",
             metavar="SPEC",
-            help="Preprocessing in front of MODEL, as audit takes it: one for all, or one per MODEL in their order.",
+            help="Put this preprocessing in front of MODEL, as audit takes it: one for all, or one per MODEL.",
         ),
     ] = None,
     input_shape: Annotated[
         list[str] | None,
         typer.Option(
-            "--input-shape", metavar="SHAPE", help="Shape of the images, such as 3x480x640: one for all, or one each."
+            "--input-shape",
+            metavar="SHAPE",
+            help="Take images of this shape, such as 3x480x640: one for all, or one each.",
         ),
     ] = None,
     random_weights: Annotated[
@@ -46,10 +48,11 @@ def app(
     ] = False,
     host: Annotated[
         str,
-        typer.Option(help="Address to serve at; whoever reaches it may use the app. By default this machine alone."),
+        typer.Option(help="Serve at this address; whoever reaches it may use the app, by default this machine alone."),
     ] = LOCAL,
     port: Annotated[
-        int | None, typer.Option(help="Port to serve at; the first free one from 7860 if not given.", min=1, max=65535)
+        int | None,
+        typer.Option(help="Serve at this port; the first free one from 7860 if not given.", min=1, max=65535),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     json: JsonOption = None,

@@ -147,7 +147,7 @@ def _words() -> dict[str, Iterable[str]]:
 
     networks, samples = (*BUILTIN, *AUTOENCODERS), (SAMPLES_WORD,)
     return {
-        **dict.fromkeys(("model", "also", "among"), networks),
+        **dict.fromkeys(("model", "models", "also", "among"), networks),
         **dict.fromkeys(("images", "image", "first"), samples),
         "kind": [kind.name for kind in kinds()],
         "protect kind": [kind.name for kind in kinds() if kind.protects],

@@ -33,14 +33,10 @@ def level_set(
     tolerance: Annotated[
         float, typer.Option(help="Let no output change by more than this share of the largest output of IMAGE.")
     ] = 1e-6,
-<<<<<<< HEAD
-    steps: Annotated[int, typer.Option(help="Largest number of steps of each part of the work.", min=1)] = 600,
-    mask: MaskOption = None,
-=======
     steps: Annotated[
         int, typer.Option(help="Take at most this number of steps in each part of the work.", min=1)
     ] = 600,
->>>>>>> 4547179 (blindspace alone says what to try; completion without torch; mistyped words are told what was meant; options explained in sentences)
+    mask: MaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -26,14 +26,10 @@ def local(
     images: ImagesArgument,
     reader: NetworkOptions,
     layer: LayerOption = "outputs",
-<<<<<<< HEAD
-    k: Annotated[int, typer.Option("-k", help="Number of least and of most harmful directions.", min=1)] = 8,
-    mask: MaskOption = None,
-=======
     k: Annotated[
         int, typer.Option("-k", help="Compute this number of least and of most harmful directions.", min=1)
     ] = 8,
->>>>>>> 4547179 (blindspace alone says what to try; completion without torch; mistyped words are told what was meant; options explained in sentences)
+    mask: MaskOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
