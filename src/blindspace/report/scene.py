@@ -66,7 +66,7 @@ def surface(values: Tensor) -> Surface:
     grid = values.detach().double().cpu().numpy()
     if not (grid.min() < 0 < grid.max()):
         return Surface(np.zeros((0, 3)), np.zeros((0, 3), dtype=np.int64))
-    vertices, triangles, *_ = marching_cubes(grid, 0.0)  # type: ignore[no-untyped-call]
+    vertices, triangles, *_ = marching_cubes(grid, 0.0)
     if len(vertices) > _LARGEST:
         raise ValueRangeError(f"the surface has {len(vertices)} vertices, at most {_LARGEST}; take a coarser grid")
     return Surface(vertices / (np.array(grid.shape) - 1), triangles.astype(np.int64))
