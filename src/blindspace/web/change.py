@@ -14,7 +14,7 @@ from torch import Tensor, from_numpy, stack
 from ..errors import ValueRangeError
 from ..evidence import verify
 from ..perturbations import perturb
-from .common import PRIVATE, Shared, buttons, given, runs, seed_from
+from .common import AT_ONCE, PRIVATE, Shared, buttons, given, runs, seed_from
 from .handling import handler
 from .hosting import Hosted
 from .saving import pair
@@ -57,8 +57,8 @@ def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[s
             sources=(),
             transforms=(),
             layers=False,
-            brush=gr.Brush(colors=["#ff2d55"], color_mode="fixed", default_size=40),
-            height=520,
+            brush=gr.Brush(colors=["#ff2d55"], color_mode="fixed", default_size=32),
+            height=440,
             buttons=[],
             elem_id="bs-canvas",
         )
@@ -128,9 +128,9 @@ def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[s
         made, lines = pair(network, change.space, change.original, change.shown, settings, "changed", report)
         return files(made) + sentences(lines)
 
-    kind.change(fields, kind, [words, drop], queue=False, show_progress="hidden", **PRIVATE)
+    kind.change(handler(fields), kind, [words, drop], **AT_ONCE, **PRIVATE)
     drop.upload(handler(taken), drop, target, **PRIVATE)
-    drop.clear(lambda: None, None, target, **PRIVATE)
+    drop.clear(lambda: None, None, target, **AT_ONCE, **PRIVATE)
     runs(
         start,
         stop,

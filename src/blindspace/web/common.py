@@ -84,9 +84,12 @@ def runs(start: gr.Button, stop: gr.Button | None, shared: Shared, work: Callabl
     """Wire a button to work, and another one that ends it at its next report of progress."""
     event = start.click(handler(work), concurrency_id="work", concurrency_limit=WORKERS, **PRIVATE, **given)
     if stop is not None:
-        stop.click(handler(Session.stop), shared.session, None, cancels=[event], queue=False, **PRIVATE)
+        stop.click(handler(Session.stop), shared.session, None, cancels=[event], **AT_ONCE, **PRIVATE)
     return event
 
+
+AT_ONCE: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+"""For functions that take no time, and wait for no other."""
 
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 """No function of the page is offered as an interface for programs."""

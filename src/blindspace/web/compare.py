@@ -6,7 +6,7 @@ import gradio as gr
 
 from ..evidence import verify
 from ..report.page import percent
-from .common import PRIVATE, Shared, buttons, given, runs
+from .common import AT_ONCE, PRIVATE, Shared, buttons, given, runs
 from .handling import handler
 from .session import Session
 from .showing import difference, figures, image, sentences
@@ -22,8 +22,13 @@ def tab(shared: Shared) -> None:
     start, stop = buttons("Compare")
     shown = gr.HTML(EMPTY)
 
-    def take(session: Session, path: str | None) -> None:
-        session.other = None if path is None else taken(path)
+    def take(session: Session, path: str) -> str:
+        session.other = taken(path)
+        return sentences([f"{session.other.name} has arrived; press “Compare”."])
+
+    def forget(session: Session) -> str:
+        session.other = None
+        return EMPTY
 
     def compare(session: Session, network: str, seed: float | None, progress: gr.Progress = gr.Progress()) -> str:
         session.reporting(progress)(0, 1, "comparing")
@@ -47,6 +52,6 @@ def tab(shared: Shared) -> None:
         ]
         return figures(pictures) + sentences(lines, same)
 
-    drop.upload(handler(take), [shared.session, drop], None, **PRIVATE)
-    drop.clear(handler(lambda session: take(session, None)), shared.session, None, **PRIVATE)
+    drop.upload(handler(take), [shared.session, drop], shown, **PRIVATE)
+    drop.clear(handler(forget), shared.session, shown, **AT_ONCE, **PRIVATE)
     runs(start, stop, shared, compare, inputs=shared.inputs, outputs=shown)

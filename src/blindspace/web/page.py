@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from . import change, compare, inspection, see, splitting
-from .common import PRIVATE, WORKERS, Shared
+from .common import AT_ONCE, PRIVATE, WORKERS, Shared
 from .handling import handler
 from .hosting import Hosted
 from .session import Session
@@ -77,7 +77,7 @@ def build(hosted: Mapping[str, Hosted]) -> gr.Blocks:
         several: dict[str, Any] = {"concurrency_id": "work", "concurrency_limit": WORKERS, **PRIVATE}
         both = [shown, canvas]
         upload.upload(handler(arrive), [session, upload, network, seed], both, show_progress_on=shown, **several)
-        upload.clear(handler(forget), session, both, **PRIVATE)
+        upload.clear(handler(forget), session, both, **AT_ONCE, **PRIVATE)
         network.change(handler(again), [session, network, seed], both, show_progress_on=shown, **several)
     page.queue(api_open=False, max_size=WAITING, default_concurrency_limit=WORKERS)
     return page

@@ -97,7 +97,7 @@ def text(value: str) -> str:
     return escape(value, quote=True).translate(_UNSAFE)
 
 
-def enlarged(x: Tensor, side: int = 384) -> Tensor:
+def enlarged(x: Tensor, side: int = 320) -> Tensor:
     """An image ``(1, C, H, W)`` whose pixels are squares, large enough to paint on, ``(1, 3, H', W')``."""
     times = max(side // max(x.shape[2:]), 1)
     return x.clamp(0, 1).expand(-1, 3, -1, -1).repeat_interleave(times, 2).repeat_interleave(times, 3).to(torch.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -36,8 +37,14 @@ ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", AR
 
 
 def taken(path: str) -> Upload:
-    """The content of a file that has arrived, which is then deleted from the disk."""
-    file = Path(path)
+    """The content of a file that has arrived in the folder of the app, which is then deleted from the disk.
+
+    Raises:
+        FileError: It is too large, has been deleted, or is no file of that folder.
+    """
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve()):  # Gradio sees to it; this makes sure
+        raise FileError(f"{file.name} is not a file that was sent to this page")
     try:
         if file.stat().st_size > LARGEST_FILE:
             raise FileError(f"{file.name} is larger than {LARGEST_FILE >> 20} MB; make it smaller first")
