@@ -27,7 +27,7 @@ from blindspace.networks import Named
 from browser import NARROW, WIDE, requests_elsewhere, violations
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Locator, Page
+    from playwright.sync_api import Browser, Dialog, Locator, Page
 
 pytest.importorskip("gradio", reason="Gradio is not installed")
 
@@ -226,7 +226,12 @@ def archived(array: Any) -> bytes:
 def test_uploads_that_cannot_be_used(visit: Callable[..., Page], tmp_path: Path, app: web.App) -> None:
     page = visit()
     alerts: list[str] = []
-    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+
+    def dismiss(dialog: Dialog) -> None:
+        alerts.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
     whole = picture(tmp_path, 0).read_bytes()
     cases: dict[str, tuple[bytes, str]] = {
         "broken.png": (whole[: len(whole) // 2], "broken.png"),
