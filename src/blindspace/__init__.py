@@ -49,11 +49,13 @@ if TYPE_CHECKING:
     from .solvers import Certificate
     from .subspaces import (
         Mask,
+        PixelEnergy,
         Split,
         Subspace,
         TangentSpaces,
         mask,
         nullspace,
+        pixel_energy,
         rowspace,
         soft_dimension,
         span,
@@ -76,6 +78,7 @@ __all__ = [
     "Network",
     "OnOff",
     "Perturbed",
+    "PixelEnergy",
     "Split",
     "Subspace",
     "TangentSpaces",
@@ -118,6 +121,7 @@ __all__ = [
     "on_off",
     "perturb",
     "pgd",
+    "pixel_energy",
     "progress_bar",
     "protect",
     "read_set",
@@ -150,7 +154,8 @@ _ROOMS = {
     "progress": "progress_bar",
     "report.demo": "demo",
     "solvers": "Certificate",
-    "subspaces": "Mask Split Subspace TangentSpaces mask nullspace rowspace soft_dimension span spectrum",
+    "subspaces": "Mask PixelEnergy Split Subspace TangentSpaces mask nullspace pixel_energy rowspace soft_dimension "
+    "span spectrum",
     "web": "app",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

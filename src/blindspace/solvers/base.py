@@ -122,6 +122,19 @@ class Solver(ABC):
             return self._project(x.float()).to(x.dtype)
         return self._project(x)
 
+    def diagonal(self) -> Tensor | None:
+        """The diagonal of P, float64 ``in_shape``, where the structure of the map gives it exactly; None elsewhere.
+
+        It takes no more than a few projections.
+        """
+        if self.dim in (0, self.operator.in_dim) and self.certificate.kind != "undecided":
+            return torch.full(self.operator.in_shape, float(self.dim > 0), dtype=torch.float64)
+        found = self._diagonal()
+        return None if found is None else found.reshape(self.operator.in_shape).clamp(0, 1)
+
+    def _diagonal(self) -> Tensor | None:
+        return None
+
     def gram_inverse(self, b: Tensor) -> Tensor:
         """(A Aᵀ)⁻¹ b, in the shape of b, if A has full row rank and the solver can apply the inverse.
 

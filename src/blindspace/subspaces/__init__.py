@@ -1,6 +1,7 @@
 """Linear subspaces of perturbations, for all images or one per image; masks, the pixel range, and ε-nullity."""
 
 from ._mask import Mask, mask
+from ._pixel_energy import PixelEnergy, pixel_energy
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
 from .known import Known, Spanned
@@ -17,6 +18,7 @@ __all__ = [
     "Norm",
     "NormalSpaces",
     "Nullspace",
+    "PixelEnergy",
     "ProjectorMap",
     "Spanned",
     "Spectrum",
@@ -28,6 +30,7 @@ __all__ = [
     "nearest",
     "norms",
     "nullspace",
+    "pixel_energy",
     "rowspace",
     "soft_dimension",
     "span",

@@ -48,6 +48,10 @@ class Mask(Subspace):
     def _project(self, v: Tensor) -> Tensor:
         return torch.where(self.support.to(v.device), v, 0.0)
 
+    def diagonal(self) -> Tensor:
+        """As ``Subspace.diagonal``: 1 inside and 0 outside."""
+        return self.support.double()
+
     def annihilator(self) -> LinearMap:
         """The values outside; a single 0 if there are none."""
         outside = (~self.support).flatten().nonzero().flatten()

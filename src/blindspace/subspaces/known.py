@@ -82,6 +82,10 @@ class Spanned(Known):
         rows = self._rows[key]
         return ((wide.flatten(1) @ rows.T) @ rows).to(v.dtype).view(v.shape)
 
+    def diagonal(self) -> Tensor:
+        """As ``Subspace.diagonal``."""
+        return self.basis().square().sum(0).clamp(0, 1)
+
     def basis(self, limit: float = DENSE_LIMIT) -> Tensor:
         """The vectors themselves, ``(k, *shape)``, float64, whatever the limit: they are kept."""
         return next(iter(self._rows.values())).view(-1, *self.shape).to(self.device)

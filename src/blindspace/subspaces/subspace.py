@@ -113,6 +113,13 @@ class Subspace(SupportsMask, ABC):
     def annihilator(self) -> LinearMap:
         """A linear map whose nullspace is this subspace."""
 
+    def diagonal(self) -> Tensor | None:
+        """The diagonal of P, float64 ``shape``, where the structure gives it exactly at little cost; None elsewhere.
+
+        ``pixel_energy`` computes or estimates it of any subspace.
+        """
+        return None
+
     def linear_map(self) -> LinearMap:
         """The annihilator: what ``as_linear_map`` takes a subspace for."""
         return self.annihilator()
@@ -388,6 +395,10 @@ class Nullspace(Subspace):
     def _project(self, v: Tensor) -> Tensor:
         return self._solver.project(v) if self.dim else torch.zeros_like(v)
 
+    def diagonal(self) -> Tensor | None:
+        """As ``Subspace.diagonal``; that of the solver."""
+        return self._solver.diagonal()
+
     def annihilator(self) -> LinearMap:
         """The map A itself."""
         return self.operator
@@ -416,6 +427,11 @@ class Complement(Subspace):
 
     def _project(self, v: Tensor) -> Tensor:
         return v - self.of._project(v)
+
+    def diagonal(self) -> Tensor | None:
+        """As ``Subspace.diagonal``; 1 minus that of the subspace."""
+        of = self.of.diagonal()
+        return None if of is None else 1 - of
 
     def annihilator(self) -> LinearMap:
         """The projector onto the subspace."""
@@ -456,6 +472,11 @@ class Confined(Subspace):
 
     def _project(self, v: Tensor) -> Tensor:
         return self.embedding._forward(self.inner._project(self.embedding._adjoint(v)))
+
+    def diagonal(self) -> Tensor | None:
+        """As ``Subspace.diagonal``; 0 outside the mask."""
+        inner = self.inner.diagonal()
+        return None if inner is None else self.embedding._forward(inner[None])[0]
 
     def annihilator(self) -> LinearMap:
         """A map of norm ‖A E‖: the map A E of the values inside, and beside it those outside times that norm."""

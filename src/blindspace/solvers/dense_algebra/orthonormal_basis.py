@@ -60,6 +60,14 @@ class Projector:
         """Dimension of the nullspace."""
         return self.size - self.certificate.rank
 
+    def diagonal(self) -> Tensor:
+        """The diagonal of P, ``(n,)``, float64."""
+        basis = self._basis(torch.float64, torch.device("cpu"))
+        squares = basis.square().sum(1)
+        found = torch.ones(self.size, dtype=torch.float64)
+        found[self.read] = squares if self.null is not None else 1 - squares
+        return found
+
     def rows(self, x: Tensor) -> Tensor:
         """P x of rows ``(…, n)``, in their dtype."""
         if not self.all_read:

@@ -82,6 +82,12 @@ class BlockwiseSolver(Solver):
             result[:, columns] = each.projector.rows(result[:, columns])
         return result.reshape(x.shape)
 
+    def _diagonal(self) -> Tensor:
+        result = torch.ones(self.operator.in_dim, dtype=torch.float64)
+        for each in self.copies:
+            result[each.columns] = each.projector.diagonal()
+        return result
+
     def _gram_inverse(self, b: Tensor) -> Tensor:
         result = torch.empty_like(b.flatten(1))
         for each, inverse in zip(self.copies, self._inverses, strict=True):

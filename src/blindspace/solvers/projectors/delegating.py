@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ...maps import LinearMap
+from ...maps.properties import positions
 from ..base import Solver
 from ..dense_algebra.orthonormal_basis import cholesky_qr
 from ..rank.certificate import Certificate
@@ -52,6 +53,15 @@ class ReducedSolver(_Wrapping):
             return self.inner.project(x)
         read = self.selection._forward(x)
         return x - self.selection._adjoint(read - self.inner.project(read))
+
+    def _diagonal(self) -> Tensor | None:
+        """1 − Sᵀ (1 − diag P') if S moves values; other maps S mix what the projector P' does to different ones."""
+        inner = self.inner.diagonal()
+        if inner is None or self.selection is None:
+            return inner
+        if positions(self.selection) is None:
+            return None
+        return 1 - self.selection._adjoint((1 - inner)[None])[0]
 
 
 class StructuredSolver(_Wrapping):
@@ -122,6 +132,9 @@ class OnDemandSolver(_Wrapping):
             return self.inner.project(x)
         flat = x.flatten(1).to("cpu", torch.float64)
         return ((flat @ self._basis) @ self._basis.mT).reshape(x.shape).to(x)
+
+    def _diagonal(self) -> Tensor:
+        return self._basis.square().sum(1)
 
     @cached_property
     def _basis(self) -> Tensor:

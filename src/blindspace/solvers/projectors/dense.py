@@ -80,6 +80,9 @@ class DenseSolver(Solver):
             flat = self.projector.rows(flat)  # removes what rounding left of a large row space
         return flat.reshape(x.shape)
 
+    def _diagonal(self) -> Tensor:
+        return self.projector.diagonal()
+
     def _gram_inverse(self, b: Tensor) -> Tensor:
         """By Cholesky, refined once with A itself, whose condition is only the square root of that of A Aᵀ."""
         u = self._gram_solve(b)

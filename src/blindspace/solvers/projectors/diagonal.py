@@ -60,6 +60,9 @@ class DiagonalSolver(Solver):
             return x - self.operator._adjoint(self.operator._forward(x))
         return x * self.free.to(x.device, x.dtype)
 
+    def _diagonal(self) -> Tensor | None:
+        return None if isinstance(self.operator, Centring) else self.free.double()
+
     def _gram_inverse(self, b: Tensor) -> Tensor:
         """A Aᵀ is diagonal if A has full row rank: each output is then another input value, times a number."""
         if isinstance(self.operator, Centring):

@@ -54,6 +54,16 @@ class GroupedSolver(Solver):
     def _project(self, x: Tensor) -> Tensor:
         return self._by_group(x, lambda solver, part: solver.project(part))
 
+    def _diagonal(self) -> Tensor | None:
+        found = [(numbers, solver.diagonal()) for numbers, solver in self.blocks]
+        if any(diagonal is None for _, diagonal in found):
+            return None
+        result = torch.empty(self.groups, self.operator.in_dim // self.groups, dtype=torch.float64)
+        for numbers, diagonal in found:
+            assert diagonal is not None
+            result[numbers] = diagonal.flatten()
+        return result
+
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return self._by_group(b, lambda solver, part: solver.gram_inverse(part))
 

@@ -83,6 +83,9 @@ class LocalSolver(Solver):
     def _project(self, x: Tensor) -> Tensor:
         return x * self.free.to(x.device, x.dtype)
 
+    def _diagonal(self) -> Tensor:
+        return self.free.double()
+
 
 def _smallest_on_patches(conv: Convolution) -> float:
     """The smallest singular value among perturbations of a patch in any corner or amid the image; an upper bound.

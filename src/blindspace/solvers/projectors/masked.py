@@ -110,6 +110,17 @@ class MaskedSolver(Solver):
             result[:, places] = solver.project(blocks.double()).reshape(len(x), *places.shape).to(x)
         return result
 
+    def _diagonal(self) -> Tensor | None:
+        if self.whole is not None:
+            return self.whole.diagonal()
+        result = torch.ones(self.operator.in_dim, dtype=torch.float64)  # what no block reads is free
+        for solver, values in self.parts:
+            found = solver.diagonal()
+            if found is None:
+                return None
+            result[values] = found.flatten()
+        return result
+
 
 class RowsSolver(Solver):
     """A resize of the values inside a mask, alike in all channels, and what reads its outputs: N(C R) with R = L Q.

@@ -7,6 +7,7 @@ padding cuts short have a matrix of their own, with the columns of the padding r
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -24,6 +25,9 @@ from ..dense_algebra.blocks import patches
 from ..dense_algebra.orthonormal_basis import Projector, projector
 from ..rank.certificate import merge
 
+Apply = Callable[[Projector, Tensor], Tensor]
+"""A function of one patch's projector and of the values of patches, ``(B, n, k)`` to the same."""
+
 
 class TokenSolver(Solver):
     """A ``Dense`` map: a matrix over the last axis, the same for every token."""
@@ -40,6 +44,9 @@ class TokenSolver(Solver):
 
     def _project(self, x: Tensor) -> Tensor:
         return self.token.rows(x)
+
+    def _diagonal(self) -> Tensor:
+        return self.token.diagonal().expand(self.operator.in_shape)
 
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return b @ self._inverse
@@ -103,13 +110,22 @@ class PatchwiseSolver(Solver):
         return TokenSolver(operator) if isinstance(operator, Dense) else super().build(operator, **options)
 
     def _project(self, x: Tensor) -> Tensor:
+        return self._by_patch(x, Projector.columns)
+
+    def _diagonal(self) -> Tensor:
+        """The diagonals of the patches' projectors, each in its place; what no patch reads is free."""
+        ones = torch.ones(1, *self.operator.in_shape, dtype=torch.float64)
+        return self._by_patch(ones, lambda block, values: block.diagonal()[:, None] * values)[0]
+
+    def _by_patch(self, x: Tensor, apply: Apply) -> Tensor:
+        """What a function makes of the values of each patch, given as columns ``(B, n, k)``, in place of them."""
         conv = self.conv
         tiles = [o * s for o, s in zip(self.out, conv.stride, strict=True)]
         before = [pair[0] for pair in conv.padding]
         after = [t - b - n for t, b, n in zip(tiles, before, x.shape[2:], strict=True)]
         amounts = [n for pair in zip(before[::-1], after[::-1], strict=True) for n in pair]  # last axis first
         padded = F.pad(x, amounts) if any(amounts) else x
-        projected = self._project_patches(self._taps(padded))
+        projected = self._apply_to_patches(self._taps(padded), apply)
         # What the taps do not cover keeps its value; a padded copy may be written into.
         filled = padded if padded is not x else torch.empty_like(x) if conv.kernel == conv.stride else x.clone()
         self._taps(filled).copy_(projected)
@@ -147,8 +163,8 @@ class PatchwiseSolver(Solver):
             view = view[read]
         return view.permute(0, 1, *(3 + 2 * axis for axis in axes), *(2 + 2 * axis for axis in axes))
 
-    def _project_patches(self, taps: Tensor) -> Tensor:
-        """The projections of taps ``(B, C, tap_1, …, out_1, …)``, in the same shape."""
+    def _apply_to_patches(self, taps: Tensor, apply: Apply) -> Tensor:
+        """What a function makes of taps ``(B, C, tap_1, …, out_1, …)``, in the same shape."""
         batch, groups, count = len(taps), self.conv.groups, prod(self.out)
         size = taps.shape[1] // groups * prod(self.conv.kernel)
         # One product for all images; one per image, without a copy, if the values already lie pixel by pixel.
@@ -157,12 +173,12 @@ class PatchwiseSolver(Solver):
         patches = patches.reshape(1 if merge else batch, groups, size, count * (batch if merge else 1))
         # First every patch as if it had the commonest pattern, then the few others again.
         common, *others = self.patterns
-        results = [block.columns(patches[:, group]) for group, block in enumerate(common[1])]
+        results = [apply(block, patches[:, group]) for group, block in enumerate(common[1])]
         for positions, blocks in others:
             columns = (torch.arange(batch)[:, None] * count + positions).flatten() if merge else positions
             columns = columns.to(taps.device)
             for group, block in enumerate(blocks):
-                results[group][..., columns] = block.columns(patches[:, group][..., columns])
+                results[group][..., columns] = apply(block, patches[:, group][..., columns])
         projected = torch.stack(results, 1) if groups > 1 else results[0]
         if merge:
             return projected.reshape(*taps.shape[1 : -len(self.out)], batch, *self.out).movedim(-len(self.out) - 1, 0)

@@ -87,6 +87,13 @@ class SeparableSolver(Solver):
         taken = (values * inner).flatten(1).sum(1)
         return self.read._add_adjoint(x, -inner), taken
 
+    def _diagonal(self) -> Tensor:
+        """1 − the product of the diagonals of the row-space projectors of the axes, alike in all channels."""
+        read = torch.ones((), dtype=torch.float64)
+        for axis in self.axes:
+            read = read[..., None] * (axis.read * (axis.inner @ axis.read)).sum(0)
+        return (1 - read).expand(self.operator.in_shape)
+
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return self._inverse._forward(b)
 
