@@ -53,10 +53,12 @@ if TYPE_CHECKING:
         Split,
         Subspace,
         TangentSpaces,
+        Window,
         mask,
         nullspace,
         pixel_energy,
         rowspace,
+        smallest_window,
         soft_dimension,
         span,
         spectrum,
@@ -83,6 +85,7 @@ __all__ = [
     "Subspace",
     "TangentSpaces",
     "Through",
+    "Window",
     "accept",
     "app",
     "audit",
@@ -128,6 +131,7 @@ __all__ = [
     "reproduce",
     "rowspace",
     "simba",
+    "smallest_window",
     "soft_dimension",
     "span",
     "sparse",
@@ -154,8 +158,8 @@ _ROOMS = {
     "progress": "progress_bar",
     "report.demo": "demo",
     "solvers": "Certificate",
-    "subspaces": "Mask PixelEnergy Split Subspace TangentSpaces mask nullspace pixel_energy rowspace soft_dimension "
-    "span spectrum",
+    "subspaces": "Mask PixelEnergy Split Subspace TangentSpaces Window mask nullspace pixel_energy rowspace "
+    "smallest_window soft_dimension span spectrum",
     "web": "app",
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

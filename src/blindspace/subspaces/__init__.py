@@ -2,6 +2,7 @@
 
 from ._mask import Mask, mask
 from ._pixel_energy import PixelEnergy, pixel_energy
+from ._smallest_window import Window, smallest_window
 from .box import Nearest, Norm, nearest, norms
 from .epsilon_nullity import EpsilonNullity, Spectrum, soft_dimension, spectrum
 from .known import Known, Spanned
@@ -26,12 +27,14 @@ __all__ = [
     "Subspace",
     "TangentBases",
     "TangentSpaces",
+    "Window",
     "mask",
     "nearest",
     "norms",
     "nullspace",
     "pixel_energy",
     "rowspace",
+    "smallest_window",
     "soft_dimension",
     "span",
     "spectrum",
