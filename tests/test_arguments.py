@@ -439,6 +439,8 @@ OF_LAYERS: dict[str, Verb] = {
     "harmless": lambda a: bs.harmless(a, input_shape=SHAPE),
     "harmless for two": lambda a: bs.harmless(NETWORK, a, input_shape=SHAPE),
     "soft_dimension": lambda a: bs.soft_dimension(a, SHAPE),
+    "pixel_energy": lambda a: bs.pixel_energy(a, input_shape=SHAPE),
+    "smallest_window": lambda a: bs.smallest_window(a, input_shape=SHAPE),
     "spectrum": lambda a: bs.spectrum(a, SHAPE),
     "least_harmful": lambda a: bs.least_harmful(a, SHAPE),
     "from_module": lambda a: bs.from_module(a, SHAPE),

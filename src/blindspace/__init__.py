@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from .progress import progress_bar
     from .report.demo import demo
+    from .report.network_report import Report, write_report
     from .solvers import Certificate
     from .subspaces import (
         Mask,
@@ -81,6 +82,7 @@ __all__ = [
     "OnOff",
     "Perturbed",
     "PixelEnergy",
+    "Report",
     "Split",
     "Subspace",
     "TangentSpaces",
@@ -141,6 +143,7 @@ __all__ = [
     "train",
     "units",
     "verify",
+    "write_report",
 ]
 
 _ROOMS = {
@@ -157,6 +160,7 @@ _ROOMS = {
     "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
     "progress": "progress_bar",
     "report.demo": "demo",
+    "report.network_report": "Report write_report",
     "solvers": "Certificate",
     "subspaces": "Mask PixelEnergy Split Subspace TangentSpaces Window mask nullspace pixel_energy rowspace "
     "smallest_window soft_dimension span spectrum",

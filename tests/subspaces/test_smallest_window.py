@@ -61,7 +61,9 @@ def test_smaller_squares_at_the_places_tested_are_empty(name: str) -> None:
     found = smallest_window(bs.nullspace(module, shape))
     assert found.empty
     for offset in (0.5, 0.0):
-        ends = tuple((int(offset * (n - found.empty)), int(offset * (n - found.empty)) + found.empty) for n in shape[-2:])
+        ends = tuple(
+            (int(offset * (n - found.empty)), int(offset * (n - found.empty)) + found.empty) for n in shape[-2:]
+        )
         assert null_dim(matrix, inside(shape, ends)) == 0
     assert found.most_changed == found.values - found.dim + 1
 

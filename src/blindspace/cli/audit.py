@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ..errors import ValueRangeError
 from ..evidence import audit as run_audit
+from ..networks import front
 from ..report.audit import print_audit
+from ..report.page import QUICK, THRESHOLDS
 from ..report.spectrum import draw
 from ..solvers import NAMES
-from .options import JsonOption, NetworkOptions, SeedOption, with_network, writable_picture
+from .images import load_images, stack
+from .options import JsonOption, NetworkOptions, SeedOption, with_network, writable_page, writable_picture
 from .output import console, progress, write_json
 
 
@@ -50,27 +54,67 @@ def audit(
             callback=writable_picture,
         ),
     ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="DIR",
+            help="Write a page to this folder that answers in words and pictures what the network cannot see.",
+            callback=writable_page,
+        ),
+    ] = None,
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--images",
+            metavar="IMAGES",
+            help="Pictures, array files or folders that the page perturbs; repeatable. Embedded images are taken where "
+            "their shape fits, and synthetic ones elsewhere, if none are given.",
+        ),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """What a network cannot see: the nullspaces of its affine front and of its linear layers, certified."""
     bounds = _numbers(soft)
+    if images and page is None:
+        raise ValueRangeError("--images are what the page of --report perturbs; give --report DIR too")
     network = reader.load()
+    shown = load_images(images, network) if images else None
+    spectrum = picture is not None
+    if page is not None and front(network).in_dim <= QUICK:
+        spectrum, bounds = True, bounds or list(THRESHOLDS)
     with progress(f"auditing {model}") as report:
         result = run_audit(
             network,
             layers=layers,
             solver=solver,
             soft=bounds,
-            spectrum=picture is not None,
+            spectrum=spectrum or (page is not None and bool(bounds)),
             thorough=thorough,
             seed=seed,
             progress=report,
         )
     if picture is not None and result.spectrum is not None:
         draw(result.spectrum, result.soft, picture)
-    print_audit(console(json), result)
+    screen = console(json)
+    print_audit(screen, result)
     write_json(result.to_dict(), json)
+    if page is not None:
+        from ..report.network_report import write_report  # needs the extra [report]
+
+        with progress(f"report on {model}") as report:
+            written = write_report(
+                network,
+                page,
+                found=result,
+                images=None if shown is None else stack(shown),
+                names=[] if shown is None else [image.name for image in shown],
+                seed=seed,
+                options=reader.spelled(),
+                progress=report,
+            )
+        screen.print(f"open [bold]{escape(str(written.page))}[/bold] in a browser")
 
 
 def _numbers(text: str | None) -> list[float]:

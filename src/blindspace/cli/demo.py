@@ -20,9 +20,14 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Audit cifar-resnet on real images and write one page that shows what it cannot see."""
-    from ..report.demo import demo as write_page  # needs the extra [report]
+    from ..report.demo import NEXT  # needs the extra [report]
+    from ..report.demo import demo as write_page
 
     with progress("demo") as report:
         result = write_page(out, seed, report)
-    console(json).print(f"open [bold]{escape(str(out / 'index.html'))}[/bold] in a browser")
+    screen = console(json)
+    screen.print(f"{escape(result.answer)}.")
+    screen.print(f"Open [bold]{escape(str(result.page))}[/bold] in a browser. Then try:")
+    for what, command in NEXT:
+        screen.print(f"  [bold]blindspace {escape(command)}[/bold]\n      {escape(what)}")
     write_json(result.to_dict(), json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
@@ -67,6 +68,22 @@ def writable_picture(path: Path | None) -> Path | None:
 
         writable_file(path)
         check_picture(path)
+    return path
+
+
+def writable_page(path: Path | None) -> Path | None:
+    """Refuse a page that cannot be written before the work begins; a callback of options.
+
+    Raises:
+        FileError: as ``writable_folder``.
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    if path is not None:
+        from ..report.page import require
+
+        writable_folder(path)
+        for package in ("jinja2", "matplotlib"):
+            require(package)
     return path
 
 
@@ -264,6 +281,21 @@ class NetworkOptions:
 
         weights = None if self.weights is None else str(self.weights)
         return Named(self.model, self.input_shape, weights, self.preprocess, self.random_weights, self.choices())
+
+    def spelled(self) -> str:
+        """The network as words of a command line: its name, and the options that are not left out."""
+        words = [self.model]
+        for each in fields(self):
+            value = getattr(self, each.name)
+            option = f"--{each.name.replace('_', '-')}"
+            if each.name == "model" or value in (None, False, []):
+                continue
+            if value is True:
+                words.append(option)
+                continue
+            for one in value if isinstance(value, list) else [value]:
+                words += [option, "x".join(map(str, one)) if isinstance(one, tuple) else str(one)]
+        return shlex.join(words)
 
     def choices(self) -> dict[str, Any]:
         """What is asked for of inputs, outputs, labels and the session, as arguments of ``networks.load``."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import SAMPLES, samples
+from ..data import SAMPLES, ImageSet, samples
 from ..errors import ValueRangeError
 from ..maps import Shape
 from ..networks import Network
@@ -60,7 +60,7 @@ def is_picture(shape: Shape) -> bool:
 
 
 def example_inputs(
-    network: Network, images: Tensor | None = None, names: Sequence[str] = (), seed: int = 0
+    network: Network, images: ImageSet | Tensor | None = None, names: Sequence[str] = (), seed: int = 0
 ) -> ExampleInputs:
     """The inputs that a report shows, all of them said to be what they are.
 
@@ -69,8 +69,8 @@ def example_inputs(
 
     Args:
         network: The network.
-        images: The user's own inputs, ``(B, *input_shape)``, B ≥ 1; None for none.
-        names: Name of each of these.
+        images: The user's own inputs, ``(B, *input_shape)``, B ≥ 1, or a labelled set of images; None for none.
+        names: Name of each of the inputs that are not a set.
         seed: Seed of synthetic inputs.
 
     Raises:
@@ -78,6 +78,9 @@ def example_inputs(
         ValueRangeError: There are none, or one holds NaN or infinite values.
     """
     shape = network.input_shape
+    if isinstance(images, ImageSet):
+        network.check(images.tensor(torch.float64))
+        return _labelled(images, "given", f"{len(images)} labelled images of {images.name}")
     if images is not None:
         given = as_inputs(images, network).double()
         if not len(given) or not bool(given.isfinite().all()):
@@ -92,11 +95,8 @@ def example_inputs(
             known = network.dataset == name
             words = f"the first {len(embedded)} test images of {title}"
             words += "" if known else ", whose shape fits; the network may have been trained on others"
-            named = tuple(f"test image {index}" for index in range(len(embedded)))
-            truth = embedded.targets() if known else None
-            return ExampleInputs(
-                embedded.tensor(torch.float64), named, truth, embedded.classes if known else (), "embedded", words
-            )
+            found = _labelled(embedded, "embedded", words)
+            return found if known else replace(found, truth=None, classes=())
     count = min(max(VALUES // max(torch.Size(shape).numel(), 1), FEWEST), MOST)
     generator = torch.Generator().manual_seed(seed)
     if is_picture(shape):
@@ -106,6 +106,11 @@ def example_inputs(
         return ExampleInputs(made.movedim(1, 3) if last else made, _numbered(count), None, (), "synthetic", words)
     values = torch.rand(count, *shape, generator=generator, dtype=torch.float64)
     return ExampleInputs(values, _numbered(count), None, (), "random", "random numbers from 0 to 1, as none were given")
+
+
+def _labelled(images: ImageSet, kind: str, words: str) -> ExampleInputs:
+    names = tuple(f"test image {index}" for index in range(len(images)))
+    return ExampleInputs(images.tensor(torch.float64), names, images.targets(), images.classes, kind, words)
 
 
 def _numbered(count: int) -> tuple[str, ...]:

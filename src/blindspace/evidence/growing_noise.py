@@ -182,7 +182,7 @@ def growing_noise(
 
 def _finest(network: Network, x: Tensor) -> Tensor:
     """The outputs, ``(B, outputs)``, in float64 if the network runs in it, else in its own precision."""
-    return network.outputs(x, network.finest_dtype).flatten(1)
+    return network.outputs(x, torch.float64 if network.runs_in_float64 else None).flatten(1)
 
 
 def _choose(count: int, truth: Tensor | None, right: Tensor | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""Charts of the demo page, in the colours of the page."""
+"""Charts of the report, in the colours of the page."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from ..evidence import Evidence
 from ..evidence.growing_noise import Step
+from ..subspaces import EpsilonNullity, Spectrum
 from .page import STAND_INS, inline_svg, number, size
 
 if TYPE_CHECKING:
@@ -46,14 +49,13 @@ class Line:
 
 
 def _double(step: Step) -> float:
-    """The change in float64, in which every built-in network runs."""
+    """The change in float64; not a number for a network that runs in its own precision only."""
     change = step.harmless.max_output_change_float64
-    assert change is not None
-    return change
+    return float("nan") if change is None else change
 
 
 def charts(steps: Sequence[Step]) -> dict[str, str]:
-    """The charts of the demo: ``change`` and ``kept``.
+    """The charts of growing noise: ``change``, and ``kept`` where the network gives labels.
 
     Args:
         steps: the steps of size above 0, ascending.
@@ -64,32 +66,40 @@ def charts(steps: Sequence[Step]) -> dict[str, str]:
         Line("Gaussian noise", [s.gaussian.max_output_change for s in steps], "gaussian", at=-1),
         Line("shuffled δ", [s.shuffled.max_output_change for s in steps], "shuffled", -1, "below"),
         Line(f"harmless δ, {own}", [s.harmless.max_output_change for s in steps], "own"),
-        Line(f"{own} rounding of the input", [s.floor for s in steps], "own", 0, "below", True),
-        Line("harmless δ, float64", [_double(s) for s in steps], "harmless"),
-        Line("float64 rounding of the input", [s.floor_float64 for s in steps], "harmless", 0, "below", True),
     ]
-    kept = [
-        Line("harmless δ", [_kept(s.harmless) for s in steps], "harmless"),
-        Line("Gaussian noise", [_kept(s.gaussian) for s in steps], "gaussian", 4, "left"),
-        Line("shuffled δ", [_kept(s.shuffled) for s in steps], "shuffled", 5, "right"),
-    ]
+    in_double = ""
+    if last.floor is not None and last.floor_float64 is not None and own != "float64":
+        floors = [(s.floor or 0.0, s.floor_float64 or 0.0) for s in steps]
+        change += [
+            Line(f"{own} rounding of the input", [floor for floor, _ in floors], "own", 0, "below", True),
+            Line("harmless δ, float64", [_double(s) for s in steps], "harmless"),
+            Line("float64 rounding of the input", [floor for _, floor in floors], "harmless", 0, "below", True),
+        ]
+        in_double = f"{number(_double(last))} in float64 and "
     at = f"At size {size(last.size)}"
     said = (
-        f"{at} harmless perturbations move an output by at most {number(_double(last))} in "
-        f"float64 and {number(last.harmless.max_output_change)} in {own}, Gaussian noise of the same L2 size by "
-        f"{number(last.gaussian.max_output_change)}."
+        f"{at} harmless perturbations move an output by at most {in_double}{number(last.harmless.max_output_change)} "
+        f"in {own}, Gaussian noise of the same L2 size by {number(last.gaussian.max_output_change)}."
     )
+    drawn = {"change": chart("change", sizes, change, said)}
+    if last.harmless.labels_changed is None:
+        return drawn
+    middle = len(steps) // 2
+    kept = [
+        Line("harmless δ", [_kept(s.harmless) for s in steps], "harmless"),
+        Line("Gaussian noise", [_kept(s.gaussian) for s in steps], "gaussian", middle, "left"),
+        Line("shuffled δ", [_kept(s.shuffled) for s in steps], "shuffled", min(middle + 1, len(steps) - 1), "right"),
+    ]
     counted = (
         f"{at} harmless perturbations change {last.harmless.labels_changed} of {last.harmless.pairs} labels, "
         f"Gaussian noise {last.gaussian.labels_changed}."
     )
-    return {"change": chart("change", sizes, change, said), "kept": chart("kept", sizes, kept, counted, share=True)}
+    return {**drawn, "kept": chart("kept", sizes, kept, counted, share=True)}
 
 
 def _kept(evidence: Evidence) -> float:
     """The share of labels that stay."""
-    assert evidence.labels_changed is not None  # growing noise is measured on networks with labels
-    return 1 - evidence.labels_changed / evidence.pairs
+    return 1 - (evidence.labels_changed or 0) / evidence.pairs
 
 
 def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description: str, share: bool = False) -> str:
@@ -105,14 +115,12 @@ def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description:
     Returns:
         An ``<svg>`` element.
     """
-    import matplotlib
-
     figure, axes = _axes(sizes)
     if share:
         axes.set_ylim(-0.02, 1.12)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
     else:
-        values = [value for line in lines for value in line.values if value > 0]
+        values = [value for line in lines for value in line.values if value > 0] or [1.0]
         low, high = min(values) / 300, max(values) * 100
         ticks = [10.0**power for power in range(-20, 5, 4) if low <= 10.0**power <= high]
         axes.set_yscale("log")
@@ -120,6 +128,94 @@ def chart(name: str, sizes: Sequence[float], lines: Sequence[Line], description:
         axes.set_yticks(ticks, [number(tick, 1).split("×")[-1].strip() for tick in ticks])
         axes.minorticks_off()
     _draw(axes, sizes, lines)
+    return _svg(figure, name, description)
+
+
+def spectrum_chart(spectrum: Spectrum, soft: EpsilonNullity | None) -> str:
+    """Draw σ / ‖A‖ of every direction, largest first, on a logarithmic axis, as an ``<svg>`` element.
+
+    Args:
+        spectrum: singular values of the front, not all 0.
+        soft: its ε-nullity, whose thresholds are marked; None to mark none.
+    """
+    from matplotlib.figure import Figure
+
+    positions, sigma = np.array(spectrum.positions), np.array(spectrum.sigma) / spectrum.norm
+    drawn = sigma > spectrum.tolerance / spectrum.norm
+    marks = [] if soft is None else [epsilon / spectrum.norm for epsilon in soft.epsilons]
+    low, high = min([*sigma[drawn], *marks]) / 3, 3.0
+    figure = Figure(figsize=(7.2, 4.0))
+    axes = figure.add_axes((0.1, 0.13, 0.87, 0.84))
+    axes.set_yscale("log")
+    axes.set_xlim(0, spectrum.ambient_dim)
+    axes.set_ylim(low, high)
+    powers = range(0, -40, -max(1, int(np.ceil(-np.log10(low) / 5))))
+    ticks = [10.0**power for power in powers if low <= 10.0**power]
+    axes.set_yticks(
+        ticks,
+        [
+            "1" if tick == 1 else number(tick, 1) if tick >= 0.01 else number(tick, 1).split("×")[-1].strip()
+            for tick in ticks
+        ],
+    )
+    axes.minorticks_off()
+    axes.set_xlabel("direction, by falling singular value", color=STAND_INS["muted"], size=12.5, labelpad=7)
+    _plain(axes)
+    axes.plot(positions[drawn], sigma[drawn], color=STAND_INS["own"], linewidth=2.5)
+    last = int(positions[drawn][-1])
+    if last < spectrum.ambient_dim:
+        axes.axvspan(last, spectrum.ambient_dim, color=STAND_INS["harmless"], alpha=0.18, linewidth=0)
+        axes.text(
+            (last + spectrum.ambient_dim) / 2,
+            0.04,
+            "σ = 0",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            color=STAND_INS["harmless"],
+            size=12.5,
+        )
+    for at, share, count in zip(marks, soft.thresholds if soft else (), soft.counts if soft else (), strict=True):
+        axes.axhline(at, color=STAND_INS["gaussian"], linewidth=1.5, linestyle=(0, (2, 3)))
+        axes.annotate(
+            f"below {share:g} ‖A‖: {count:,}",
+            (0, at),
+            (6, 5),
+            textcoords="offset points",
+            xycoords=("axes fraction", "data"),
+            color=STAND_INS["gaussian"],
+            size=12.5,
+        )
+    told = "; ".join(
+        f"{count:,} of {spectrum.ambient_dim:,} lie below {share:g} times the largest"
+        for share, count in zip(soft.thresholds if soft else (), soft.counts if soft else (), strict=True)
+    )
+    words = f"Singular values of the affine front, sorted; the last {spectrum.ambient_dim - last:,} are 0. {told}"
+    return _svg(figure, "spectrum", words.strip())
+
+
+def profile_chart(values: Sequence[float], description: str) -> str:
+    """Draw the energy of a vector's values in their order, as an ``<svg>`` element."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 2.6))
+    axes = figure.add_axes((0.08, 0.2, 0.9, 0.76))
+    axes.set_ylim(0, max([*values, 1e-3]) * 1.15)
+    axes.set_xlim(0, max(len(values) - 1, 1))
+    axes.set_xlabel("value of the input, in order", color=STAND_INS["muted"], size=12.5, labelpad=7)
+    _plain(axes)
+    axes.plot(range(len(values)), values, color=STAND_INS["harmless"], linewidth=1.8)
+    return _svg(figure, "profile", description)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(axis="y", color=STAND_INS["rule"], linewidth=1)
+    axes.tick_params(colors=STAND_INS["muted"], labelsize=12.5, length=0, pad=7)
+    axes.set_frame_on(False)
+
+
+def _svg(figure: Figure, name: str, description: str) -> str:
+    import matplotlib
+
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -133,12 +229,11 @@ def _axes(sizes: Sequence[float]) -> tuple[Figure, Axes]:
     axes = figure.add_axes((0.105, 0.125, 0.875, 0.865))
     axes.set_xscale("log", base=2)
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.25)
-    axes.set_xticks(sizes[::2], [size(value) for value in sizes[::2]])
+    ticks = sizes[::2] if len(sizes) > 5 else sizes
+    axes.set_xticks(ticks, [size(value) for value in ticks])
     axes.minorticks_off()
     axes.set_xlabel("largest change of any pixel (black 0, white 1)", color=STAND_INS["muted"], size=12.5, labelpad=7)
-    axes.grid(axis="y", color=STAND_INS["rule"], linewidth=1)
-    axes.tick_params(colors=STAND_INS["muted"], labelsize=12.5, length=0, pad=7)
-    axes.set_frame_on(False)
+    _plain(axes)
     return figure, axes
 
 

@@ -25,6 +25,12 @@ _COLOURS = ("ink", "muted", "rule", "harmless", "own", "gaussian", "shuffled")
 STAND_INS = {name: f"#0000{index + 1:02x}" for index, name in enumerate(_COLOURS)}
 """Colours to draw a chart with; ``inline_svg`` replaces each by the page's CSS variable of that name."""
 
+THRESHOLDS = (1e-3, 1e-2, 1e-1)
+"""Thresholds, in units of ‖A‖, of the ε-nullity that a report shows."""
+
+QUICK = 20_000
+"""Number of input values up to which the spectrum is computed without being asked for."""
+
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

@@ -45,6 +45,12 @@ class PixelEnergy:
         method: How the values were found, in words.
         probes: Number of random vectors; 0 if the values are exact.
         seed: Seed of the random vectors.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> energy = bs.pixel_energy(torch.nn.Conv2d(3, 1, 1), input_shape=(3, 2, 2))
+        >>> energy.dim, energy.kind, energy.per_pixel().shape
+        (8, 'exact', torch.Size([2, 2]))
     """
 
     dim: int
@@ -128,6 +134,12 @@ def pixel_energy(
 
     Raises:
         ValueRangeError: There is one subspace per image, or a number is out of range.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> energy = bs.pixel_energy(bs.harmless("mnist-mlp"))
+        >>> energy.values.shape, round(float(energy.values.sum()))
+        (torch.Size([1, 28, 28]), 528)
     """
     probes, seed = integer(probes, "the number of probes", 2), seed_of(seed)
     space = nullspace(space, input_shape)

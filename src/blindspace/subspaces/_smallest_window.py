@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from math import prod
 from typing import Any
@@ -46,6 +47,12 @@ class Window:
             subspace.
         tested: Number of windows whose dimension was certified.
         places: Where windows were tested, in words.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> found = bs.smallest_window(torch.nn.Conv2d(3, 10, 8, 8), input_shape=(3, 24, 24))
+        >>> found.sides, found.dim, found.most_changed
+        ((2, 2), 2, 11)
     """
 
     ends: Ends | None
@@ -114,6 +121,12 @@ def smallest_window(
 
     Raises:
         ValueRangeError: There is one subspace per image, or ``values`` is not at least 1.
+
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> found = bs.smallest_window(torch.nn.Linear(40, 12), input_shape=(40,))
+        >>> found.values, found.dim
+        (13, 1)
     """
     values = integer(values, "the number of values", 1)
     space = nullspace(space, input_shape)
@@ -246,16 +259,22 @@ def _square(search: _Search, values: int) -> tuple[Ends | None, int]:
 
 def _shrunk(search: _Search, ends: Ends) -> Ends:
     """A window within another one that holds a perturbation, none of whose sides can move any further inwards."""
-    for axis in range(len(ends)):
-        for at_end in (False, True):
-            start, stop = ends[axis]
-
-            def moved(by: int, axis: int = axis, at_end: bool = at_end, start: int = start, stop: int = stop) -> Ends:
-                side = (start, stop - by) if at_end else (start + by, stop)
-                return (*ends[:axis], side, *ends[axis + 1 :])
-
-            ends = moved(_most(lambda by, moved=moved: search.holds(moved(by)), stop - start - 1))  # type: ignore[misc]
+    for axis, at_end in product(range(len(ends)), (False, True)):
+        start, stop = ends[axis]
+        by = _most(partial(_holds_moved, search, ends, axis, at_end), stop - start - 1)
+        ends = _moved(ends, axis, at_end, by)
     return ends
+
+
+def _holds_moved(search: _Search, ends: Ends, axis: int, at_end: bool, by: int) -> bool:
+    return search.holds(_moved(ends, axis, at_end, by))
+
+
+def _moved(ends: Ends, axis: int, at_end: bool, by: int) -> Ends:
+    """A window with one side moved inwards."""
+    start, stop = ends[axis]
+    side = (start, stop - by) if at_end else (start + by, stop)
+    return (*ends[:axis], side, *ends[axis + 1 :])
 
 
 def _most(holds: Callable[[int], bool], most: int) -> int:
