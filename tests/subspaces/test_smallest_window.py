@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -23,12 +25,13 @@ with torch.random.fork_rng():
 
 def null_dim(matrix: np.ndarray, inside: np.ndarray) -> int:
     columns = matrix[:, inside.ravel()]
-    return columns.shape[1] - int(np.linalg.matrix_rank(columns))
+    return int(columns.shape[1]) - int(np.linalg.matrix_rank(columns))
 
 
 def inside(shape: tuple[int, ...], ends: tuple[tuple[int, int], ...]) -> np.ndarray:
     found = np.zeros(shape, dtype=bool)
-    found[(..., *(slice(*pair) for pair in ends))] = True
+    where: tuple[Any, ...] = (..., *(slice(*pair) for pair in ends))
+    found[where] = True
     return found
 
 

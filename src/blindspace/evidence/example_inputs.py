@@ -133,6 +133,7 @@ def natural_like(count: int, shape: Shape, generator: torch.Generator) -> Tensor
     across, down = torch.fft.rfftfreq(width), torch.fft.fftfreq(height)[:, None]
     frequency = (across.square() + down.square()).sqrt().clamp(min=1 / max(height, width))
     smooth = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency, s=(height, width))
-    mixed = smooth[:, :1] + 0.35 * smooth[:, 1:]
+    mixed: Tensor = smooth[:, :1] + 0.35 * smooth[:, 1:]
     mixed = mixed - mixed.mean((2, 3), keepdim=True)
-    return (0.5 + 0.2 * mixed / mixed.flatten(1).std(1).reshape(-1, 1, 1, 1).clamp(min=1e-12)).clamp(0, 1)
+    deviation = mixed.flatten(1).std(1).reshape(-1, 1, 1, 1).clamp(min=1e-12)
+    return torch.clamp(0.5 + 0.2 * mixed / deviation, 0, 1)
