@@ -55,8 +55,8 @@ class Report:
         >>> network = torch.nn.Sequential(torch.nn.Linear(40, 12), torch.nn.ReLU(), torch.nn.Linear(12, 3))
         >>> network = bs.load(network, (40,), name="small")
         >>> report = bs.write_report(network, tempfile.mkdtemp())
-        >>> report.answer.replace("\xa0", " ")
-        'small cannot see 70 % of what you feed it: certified for every input'
+        >>> report.answer
+        'small cannot see 70...% of what you feed it: certified for every input'
     """
 
     page: Path

@@ -137,7 +137,7 @@ def pixel_energy(
 
     Examples:
         >>> import torch, blindspace as bs
-        >>> energy = bs.pixel_energy(bs.harmless("mnist-mlp"))
+        >>> energy = bs.pixel_energy(bs.load("mnist-mlp"))
         >>> energy.values.shape, round(float(energy.values.sum()))
         (torch.Size([1, 28, 28]), 528)
     """
