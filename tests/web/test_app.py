@@ -307,6 +307,7 @@ def test_two_users_at_once(visit: Callable[..., Page], tmp_path: Path) -> None:
         press(page, "Make the change")
     for page in pages:
         figure(page, "Changed").wait_for()
+    assert pages[1].evaluate("document.documentElement.scrollWidth") == NARROW["width"]
     shown = [set(page.locator("figure img").evaluate_all("all => all.map(e => e.src)")) for page in pages]
     assert len(shown[0]) == len(shown[1]) >= 3
     assert not shown[0] & shown[1]

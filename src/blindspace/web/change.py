@@ -33,6 +33,11 @@ KINDS = {
 
 EMPTY = sentences(["Drop an image above, choose what to add, and press “Make the change”."])
 
+NOTHING = (
+    "Nothing harmless was found that keeps every pixel between black and white, so that the image is as it was; take "
+    "that switch off, or another image."
+)
+
 
 def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[str, Any] | None]]:
     """Build the tab.
@@ -41,11 +46,10 @@ def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[s
         The canvas that a mask is painted on, and the function that puts the image under it.
     """
     target = gr.State(None)
-    with gr.Row():
-        kind = gr.Radio(list(KINDS), value="Noise", label="What to add", scale=2)
-        in_range = gr.Checkbox(
-            True, label="Keep every pixel between black and white", info="Needed for PNG; the change may be smaller."
-        )
+    kind = gr.Radio(list(KINDS), value="Noise", label="What to add")
+    in_range = gr.Checkbox(
+        True, label="Keep every pixel between black and white", info="Needed for PNG; the change may be smaller."
+    )
     words = gr.Textbox("cat", label="Text that people see", max_length=60, visible=False)
     drop = gr.File(label="Picture that people see", file_types=ENDINGS, visible=False, height=110)
     with gr.Accordion("Change a part of the image only", open=False):
@@ -165,14 +169,11 @@ def _shown(session: Session, hosted: Hosted, share: float | None) -> str:
     change = session.change = replace(session.change, share=min(max(float(share or 0), 0.0), 1.0))
     before, after = hosted.answers(change.original)[0], hosted.answers(change.shown)[0]
     lines, same = told(verify(hosted.network, change.original, change.shown))
+    verdict: bool | None = same
     if bool((change.changed == change.original).all()):
-        lines.insert(
-            0,
-            "Nothing harmless was found that keeps every pixel between black and white, so the image is as it was; "
-            "take that switch off, or another image.",
-        )
+        lines, verdict = [NOTHING], None
     pictures = [image("Original", change.original, before), image("Changed", change.shown, after)]
-    return figures(pictures) + sentences(lines, same)
+    return figures(pictures) + sentences(lines, verdict)
 
 
 def _box(text: str) -> list[int]:

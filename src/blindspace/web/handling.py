@@ -22,7 +22,7 @@ def handler(work: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return work(*given)
         except Stopped:
-            gr.Info("The work was stopped; what was there before has stayed.", title="Stopped")
+            gr.Info("The work was stopped; what was there before has stayed.")
             return gr.skip()
         except BlindspaceError as error:
             raise _shown(str(error)) from error
@@ -36,4 +36,4 @@ def handler(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _shown(sentence: str) -> gr.Error:
-    return gr.Error(escape(sentence), duration=None, title="That did not work", print_exception=False)
+    return gr.Error(escape(sentence), duration=None, print_exception=False)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..data import write_images
 from ..data.encoding import encode
 from ..evidence import verify
-from ..networks import Network
+from ..networks import BUILTIN, Network
 from ..perturbations import round_to_levels
 from ..progress import Progress
 from ..subspaces import Subspace
@@ -55,7 +55,8 @@ def pair(
         ("original.npz", npz(original, {"model": network.name}), "The image as the network reads it, exact."),
         (f"{name}.npz", npz(changed, {"model": network.name, **settings}), "Exact: every digit is kept."),
     ]
-    lines = [f"blindspace verify original.npz {name}.npz --model {network.name} compares the exact files."]
+    which = network.name if network.name in BUILTIN else f"…, for {network.name},"
+    lines = [f"blindspace verify original.npz {name}.npz --model {which} compares the exact files."]
     if bool(((original * 255).round() / 255 == original).all()):
         files.append(("original.png", encode(original[0].numpy(), "png"), "The same, exact in eight bits."))
     if float(changed.min()) < 0 or float(changed.max()) > 1:
