@@ -382,16 +382,17 @@ def test_no_path_of_the_host_is_reachable(app: web.App, tmp_path: Path) -> None:
     config = json.loads(answer(f"{app.url}/config")[1])
     uploads = [each for each in config["dependencies"] if any(event == "upload" for _, event in each["targets"])]
     assert len(uploads) == 3
-    file = {"path": str(secret), "orig_name": "secret.png", "meta": {"_type": "gradio.FileData"}}
-    for each in uploads:
-        source_id = each["targets"][0][0]
-        data = [file if component == source_id else None for component in each["inputs"]]
-        call = {"data": data, "fn_index": each["id"], "session_hash": "someone", "trigger_id": source_id}
-        assert answer(f"{app.url}/gradio_api/queue/join", call)[0] == 200
-    with urllib.request.urlopen(f"{app.url}/gradio_api/queue/data?session_hash=someone") as events:
-        told = events.read()
-    assert told.count(b'"success":false') == 3
-    assert b"cannot see" not in told
+    # Or an address, which Gradio would have the server fetch.
+    for path in (str(secret), "https://192.0.2.1/x.png", "http:x", f"{secret}\0", "../x", "", 3, [str(secret)]):
+        file = {"path": path, "orig_name": "secret.png", "meta": {"_type": "gradio.FileData"}}
+        for each in uploads:
+            target = each["targets"][0][0]
+            data = [file if component == target else None for component in each["inputs"]]
+            call = {"data": data, "fn_index": each["id"], "session_hash": "someone", "trigger_id": target}
+            assert answer(f"{app.url}/gradio_api/queue/join", call)[0] == 400
+    nested = {"data": [{"layers": [{"path": str(secret)}]}], "fn_index": 0, "session_hash": "someone"}
+    assert answer(f"{app.url}/gradio_api/queue/join", nested)[0] == 400
+    assert answer(f"{app.url}/gradio_api/file=https://192.0.2.1/x.png")[0] == 404
     assert secret.read_bytes() == b"secret of the host"
 
 

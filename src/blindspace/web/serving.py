@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -15,7 +16,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BlindspaceError
-from .uploads import LARGEST_FILE
+from .uploads import LARGEST_FILE, is_sent
 
 USERS = 64
 """Number of users whose work is kept; that of the one who was idle for longest is then forgotten."""
@@ -23,7 +24,7 @@ USERS = 64
 NEEDED = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt)/?|/(assets|static|svelte)/.*"
     r"|/gradio_api/(startup-events|queue/join|queue/data|upload|upload_progress|cancel|reset|component_server"
-    r"|theme\.css|heartbeat/[a-z0-9]+|file=.*)/?"
+    r"|theme\.css|heartbeat/[a-z0-9]+)/?"
 )
 """The addresses that the page itself uses; Gradio has more, for programs and for other kinds of pages."""
 
@@ -52,8 +53,14 @@ HEADERS = {
 }
 
 
+LONGEST_CALL = 1 << 20
+"""Largest size in bytes of what the page says when it calls a function; files are sent apart from it."""
+
+
 class Guard:
     """Lets through the addresses that the page uses, and tells the browser to load nothing from elsewhere.
+
+    A call may name files that were sent to the app, and neither others nor addresses, which Gradio would fetch.
 
     Args:
         app: The application behind it.
@@ -67,11 +74,20 @@ class Guard:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        path = scope.get("path", "")
-        if scope["type"] != "http" or not NEEDED.fullmatch(path) or b"deep_link" in scope.get("query_string", b""):
-            if scope["type"] == "http":
-                await PlainTextResponse("There is no such page.", 404)(scope, receive, send)
+        if scope["type"] != "http":
             return
+        path: str = scope.get("path", "")
+        if not _is_needed(path) or b"deep_link" in scope.get("query_string", b""):
+            await PlainTextResponse("There is no such page.", 404)(scope, receive, send)
+            return
+        if path.rstrip("/") == "/gradio_api/queue/join":
+            body = await _body(receive)
+            if body is None or _names_other_files(body):
+                await PlainTextResponse("A call may name files that were sent to this page only.", 400)(
+                    scope, receive, send
+                )
+                return
+            receive = _again(body, receive)
         kept = path.startswith(("/assets/", "/static/"))
 
         async def guarded(message: Message) -> None:
@@ -82,6 +98,49 @@ class Guard:
             await send(message)
 
         await self.app(scope, receive, guarded)
+
+
+def _is_needed(path: str) -> bool:
+    file = path.removeprefix("/gradio_api/file=")
+    return is_sent(file) if file != path else NEEDED.fullmatch(path) is not None
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body of a request; None if it is too long, or the user has gone."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] != "http.request" or len(body) > LONGEST_CALL:
+            return None
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    return body
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A request whose body has been read, to be read once more."""
+    left = [body]
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await receive()
+
+    return replay
+
+
+def _names_other_files(body: bytes) -> bool:
+    """Whether a call names a file that was not sent to the app, in whichever of its arguments; or is no call."""
+    try:
+        waiting: list[Any] = [json.loads(body)]
+    except (ValueError, RecursionError):
+        return True
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if "path" in value and value["path"] is not None and not is_sent(value["path"]):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
 
 
 def theme() -> gr.themes.Base:

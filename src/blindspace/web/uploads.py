@@ -36,14 +36,21 @@ ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", AR
 """How the names of files end that the page offers to send; what they hold is determined by their content."""
 
 
+def is_sent(path: object) -> bool:
+    """Whether a path is that of a file in the folder of the app, where uploads arrive; whether it exists or not."""
+    if not isinstance(path, str) or "\0" in path or not path.startswith("/"):
+        return False
+    return Path(path).resolve().is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve())
+
+
 def taken(path: str) -> Upload:
     """The content of a file that has arrived in the folder of the app, which is then deleted from the disk.
 
     Raises:
         FileError: It is too large, has been deleted, or is no file of that folder.
     """
-    file = Path(path).resolve()
-    if not file.is_relative_to(Path(os.environ["GRADIO_TEMP_DIR"]).resolve()):  # Gradio sees to it; this makes sure
+    file = Path(path)
+    if not is_sent(path):
         raise FileError(f"{file.name} is not a file that was sent to this page")
     try:
         if file.stat().st_size > LARGEST_FILE:
