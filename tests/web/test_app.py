@@ -383,8 +383,8 @@ def test_no_path_of_the_host_is_reachable(app: web.App, tmp_path: Path) -> None:
     uploads = [each for each in config["dependencies"] if any(event == "upload" for _, event in each["targets"])]
     assert len(uploads) == 3
     # Or an address, which Gradio would have the server fetch.
-    for path in (str(secret), "https://192.0.2.1/x.png", "http:x", f"{secret}\0", "../x", "", 3, [str(secret)]):
-        file = {"path": path, "orig_name": "secret.png", "meta": {"_type": "gradio.FileData"}}
+    for named in (str(secret), "https://192.0.2.1/x.png", "http:x", f"{secret}\0", "../x", "", 3, [str(secret)]):
+        file = {"path": named, "orig_name": "secret.png", "meta": {"_type": "gradio.FileData"}}
         for each in uploads:
             target = each["targets"][0][0]
             data = [file if component == target else None for component in each["inputs"]]
