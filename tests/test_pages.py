@@ -21,7 +21,7 @@ from blindspace.learning import ATTACKS, CONTROLS
 from blindspace.perturbations.registry import kinds
 from blindspace.solvers import NAMES as SOLVERS
 
-MADE = {"docs/commands.md", "docs/changelog.md", "docs/contributing.md"}
+MADE = {"docs/commands.md", "docs/changelog.md", "docs/contributing.md", "docs/security.md"}
 """Pages that exist in the site only; docs/hooks.py makes them."""
 
 WITH_CODE = [page for page in pages.NAMES if pages.blocks(page) and page != "docs/extending.md"]
