@@ -64,10 +64,9 @@ def pgd(
     Examples:
         >>> import torch, blindspace as bs
         >>> network = bs.load("mnist-mlp")
-        >>> digits = bs.data.samples("mnist")
-        >>> x, y = digits.tensor()[:4], digits.targets()[:4]
-        >>> space = bs.harmless(network)
-        >>> blind = bs.pgd(network, x, y, eps=0.3, steps=2, subspace=space)  # where the network sees nothing
+        >>> x = torch.rand(4, 1, 28, 28) / 2 + 0.25
+        >>> y = network.labels(x)
+        >>> blind = bs.pgd(network, x, y, eps=0.1, subspace=bs.harmless(network))  # where the network sees nothing
         >>> bool((network.labels(blind.images) == network.labels(x)).all())
         True
         >>> bs.pgd(network, x, y, eps=0.3).images.shape
