@@ -159,7 +159,7 @@ def test_a_family_has_one_effect(capsys: Capture) -> None:
 
 
 def test_names_in_an_array_file_come_back(capsys: Capture) -> None:
-    result_of(capsys, *PERTURB, "new", "--in-range", "--size", 0.1)
+    result_of(capsys, *PERTURB, "new", "--in-range", "--size", 0.1, "--format", "npz")
     result_of(capsys, "perturb", "new", "-o", "y.safetensors", "--size", 0.1)
     assert [image.name for image in read_images([Path("y.safetensors")])] == [f"x-{n:04d}" for n in range(3)]
 

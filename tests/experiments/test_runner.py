@@ -217,15 +217,15 @@ def test_listing_the_names_imports_no_experiment() -> None:
 
 def test_reproduce_is_the_command_as_a_function(tmp_path: Path) -> None:
     seen: list[tuple[int, int, str]] = []
-    (result,) = bs.reproduce("fig5a", out=tmp_path, progress=lambda *step: seen.append(step))
-    written = read(tmp_path / "fig5a" / "result.json")
+    (result,) = bs.reproduce("formula", out=tmp_path, progress=lambda *step: seen.append(step))
+    written = read(tmp_path / "formula" / "result.json")
     assert (result.rows, result.claims, result.pictures) == (written.rows, written.claims, written.pictures)
     assert seen[-1][0] == seen[-1][1]
-    assert "## fig5a" in (tmp_path / "README.md").read_text()
-    assert f"<h4>fig5a: {result.title}</h4>" in result._repr_html_()
+    assert "## formula" in (tmp_path / "README.md").read_text()
+    assert f"<h4>formula: {result.title}</h4>" in result._repr_html_()
     assert len(re.findall("<tr>", result._repr_html_())) == 1 + len(result.rows)
     with pytest.raises(UnknownNameError, match="figure5"):
-        bs.reproduce(["fig5a", "figure5"], out=tmp_path)
+        bs.reproduce(["formula", "figure5"], out=tmp_path)
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_killed_and_run_again_it_writes_the_same(tmp_path: Path) -> None:
     """An experiment in its own process, killed when its first part is finished."""
 
     def start(out: str) -> subprocess.Popen[bytes]:
-        arguments = ["reproduce", "table1", "--preset", "smoke", "--out", str(tmp_path / out)]
+        arguments = ["reproduce", "formula", "--preset", "smoke", "--out", str(tmp_path / out)]
         home = {**os.environ, "BLINDSPACE_HOME": str(tmp_path / f"home of {out}")}
         return subprocess.Popen([sys.executable, "-m", "blindspace", *arguments], env=home, stdout=subprocess.DEVNULL)
 
@@ -285,11 +285,11 @@ def test_killed_and_run_again_it_writes_the_same(tmp_path: Path) -> None:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL, "it was done before it could be killed"
-    assert not (tmp_path / "killed" / "table1" / "result.json").exists()
+    assert not (tmp_path / "killed" / "formula" / "result.json").exists()
     for out in ("killed", "whole"):
         assert start(out).wait() == 0
-    for name in ("result.json", "table.md", "table1.png"):
-        assert (tmp_path / "killed/table1" / name).read_bytes() == (tmp_path / "whole/table1" / name).read_bytes()
+    for name in ("result.json", "table.md", "formula.png"):
+        assert (tmp_path / "killed/formula" / name).read_bytes() == (tmp_path / "whole/formula" / name).read_bytes()
 
 
 # --- what is written -----------------------------------------------------------------------------------------

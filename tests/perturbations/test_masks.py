@@ -174,6 +174,24 @@ def test_rounding_moves_nothing_outside(mask: Tensor | tuple[int, ...]) -> None:
     assert torch.equal(round_to_levels(space, between, between)[:, ~inside], x[:, ~inside])
 
 
+def test_rounding_within_a_mask_is_that_of_the_columns_inside_alone() -> None:
+    """Outside, the level nearest to the image counts, whatever the perturbed image has there."""
+    read = nn.Linear(432, 50).double().requires_grad_(False)
+    inner = nn.Linear(int(INSIDE.sum()), 50).double().requires_grad_(False)
+    inner.weight.copy_(read.weight[:, INSIDE.flatten()])
+    space = bs.nullspace(nn.Sequential(nn.Flatten(), read), SHAPE).within(DISC)
+    x = (pictures() * 0.9 + 0.45 / 255).clamp(0, 1)
+    x[:, ~INSIDE] = ((255 * x[:, ~INSIDE]).floor().clamp(max=254) + 0.45) / 255
+    moved = (x + 0.1 * space.sample(3, torch.Generator().manual_seed(0))).clamp(0, 1)
+    moved[:, ~INSIDE] += 0.55 / 255
+    made = round_to_levels(space, x, moved, feedback=(1.0,))
+    assert torch.equal(255 * made[:, ~INSIDE], (255 * x[:, ~INSIDE]).floor())
+    expected = round_to_levels(
+        bs.nullspace(inner, (inner.in_features,)), x[:, INSIDE], moved[:, INSIDE], feedback=(1.0,)
+    )
+    assert torch.equal(made[:, INSIDE], expected)
+
+
 @cache
 def injective() -> Network:
     """A network whose front sees everything."""

@@ -211,6 +211,7 @@ class _Plan:
         self._weights = self._share_read()
         self._keys: dict[tuple[int, int], str] = {}
         self._orders: dict[int, dict[str, Tensor]] = {}
+        self._grams: dict[str, Tensor] = {}
         self._factored: dict[tuple[str, float], Quadratic] = {}
         self._bytes = 0
 
@@ -273,21 +274,24 @@ class _Plan:
             weights.append(torch.from_numpy((through(self._patterns, read) / total) ** LOOKAHEAD))
         return weights
 
-    def _columns(self, block: Index) -> tuple[Index, npt.NDArray[np.float64]]:
-        """The outputs that read a block, and their rows of A there."""
+    def _columns(self, block: Index) -> tuple[Index, scipy.sparse.csr_array]:
+        """The outputs that read a block, and their rows of A there, in one order without zeros."""
         columns = self._matrices[0][:, block]
         for matrix in self._matrices[1:]:
             columns = matrix @ columns
         columns = scipy.sparse.csr_array(columns)
+        columns.sum_duplicates()
+        columns.eliminate_zeros()
         rows = np.flatnonzero(np.diff(columns.indptr))
-        return rows, columns[rows].toarray()
+        return rows, columns[rows]
 
     def _key(self, stage: int, number: int) -> str:
         """A key that is equal for blocks that can share a factorisation."""
         if (stage, number) not in self._keys:
             rows, columns = self._columns(self.stages[stage][number])
             # Blocks of a resize are equal except in the last bits.
-            digits = [np.float32(columns), np.float32(self._weights[stage].numpy()[rows])]
+            places = [np.int64(columns.indptr), np.int64(columns.indices)]
+            digits = [*places, np.float32(columns.data), np.float32(self._weights[stage].numpy()[rows])]
             digest = hashlib.sha256(repr(columns.shape).encode())
             for array in digits:
                 digest.update(array.tobytes())
@@ -297,20 +301,36 @@ class _Plan:
     def _form(self, key: str, share: float, block: Index, weight: Tensor) -> Quadratic | None:
         if (key, share) in self._factored:
             return self._factored[key, share]
-        rows, columns = self._columns(block)
-        seen = columns * weight.numpy()[rows][:, None] ** 0.5
-        few = scipy.sparse.csr_array(seen) if np.count_nonzero(seen) < SPARSE * seen.size else None
-        gram = torch.from_numpy(seen.T @ seen if few is None else (few.T @ few).toarray())
+        gram = self._gram(key, block, weight)
         mean = float(gram.trace()) / len(block)
         if mean == 0:
             return None
-        form = quadratic(gram + share * mean * torch.eye(len(block), dtype=torch.float64), self._order(key, len(block)))
+        shifted = gram.clone()
+        shifted.diagonal().add_(share * mean)
+        form = quadratic(shifted, self._order(key, len(block)))
         self._orders.setdefault(len(block), {}).setdefault(key, form.order)
         size = 16 * len(block) ** 2
         if self._bytes + size <= KEPT:
             self._bytes += size
             self._factored[key, share] = form
         return form
+
+    def _gram(self, key: str, block: Index, weight: Tensor) -> Tensor:
+        """AᵀWA of a block, which serves every λ."""
+        if key in self._grams:
+            return self._grams[key]
+        rows, columns = self._columns(block)
+        seen = scipy.sparse.diags_array(weight.numpy()[rows] ** 0.5) @ columns
+        if seen.nnz < SPARSE * seen.shape[0] * seen.shape[1]:
+            gram = torch.from_numpy((seen.T @ seen).toarray())
+        else:
+            dense = seen.toarray()
+            gram = torch.from_numpy(dense.T @ dense)
+        size = 8 * len(block) ** 2
+        if self._bytes + size <= KEPT:
+            self._bytes += size
+            self._grams[key] = gram
+        return gram
 
     def _order(self, key: str, size: int) -> Tensor | None:
         """The order of a block if it is known; the first known one where there are many different blocks of a size."""
