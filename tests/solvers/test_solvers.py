@@ -333,8 +333,15 @@ def test_dense_solver_refuses_before_it_allocates() -> None:
 def test_patchwise_refuses_overlapping_patches() -> None:
     overlapping = from_module(nn.Conv2d(3, 2, 3, 2), (3, 8, 8))
     assert isinstance(overlapping, Convolution)
-    with pytest.raises(UnsupportedLayerError, match="reads some values twice"):
+    with pytest.raises(UnsupportedLayerError, match="values are read twice"):
         PatchwiseSolver(overlapping)
+    cropping = Convolution(torch.randn(2, 3, 2, 2).double(), (3, 6, 6), (2, 2), ((-1, 0), (0, -1)), (1, 1))
+    with pytest.raises(UnsupportedLayerError, match="padding is negative"):
+        PatchwiseSolver(cropping)
+    x = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    dense = cropping.to_dense()
+    expected = x.flatten(1) - x.flatten(1) @ (torch.linalg.pinv(dense) @ dense).T
+    assert torch.allclose(nullspace(cropping).project(x).flatten(1), expected, atol=1e-12)
 
 
 LAYOUTS: list[Any] = [nn.Conv2d(3, 2, 3, 2, 1), nn.Conv2d(3, 2, 2, 2), nn.Conv2d(3, 2, 2, 3), nn.AvgPool2d(2)]

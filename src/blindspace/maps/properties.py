@@ -122,10 +122,15 @@ def only_crops(padding: Padding) -> bool:
 
 
 def reads_disjoint_patches(conv: Convolution) -> bool:
-    """Whether no two positions of the kernel read the same pixel: A Aᵀ has one block per patch."""
+    """Whether no two positions of the kernel read the same pixel: A Aᵀ has one block per patch.
+
+    Patches that begin inside the image, by negative padding, are left to other solvers.
+    """
     reach = [d * (k - 1) + 1 for d, k in zip(conv.dilation, conv.kernel, strict=True)]
     unpadded = all(pair == (0, 0) for pair in conv.padding)
-    return all(r <= s for r, s in zip(reach, conv.stride, strict=True)) and (conv.mode == "zeros" or unpadded)
+    cropped = any(n < 0 for pair in conv.padding for n in pair)
+    apart = all(r <= s for r, s in zip(reach, conv.stride, strict=True))
+    return apart and not cropped and (conv.mode == "zeros" or unpadded)
 
 
 def _distinct(read: Tensor) -> bool:

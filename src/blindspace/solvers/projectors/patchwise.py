@@ -61,7 +61,7 @@ class PatchwiseSolver(Solver):
     """A convolution whose kernel reaches no further than its stride.
 
     Raises:
-        UnsupportedLayerError: The patches overlap.
+        UnsupportedLayerError: The patches overlap, or the padding is negative.
     """
 
     name = "patchwise"
@@ -71,7 +71,8 @@ class PatchwiseSolver(Solver):
     def __init__(self, operator: Convolution) -> None:
         if not self.serves(operator):
             raise UnsupportedLayerError(
-                f"{operator} reads some values twice: its kernel reaches further than its stride"
+                f"{operator} is not one of separate patches: its kernel reaches further than its stride, so that some "
+                "values are read twice, or its padding is negative"
             )
         super().__init__(operator)
         self.conv = operator
