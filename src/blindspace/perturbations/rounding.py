@@ -289,10 +289,11 @@ class _Plan:
         if (stage, number) not in self._keys:
             rows, columns = self._columns(self.stages[stage][number])
             # Blocks of a resize are equal except in the last bits.
-            places = [np.int64(columns.indptr), np.int64(columns.indices)]
-            digits = [*places, np.float32(columns.data), np.float32(self._weights[stage].numpy()[rows])]
+            weights = self._weights[stage].numpy()[rows].astype(np.float32)
             digest = hashlib.sha256(repr(columns.shape).encode())
-            for array in digits:
+            for array in (columns.indptr, columns.indices):
+                digest.update(array.astype(np.int64).tobytes())
+            for array in (columns.data.astype(np.float32), weights):
                 digest.update(array.tobytes())
             self._keys[stage, number] = digest.hexdigest()
         return self._keys[stage, number]
