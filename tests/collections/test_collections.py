@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,12 @@ def test_unreadable_pictures_are_listed_and_the_others_done(tmp_path: Path) -> N
     assert not (tmp_path / "dst/a/text.npz").exists()
 
 
+@cache
+def of_colours() -> Protector:
+    """One for all pictures: preparing it takes longer than protecting them."""
+    return Protector(replace(QUICK, model="cifar-resnet"))
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -295,7 +302,7 @@ def test_unreadable_pictures_are_listed_and_the_others_done(tmp_path: Path) -> N
     ids=["CMYK", "16-bit", "greyscale", "transparent", "WebP"],
 )
 def test_other_modes_are_read_as_colours(content: bytes) -> None:
-    outcome = Protector(replace(QUICK, model="cifar-resnet")).protect([Picture("x", content)])[0]
+    outcome = of_colours().protect([Picture("x", content)])[0]
     assert outcome.content is not None, outcome.reason
     assert outcome.evidence["shape"] == [3, 32, 32]
     assert outcome.evidence["max_output_change"] < 1e-4
