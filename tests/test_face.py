@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -281,7 +282,7 @@ class Cells(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.open.append(tag)
-        if tag in ("td", "th", "caption"):
+        if tag in ("td", "th", "caption", "p"):
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
@@ -309,6 +310,53 @@ def test_results_show_themselves_in_notebooks() -> None:
     found = dataclasses.replace(bs.audit(network), model="<script>alert(1)</script>")
     assert "<script>" not in found._repr_html_()
     cells = shown(found)
-    assert cells[0] == "Affine front of <script>alert(1)</script>"
+    assert (
+        cells[0]
+        == "<script>alert(1)</script> cannot see 50\N{NO-BREAK SPACE}% of what you feed it: certified for every input."
+    )
+    assert cells[1].startswith("Of the 16 independent ways to change ")
+    assert "Affine front of <script>alert(1)</script>" in cells
     assert "8 of 16" in cells
     assert {"Conv2d", "Linear"} <= set(cells)
+
+
+def returned(function: Callable[..., Any]) -> Any:
+    """The class that a function says it returns; None of one that only type checkers import."""
+    written = SimpleNamespace(__annotations__={"return": function.__annotations__.get("return")})
+    try:
+        return get_type_hints(written, inspect.unwrap(function).__globals__)["return"]
+    except NameError:
+        return None
+
+
+def results() -> dict[str, type]:
+    """Every class of the face, or that a function of the face returns, whose results have ``to_dict``."""
+    found: dict[str, type] = {}
+    for name in bs.__all__:
+        thing = getattr(bs, name)
+        made = returned(thing) if inspect.isfunction(thing) else thing
+        for each in [made, *getattr(made, "__args__", ())]:
+            if inspect.isclass(each) and hasattr(each, "to_dict"):
+                found[each.__name__] = each
+    return found
+
+
+NO_RESULTS = {"SetSettings", "Recipe"}
+"""What functions take, and some return as well."""
+
+
+def test_every_result_shows_itself() -> None:
+    found = results()
+    assert len(found) > 20
+    assert not [name for name, each in found.items() if not hasattr(each, "_repr_html_") and name not in NO_RESULTS]
+
+
+def test_results_without_a_table_of_their_own() -> None:
+    cells = shown(bs.pixel_energy(SPACE))
+    assert cells[0] == "PixelEnergy"
+    assert cells[cells.index("kind") + 1] == "exact"
+    assert cells[cells.index("shape") + 1] == "1, 4, 4"
+    cells = shown(bs.spectrum(SPACE))
+    assert any(cell.endswith(" values") for cell in cells)
+    cells = shown(bs.smallest_window(SPACE))
+    assert cells[cells.index("certificate kind") + 1] == "exact"

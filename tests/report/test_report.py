@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import blindspace as bs
+from blindspace._html import number, percent, size
 from blindspace.data import samples
 from blindspace.errors import FileError, MissingExtraError, ShapeError, ValueRangeError
 from blindspace.evidence.growing_noise import ALPHAS, FEW_ALPHAS, SHOWN, GrowingNoise
@@ -22,7 +23,7 @@ from blindspace.networks import Network
 from blindspace.report.charts import Line, chart
 from blindspace.report.energy_map import energy_map
 from blindspace.report.network_report import Report
-from blindspace.report.page import inline_svg, number, percent, picture, render, signed_picture, size
+from blindspace.report.page import inline_svg, picture, render, signed_picture
 
 IMAGES = samples("cifar10").take(slice(16))
 NUMBERS = [

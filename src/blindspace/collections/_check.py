@@ -12,6 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from .._html import Shown
 from ..errors import FileError
 from ..files import sha256
 from ..jobs.journal import OWN, inside
@@ -22,7 +23,7 @@ _OF_JOURNAL = re.compile(re.escape(OWN) + r"/(lock|settings\.json|records/[0-9a-
 
 
 @dataclass(frozen=True)
-class Checked:
+class Checked(Shown):
     """The outcome of a check.
 
     Attributes:

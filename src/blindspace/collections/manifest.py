@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from .._html import Shown
 from ..files import sha256, writing
 from ..jobs import Journal
 from .kinds import Plan
@@ -20,7 +21,7 @@ LISTED = 20
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Shown):
     """The totals of a collection.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._html import grid, table
+from .._html import Shown, grid, number, paragraph, table
 from ..errors import seed_of
 from ..maps import LinearMap, Shape
 from ..networks import Evidence, LayerReport, Network, ends, front, hold, load, measure
@@ -20,13 +20,14 @@ from ..progress import Progress
 from ..solvers import SolverChoice
 from ..subspaces import EpsilonNullity, Spectrum, Subspace, nullspace, soft_dimension
 from ..subspaces import spectrum as spectrum_of
+from .answer import explained, headline
 
 PROBES = 4
 """Number of inputs on which the residual and the response of the outputs are measured."""
 
 
 @dataclass(frozen=True)
-class Response:
+class Response(Shown):
     """Response of a network's outputs, in its own precision, to harmless perturbations of four inputs.
 
     The inputs are uniformly random ones.
@@ -99,6 +100,27 @@ class Audit:
         """The value of the formula in − out, at least 0; it is no certificate (corollaries 1 and 2)."""
         return max(self.operator.in_dim - self.operator.out_dim, 0)
 
+    @property
+    def answer(self) -> str:
+        """The answer in one sentence: how much of what it is fed the network cannot see, and how sure that is."""
+        return headline(self.model, self.space)
+
+    @property
+    def explanation(self) -> str:
+        """The sentences that explain the answer, and what running the network says of it."""
+        return f"{explained(self.space, self.input_shape, self.input)} {self._confirmed()}".strip()
+
+    def _confirmed(self) -> str:
+        if self.measured is not None and self.measured.void:
+            return f"Running the network could not confirm it, because {self.measured.void}."
+        if self.shown is None:
+            return ""
+        return (
+            f"Running the network on {self.shown.inputs} random inputs agrees: its outputs move by "
+            f"{number(self.shown.harmless)} along these directions, and by {number(self.shown.noise)} for noise of the "
+            "same size in any direction."
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The audit as plain values, which is the schema of ``audit --json``."""
         certificate = self.space.certificate
@@ -142,7 +164,8 @@ class Audit:
             for r in self.layers
         ]
         layers = grid("Linear layers", heads, rows) if rows else ""
-        return table(f"Affine front of {self.model}", front | shown) + layers
+        words = paragraph(f"{self.answer}.", bold=True) + paragraph(self.explanation)
+        return words + table(f"Affine front of {self.model}", front | shown) + layers
 
 
 def audit(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .._html import Shown
 from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, integer, seed_of
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_inputs, as_network
@@ -50,7 +51,7 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Identification:
+class Identification(Shown):
     """The answers of a network to the probes of several candidates.
 
     Attributes:

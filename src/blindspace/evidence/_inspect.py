@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..data import SAMPLES, samples
 from ..errors import FileError, ValueRangeError, seed_of
 from ..maps import Operator
@@ -87,7 +88,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Reference:
+class Reference(Shown):
     """Statistics of natural images as one network sees them.
 
     Attributes:
@@ -216,7 +217,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Shown):
     """How unusual the invisible component of each image is.
 
     Attributes:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..data import check_pixels
 from ..errors import ShapeError, ValueRangeError, seed_of
 from ..extras import require
@@ -45,7 +46,7 @@ MEAN_IN_RANGE = "natural completion in range"
 
 
 @dataclass(frozen=True)
-class Recovery:
+class Recovery(Shown):
     """What an attacker recovers from the protected images.
 
     Attributes:
@@ -75,7 +76,7 @@ class Recovery:
 
 
 @dataclass(frozen=True)
-class Leakage:
+class Leakage(Shown):
     """What protected images give away.
 
     Attributes:

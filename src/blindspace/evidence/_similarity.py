@@ -12,6 +12,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ShapeError, ValueRangeError
 from ..extras import library
 from ..maps.floating import as_floating
@@ -28,7 +29,7 @@ CHUNK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Similarity:
+class Similarity(Shown):
     """How alike the images of each pair are; every figure is float64 ``(B,)``.
 
     Attributes:

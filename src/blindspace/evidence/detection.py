@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import MissingExtraError
 from ..perturbations._keyed import Key
 from ..perturbations.registry import Recipe, kinds
@@ -25,7 +26,7 @@ SMALL = (2, 8, 32)
 
 
 @dataclass(frozen=True)
-class Detection:
+class Detection(Shown):
     """One kind of image compared with clean ones.
 
     Attributes:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ValueRangeError, seed_of
 from ..maps import Operator
 from ..networks.arguments import as_images, as_space
@@ -30,7 +31,7 @@ ROUNDED = 8 * torch.finfo(torch.float64).eps
 
 
 @dataclass(frozen=True)
-class Energies:
+class Energies(Shown):
     """Shares of energy ‖P x‖² / ‖x‖² in a subspace, one per image; 0 for an image of zeros.
 
     Attributes:

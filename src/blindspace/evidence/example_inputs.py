@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..data import SAMPLES, ImageSet, samples
 from ..errors import ValueRangeError
 from ..maps import Shape
@@ -23,7 +24,7 @@ FEWEST, MOST = 4, 200
 
 
 @dataclass(frozen=True)
-class ExampleInputs:
+class ExampleInputs(Shown):
     """A batch of inputs, and what they are.
 
     Attributes:

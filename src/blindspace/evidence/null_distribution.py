@@ -16,6 +16,7 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ValueRangeError
 
 TINY = torch.finfo(torch.float64).tiny
@@ -25,7 +26,7 @@ TIE = 1e-12
 
 
 @dataclass(frozen=True)
-class Match:
+class Match(Shown):
     """How alike the values of the two images of each pair are; every figure is float64 ``(P,)``.
 
     Attributes:
@@ -54,7 +55,7 @@ def match(z: Tensor, changed: Tensor) -> Match:
 
 
 @dataclass(frozen=True)
-class NullDistribution:
+class NullDistribution(Shown):
     """The figures of pairs of unrelated images.
 
     Attributes:

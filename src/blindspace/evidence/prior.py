@@ -19,6 +19,7 @@ import scipy.fft
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ShapeError, ValueRangeError
 
 Array = npt.NDArray[np.float64]
@@ -40,7 +41,7 @@ BANDS = 16
 
 
 @dataclass(frozen=True)
-class Prior:
+class Prior(Shown):
     """A Gaussian distribution of images x with one mean colour and a stationary covariance Σ.
 
     Along the colour axis c a coefficient of the orthonormal cosine transform at frequency f (cycles per pixel) has the

@@ -15,6 +15,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ValueRangeError
 
 NUDGE = 1e-9
@@ -22,7 +23,7 @@ NUDGE = 1e-9
 
 
 @dataclass(frozen=True)
-class Roc:
+class Roc(Shown):
     """The receiver operating characteristic of a score that is to be higher on marked images than on clean ones.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..maps import Shape
 from ..networks.arguments import NetworkLike, as_network
 from ..networks.following.aten_call import Call, tensors_in
@@ -22,7 +23,7 @@ from .watch import watching
 
 
 @dataclass(frozen=True)
-class Nonlinearity:
+class Nonlinearity(Shown):
     """A non-linear operation at its place in a network.
 
     Attributes:

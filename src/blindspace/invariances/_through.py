@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import BlindspaceError, ValueRangeError, integer, real, seed_of
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_network, as_pixels
@@ -26,7 +27,7 @@ DENSE = 4096
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Shown):
     """Perturbations that change what a layer reads only within its nullspace, and nothing that goes past it.
 
     Attributes:

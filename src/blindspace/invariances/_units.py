@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import UnsupportedLayerError, ValueRangeError, integer, real
 from ..maps import Shape
 from ..networks.arguments import NetworkLike, as_inputs, as_network
@@ -21,7 +22,7 @@ from .network_sets import reader
 
 
 @dataclass(frozen=True)
-class UnitCounts:
+class UnitCounts(Shown):
     """The units that one non-linear operation reads, over a set of images.
 
     Attributes:
@@ -106,7 +107,7 @@ class UnitCounts:
 
 
 @dataclass(frozen=True)
-class Units:
+class Units(Shown):
     """The units of a network's non-linear operations over a set of images.
 
     Attributes:

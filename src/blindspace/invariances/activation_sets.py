@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ShapeError, integer, real
 from ..maps.floating import as_floating
 from ..subspaces._arguments import generator_or_none
@@ -20,7 +21,7 @@ from ..subspaces._arguments import generator_or_none
 INF = float("inf")
 
 
-class HarmlessSet(ABC):
+class HarmlessSet(Shown, ABC):
     """A closed convex set of changes of the values that a non-linear layer reads, which leave its output unchanged.
 
     Perturbations have the shape of the values, or more axes in front of it.

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import FileError, ValueRangeError, first_line, integer, real
 from ..files import as_path, read_bytes, sha256, writing
 from ..jobs.journal import inside
@@ -38,7 +39,7 @@ known), whether the attacked network sees the target, and the norms of the pertu
 
 
 @dataclass(frozen=True)
-class SetSummary:
+class SetSummary(Shown):
     """What a perturbed data set is.
 
     Attributes:

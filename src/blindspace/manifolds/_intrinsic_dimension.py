@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import UnknownNameError, ValueRangeError, integer, shown
 from ..extras import library
 from ..progress import Progress
@@ -56,7 +57,7 @@ class AtScale:
 
 
 @dataclass(frozen=True)
-class IntrinsicDimension:
+class IntrinsicDimension(Shown):
     """What ``intrinsic_dimension`` finds.
 
     Attributes:

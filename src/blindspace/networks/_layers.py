@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .._html import Shown
 from ..errors import BlindspaceWarning, TooLargeError
 from ..solvers import Certificate, PatchwiseSolver
 from ..subspaces import nullspace
@@ -18,7 +19,7 @@ QUICK = 4096
 
 
 @dataclass(frozen=True)
-class LayerReport:
+class LayerReport(Shown):
     """A layer with the dimension of its nullspace.
 
     Attributes:

@@ -6,9 +6,11 @@ from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from .._html import Shown
+
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Shown):
     """Facts about a trained network.
 
     Attributes:

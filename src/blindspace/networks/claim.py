@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import BlindspaceError, WithdrawnError, first_line
 from ..subspaces import Subspace
 from .network import Network, alike
@@ -32,7 +33,7 @@ SEED = 20
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(Shown):
     """How far a network's outputs move along a subspace, in the run that speaks most against it.
 
     Attributes:

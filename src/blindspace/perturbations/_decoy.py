@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ShapeError, ValueRangeError
 from ..maps.floating import as_floating
 from ..networks.arguments import Space, as_pixels, as_space
@@ -29,7 +30,7 @@ CHUNK = 256 << 20
 
 
 @dataclass(frozen=True)
-class Decoy:
+class Decoy(Shown):
     """Images that look like a target and that the network reads as the original ones.
 
     Attributes:

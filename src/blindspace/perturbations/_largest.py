@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .._html import Shown
 from ..errors import ShapeError, integer
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
@@ -40,7 +41,7 @@ TIE = 1e-9
 
 
 @dataclass(frozen=True)
-class Largest:
+class Largest(Shown):
     """Images as far from the given ones as was found.
 
     Attributes:

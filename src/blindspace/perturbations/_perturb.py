@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from .._html import Shown
 from ..errors import BlindspaceError, BlindspaceWarning, ValueRangeError, shown
 from ..files import as_path
 from ..maps import Operator
@@ -27,7 +28,7 @@ from .removal import Fit, remove_keyed
 
 
 @dataclass(frozen=True)
-class Perturbed:
+class Perturbed(Shown):
     """Perturbed images.
 
     Attributes:

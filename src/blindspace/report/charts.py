@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from .._html import number, size
 from ..evidence import Evidence
 from ..evidence.growing_noise import Step
 from ..subspaces import EpsilonNullity, Spectrum
-from .page import STAND_INS, inline_svg, number, size
+from .page import STAND_INS, inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .._html import number, percent
 from ..evidence.example_inputs import is_picture
 from ..subspaces import PixelEnergy
-from .page import number, percent, picture
+from .page import picture
 
 LONGEST = 160
 """Longest side of the map, in blocks of pixels."""

@@ -17,6 +17,7 @@ from .._html import table
 from ..data import ImageSet
 from ..errors import seed_of
 from ..evidence import Audit, audit
+from ..evidence.answer import share_of
 from ..evidence.example_inputs import ExampleInputs, example_inputs, is_picture
 from ..evidence.growing_noise import GrowingNoise, growing_noise
 from ..files import as_path, writing
@@ -24,8 +25,8 @@ from ..maps import Shape
 from ..networks import Network, front, load
 from ..progress import Progress
 from ..subspaces import PixelEnergy, Window, pixel_energy, smallest_window
-from .answer import attacker, defender, explained, headline, input_words, share_of
 from .charts import charts, profile_chart, spectrum_chart
+from .consequences import attacker, defender
 from .energy_map import energy_map
 from .page import QUICK, THRESHOLDS, render, require
 
@@ -74,7 +75,7 @@ class Report:
     @property
     def answer(self) -> str:
         """The answer in one sentence: how much the network cannot see, and how sure that is."""
-        return headline(self.audit)
+        return self.audit.answer
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain values for JSON."""
@@ -212,9 +213,8 @@ def shown_values(report: Report) -> dict[str, Any]:
         "view": view,
         "charts": {} if report.noise is None else charts(report.noise.steps[1:]),
         "spectrum": spectrum_chart(audit.spectrum, audit.soft) if audit.spectrum and audit.spectrum.norm > 0 else "",
-        "lead": explained(audit),
-        "share": share_of(audit),
-        "what": input_words(audit),
+        "lead": audit.explanation,
+        "share": share_of(audit.space),
         "attacker": attacker(audit, report.window),
         "defender": defender(audit, model),
         "commands": commands(report),

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from .._html import number, percent, size
 from ..errors import MissingExtraError, ShapeError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ THRESHOLDS = (1e-3, 1e-2, 1e-1)
 
 QUICK = 20_000
 """Number of input values up to which the spectrum is computed without being asked for."""
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render(template: str, values: dict[str, Any]) -> str:
@@ -74,35 +73,6 @@ def _environment() -> Environment:
     )
     made.filters.update(number=number, percent=percent, size=size, picture=picture, signed_picture=signed_picture)
     return made
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Format a measured figure with ``digits`` significant digits: 13.4, 0.067, 8.9 × 10⁻¹⁵; a dash for None."""
-    if value is None:
-        return "–"
-    if value == 0:
-        return "0"
-    if 0.01 <= abs(value) < 10_000:
-        whole = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-        text = f"{value:.{max(digits - whole, 0)}f}" if whole else f"{value:.{digits}g}"
-        return text.replace("-", "−")
-    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
-    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(_SUPERSCRIPTS)}".replace(
-        "-", "−", 1
-    )
-
-
-def size(value: float) -> str:
-    """Format the size of a perturbation to two decimals from 0.1 on and to three below: 0.063, 0.13, 8.03."""
-    return f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value else "0"
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """Format a share in percent, never rounded up to 100: 16.7 %, > 99.9 %."""
-    shown = f"{100 * share:.{digits}f}"
-    if share < 1 and float(shown) == 100:
-        return f">\N{NO-BREAK SPACE}{100 - 10.0**-digits:.{digits}f}\N{NO-BREAK SPACE}%"
-    return f"{shown}\N{NO-BREAK SPACE}%"
 
 
 def picture(pixels: Tensor) -> str:

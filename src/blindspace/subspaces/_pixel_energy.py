@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._html import table
+from .._html import Shown
 from ..errors import ValueRangeError, integer, seed_of
 from ..maps import Operator, Shape
 from ..progress import Progress
@@ -32,7 +32,7 @@ BATCH_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class PixelEnergy:
+class PixelEnergy(Shown):
     """The energy of a subspace at each value: P_ii = ‖P e_i‖², the share of a change of that value alone inside it.
 
     It is the variance at that value of a ``sample`` of the subspace as well. The sum over all values is the dimension.
@@ -105,9 +105,6 @@ class PixelEnergy:
             "unread": self.unread,
             "per_channel": self.per_channel().tolist(),
         }
-
-    def _repr_html_(self) -> str:
-        return table("Energy of a subspace at each value", self.to_dict())
 
 
 def pixel_energy(

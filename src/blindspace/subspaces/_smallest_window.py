@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .._html import table
+from .._html import Shown
 from ..errors import ValueRangeError, integer
 from ..maps import Operator
 from ..progress import Progress
@@ -31,7 +31,7 @@ Ends = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
-class Window:
+class Window(Shown):
     """The smallest window found that holds a perturbation of a subspace.
 
     Attributes:
@@ -94,9 +94,6 @@ class Window:
             "tested": self.tested,
             "places": self.places,
         }
-
-    def _repr_html_(self) -> str:
-        return table("Smallest window", self.to_dict())
 
 
 def smallest_window(

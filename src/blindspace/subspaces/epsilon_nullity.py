@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from .._html import Shown
 from ..errors import ValueRangeError, integer, real, seed_of, shown
 from ..maps import LinearMap, Operator, as_linear_map, isometry_free
 from ..solvers.spectra.counting import Count, Kind, count_up_to, symbol
@@ -28,7 +29,7 @@ It resolves small singular values, which random vectors do not."""
 
 
 @dataclass(frozen=True)
-class EpsilonNullity:
+class EpsilonNullity(Shown):
     """The number of directions along which a map's output changes by at most ε per unit of perturbation.
 
     Attributes:
@@ -71,7 +72,7 @@ class EpsilonNullity:
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class Spectrum(Shown):
     """The singular values of a map in descending order, as points of a curve.
 
     Attributes:

@@ -1,30 +1,15 @@
-"""An audit in words: the answer in one sentence, how sure it is, and what attackers and defenders can make of it."""
+"""What follows from an audit, in words: what attackers and defenders can make of it, in the figures of the network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
 
+from .._html import percent
 from ..evidence import Audit
 from ..evidence.example_inputs import is_picture
 from ..maps import Convolution
 from ..subspaces import Window
-from .page import number, percent
-
-SURE = {
-    "exact": "certified for every input",
-    "numerical": "certain up to rounding",
-    "undecided": "about, and not certain",
-}
-"""How sure the dimension is, by the kind of its certificate."""
-
-HOW_SURE = {
-    "exact": "rounding cannot have changed this number",
-    "numerical": "it follows from singular values in float64, with a clear gap between those that count and those "
-    "that do not",
-    "undecided": "some singular values are neither clearly 0 nor clearly above 0, and the number may be off by as many",
-}
-"""The same as a clause."""
 
 
 @dataclass(frozen=True)
@@ -33,61 +18,6 @@ class Point:
 
     head: str
     text: str
-
-
-def headline(audit: Audit) -> str:
-    """The answer in one sentence: how much the network cannot see, and how sure that is."""
-    sure = SURE[audit.space.certificate.kind]
-    if not audit.space.dim:
-        return f"{audit.model} sees every change of its input: {sure}"
-    return f"{audit.model} cannot see {share_of(audit)} of what you feed it: {sure}"
-
-
-def share_of(audit: Audit) -> str:
-    """The share of the dimensions that the network cannot see, or their number where the share is tiny."""
-    if audit.space.chance < 0.0005:
-        return f"{audit.space.dim:,} of {audit.space.ambient_dim:,} dimensions"
-    return percent(audit.space.chance).replace(".0\N{NO-BREAK SPACE}%", "\N{NO-BREAK SPACE}%")
-
-
-def input_words(audit: Audit) -> str:
-    """One input in words, such as "3 × 32 × 32 image"."""
-    sides = " × ".join(map(str, audit.input_shape))
-    return f"{sides} image" if is_picture(audit.input_shape) else f"input of {sides} {audit.input}"
-
-
-def explained(audit: Audit) -> str:
-    """The sentences below the headline."""
-    n, dim = audit.space.ambient_dim, audit.space.dim
-    kind = audit.space.certificate.kind
-    ways = f"Of the {n:,} independent ways to change {_article(input_words(audit))}, "
-    sure = f"How sure is that? The number is {kind}: {HOW_SURE[kind]}."
-    if not dim:
-        return (
-            f"{ways}none is lost before the first non-linear operation of the network. {sure} Later operations lose "
-            "information too, in ways that depend on the input; that is not counted here."
-        )
-    return (
-        f"{ways}{dim:,} leave every output as it was, up to rounding, whatever the input and however large the change. "
-        f"{sure} {_confirmed(audit)}"
-    ).strip()
-
-
-def _article(words: str) -> str:
-    return f"an {words}" if words.startswith("input") else f"a {words}"
-
-
-def _confirmed(audit: Audit) -> str:
-    """What running the network says."""
-    if audit.measured is not None and audit.measured.void:
-        return f"Running the network could not confirm it, because {audit.measured.void}."
-    if audit.shown is None:
-        return ""
-    shown = audit.shown
-    return (
-        f"Running the network on {shown.inputs} random inputs agrees: its outputs move by {number(shown.harmless)} "
-        f"along these directions, and by {number(shown.noise)} for noise of the same size in any direction."
-    )
 
 
 def attacker(audit: Audit, window: Window | None) -> list[Point]:
