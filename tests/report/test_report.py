@@ -279,7 +279,7 @@ def test_unwritable(tmp_path: Path) -> None:
 @pytest.mark.parametrize("package", ["jinja2", "matplotlib"])
 def test_missing_extra(package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingExtraError, match=r"pip install blindspace\[report\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'blindspace\[report\]'"):
         bs.demo(tmp_path)
     assert not list(tmp_path.iterdir())
 

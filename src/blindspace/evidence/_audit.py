@@ -115,6 +115,10 @@ class Audit:
             return f"Running the network could not confirm it, because {self.measured.void}."
         if self.shown is None:
             return ""
+        if not self.shown.noise:
+            return (
+                "Running the network says little: its outputs on random inputs do not move for any noise of that size."
+            )
         return (
             f"Running the network on {self.shown.inputs} random inputs agrees: its outputs move by "
             f"{number(self.shown.harmless)} along these directions, and by {number(self.shown.noise)} for noise of the "

@@ -179,10 +179,11 @@ def spectrum_chart(spectrum: Spectrum, soft: EpsilonNullity | None) -> str:
         axes.axhline(at, color=STAND_INS["gaussian"], linewidth=1.5, linestyle=(0, (2, 3)))
         axes.annotate(
             f"below {share:g} ‖A‖: {count:,}",
-            (0, at),
-            (6, 5),
+            (1, at),
+            (-6, 5),
             textcoords="offset points",
             xycoords=("axes fraction", "data"),
+            ha="right",
             color=STAND_INS["gaussian"],
             size=12.5,
         )
@@ -194,17 +195,23 @@ def spectrum_chart(spectrum: Spectrum, soft: EpsilonNullity | None) -> str:
     return _svg(figure, "spectrum", words.strip())
 
 
-def profile_chart(values: Sequence[float], description: str) -> str:
-    """Draw the energy of a vector's values in their order, as an ``<svg>`` element."""
+def profile_chart(values: Sequence[float], block: int, description: str) -> str:
+    """Draw the energy of a vector's values in their order, as an ``<svg>`` element.
+
+    Args:
+        values: means over blocks of values.
+        block: number of values of a block.
+        description: text for readers who cannot see the chart.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.2, 2.6))
     axes = figure.add_axes((0.08, 0.2, 0.9, 0.76))
     axes.set_ylim(0, max([*values, 1e-3]) * 1.15)
-    axes.set_xlim(0, max(len(values) - 1, 1))
+    axes.set_xlim(0, max(len(values) - 1, 1) * block)
     axes.set_xlabel("value of the input, in order", color=STAND_INS["muted"], size=12.5, labelpad=7)
     _plain(axes)
-    axes.plot(range(len(values)), values, color=STAND_INS["harmless"], linewidth=1.8)
+    axes.plot(range(0, len(values) * block, block), values, color=STAND_INS["harmless"], linewidth=1.8)
     return _svg(figure, "profile", description)
 
 

@@ -27,7 +27,7 @@ class EnergyMap:
     Attributes:
         source: The picture, a data URI; empty where inputs are no grids.
         values: Means of the blocks of pixels that the picture shows, ``(rows, columns)``, or of a vector ``(n,)``.
-        block: Sides of a block in pixels.
+        block: Sides of a block in pixels; (1, values) of a vector.
         low: Least value, the dark end of the scale.
         high: Largest value, its bright end.
         words: What the map shows, in words.
@@ -62,7 +62,7 @@ def energy_map(energy: PixelEnergy) -> EnergyMap:
         block=block,
         low=low,
         high=high,
-        words=_words(shown, low, high),
+        words=_words(shown, low, high, float(pixels.mean())),
         error=energy.standard_error / per_block**0.5,
         channels=_channels(values),
     )
@@ -83,8 +83,7 @@ def _coloured(values: Tensor, low: float, high: float) -> str:
     return picture(torch.from_numpy(colours).movedim(2, 0))
 
 
-def _words(values: Tensor, low: float, high: float) -> str:
-    mean = float(values.mean())
+def _words(values: Tensor, low: float, high: float, mean: float) -> str:
     if not mean:
         return "The energy is 0 everywhere."
     if high - low <= FLAT * mean:

@@ -206,7 +206,7 @@ def shown_values(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "map": drawn,
-        "profile": "" if drawn.source else profile_chart(drawn.values.tolist(), drawn.words),
+        "profile": "" if drawn.source else profile_chart(drawn.values.tolist(), drawn.block[1], drawn.words),
         "pattern": _pattern(report),
         "pictured": is_picture(audit.input_shape),
         "cropped": cropped(audit.input_shape) if is_picture(audit.input_shape) else "",
