@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from .errors import BlindspaceError
     from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
     from .experiments.runner import reproduce
+    from .integrations import (
+        Clean,
+        VisibleComponent,
+        clean_preprocessor,
+        compare_attributions,
+        confined,
+        confined_classifier,
+        export_clean,
+    )
     from .invariances import (
         Through,
         harmless_polyhedron,
@@ -73,6 +82,7 @@ __all__ = [
     "Audit",
     "BlindspaceError",
     "Certificate",
+    "Clean",
     "Evidence",
     "Key",
     "LinearMap",
@@ -87,15 +97,21 @@ __all__ = [
     "Subspace",
     "TangentSpaces",
     "Through",
+    "VisibleComponent",
     "Window",
     "accept",
     "app",
     "audit",
     "bench",
     "blind_energy",
+    "clean_preprocessor",
+    "compare_attributions",
+    "confined",
+    "confined_classifier",
     "data",
     "decoy",
     "demo",
+    "export_clean",
     "family",
     "fgsm",
     "from_module",
@@ -152,6 +168,8 @@ _ROOMS = {
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
     "experiments.runner": "reproduce",
+    "integrations": "Clean VisibleComponent clean_preprocessor compare_attributions confined confined_classifier "
+    "export_clean",
     "invariances": "Through harmless_polyhedron harmless_set level_set local nonlinearities through units",
     "learning": "learn mislabel mislabel_set read_set",
     "manifolds": "Manifold OnOff manifold on_off",
