@@ -105,12 +105,13 @@ class Clean(nn.Module):
         TooLargeError: The conditional mean would take more than 64 MiB of matrices; ``plain`` has no such limit.
         ValueRangeError: The network sees all of its input, or nothing of it.
 
-    >>> import torch, blindspace as bs
-    >>> network = bs.load("cifar-resnet")
-    >>> x = bs.data.samples("cifar10").tensor()[:2]
-    >>> cleaned = bs.Clean(network)(x)
-    >>> bool(torch.allclose(network.module(cleaned), network.module(x), atol=1e-3))
-    True
+    Examples:
+        >>> import torch, blindspace as bs
+        >>> network = bs.load("cifar-resnet")
+        >>> x = bs.data.samples("cifar10").tensor()[:2]
+        >>> cleaned = bs.Clean(network)(x)
+        >>> bool(torch.allclose(network.module(cleaned), network.module(x), atol=1e-3))
+        True
     """
 
     def __init__(

@@ -31,13 +31,14 @@ def confined(attack: Any, space: Space, input_shape: Sequence[int] | None = None
         UnsupportedLayerError: It is an attack of neither library.
         MissingExtraError: The library is not installed.
 
-    >>> import blindspace as bs, foolbox, torch
-    >>> network = bs.load("mnist-mlp")
-    >>> x, y = bs.data.samples("mnist").tensor()[:4], torch.from_numpy(bs.data.samples("mnist").labels[:4])
-    >>> attack = bs.confined(foolbox.attacks.LinfPGD(), bs.harmless(network).complement)
-    >>> raw, images, success = attack(foolbox.PyTorchModel(network.module, (0, 1)), x, y, epsilons=[0.05, 0.2])
-    >>> len(images), attack.residual < 1e-6
-    (2, True)
+    Examples:
+        >>> import blindspace as bs, foolbox, torch
+        >>> network = bs.load("mnist-mlp")
+        >>> x, y = bs.data.samples("mnist").tensor()[:4], torch.from_numpy(bs.data.samples("mnist").labels[:4])
+        >>> attack = bs.confined(foolbox.attacks.LinfPGD(), bs.harmless(network).complement)
+        >>> raw, images, success = attack(foolbox.PyTorchModel(network.module, (0, 1)), x, y, epsilons=[0.05, 0.2])
+        >>> len(images), attack.residual < 1e-6
+        (2, True)
     """
     modules = {each.__module__.split(".")[0] for each in type(attack).__mro__}
     if "foolbox" in modules:

@@ -124,9 +124,10 @@ def export_clean(
         WithdrawnError: The outputs of the attached model change by more than rounding.
         CheckFailedError: The graph does not compute the operator in onnxruntime.
 
-    >>> import blindspace as bs
-    >>> bs.export_clean(bs.load("mnist-mlp"), "/tmp/clean.onnx").dim
-    528
+    Examples:
+        >>> import blindspace as bs
+        >>> bs.export_clean(bs.load("mnist-mlp"), "clean.onnx").dim
+        528
     """
     target = as_path(path, "the path of the exported graph")
     if target.suffix != ".onnx":

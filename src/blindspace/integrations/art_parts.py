@@ -46,14 +46,14 @@ def clean_preprocessor(
         MissingExtraError: ART is not installed.
         BlindspaceError: As for ``Clean``.
 
-    >>> import blindspace as bs
-    >>> images = bs.data.samples("cifar10").tensor()[:2].numpy()
-    >>> cleaned, _ = bs.clean_preprocessor(bs.load("cifar-resnet"))(images)
-    >>> cleaned.shape
-    (2, 3, 32, 32)
+    Examples:
+        >>> import blindspace as bs
+        >>> images = bs.data.samples("cifar10").tensor()[:2].numpy()
+        >>> cleaned, _ = bs.clean_preprocessor(bs.load("cifar-resnet"))(images)
+        >>> cleaned.shape
+        (2, 3, 32, 32)
     """
-    kind = _preprocessor()
-    return kind(Clean(network, input_shape, plain, prior))
+    return _layer(Clean(network, input_shape, plain, prior))
 
 
 def confined_classifier(estimator: Any, space: Space, input_shape: Sequence[int] | None = None) -> Any:
@@ -71,13 +71,14 @@ def confined_classifier(estimator: Any, space: Space, input_shape: Sequence[int]
         UnsupportedLayerError: The estimator does not take preprocessing defences.
         MissingExtraError: ART is not installed.
 
-    >>> import blindspace as bs, torch
-    >>> from art.estimators.classification import PyTorchClassifier
-    >>> network = bs.load("cifar-resnet")
-    >>> given = PyTorchClassifier(network.module, torch.nn.CrossEntropyLoss(), (3, 32, 32), 10, clip_values=(0, 1))
-    >>> estimator = bs.confined_classifier(given, bs.harmless(network).complement)
-    >>> type(estimator).__name__
-    'PyTorchClassifier'
+    Examples:
+        >>> import blindspace as bs, torch
+        >>> from art.estimators.classification import PyTorchClassifier
+        >>> network = bs.load("cifar-resnet")
+        >>> given = PyTorchClassifier(network.module, torch.nn.CrossEntropyLoss(), (3, 32, 32), 10, clip_values=(0, 1))
+        >>> estimator = bs.confined_classifier(given, bs.harmless(network).complement)
+        >>> type(estimator).__name__
+        'PyTorchClassifier'
     """
     projected = as_space(space, input_shape)
 
@@ -85,12 +86,12 @@ def confined_classifier(estimator: Any, space: Space, input_shape: Sequence[int]
         inside = projected.project(x)
         return inside + (x - inside).detach()
 
-    return _in_front(estimator, _preprocessor()(through))
+    return _in_front(estimator, _layer(through))
 
 
 def confined_attack(attack: Any, space: Subspace) -> Any:
     """An attack of ART confined to a subspace. See ``confined``."""
-    base = library("art", EXTRA, "confining its attacks") and library("art.attacks", EXTRA).EvasionAttack
+    base = library("art.attacks", EXTRA).EvasionAttack
     if not isinstance(attack, base):
         raise UnsupportedLayerError(f"only evasion attacks of ART are confined, got {type(attack).__name__}")
     return _attack()(attack, space)
@@ -107,10 +108,15 @@ def _in_front(estimator: Any, preprocessor: Any) -> Any:
     return found
 
 
+def _layer(function: Callable[[Tensor], Tensor]) -> Any:
+    """A differentiable function of images as a preprocessor of ART."""
+    library("art", EXTRA, "a part of an ART pipeline")
+    return _preprocessor()(function)
+
+
 @cache
 def _preprocessor() -> Callable[..., Any]:
     """The class, made when ART has been imported."""
-    library("art", EXTRA, "a part of an ART pipeline")
     parent: Any = library("art.defences.preprocessor.preprocessor", EXTRA).PreprocessorPyTorch
 
     class Layer(parent):  # type: ignore[misc]
@@ -158,7 +164,7 @@ def _attack() -> Callable[..., Any]:
             return attacked.numpy()
 
         def _of_one(self, start: Tensor, y: Any, options: dict[str, Any]) -> Tensor:
-            layer = _preprocessor()(lambda x: along(self.space, start.to(x), x))
+            layer = _layer(lambda x: along(self.space, start.to(x), x))
             found = torch.as_tensor(
                 _with(self.attack, _in_front(self.estimator, layer)).generate(start.numpy(), y, **options)
             )

@@ -40,11 +40,12 @@ class VisibleComponent:
         forward_func: The network: a torch module, a ``Network``, or its harmless subspace. Its space is determined for
             the shape of the first inputs.
 
-    >>> import blindspace as bs
-    >>> network = bs.load("cifar-resnet")
-    >>> images = bs.data.samples("cifar10").tensor()[:2]
-    >>> bs.VisibleComponent(network).attribute(images, target=3).shape
-    torch.Size([2, 3, 32, 32])
+    Examples:
+        >>> import blindspace as bs
+        >>> network = bs.load("cifar-resnet")
+        >>> images = bs.data.samples("cifar10").tensor()[:2]
+        >>> bs.VisibleComponent(network).attribute(images, target=3).shape
+        torch.Size([2, 3, 32, 32])
     """
 
     def __init__(self, forward_func: NetworkLike | Subspace) -> None:
@@ -141,11 +142,12 @@ def compare_attributions(
         ShapeError: An attribution or the inputs have another shape.
         BlindspaceError: As ``harmless``.
 
-    >>> import blindspace as bs
-    >>> network, images = bs.load("cifar-resnet"), bs.data.samples("cifar10").tensor()[:2]
-    >>> found = bs.compare_attributions(network, images, attributions={"the image": images})
-    >>> found.names
-    ('visible component', 'gradient', 'the image')
+    Examples:
+        >>> import blindspace as bs
+        >>> network, images = bs.load("cifar-resnet"), bs.data.samples("cifar10").tensor()[:2]
+        >>> found = bs.compare_attributions(network, images, attributions={"the image": images})
+        >>> found.names
+        ('visible component', 'gradient', 'the image')
     """
     x = as_floating(inputs, "inputs").detach()
     model = as_network(network, x.shape[1:])
