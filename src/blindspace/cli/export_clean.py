@@ -16,11 +16,13 @@ from .output import console, write_json
 
 @with_network
 def export_clean(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="The network; see audit.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="Take this network; audit --help says how it is named.")
+    ],
     reader: NetworkOptions,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="The .onnx file to be written.", callback=writable_file),
+        typer.Option("--out", "-o", metavar="FILE", help="Write to this .onnx file.", callback=writable_file),
     ] = None,
     attach: Annotated[
         Path | None,
@@ -38,7 +40,9 @@ def export_clean(
     ] = False,
     opset: Annotated[
         int | None,
-        typer.Option(metavar="N", help="ONNX operator set of an operator that stands alone, from 7; 17 if not given."),
+        typer.Option(
+            metavar="N", help="Write an operator that stands alone in this ONNX operator set, from 7; 17 if not given."
+        ),
     ] = None,
     json: JsonOption = None,
 ) -> None:

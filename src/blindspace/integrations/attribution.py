@@ -21,7 +21,7 @@ from ..extras import library
 from ..maps import Shape
 from ..maps.floating import as_floating
 from ..networks import Network
-from ..networks.arguments import NetworkLike, as_network, as_space
+from ..networks.arguments import NetworkLike, Space, as_network, as_space
 from ..subspaces import Subspace
 from ..subspaces._arguments import described
 
@@ -48,7 +48,7 @@ class VisibleComponent:
         torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, forward_func: NetworkLike | Subspace) -> None:
+    def __init__(self, forward_func: Space) -> None:
         self.forward_func = forward_func
         self._spaces: dict[Shape, Subspace] = {}
 
