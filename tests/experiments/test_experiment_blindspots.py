@@ -47,6 +47,7 @@ def pair(path: float, rule: float, change: float = 1e-7, moved: float = 0.5, rea
             },
             "rmse": {"start": 1.0, "path": path, "rule": rule},
             "ssim": {"start": 0.1, "path": 0.5, "rule": 0.6},
+            "said": ["cat, 0.90"] * 6,
         },
         {"shown": torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))},
     )

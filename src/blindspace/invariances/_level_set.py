@@ -27,7 +27,7 @@ from .walking import LEAST, End, Walker
 SMALLEST = 1e-11
 """Smallest tolerance; below it float64 does not tell a change of the outputs from their rounding."""
 
-EXACT = 0.05
+EXACT = 0.15
 """Share of the tolerance to which vertices are brought, so that the points between them have the rest."""
 
 NEARBY, NEIGHBOURS = 1e-4, 8
@@ -46,7 +46,8 @@ class Path:
         target: The picture that it leads towards, ``shape``; the image itself outside the mask.
         outputs: The outputs at the vertices, float64 ``(V, m)``.
         changes: Largest change of an output at each vertex, as a share of the largest output of the image, ``(V,)``.
-        between: The same within each segment, at a quarter, half and three quarters of it, ``(V − 1,)``.
+        between: The same within each segment, ``(V − 1,)``: in its middle, and at a quarter and three quarters of it
+            where the middle has more than half of the tolerance.
         own_change: The same at all vertices in the model's own precision, rounding included; None for what a layer
             reads.
         tolerance: The change that was allowed.

@@ -23,6 +23,9 @@ CORRECTIONS = 12
 FALLS = 0.3
 """Share of itself to which a step must bring the change for the next one to use the same Jacobian."""
 
+IN_CACHE = 8
+"""Number of images per batch of plain evaluations: larger batches of float64 values leave the cache."""
+
 AT_ONCE = 32
 """Largest number of points that the network reads at once, a power of 2."""
 
@@ -87,7 +90,7 @@ class Level:
         self.evaluations += len(points)
         images = self.images(points)
         if self.features.layer == OUTPUTS:  # the module itself is twice as fast as its recording
-            return self.network.outputs(images, torch.float64).flatten(1)
+            return self.network.outputs(images, torch.float64, batch_size=IN_CACHE).flatten(1)
         return torch.cat([self.features(part).flatten(1) for part in images.split(_sizes(len(points)))])
 
     def changes(self, values: Tensor) -> Tensor:
@@ -115,7 +118,9 @@ class Level:
 
         return Products(partial(mean, self.times), partial(mean, self.transposed), points.shape[1])
 
-    def correct(self, points: Tensor, jacobian: Linearised, enough: float) -> tuple[Tensor, Tensor]:
+    def correct(
+        self, points: Tensor, jacobian: Linearised, enough: float, values: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Bring points of the pixel range onto the level by Newton's method, with steps of least norm within the range.
 
         The Jacobian given, which is that of a point nearby, serves as long as steps with it converge quickly; after
@@ -125,11 +130,12 @@ class Level:
             points: The points, ``(B, n)``.
             jacobian: The Jacobian at a point nearby.
             enough: Change at which a point is on the level.
+            values: F at the points, ``(B, m)``, where they are known.
 
         Returns:
             The points, as near to the level as they came, and the change of each, ``(B,)``.
         """
-        points, values = points.clone(), self.values(points)
+        points, values = points.clone(), self.values(points) if values is None else values.clone()
         changes = self.changes(values)
         going, slow = (changes > enough).nonzero().flatten(), []
         for _ in range(CORRECTIONS):

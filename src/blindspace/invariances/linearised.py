@@ -24,7 +24,7 @@ CUT = 1e-13
 STEPS, HALVINGS = 60, 30
 """Largest number of Newton steps, and of halvings of each."""
 
-SHIFT, DESCENT = 1e-3, 1e-4
+SHIFT, DESCENT = 1e-9, 1e-4
 """Regularisation as a share of ‖J‖² at the first step, falling as the gap does; and the share of the predicted descent
 that a step must bring."""
 

@@ -17,12 +17,16 @@ from ...progress import Progress
 from ..common.classifiers import classifier
 from ..common.models import images
 from ..common.networks_of_others import RESNET20, resnet20_of_others
+from ..common.photographs import photographs
 from ..parts import Kept, Part, about
 from .one_scalar import traverse
 from .settings import Blindspots, Case
 
 SHOWN = (1 / 3, 2 / 3)
 """Shares of the length of a path at which its points are kept for the picture."""
+
+FRAMES = tuple(i / 6 for i in range(7))
+"""Those at which they are kept for pictures of one path alone."""
 
 STRAIGHT = 16
 """Number of points of the straight line at which logits are measured."""
@@ -49,7 +53,14 @@ def network_of(s: Blindspots, case: Case, seed: int) -> Network:
     """The network of a case with that seed."""
     if case.kind in SMALL:
         return classifier(case.kind, case.dataset, seed, s.preset)
+    if case.side:
+        return load(case.kind, (3, case.side, case.side), preprocess="resize 32")
     return resnet20_of_others() if case.kind == RESNET20 else load(case.kind)
+
+
+def images_of(s: Blindspots, case: Case) -> ImageSet:
+    """The images of a case, enough for its pairs."""
+    return photographs(case.side) if case.side else images(case.dataset, s.preset, 4 * case.pairs + 16)
 
 
 def pairs_of(network: Network, of: ImageSet) -> Iterator[tuple[int, int]]:
@@ -63,7 +74,7 @@ def pairs_of(network: Network, of: ImageSet) -> Iterator[tuple[int, int]]:
 def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress) -> Kept:
     """Both rules on one pair, and the controls."""
     network = network_of(s, case, seed)
-    some = images(case.dataset, s.preset, 4 * case.pairs + 16)
+    some = images_of(s, case)
     source, other = list(pairs_of(network, some))[pair]
     pictures = some.tensor().double()
     x, target = pictures[source], pictures[other]
@@ -107,7 +118,17 @@ def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress
         "ssim": _named(looks.ssim),
     }
     shown = torch.cat([x[None], ours.at(SHOWN), ours.end[None], target[None], rule.points[-1:]])
-    return Kept(values, {"shown": shown.float()})
+    values["said"] = _said(network, shown)
+    frames = ours.at(FRAMES)
+    values["frames said"] = _said(network, frames)
+    return Kept(values, {"shown": shown.float(), "frames": frames.float()})
+
+
+def _said(network: Network, pictures: Tensor) -> list[str]:
+    """What the network takes pictures for, with its confidence."""
+    confidence, label = network.outputs(pictures, torch.float64).flatten(1).softmax(1).max(1)
+    names = network.classes or [str(i) for i in range(int(label.max()) + 1)]
+    return [f"{names[i]}, {share:.2f}" for i, share in zip(label.tolist(), confidence.tolist(), strict=True)]
 
 
 def _named(figures: Tensor) -> dict[str, float]:

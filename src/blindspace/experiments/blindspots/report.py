@@ -210,7 +210,12 @@ def draw(s: Blindspots, done: Parts, folder: Path) -> None:
         said = {name: f"RMSE {rmse[name]:.2f}, SSIM {ssim[name]:.2f}" for name in rmse}
         moved = f"logits move by {first.values['rule']['change end']:.0%}"
         level = f"logits move by {first.values['path']['max_change']:.0e}"
-        captions.append([f"{g.case.name}\n{said['start']}", "", "", f"{level}\n{said['path']}", "",
-                         f"{moved}\n{said['rule']}"])  # fmt: skip
+        below = [f"{g.case.name}; {said['start']}", "", "", f"{level}; {said['path']}", "", f"{moved}; {said['rule']}"]
+        taken_for = first.values["said"]
+        captions.append([_lines(f"{a}; {b}" if b else a) for a, b in zip(taken_for, below, strict=True)])
     columns = ["image", "a third of the path", "two thirds", "end, all logits kept", "target", "end, confidence kept"]
     gallery(folder / "blindspots.png", images, columns, captions, side=1.7)
+
+
+def _lines(caption: str) -> str:
+    return caption.replace("; ", "\n")

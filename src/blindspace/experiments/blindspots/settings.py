@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...networks import SMALL
 from ..common.models import of_others
 from ..common.networks_of_others import RESNET20
+from ..common.photographs import PHOTOGRAPHS
 from ..parts import Preset, Settings
 
 
@@ -21,6 +22,8 @@ class Case:
         pairs: Number of pairs of images.
         seeds: Number of networks, which differ in their seeds.
         steps: Largest number of steps of each part of the search for a path.
+        side: Width and height of photographs, which the network's preprocessing resizes to what it reads; 0 for the
+            images of data sets.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Case:
     pairs: int
     seeds: int = 1
     steps: int = 600
+    side: int = 0
 
 
 CASES = (
@@ -38,6 +42,7 @@ CASES = (
     Case("CIFAR-10-ConvNet", "convnet", "cifar10", 2, 1),
     Case("cifar-resnet", "cifar-resnet", "cifar10", 1),
     Case("ResNet-20", RESNET20, "cifar10", 1),
+    Case("photographs, cifar-resnet", "cifar-resnet", PHOTOGRAPHS, 1, side=96),
 )
 
 
@@ -71,12 +76,12 @@ class Blindspots(Settings):
 
 
 def for_preset(preset: Preset, seed: int) -> Blindspots:
-    """The settings of a preset; cpu leaves out deep networks, whose kinks are so close that a path takes too long."""
+    """The settings of a preset."""
     if preset == "smoke":
         cases = (Case("MNIST-MLP", "mlp", "mnist", 1, steps=20), *(case for case in CASES if case.kind == RESNET20))
         return Blindspots(preset, seed, cases, tolerance=1e-4, scalar_steps=20)
-    if preset == "cpu":
-        return Blindspots(preset, seed, tuple(case for case in CASES if case.kind in SMALL))
     present = (RESNET20,) if of_others(RESNET20) else ()
-    cases = tuple(Case(c.name, c.kind, c.dataset, 8 * c.pairs, 5 if c.kind in SMALL else 1) for c in CASES)
+    cases = CASES
+    if preset == "paper":
+        cases = tuple(replace(c, pairs=2 if c.side else 8 * c.pairs, seeds=5 if c.kind in SMALL else 1) for c in CASES)
     return Blindspots(preset, seed, cases, present)
