@@ -14,6 +14,8 @@ import blindspace as bs
 from blindspace.invariances.level import Level
 from blindspace.invariances.linearised import Matrix, Products, nearest_on_level, stacked
 from blindspace.invariances.refining import refined
+from blindspace.invariances.vertices import Vertices, chunks
+from blindspace.invariances.walking import STRIDE, Walker
 
 SHAPE = (1, 6, 6)
 
@@ -108,6 +110,47 @@ def test_refined_segments_are_level_in_between() -> None:
     # The order along the path is kept: each step leads on.
     along = (path - path[0]) @ (path[-1] - path[0])
     assert bool((along.diff() > 0).all())
+
+
+@torch.no_grad()
+def test_steps_beside_the_line_are_level_and_lead_along_it() -> None:
+    x, target = images()
+    start, end = x.flatten(), target.flatten()
+    level = Level(network(), "outputs", x)
+    points = torch.stack(Walker(level, 1e-8, 1000, lambda *_: None).beside(start, end))
+    assert float(level.changes(level.values(points)).max()) <= 1e-8
+    assert float(points.min()) >= 0
+    assert float(points.max()) <= 1
+    steps = points.diff(dim=0).square().mean(1).sqrt()
+    assert float(steps.max()) < 2.5 * STRIDE
+    way = (points - start) @ (end - start) / (end - start).square().sum()
+    assert bool((way.diff() > 0).all())
+    off = points - torch.lerp(start, end, way[:, None])
+    assert float(off.square().mean(1).sqrt().max()) < 0.6 * float((end - start).square().mean().sqrt())
+
+
+def test_nearly_dependent_outputs_do_not_hold_up_the_quadratic_programme() -> None:
+    """Logits of trained networks nearly sum to a constant: one singular value is a ten-thousandth of the others."""
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(4, 60, generator=generator, dtype=torch.float64)
+    rows[3] = rows[:3].sum(0) + 1e-4 * rows[3]
+    inside, point = torch.rand(2, 60, generator=generator, dtype=torch.float64)
+    found = nearest_on_level(point[None], Matrix(rows), (rows @ inside)[None])[0]
+    assert torch.allclose(rows @ found, rows @ inside, atol=1e-11)
+
+
+def test_vertices_are_those_that_were_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.rand(7, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kept = Vertices(5)
+    for some in rows.split(3):
+        kept.add(some)
+    found = kept.tensor()
+    del kept  # the file has no name, and lives as long as the map
+    assert torch.equal(found, rows)
+    monkeypatch.setattr("blindspace.invariances.vertices.AT_ONCE", 80)
+    assert [len(part) for part in chunks(found)] == [2, 2, 2, 1]
+    assert torch.equal(torch.cat([part.diff(dim=0) for part in chunks(found, 1)]), rows.diff(dim=0))
+    assert [len(part) for part in chunks(found[:1], 1)] == [1]
 
 
 # --- whole paths ---------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Paths along a level set: from an image toward another one while no output, or no value that a layer reads, changes.
 
-``walking.py`` leads along the level set, ``refining.py`` adds vertices until the points between them are on it too.
+``walking.py`` leads along the level set, ``refining.py`` adds vertices until the points between them are on it too,
+``vertices.py`` keeps them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .._html import table
-from ..errors import ShapeError, integer, real, require_memory
+from ..errors import ShapeError, integer, real
 from ..networks import Network
 from ..networks.arguments import NetworkLike, as_inputs, as_network, as_pixels
 from ..progress import Progress
@@ -22,6 +23,7 @@ from ..subspaces._mask_argument import MaskLike, as_mask
 from .features import OUTPUTS
 from .level import Level
 from .refining import refined
+from .vertices import Vertices, chunks
 from .walking import LEAST, End, Walker
 
 SMALLEST = 1e-11
@@ -32,9 +34,6 @@ EXACT = 0.15
 
 NEARBY, NEIGHBOURS = 1e-4, 8
 """Root mean square distance, and number, of the points whose Jacobians are averaged where a path ends."""
-
-MEMORY_LIMIT = 4 << 30
-"""Bytes of vertices that a path may have."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +81,12 @@ class Path:
     @property
     def rmse(self) -> Tensor:
         """Root mean square difference of each vertex from the target, ``(V,)``."""
-        return (self.vertices - self.target).flatten(1).square().mean(1).sqrt()
+        return torch.cat([(some - self.target).flatten(1).square().mean(1).sqrt() for some in chunks(self.vertices)])
 
     @property
     def length(self) -> float:
         """Length of the path, in the units of ``rmse``."""
-        return float(self.vertices.diff(dim=0).flatten(1).square().mean(1).sqrt().sum())
+        return float(self._steps().sum()) / self.target.numel() ** 0.5
 
     @property
     def max_change(self) -> float:
@@ -101,7 +100,7 @@ class Path:
 
     def at(self, shares: Sequence[float]) -> Tensor:
         """Points of the path at shares of its length, from 0 to 1, ``(len(shares), *shape)``."""
-        steps = self.vertices.diff(dim=0).flatten(1).norm(dim=1)
+        steps = self._steps()
         marks = torch.cat([steps.new_zeros(1), steps.cumsum(0)])
         wanted = torch.tensor(list(shares), dtype=torch.float64).clamp(0, 1) * marks[-1]
         after = torch.searchsorted(marks, wanted).clamp(1, max(len(steps), 1)) if len(steps) else wanted.long()
@@ -111,16 +110,21 @@ class Path:
         part = part.view(-1, *[1] * (self.vertices.ndim - 1))
         return self.vertices[after - 1].lerp(self.vertices[after], part)
 
+    def _steps(self) -> Tensor:
+        """Length of each segment, ``(V − 1,)``."""
+        return torch.cat([some.diff(dim=0).flatten(1).norm(dim=1) for some in chunks(self.vertices, 1)])
+
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain values for JSON."""
+        rmse = self.rmse
         return {
             "vertices": len(self.vertices),
             "level": self.level,
             "tolerance": self.tolerance,
             "max_change": self.max_change,
             "max_change_own_precision": self.own_change,
-            "rmse_start": float(self.rmse[0]),
-            "rmse_end": float(self.rmse[-1]),
+            "rmse_start": float(rmse[0]),
+            "rmse_end": float(rmse[-1]),
             "length": self.length,
             "tangential": self.tangential,
             "tangential_nearby": self.tangential_nearby,
@@ -150,7 +154,7 @@ def level_set(
 
     Everything is computed in float64. The path is continued until its outputs are within the tolerance at every vertex
     and in between; a network of piecewise linear operations has kinks in every region of interest, so that a path of
-    this kind has thousands of vertices.
+    this kind has thousands of vertices. They are kept in a temporary file that is gone with the path.
 
     Args:
         network: A network, or a torch module with its ``input_shape``.
@@ -170,7 +174,7 @@ def level_set(
         ValueRangeError: A pixel is outside [0, 1], or the tolerance is below 1e-11.
         PrecisionError: The network runs in its own precision only.
         UnknownNameError: There is no such layer.
-        TooLargeError: The path has more vertices than memory allows.
+        TooLargeError: The path has more vertices than there is room for in the folder of temporary files.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -189,18 +193,15 @@ def level_set(
     level = Level(network, layer, start, inside)
     walker = Walker(level, EXACT * tolerance, steps, report)
     walk = walker.path(level.start, level.flat(goal))
-    vertices, between, anchors = [walk.points[0][None]], [torch.zeros(0, dtype=torch.float64)], [0]
+    vertices, between, anchors = Vertices(level.size), [torch.zeros(0, dtype=torch.float64)], [0]
+    vertices.add(walk.points[0][None])
     for number, (a, b) in enumerate(pairwise(walk.points)):
         report(number, len(walk.points) - 1, "between the steps")
         more, inner = refined(level, a, b, level.linearised(a[None]), tolerance, EXACT * tolerance)
-        vertices.append(more)
+        vertices.add(more)
         between.append(inner)
         anchors.append(anchors[-1] + len(more))
-        require_memory(
-            f"a path of {anchors[-1]} vertices and more", 8 * level.size * anchors[-1], MEMORY_LIMIT,
-            "take a larger tolerance",
-        )  # fmt: skip
-    return _measured(walker, torch.cat(vertices), torch.cat(between), goal, walk.end, anchors, tolerance)
+    return _measured(walker, vertices.tensor(), torch.cat(between), goal, walk.end, anchors, tolerance)
 
 
 def _one(image: Tensor, network: Network, what: str) -> Tensor:
