@@ -11,7 +11,7 @@ from torch import nn
 
 import blindspace as bs
 from blindspace.data import samples
-from blindspace.experiments.blindspots.measure import pairs_of, part_name, parts
+from blindspace.experiments.blindspots.measure import images_of, network_of, pairs_of, part_name, parts
 from blindspace.experiments.blindspots.one_scalar import traverse
 from blindspace.experiments.blindspots.report import CHANGE, PATH, RULE, WAY, claims, draw, rows, verdicts
 from blindspace.experiments.blindspots.settings import Case, for_preset
@@ -156,3 +156,19 @@ def test_one_pair_is_measured_as_it_is() -> None:
     outputs = bs.load("mnist-mlp").outputs(shown[[0, 3]], torch.float64)
     assert float((outputs[1] - outputs[0]).abs().max() / outputs[0].abs().max()) < 1.1e-2
     assert kept.values["rmse"]["path"] < kept.values["rmse"]["start"]
+
+
+def test_photographs_are_read_through_the_preprocessing() -> None:
+    """Neighbours are a pair: they differ in what they show and in what the network takes them for."""
+    pytest.importorskip("skimage", reason="scikit-image is not installed")
+    s = for_preset("cpu", 0)
+    (case,) = (case for case in s.cases if case.side)
+    some, network = images_of(s, case), network_of(s, case, 0)
+    assert some.images.shape == (4, 3, case.side, case.side)
+    assert network.input_shape == (3, case.side, case.side)
+    assert list(pairs_of(network, some))[0] == (0, 1)
+    assert torch.allclose(
+        network.outputs(some.tensor(), torch.float64),
+        bs.load(case.kind).outputs(bs.networks.Resize(32)(some.tensor().double()), torch.float64),
+        atol=1e-6,
+    )

@@ -23,6 +23,9 @@ CORRECTIONS = 12
 FALLS = 0.3
 """Share of itself to which a step must bring the change for the next one to use the same Jacobian."""
 
+AROUND = 8
+"""Largest number of points that the Jacobian of one of them is tried for."""
+
 IN_CACHE = 8
 """Number of images per batch of plain evaluations: larger batches of float64 values leave the cache."""
 
@@ -124,7 +127,7 @@ class Level:
         """Bring points of the pixel range onto the level by Newton's method, with steps of least norm within the range.
 
         The Jacobian given, which is that of a point nearby, serves as long as steps with it converge quickly; after
-        that each point's own does.
+        that those of some of the points do, each for the points around it.
 
         Args:
             points: The points, ``(B, n)``.
@@ -137,24 +140,35 @@ class Level:
         """
         points, values = points.clone(), self.values(points) if values is None else values.clone()
         changes = self.changes(values)
-        going, slow = (changes > enough).nonzero().flatten(), []
+        slow = self._chord(points, values, changes, (changes > enough).nonzero().flatten(), jacobian, enough)
+        tries = torch.zeros(len(points), dtype=torch.int64)
+        while len(slow):
+            one = slow[0]
+            near = slow[(points[slow] - points[one]).norm(dim=1).argsort()[:AROUND]]
+            last = float(changes[one])
+            own = self.linearised(points[one : one + 1])
+            left = self._chord(points, values, changes, near, own, enough)
+            tries[one] += 1
+            given_up = float(changes[one]) > enough and (float(changes[one]) >= last or int(tries[one]) == CORRECTIONS)
+            left = left[left != one] if given_up else left
+            slow = torch.cat([slow[~torch.isin(slow, near)], left])
+        return points, changes
+
+    def _chord(
+        self, points: Tensor, values: Tensor, changes: Tensor, going: Tensor, jacobian: Linearised, enough: float
+    ) -> Tensor:
+        """Newton steps of some points with one Jacobian, in place; those for which it does not serve."""
+        slow = [going[:0]]
         for _ in range(CORRECTIONS):
             if not len(going):
                 break
             before = changes[going]
             self._newton(points, values, changes, going, jacobian)
+            wanting = changes[going] > enough
             quick = changes[going] < FALLS * before
-            slow += going[~quick].tolist()
-            going = going[quick & (changes[going] > enough)]
-        for one in [*slow, *going.tolist()]:
-            for _ in range(CORRECTIONS):
-                last = float(changes[one])
-                if last <= enough:
-                    break
-                self._newton(points, values, changes, torch.tensor([one]), self.linearised(points[one : one + 1]))
-                if float(changes[one]) >= last:
-                    break
-        return points, changes
+            slow.append(going[wanting & ~quick])
+            going = going[wanting & quick]
+        return torch.cat([*slow, going])
 
     def _newton(self, points: Tensor, values: Tensor, changes: Tensor, some: Tensor, jacobian: Linearised) -> None:
         """One step of some of the points, in place, where it lessens the change."""

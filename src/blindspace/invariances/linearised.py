@@ -21,10 +21,10 @@ from ..solvers.projectors.krylov import pcg
 CUT = 1e-13
 """Share of its trace up to which an eigenvalue of J D Jᵀ counts as 0."""
 
-STEPS, HALVINGS = 60, 30
+STEPS, HALVINGS = 60, 50
 """Largest number of Newton steps, and of halvings of each."""
 
-SHIFT, DESCENT = 1e-9, 1e-4
+SHIFT, DESCENT = 1e-8, 1e-4
 """Regularisation as a share of ‖J‖² at the first step, falling as the gap does; and the share of the predicted descent
 that a step must bring."""
 

@@ -21,8 +21,9 @@ from ..progress import Progress
 from .level import Level
 from .linearised import Linearised, nearest_on_level, stacked
 
-STRIDE = 4e-3
-"""Longest step beside the straight line, as root mean square over the pixels; the Jacobian serves for about as far."""
+STRIDE, SHORT = 4e-3, 5e-4
+"""Longest step beside the straight line, as root mean square over the pixels, and the one down to which they shrink
+where a step needs another Jacobian; for the points between two steps that of the first is to serve too."""
 
 PULL = 0.3
 """Share of what a step lacks to the point that it follows which it makes up for; with 1 it zigzags across kinks."""
@@ -97,7 +98,9 @@ class Walker:
                 moved = self.aimed(here, ahead, [jacobian])
                 if _apart(moved, here) <= STATIONARY * step * whole:
                     return points
+                before = self.level.products
                 found, left_over = self.level.correct(moved[None], jacobian, self.enough)
+                served = self.level.products == before
                 if float(left_over) <= self.enough and _apart(found[0], moved) <= ASTRAY * length:
                     break
                 length /= 2
@@ -105,7 +108,8 @@ class Walker:
                     return points
             points.append(found[0])
             share += step
-            length = min(GROWS * length, STRIDE * len(start) ** 0.5)
+            length = min(length * (GROWS if served else 1 / GROWS), STRIDE * len(start) ** 0.5)
+            length = max(length, SHORT * len(start) ** 0.5)
         return points
 
     def walk(self, start: Tensor, goal: Tensor) -> Walk:

@@ -21,7 +21,7 @@ def photographs(side: int) -> ImageSet:
     Raises:
         MissingExtraError: scikit-image is not installed.
     """
-    shown = library("skimage.data", "metrics", "the photographs")
+    shown = library("skimage", "metrics", "the set of photographs").data
     squares = [
         np.asarray(ImageOps.fit(Image.fromarray(getattr(shown, name)()), (side, side), Image.Resampling.BICUBIC))
         for name in NAMES
