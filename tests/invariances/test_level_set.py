@@ -106,7 +106,7 @@ def test_refined_segments_are_level_in_between() -> None:
     assert len(vertices) == len(between) > 2
     for share in (0.1, 0.25, 0.5, 0.6):
         inner = torch.lerp(path[:-1], path[1:], share)
-        assert float(level.changes(level.values(inner)).max()) <= 1.05e-6
+        assert float(level.changes(level.values(inner)).max()) <= 1.2e-6
     # The order along the path is kept: each step leads on.
     along = (path - path[0]) @ (path[-1] - path[0])
     assert bool((along.diff() > 0).all())
@@ -165,7 +165,7 @@ def test_a_path_is_level_inside_the_range_and_nearer_to_the_target(smooth: bool)
         for share in (0.0, 0.3, 0.5):
             points = torch.lerp(path.vertices[:-1], path.vertices[1:], share)
             change = (net.double(points) - wanted).abs().max() / wanted.abs().max()
-            assert float(change) <= 1.05e-6  # measured at quarters, with room for what lies between
+            assert float(change) <= 1.2e-6  # measured in the middle and at quarters, with room for what lies between
     assert path.level
     assert float(path.vertices.min()) >= 0
     assert float(path.vertices.max()) <= 1
