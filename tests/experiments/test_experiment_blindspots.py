@@ -166,7 +166,7 @@ def test_photographs_are_read_through_the_preprocessing() -> None:
     some, network = images_of(s, case), network_of(s, case, 0)
     assert some.images.shape == (4, 3, case.side, case.side)
     assert network.input_shape == (3, case.side, case.side)
-    assert list(pairs_of(network, some))[0] == (0, 1)
+    assert next(iter(pairs_of(network, some))) == (0, 1)
     assert torch.allclose(
         network.outputs(some.tensor(), torch.float64),
         bs.load(case.kind).outputs(bs.networks.Resize(32)(some.tensor().double()), torch.float64),
