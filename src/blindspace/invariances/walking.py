@@ -34,7 +34,7 @@ ASTRAY = 1.0
 TRUST = 0.02
 """Change of the values, as a share of the largest one, that a step downhill may bring before it is corrected."""
 
-FIRST, LEAST, LARGEST = 4e-3, 1e-5, 2e-2
+FIRST, LEAST, LARGEST = 4e-3, 1e-4, 2e-2
 """Length of the first, the shortest and the longest step downhill, as root mean square over the pixels."""
 
 GROWS = 1.5
