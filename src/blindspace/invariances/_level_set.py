@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import sqrt
 from typing import Any
 
 import torch
@@ -86,7 +87,7 @@ class Path:
     @property
     def length(self) -> float:
         """Length of the path, in the units of ``rmse``."""
-        return float(self._steps().sum()) / self.target.numel() ** 0.5
+        return float(self._steps().sum()) / sqrt(self.target.numel())
 
     @property
     def max_change(self) -> float:
