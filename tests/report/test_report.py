@@ -208,7 +208,7 @@ MODULES: dict[str, tuple[nn.Module, tuple[int, ...], list[str]]] = {
     "no blind space": (
         nn.Sequential(nn.Conv2d(3, 3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(192, 10)),
         (3, 8, 8),
-        ["sees every change of its input: certified for every input", "this network sees every pattern"],
+        ["before its first non-linear operation: certified for every input", "Nowhere: the energy is 0 everywhere"],
     ),
     "vector": (
         nn.Sequential(nn.Linear(40, 12), nn.ReLU(), nn.Linear(12, 3)),

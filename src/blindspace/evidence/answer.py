@@ -32,7 +32,7 @@ def headline(model: str, space: Subspace) -> str:
     """
     sure = SURE[space.certificate.kind]
     if not space.dim:
-        return f"{model} sees every change of its input: {sure}"
+        return f"{model} loses nothing of what you feed it before its first non-linear operation: {sure}"
     return f"{model} cannot see {share_of(space)} of what you feed it: {sure}"
 
 
@@ -62,8 +62,8 @@ def explained(space: Subspace, shape: Shape, meaning: str) -> str:
     sure = f"How sure is that? The number is {kind}: {HOW_SURE[kind]}."
     if not space.dim:
         return (
-            f"{ways}none is lost before the first non-linear operation of the network. {sure} Later operations lose "
-            "information too, in ways that depend on the input; that is not counted here."
+            f"{ways}every one reaches the first non-linear operation of the network. {sure} From there on information "
+            "is lost too, in ways that depend on the input; that is not counted here."
         )
     return (
         f"{ways}{space.dim:,} leave every output as it was, up to rounding, whatever the input and however large the "

@@ -86,7 +86,10 @@ def defender(audit: Audit, options: str) -> list[Point]:
     """
     if not audit.space.dim:
         return [
-            Point("Nothing needs to be done here.", "No input can carry anything that this network cannot see."),
+            Point(
+                "Nothing needs to be done here.",
+                "No change is invisible whatever the input, as those of a nullspace are.",
+            ),
             Point(
                 "Keep it so.",
                 "Feed it inputs at the size that it reads. A resize to half the side makes at least three quarters of "
