@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from .._html import percent
 from ..evidence import verify
-from ..report.page import percent
 from .common import AT_ONCE, PRIVATE, Shared, buttons, given, runs
 from .handling import handler
 from .session import Session

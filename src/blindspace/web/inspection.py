@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 from torch import Tensor
 
+from .._html import percent
 from ..errors import ValueRangeError
 from ..evidence import canonical, inspect, verify
-from ..report.page import percent
 from .common import Shared, buttons, given, runs, seed_from
 from .hosting import Hosted
 from .saving import pair

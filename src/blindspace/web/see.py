@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
+from .._html import percent
 from ..evidence import blind_energy, verify
-from ..report.page import percent
 from .common import Shared, seed_from
 from .hosting import Hosted
 from .session import Session
