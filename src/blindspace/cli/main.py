@@ -147,8 +147,13 @@ def _failure(error: BaseException) -> int:
 
 def _usage(error: Any) -> str:
     """What is wrong with the words of a command line, and what would do."""
-    if not hasattr(error, "possibilities") or error.ctx is None:
-        return str(error.format_message())
+    message = str(error.format_message())
+    if error.ctx is None:
+        return message
+    if message.startswith("Missing"):
+        return f"{message.rstrip('.')}; {error.ctx.command_path} --help explains it"
+    if not hasattr(error, "possibilities"):
+        return message
     known = [name for each in error.ctx.command.params for name in (*each.opts, *each.secondary_opts)]
     near = did_you_mean(error.option_name, known)
     return f"there is no option {error.option_name}{near}; {error.ctx.command_path} --help lists them all"
