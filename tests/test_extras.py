@@ -52,7 +52,7 @@ def distributions(extra: str) -> list[str]:
 
 NEEDED: dict[tuple[str, str], str | Callable[[], object]] = {
     ("plot", "matplotlib"): "audit mnist-mlp --no-layers --spectrum x.png",
-    ("report", "jinja2"): "demo --out page",
+    ("report", "jinja2"): "audit mnist-mlp --report page",
     ("report", "matplotlib"): "demo --out page",
     ("timm", "timm"): "audit timm:resnet18 --random-weights",
     ("hf", "transformers"): "audit hf:dinov2 --random-weights",

@@ -135,7 +135,7 @@ def test_audit_perturb_and_verify_of_an_embedded_network(alone: Path, tmp_path: 
             words, cwd=here, env={**environment, "LANG": "C.UTF-8"}, capture_output=True, text=True, timeout=120
         )
 
-    audit, perturb, verify, demo, *_ = STEPS
+    audit, perturb, verify, page, *_ = STEPS
     hidden = (
         "import importlib.util as u; print([n for n in ('matplotlib', 'onnx', 'timm', 'pytest') if u.find_spec(n)])"
     )
@@ -149,7 +149,7 @@ def test_audit_perturb_and_verify_of_an_embedded_network(alone: Path, tmp_path: 
     same = run(*verify.split(), "--json", "-")
     assert same.returncode == 0, same.stderr
     assert json.loads(same.stdout)["labels_changed"] == 0
-    missing = run(*demo.split())
+    missing = run(*page.split())
     assert missing.returncode == 2
     assert missing.stderr == "blindspace: a page needs matplotlib: pip install 'blindspace[report]'\n"
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["changed.npz"]

@@ -68,8 +68,8 @@ def audit(
         typer.Option(
             "--images",
             metavar="IMAGES",
-            help="Pictures, array files or folders that the page perturbs; repeatable. Embedded images are taken where "
-            "their shape fits, and synthetic ones elsewhere, if none are given.",
+            help="Perturb these pictures, array files or folders on the page; may be repeated. If not given, the images "
+            "built in are taken where their shape fits, and synthetic ones elsewhere.",
         ),
     ] = None,
     json: JsonOption = None,

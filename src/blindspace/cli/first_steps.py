@@ -4,7 +4,7 @@ STEPS = {
     "blindspace audit mnist-mlp": "what a built-in network cannot see, certified",
     "blindspace perturb samples -m mnist-mlp -o changed.npz": "changes to images that it cannot notice",
     "blindspace verify samples changed.npz -m mnist-mlp": "proof that it reads both alike",
-    "blindspace demo": "a page that shows all of it on real images, in demo/index.html",
+    "blindspace audit mnist-mlp --report page": "all of it as a page with pictures, page/index.html",
     "blindspace app": "the same in a browser, on images of yours",
 }
 """Commands, and what each of them shows."""
