@@ -68,7 +68,7 @@ def audit(
         typer.Option(
             "--images",
             metavar="IMAGES",
-            help="Perturb these pictures, array files or folders on the page; may be repeated. If not given, the images "
+            help="Perturb these pictures, array files or folders on the page; may be repeated. If not given, those "
             "built in are taken where their shape fits, and synthetic ones elsewhere.",
         ),
     ] = None,
