@@ -98,11 +98,20 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         cache.cache_clear()
 
 
+def written() -> set[Path]:
+    """The files there are, but for the records by which a collection is resumed."""
+    return {path for path in Path().rglob("*") if path.is_file() and ".blindspace" not in path.parts}
+
+
 def hide(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a module, and what it consists of, as if it were not installed, for ``import`` and ``find_spec``."""
+    """Make a module, and what it consists of, as if it were not installed, here and in processes to come."""
     for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
+    # Processes that are started import anew, on the same path.
+    Path("absent").mkdir()
+    Path(f"absent/{module}.py").write_text("raise ImportError('not installed')")
+    monkeypatch.syspath_prepend(Path("absent").absolute())
 
 
 def test_every_library_of_every_extra_is_here() -> None:
@@ -121,7 +130,7 @@ def test_the_extra_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, extra: str, module: str
 ) -> None:
     hide(module, monkeypatch)
-    before = {path for path in Path().rglob("*") if path.is_file()}
+    before = written()
     needs = NEEDED[extra, module]
     if callable(needs):
         with pytest.raises(MissingExtraError) as caught:
@@ -134,7 +143,7 @@ def test_the_extra_is_named(
     assert message.endswith(f"pip install 'blindspace[{extra}]'")
     assert module.split(".")[0] in message
     assert "\n" not in message
-    assert {path for path in Path().rglob("*") if path.is_file()} == before
+    assert written() == before
 
 
 def test_the_check_and_the_import_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

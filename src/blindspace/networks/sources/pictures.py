@@ -24,6 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ...errors import BlindspaceError, FileError, first_line
+from ...extras import require
 from ...maps import Shape
 from ..affine_graph import output_map
 from ..following.recorder import record_module
@@ -133,8 +134,10 @@ def whole(pipeline: Pipeline, shape: Shape) -> Steps:
 
     Raises:
         FileError: The code refuses such a photograph, is not affine, or does something else to bytes.
+        MissingExtraError: torchvision is not installed, without which the code reads bytes alone.
     """
     if pipeline.of_levels is None:
+        require("torchvision", "hf", pipeline.name)  # without it, transformers has processors of another kind
         raise FileError(f"{pipeline.name} reads bytes alone, and cannot be followed; {OTHERWISE}")
     picture = photograph(shape)
     theirs = run(pipeline, pipeline.of_bytes, picture).double()

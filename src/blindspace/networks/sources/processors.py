@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +178,7 @@ def pipeline(
         others: Arguments of the network besides, with the values that they are held at; None for those that are left
             out. What the processor makes for them must be that.
     """
-    missing = ", without torchvision," if find_spec("torchvision") is None else ""
-    name = f"{type(processor).__name__} of {found.path}{missing}"
+    name = f"{type(processor).__name__} of {found.path}"
     flipped = bool(getattr(processor, "do_flip_channel_order", False))
 
     def of_bytes(picture: Any, **options: Any) -> Tensor:
