@@ -47,8 +47,8 @@ def test_what_goes_past_a_layer_must_stay_too(network: bs.Network, images: Tenso
     outputs = torch.func.jacrev(network.double)(images[:1]).detach().reshape(3, 64)
     for layer in ("one", "two", "skip", "head"):
         demands = Demands(network, layer, 0)
-        k = demands.most(images[:1])
-        rows = demands.rows(images[:1], demands.scale(demands(images[:1])[0]), k, torch.Generator()).matrix
+        k = int(demands.most(images[:1])[0])
+        rows = demands.rows(images[:1], demands.scale(demands(images[:1])), k, torch.Generator()).matrix[0]
         rank = int(torch.linalg.matrix_rank(rows, rtol=1e-10))
         assert rank <= k
         assert torch.linalg.matrix_rank(torch.cat([rows / rows.norm(), outputs / outputs.norm()]), rtol=1e-10) == rank

@@ -1,405 +1,401 @@
-"""A large perturbation that changes nothing of what must stay, inside the box: a predictor and a corrector.
+"""Large perturbations that change nothing of what must stay, inside the box: a predictor and a corrector, batched.
 
-At a base point, all rows of the Jacobian J are computed. The predictor goes along a direction in N(J), the corrector
-back to F(x + δ) = F(x) by Gauss-Newton steps p = −H⁻¹Jᵀ(J H⁻¹Jᵀ)⁻¹ r, of least norm √⟨p, H p⟩, whose J is that of the
-base (the chord method): one run of the network each. If they do not contract, J is computed anew; if that does not help
-either, the step is made shorter, which is how kinks of piecewise-linear networks are passed.
+The predictor goes from a point to the point of the box nearest to a goal where the linearised values stay; the
+corrector goes back to F(x + δ) = F(x) by Newton's method with steps of least norm within the box, by the Jacobian of
+the base as long as that contracts (the chord method) and then by that of the point itself. Both are nearest points of a
+box on a level (``linearised``), so that every point lies in the box to the last bit. The goal lies farther along the
+perturbation itself, which makes it larger as the power method does.
 
-H = AᵀA / ‖A‖² + μI with the affine front A: among all directions that the layer does not see, those that change the
-first features least keep J valid longest. Values at the border of the box are held during a correction, and every point
-lies in the box, to the last bit. Allgower & Georg, Introduction to Numerical Continuation Methods (2003), chapters 3-6.
+At kinks of piecewise-linear networks, where corrections do not converge, the step is made shorter; and what the network
+computes on the far side must stay too from then on, as the facets of an active set do. Allgower & Georg, Introduction
+to Numerical Continuation Methods (2003), chapters 3-6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..errors import ValueRangeError
-from ..subspaces import Subspace, nearest
-from ..subspaces.known import Known
 from .demands import Demands, Rows
+from .equations import DENSE, Equations
+from .front_space import SMALL, FrontSpace
 
-MU = 1e-4
-"""Weight μ of plain size in the metric H."""
+CORRECTIONS, ANEW = 8, 3
+"""Numbers of corrections by one Jacobian, and of Jacobians computed on the way of one step."""
 
-HALVINGS, CORRECTIONS, ANEW = 5, 30, 2
-"""Numbers of shorter steps tried, of corrections by one Jacobian, and of Jacobians computed on the way of one step."""
+CONTRACTS, CONVERGES = 0.3, 0.7
+"""Factors by which a correction by the Jacobian of a base, and a new Jacobian, must reduce what is to vanish."""
 
-HELD, CUT = 8, 0.02
-"""Number of times that values at the border of the box are held anew in one correction, and the share of a correction
-that may be cut off there."""
+SHORTEST = 3e-4
+"""Share of the size that is wanted below which no step is tried."""
 
-SLOW = 0.02
-"""Share of the size that is wanted by which a step must make a perturbation larger."""
+SLOW, PATIENCE = 0.02, 4
+"""Share of the size by which a step must make a perturbation larger, and how many in a row may bring less."""
 
-CONTRACTS = 0.6
-"""Factor by which a correction must reduce what is to vanish, on average over three of them."""
+ARRIVED = 1e-3
+"""Share of the way to a target below which a step is the last one."""
 
-ROUNDS = 12
-"""Number of times that a perturbation within a subspace and the box is made longer."""
+ROUNDS = 4
+"""Number of times that the goal is moved farther away, where the box cuts a step off."""
 
-ROUNDING = 1e-7
-"""Share of the largest singular value, as the root of an eigenvalue in float64, up to which one counts as 0."""
+MORE = 1.05
+"""How far the goal lies beyond the size that is wanted."""
+
+NEAR, EXACT = 1e-6, 1e-3
+"""Gap of the linear equations that is left, as a share of a step and of what a correction is to undo."""
 
 NOTHING = 1e-3
 """Share of a direction that must be left in the nullspace of the Jacobian."""
 
+BUNDLE = 256
+"""Number of rows up to which those of the far side of a kink are added."""
 
-@dataclass(eq=False)
-class Metric:
-    """The metric H, and the harmless perturbations of the front, as matrices.
+ROUNDING = 1e-7
+"""Share of the largest singular value, as the root of an eigenvalue in float64, up to which one counts as 0."""
 
-    Attributes:
-        factor: Cholesky factor of H, ``(n, n)``; None for H = I.
-        front: Orthonormal rows that span the nullspace of the front, ``(dim, n)``; None if it is too large.
-    """
-
-    factor: Tensor | None
-    front: Tensor | None
-
-    def solve(self, v: Tensor) -> Tensor:
-        """H⁻¹ v, ``(n, k)``."""
-        found: Tensor = v if self.factor is None else torch.cholesky_solve(v, self.factor)
-        return found
-
-    def beyond(self, v: Tensor) -> Tensor:
-        """The part of v, ``(n,)``, that is orthogonal to the nullspace of the front."""
-        return v if self.front is None else v - self.front.T @ (self.front @ v)
+BOX = "the pixel range leaves nothing of the direction"
+FULL = "the Jacobian leaves nothing of the direction: it has full column rank but for rounding"
+BENT = "corrections do not converge even for short steps: the features bend, or units switch, in every direction tried"
+NEARED = "steps towards the target have become smaller than a thousandth of the way"
+SHORT = "steps become short: the features bend, or units switch, in every direction that is left"
 
 
-@dataclass(eq=False)
-class Base:
-    """The equations at a base point: J p = −r for what must stay, and, if asked for, none of the front's nullspace.
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a search.
 
     Attributes:
-        rows: Rows of the Jacobian.
-        matrix: All equations, ``(k, n)``.
-        free: Which values of the input steps may move, ``(n,)``.
-    """
-
-    rows: Rows
-    matrix: Tensor
-    metric: Metric
-    free: Tensor = field(init=False)
-    _lower: Tensor = field(init=False)
-    _plain: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._plain = _factor(self.matrix @ self.matrix.T)
-        self.hold(torch.ones(self.matrix.shape[1], dtype=torch.bool))
-
-    def hold(self, free: Tensor) -> None:
-        """Let steps move the values in ``free`` only."""
-        self.free = free
-        self._back = self.metric.solve((self.matrix * free).T) * free[:, None]
-        self._lower = _factor(self.matrix @ self._back)
-
-    def release(self) -> None:
-        """Let steps move all values again."""
-        if not bool(self.free.all()):
-            self.hold(torch.ones_like(self.free))
-
-    def step(self, r: Tensor) -> Tensor:
-        """The step of least norm that undoes r, ``(k,)`` to ``(n,)``."""
-        found: Tensor = -self._back @ torch.cholesky_solve(r[:, None], self._lower)[:, 0]
-        return found
-
-    def along(self, v: Tensor) -> Tensor:
-        """The part of v that changes none of the equations: v − H⁻¹Jᵀ(J H⁻¹Jᵀ)⁻¹ J v."""
-        for _ in range(2):  # the second pass removes the rounding of the first
-            v = v + self.step(self.matrix @ v)
-        return v
-
-    def project(self, v: Tensor) -> Tensor:
-        """The orthogonal projection on the nullspace of the equations, ``(B, n)``."""
-        for _ in range(2):
-            undone: Tensor = torch.cholesky_solve(self.matrix @ v.T, self._plain).T @ self.matrix
-            v = v - undone
-        return v
-
-
-def _factor(gram: Tensor) -> Tensor:
-    """Cholesky factor of a Gram matrix, shifted by the least that makes it positive definite in float64."""
-    largest = gram.diagonal().max().clamp(min=1e-300)
-    for shift in (1e-14, 1e-12, 1e-10):
-        shifted = gram + shift * largest * torch.eye(len(gram), dtype=gram.dtype)
-        lower: Tensor
-        lower, failed = torch.linalg.cholesky_ex(shifted)
-        if not int(failed):
-            return lower
-    raise ValueRangeError(
-        "the Jacobian of what must stay holds NaN or infinite values, or has an infinite range of sizes"
-    )
-
-
-@dataclass(eq=False)
-class Search:
-    """The search for one image.
-
-    Attributes:
-        demands: What must stay.
-        measure: Computes the metric H and the front's nullspace, when they are first needed.
-        x: The image, ``(1, *shape)``, float64, inside the box.
-        low: Lower bounds of images; equal to x where nothing may change.
-        high: Upper bounds.
-        size: ‖δ‖ / ‖x‖ that is wanted.
-        beyond: Whether δ must be orthogonal to the front's nullspace, as far as the box allows.
+        size: ‖δ‖ / ‖x‖.
+        beyond: Whether only the part of δ outside the nullspace of the front counts.
+        toward: Whether pictures are to be come near to instead.
         tolerance: Relative change of what must stay up to which it counts as unchanged.
-        jacobians: Number of Jacobians that may be computed.
+        products: Number of products with a transposed Jacobian up to which another Jacobian may be computed.
         largest: Most rows of a Jacobian.
-        explain: Whether singular values are measured where the Jacobian may have full column rank.
+        explain: Whether singular values are measured where a Jacobian may have full column rank.
     """
 
-    demands: Demands
-    measure: Callable[[], Metric]
-    x: Tensor
-    low: Tensor
-    high: Tensor
     size: float
     beyond: bool
+    toward: bool
     tolerance: float
-    jacobians: int
+    products: int
     largest: int
     explain: bool
-    generator: torch.Generator
-    reason: str = ""
-    computed: int = 0
-    rows_computed: int = 0
-    runs: int = 0
-    steps: int = 0
 
-    def __post_init__(self) -> None:
-        self._whole = float(self.x.norm())
-        self._at = self.demands(self.x)[0]
-        self._scale = self.demands.scale(self._at)
-        self._strict = self.beyond
 
-    @property
-    def metric(self) -> Metric:
-        """The metric H."""
-        return self.measure()
+class _State:
+    """Where searches stand, of all images; those that are not searched are left alone.
 
-    def change(self, y: Tensor) -> Tensor:
-        """The relative change of what must stay at an image, ``(dim,)``."""
-        self.runs += 1
-        return (self.demands(y)[0] - self._at) * self._scale
+    Attributes:
+        going: The images that are still searched.
+        y: Their points, ``(B, n)``.
+        direction: Their directions or targets.
+        share: Share of the predicted step that was taken last.
+        slow: Number of steps in a row that brought little.
+        far: Points on the far side of a kink that a step has just failed to pass.
+    """
 
-    def measured(self, delta: Tensor) -> float:
-        """The size of a perturbation that counts."""
-        flat = delta.flatten()
-        return float((self.metric.beyond(flat) if self.beyond else flat).norm()) / self._whole
+    def __init__(self, some: Tensor, start: Tensor, direction: Tensor, x: Tensor) -> None:
+        self.going = some
+        self.y, self.direction = x.index_copy(0, some, start), x.index_copy(0, some, direction)
+        self.share = torch.ones(len(x), dtype=x.dtype)
+        self.slow = torch.zeros(len(x), dtype=torch.int64)
+        self.far: dict[int, Tensor] = {}
 
-    def run(self, start: Tensor, direction: Tensor, toward: bool) -> Tensor:
-        """The best image found.
+    def take(self, going: Tensor, good: Tensor, found: Tensor, tried: Tensor, share: Tensor) -> None:
+        """Go to the points found where that is good, and else remember what was tried."""
+        self.y[going[good]] = found[good]
+        self.share[going] = torch.where(good, share, share / 4)
+        for i, each, at in zip(going.tolist(), good.tolist(), tried, strict=True):
+            self.far.pop(i, None)
+            if not each:
+                self.far[i] = at
+
+
+class Search:
+    """The search for a batch of images.
+
+    Args:
+        demands: What must stay.
+        x: The images, ``(B, *shape)``, inside the box.
+        box: Lower and upper bounds of the images, ``(B, *shape)``; equal to x where nothing may change.
+        front: The nullspace of the front.
+        wanted: What is wanted.
+        generators: Sources of randomness, one per image.
+        report: Called with the number of images that are done.
+
+    Attributes:
+        hopeful: Whether another direction may lead farther, bool ``(B,)``.
+        reasons: Why each image falls short.
+        computed: Number of Jacobians per image, int64 ``(B,)``; as the next ones.
+        products: Number of products with a transposed Jacobian.
+        runs: Number of times the network ran.
+        steps: Number of steps taken.
+    """
+
+    def __init__(
+        self,
+        demands: Demands,
+        x: Tensor,
+        box: tuple[Tensor, Tensor],
+        front: FrontSpace,
+        wanted: Wanted,
+        generators: Sequence[torch.Generator],
+        report: Callable[[int], None] = lambda done: None,
+    ) -> None:
+        self.demands, self.wanted, self.generators, self.front = demands, wanted, generators, front
+        self.report = report
+        self.hopeful = torch.ones(len(x), dtype=torch.bool)
+        self.shape, self.x = x.shape[1:], x.flatten(1)
+        self.box = box[0].flatten(1), box[1].flatten(1)
+        self.whole = self.x.norm(dim=1).clamp(min=torch.finfo(x.dtype).tiny)
+        self.at = demands(x)
+        self.scale = demands.scale(self.at)
+        # Orthogonality to the front's nullspace is given up where the box leaves nothing of it. So it does for most
+        # subspaces of more equations than the dimension of the cone of the box at x, where a value at its border counts
+        # as half a dimension (Amelunxen, Lotz, McCoy & Tropp 2014).
+        inside = 0.5 * ((self.x > self.box[0]).double() + (self.x < self.box[1]).double()).sum(1)
+        self.strict = (inside > front.dim) & wanted.beyond & (len(front.rows) > 0)
+        self.reasons = [""] * len(x)
+        self.computed, self.products, self.runs, self.steps = torch.zeros(4, len(x), dtype=torch.int64).unbind(0)
+
+    def counted(self, delta: Tensor) -> Tensor:
+        """The part of perturbations whose size counts, ``(B, n)``."""
+        return self.front.reject(delta) if self.wanted.beyond else delta
+
+    def random(self, i: int) -> Tensor:
+        """A random direction for an image, ``(n,)``."""
+        return torch.randn(self.x.shape[1], generator=self.generators[i], dtype=torch.float64).to(self.x)
+
+    def sizes(self, y: Tensor, some: Tensor | None = None) -> Tensor:
+        """The sizes that count of points, ``(B, n)``, of all images or some; ``(B,)``."""
+        x, whole = (self.x, self.whole) if some is None else (self.x[some], self.whole[some])
+        found: Tensor = self.counted(y - x).norm(dim=1) / whole
+        return found
+
+    def few(self, some: Tensor) -> Tensor:
+        """Whether few enough equations hold at some of the images for their systems to be factored, bool ``(b,)``."""
+        if self.x.shape[1] > SMALL or not len(some):
+            return torch.ones(len(some), dtype=torch.bool)
+        few: Tensor = self.demands.most(self._shaped(self.x[some])) <= DENSE
+        return few
+
+    def run(self, some: Tensor, start: Tensor, direction: Tensor) -> Tensor:
+        """The best points found, ``(b, n)``.
 
         Args:
-            start: An image at which nothing has changed, ``(1, *shape)``.
-            direction: A direction, or a perturbation to come near to, ``(1, *shape)``.
-            toward: Whether it is the latter.
+            some: Which images are searched, ``(b,)``.
+            start: Points at which nothing has changed, ``(b, n)``.
+            direction: Directions, or pictures to come near to, ``(b, n)``.
         """
-        best, length, ended, slow = start, 1.0, False, 0
-        while not ended and self.computed < self.jacobians:
-            base = self._base(best)
+        w, state = self.wanted, _State(some, start, direction, self.x)
+        while True:
+            going = self._within_budget(state.going)
+            going, base = self._base(state.y, going, state.far)
             if base is None:
-                return best
-            before, taken = self.measured(best - self.x), self.steps
-            best, length, ended = self._advance(best, base, direction, length, toward)
-            direction = best - self.x if self.steps and not toward else direction
-            slow = slow + 1 if self.steps > taken and self.measured(best - self.x) < before + SLOW * self.size else 0
-            if slow == 3 and not toward:
-                self.reason = "steps become short: the features bend, or units switch, in every direction that is left"
-                return best
-        if not ended:
-            self.reason = f"{self.computed} Jacobians were computed; more may lead further"
-        return best
+                return state.y.index_select(0, some)
+            step, ended = self._predicted(state.y, going, base, state.direction)
+            left = (~ended).nonzero().flatten()
+            going, base, step = going[left], base.at(left), step[left]
+            share = (2 * state.share[going]).clamp(max=1)
+            tried = state.y[going] + share[:, None] * step
+            found, ok = self._corrected(tried, going, base)
+            before, after = self.sizes(state.y[going], going), self.sizes(found, going)
+            good = ok if w.toward else ok & (after > before)
+            reach = share * step.norm(dim=1)
+            state.take(going, good, found, tried, share)
+            self.steps[going[good]] += 1
+            if w.toward:
+                done = good & (reach < ARRIVED * (state.direction[going] - self.x[going]).norm(dim=1))
+            else:
+                moved = going[good]
+                state.direction[moved] = state.y[moved] - self.x[moved]
+                done = good & (after >= w.size)
+                crept = good & (after < before + SLOW * w.size)
+                state.slow[going] = torch.where(crept, state.slow[going] + 1, torch.where(good, 0, state.slow[going]))
+            short = ~good & (reach < SHORTEST * w.size * self.whole[going])
+            slow = ~done & ~short & (state.slow[going] >= PATIENCE)
+            for which, words in ((done, NEARED if w.toward else ""), (short, BENT), (slow, SHORT)):
+                for i in going[which].tolist():
+                    self.reasons[i] = words
+            self.hopeful[going[done]] = False
+            state.going = going[~(done | short | slow)]
+            self.report(int((~self.hopeful).sum()))
 
-    def _base(self, y: Tensor) -> Base | None:
-        """The equations at a point; None if they leave nothing, or are too many."""
-        most = self.demands.most(y)
-        fixed = len(self._orthogonal)
-        left = int((self.low < self.high).sum()) - fixed
-        if left <= 0:
-            self.reason = f"no more values may change than the front has directions to be orthogonal to, {fixed}"
-            return None
-        if most >= left:
-            most = left - self._nullity(y, left)
-            if most == left:
-                return None
-        if most > self.largest:
-            self.reason = f"the Jacobian at the image has {most} rows, more than the limit of {self.largest}"
-            return None
-        rows = self.demands.rows(y, self._scale, most, self.generator)
-        self.computed += 1
-        self.rows_computed += len(rows.matrix)
-        equations = rows.matrix
-        if fixed:
-            weight = rows.matrix.norm() / max(len(rows.matrix), 1) ** 0.5
-            equations = torch.cat([equations, weight * self._orthogonal])
-        return Base(rows, equations, self.metric)
+    def _within_budget(self, going: Tensor) -> Tensor:
+        """The images for which Jacobians may still be computed."""
+        spent = self.products[going] >= self.wanted.products
+        for i in going[spent].tolist():
+            self.reasons[i] = f"{self.computed[i]} Jacobians were computed; more may lead further"
+            self.hopeful[i] = False
+        return going[~spent]
 
-    @property
-    def _orthogonal(self) -> Tensor:
-        """Orthonormal rows that a perturbation must be orthogonal to, ``(k, n)``."""
-        front = self.metric.front if self._strict else None
-        return self.x.new_zeros(0, self.x.numel()) if front is None else front
+    def _predicted(self, y: Tensor, some: Tensor, base: Equations, direction: Tensor) -> tuple[Tensor, Tensor]:
+        """Steps within the linearised level and the box, and which images have none."""
+        w, here, off = self.wanted, y[some], y[some] - self.x[some]
+        box = self.box[0][some], self.box[1][some]
+        left = base.residual((self._values(here, some) - self.at[some]) * self.scale[some], off)
+        if w.toward:
+            way = direction[some] - here
+            reach = way.norm(dim=1)
+        else:
+            counted = self.counted(direction[some])
+            reach = (MORE * w.size - self.sizes(here, some)).clamp(min=0.02 * w.size) * self.whole[some]
+            way = counted * (reach / counted.norm(dim=1).clamp(min=1e-300))[:, None]
+        along = base.along(way)
+        nothing = along.norm(dim=1) <= NOTHING * reach
+        if not w.toward:
+            way = along * (reach / along.norm(dim=1).clamp(min=1e-300))[:, None]
+        gap = NEAR * reach
+        step = base.nearest(here + way, here, left, box, gap) - here
+        if not w.toward:
+            size = self.counted(step).norm(dim=1)
+            growing = torch.ones_like(size, dtype=torch.bool)
+            for _ in range(ROUNDS):
+                short = ((size < 0.7 * reach) & growing & (size > 1e-9 * reach) & ~nothing).nonzero().flatten()
+                if not len(short):
+                    break
+                goal = self.counted(step[short]) * (3 * reach / size)[short, None]
+                there = box[0][short], box[1][short]
+                again = (
+                    base.at(short).nearest(here[short] + goal, here[short], left[short], there, gap[short])
+                    - here[short]
+                )
+                new = self.counted(again).norm(dim=1)
+                better = new > 1.05 * size[short]
+                growing[short] = better
+                step[short[better]], size[short[better]] = again[better], new[better]
+            step = step * (reach / size.clamp(min=1e-300)).clamp(max=1)[:, None]
+        size = step.norm(dim=1)
+        strict = self.strict[some]
+        given_up = strict & (size < 0.1 * reach) & ~nothing
+        self.strict[some[given_up]] = False
+        boxed = ~given_up & (size < 1e-6 * self.whole[some])
+        for i, full, cut in zip(some.tolist(), nothing.tolist(), boxed.tolist(), strict=True):
+            if full or cut:
+                self.reasons[i] = FULL if full else BOX
+                self.hopeful[i] &= not full
+        step = torch.where(given_up[:, None], 0.0, step)
+        return step, nothing | boxed
 
-    def _nullity(self, y: Tensor, left: int) -> int:
+    def _base(self, y: Tensor, some: Tensor, far: dict[int, Tensor]) -> tuple[Tensor, Equations | None]:
+        """The equations at points, and of which images they are; those with none, or too many, are left out."""
+        if not len(some):
+            return some, None
+        most = self.demands.most(self._shaped(y[some]))
+        kept = []
+        for place, i in enumerate(some.tolist()):
+            left = int((self.box[0][i] < self.box[1][i]).sum())
+            if self.wanted.beyond:
+                left = min(left, len(y[i]) - self.front.dim)
+            if not left:
+                self.reasons[i] = "no value may change that the affine front sees"
+                self.hopeful[i] = False
+                continue
+            if most[place] >= left:
+                most[place] = left - self._nullity(y[i], i, left)
+                if most[place] == left:
+                    self.hopeful[i] = False
+                    continue
+            if most[place] > self.wanted.largest:
+                count, limit = int(most[place]), self.wanted.largest
+                self.reasons[i] = f"the Jacobian at the image has {count} rows, more than the limit of {limit}"
+                self.hopeful[i] = False
+                continue
+            kept.append(place)
+        some, most = some[kept], most[kept]
+        if not len(some):
+            return some, None
+        rows = self._rows(y[some], some, int(most.max()))
+        if len(rows.matrix[0]) <= BUNDLE and any(i in far for i in some.tolist()):
+            other = self._rows(torch.stack([far.get(i, y[i]) for i in some.tolist()]), some, int(most.max()))
+            rows = Rows(
+                torch.cat([rows.matrix, other.matrix], 1),
+                torch.cat([rows.index, other.index]),
+                None if rows.mixing is None or other.mixing is None else torch.cat([rows.mixing, other.mixing]),
+            )
+        beside = self.front.rows if bool(self.strict[some].any()) else self.front.rows[:0]
+        return some, Equations(rows, beside)
+
+    def _rows(self, y: Tensor, some: Tensor, most: int) -> Rows:
+        rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.generators[int(some[0])])
+        self.computed[some] += 1
+        self.products[some] += rows.matrix.shape[1]
+        return rows
+
+    def _nullity(self, y: Tensor, i: int, left: int) -> int:
         """The dimension of the nullspace of the Jacobian at a point, measured on enough of its rows."""
-        n = self.x.numel()
-        if n > self.largest or not self.explain:
-            self.reason = (
+        n = len(y)
+        if n > self.wanted.largest or not self.wanted.explain:
+            self.reasons[i] = (
                 f"the Jacobian may have full column rank: {left} values of the image may change, and as many move"
             )
             return 0
-        rows = self.demands.rows(y, self._scale, left, self.generator, mixed=False).matrix
-        self.computed += 1
-        self.rows_computed += len(rows)
-        rows = rows * (self.low < self.high).flatten()
-        rows = rows - rows @ self._orthogonal.T @ self._orthogonal
+        one = self.scale[i : i + 1]
+        rows = self.demands.rows(self._shaped(y[None]), one, left, self.generators[i], mixed=False).matrix[0]
+        self.computed[i] += 1
+        self.products[i] += len(rows)
+        rows = rows * (self.box[0][i] < self.box[1][i])
+        if self.wanted.beyond:
+            rows = self.front.reject(rows)
         values = torch.linalg.eigvalsh(rows.T @ rows)[n - left :].clamp(min=0).sqrt()
-        null = int((values <= ROUNDING * values[-1]).sum())
-        self.reason = (
+        self.reasons[i] = (
             f"the Jacobian has full column rank {left} there: its smallest singular value is at least "
             f"{float(values[0] / values[-1]):.1e} of the largest"
         )
-        return null
+        return int((values <= ROUNDING * values[-1]).sum())
 
-    def _residual(self, base: Base, y: Tensor) -> tuple[Tensor, float]:
-        """What the equations of a base see of the change at a point, and the size of all of it."""
-        change = self.change(y)
-        found, total = base.rows.combine(change), float(change.norm())
-        extra = len(base.matrix) - len(found)
-        if extra:
-            rest = base.matrix[-extra:] @ (y - self.x).flatten()
-            found, total = torch.cat([found, rest]), max(total, float(rest.norm()))
-        return found, total
-
-    def _advance(
-        self, y: Tensor, base: Base, direction: Tensor, length: float, toward: bool
-    ) -> tuple[Tensor, float, bool]:
-        """One step from a base: the point, the share of the way taken, and whether the search has ended."""
-        wanted = self.size * self._whole
-        goal = direction if toward else direction * (1.05 * wanted / direction.norm().clamp(min=1e-300))
-        way = (self.x + goal - y).flatten()
-        if not toward and self.steps:
-            way = goal.flatten() * max(1 - self.measured(y - self.x) / (1.05 * self.size), 0.02)
-        along = base.along(way)
-        if float(along.norm()) <= NOTHING * float(way.norm()):
-            self.reason = "the Jacobian leaves nothing of the direction: it has full column rank but for rounding"
-            return y, length, True
-        if not toward:
-            along = along * (way.norm() / along.norm())
-        step = self._inside(base, y, along, toward)
-        if self._strict and float(step.norm()) < 0.1 * float(along.norm()):
-            self._strict = False  # the box allows no such change; the front's nullspace may help to keep it
-            self.reason = "the pixel range allows too little that is orthogonal to the front's nullspace"
-            return y, length, False
-        if float(step.norm()) < 1e-6 * self._whole:
-            self.reason = "the pixel range leaves nothing of the direction"
-            return y, length, True
-        share = min(1.0, 2 * length)
-        for _ in range(HALVINGS):
-            found = self._corrected(y + share * step, base)
-            if found is not None:
-                self.steps += 1
-                done = not toward and self.measured(found - self.x) >= self.size
-                near = toward and float((found - y).norm()) < 1e-3 * float(goal.norm())
-                if done:
-                    self.reason = ""
-                elif near:
-                    self.reason = "steps towards the target have become smaller than a thousandth of the way"
-                return found, share, done or near
-            if self.computed >= self.jacobians:
-                break
-            share /= 3
-        self.reason = "corrections do not converge even for short steps: the features bend too much there"
-        return y, share, True
-
-    def _inside(self, base: Base, y: Tensor, along: Tensor, toward: bool) -> Tensor:
-        """The step from a point, in the nullspace of the equations and the box, that is nearest to one."""
-        n = along.numel()
-        space = Known((n,), n - len(base.matrix), base.project)
-        low, high = (self.low - y).view(1, -1), (self.high - y).view(1, -1)
-        if torch.equal(along.clamp(low[0], high[0]), along):
-            return along.view_as(y)
-        part = self.metric.beyond if self.beyond else None
-        return farthest(along[None], space, low, high, 0.0 if toward else float(along.norm()), part).view_as(y)
-
-    def _stepped(self, base: Base, y: Tensor, r: Tensor) -> Tensor:
-        """The point after one correction, inside the box: what would leave it is held where it is."""
-        for _ in range(HELD):
-            step = base.step(r).view_as(y)
-            moved = torch.minimum(torch.maximum(y + step, self.low), self.high)
-            cut = (y + step - moved).norm()
-            if cut <= CUT * step.norm():
-                break
-            base.hold(base.free & (moved == y + step).flatten())
-        return moved
-
-    def _corrected(self, y: Tensor, base: Base) -> Tensor | None:
-        """The point after corrections; None if they do not converge."""
-        y = torch.minimum(torch.maximum(y, self.low), self.high)
+    def _corrected(self, y: Tensor, some: Tensor, base: Equations) -> tuple[Tensor, Tensor]:
+        """Points after corrections, and for which of them nothing has changed."""
+        w = self.wanted
+        y = torch.minimum(torch.maximum(y, self.box[0][some]), self.box[1][some])
+        change, size = self._change(y, some)
+        going, own = torch.arange(len(y)), base
         for renewed in range(ANEW + 1):
-            base.release()
-            r, size = self._residual(base, y)
-            history = [size]
-            while size > self.tolerance and len(history) <= CORRECTIONS:
-                moved = self._stepped(base, y, r)
-                r, size = self._residual(base, moved)
-                if not size < 2 * history[0]:
+            first = size[going].clone()
+            at_work, equations = going, own
+            for _ in range(CORRECTIONS):
+                working = (size[at_work] > w.tolerance).nonzero().flatten()
+                if not len(working):
                     break
-                y = moved
-                history.append(size)
-                if len(history) > 3 and size > CONTRACTS**3 * history[-4]:
+                at_work, equations = at_work[working], equations.at(working)
+                images = some[at_work]
+                box = self.box[0][images], self.box[1][images]
+                left = equations.residual(change[at_work], y[at_work] - self.x[images])
+                moved = equations.nearest(y[at_work], y[at_work], left, box, EXACT * left.norm(dim=1))
+                new_change, new = self._change(moved, images)
+                better = new < size[at_work]
+                quick = new < CONTRACTS * size[at_work]
+                taken = at_work[better]
+                y[taken], change[taken], size[taken] = moved[better], new_change[better], new[better]
+                keep = quick.nonzero().flatten()
+                at_work, equations = at_work[keep], equations.at(keep)
+                if not len(at_work):
                     break
-            if history[-1] <= self.tolerance:
-                return y
-            if renewed == ANEW or history[-1] > 0.3 * history[0] or self.computed >= self.jacobians:
-                return None
-            again = self._base(y)
-            if again is None:
-                return None
-            base = again
-        return None
+            if renewed == ANEW:
+                break
+            hopeful = (size[going] < CONVERGES * first) | (renewed == 0)
+            budget = self.products[some[going]] < w.products
+            going = going[(size[going] > w.tolerance) & hopeful & budget]
+            if not len(going):
+                break
+            index, made = self._base(torch.zeros_like(self.x).index_copy(0, some[going], y[going]), some[going], {})
+            if made is None:
+                break
+            going, own = going[torch.isin(some[going], index)], made
+        return y, size <= w.tolerance
 
+    def _values(self, y: Tensor, some: Tensor) -> Tensor:
+        self.runs[some] += 1
+        return self.demands(self._shaped(y))
 
-def farthest(
-    v: Tensor,
-    space: Subspace,
-    low: Tensor,
-    high: Tensor,
-    length: float,
-    part: Callable[[Tensor], Tensor] | None = None,
-) -> Tensor:
-    """A point of a subspace and a box near the direction of v that is about as long as asked for, if there is one.
+    def _change(self, y: Tensor, some: Tensor) -> tuple[Tensor, Tensor]:
+        """The relative change of what must stay at points, ``(B, dim)``, and its size."""
+        change = (self._values(y, some) - self.at[some]) * self.scale[some]
+        return change, change.norm(dim=1)
 
-    The nearest point to v comes first; as long as it is too short, that to a multiple of the point follows, which is no
-    shorter: a linear functional grows on a convex set, as in the maximisation of a norm by the power method.
-
-    Args:
-        v: The direction, ``(1, *shape)``.
-        space: The subspace.
-        low: Lower bounds, at most 0.
-        high: Upper bounds, at least 0.
-        length: The length that is asked for; 0 for the nearest point.
-        part: The part of a perturbation, ``(n,)``, whose length counts; all of it if None.
-    """
-
-    def counted(point: Tensor) -> Tensor:
-        return point if part is None else part(point.flatten()).view_as(point)
-
-    found = nearest(v, space, low, high, tolerance=1e-6, iterations=300).value
-    size = float(counted(found).norm())
-    for _ in range(ROUNDS):
-        if size >= length or not size:
-            break
-        further = nearest(2 * length / size * counted(found), space, low, high, tolerance=1e-6, iterations=300).value
-        new = float(counted(further).norm())
-        if new < 1.01 * size:
-            break
-        found, size = further, new
-    return found * min(1.0, length / size) if length and size else found
+    def _shaped(self, y: Tensor) -> Tensor:
+        return y.view(-1, *self.shape)

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
 from .._html import Shown
-from ..errors import BlindspaceError, ValueRangeError, integer, real, seed_of
+from ..errors import BlindspaceError, ValueRangeError, integer, real, seed_of, shown
 from ..networks import Network, harmless
 from ..networks.arguments import NetworkLike, as_network, as_pixels
 from ..networks.graph import graph_of
 from ..progress import Progress
 from ..subspaces import Subspace, nullspace
 from ..subspaces._mask_argument import MaskLike, as_mask
-from ._search import MU, Metric, Search, farthest
+from ._search import Search, Wanted
 from .demands import Demands
+from .farthest import farthest
 from .features import OUTPUTS, Features
+from .front_space import FrontSpace, front_space
+from .metric_search import MetricSearch, metric_of
 
-DENSE = 4096
-"""Number of input values up to which the metric of the search is that of the front, and ranks are measured."""
+LARGEST = 4096
+"""Most rows of a Jacobian that are formed, and most values of an image whose ranks are measured."""
+
+AT_ONCE, HELD = 64, 1 << 27
+"""Most images that are searched at once, and most values of their Jacobians."""
+
+DIRECTIONS = 8
+"""Number of random directions that are tried from an image."""
+
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
+"""Relative change of what must stay up to which it counts as unchanged, by the precision of the search."""
 
 
 @dataclass(frozen=True)
@@ -142,17 +154,18 @@ class Through:
         *,
         beyond_front: bool = False,
         mask: MaskLike | None = None,
-        seed: int = 0,
-        tolerance: float = 1e-9,
-        jacobians: int = 20,
-        largest: int = DENSE,
+        seed: int | Sequence[int] = 0,
+        dtype: torch.dtype | None = None,
+        tolerance: float | None = None,
+        products: int = 40_000,
+        largest: int = LARGEST,
         explain: bool = True,
         progress: Progress | None = None,
     ) -> Found:
         """Find a perturbation that is large, or leads near to a target, and changes nothing that must stay.
 
         What lies in the nullspace of the affine front is taken first, as it costs nothing. The rest follows the level
-        set of what must stay by a predictor and a corrector.
+        set of what must stay by a predictor and a corrector, many images at once.
 
         Args:
             x: Images, ``(B, *shape)`` or one image, in [0, 1].
@@ -161,10 +174,14 @@ class Through:
             beyond_front: Whether δ is sought outside the front's nullspace: orthogonal to it, or, where the pixel range
                 does not allow that, with a part outside it that has the size.
             mask: Where images may change; see ``mask``.
-            seed: Seed of the random directions.
-            tolerance: Relative change of what must stay up to which it counts as unchanged.
-            jacobians: Number of Jacobians that may be computed per image.
-            largest: Most rows of a Jacobian.
+            seed: Seed of the random directions, the i-th image's plus i; or one for each image.
+            dtype: Precision of the search, float64 or float32; float64 if None and the network runs in it. What is
+                claimed of the result is measured in float64 all the same.
+            tolerance: Relative change of what must stay up to which it counts as unchanged; 1e-9 in float64 and 1e-5
+                in float32 if None.
+            products: Number of products with a transposed Jacobian, which has one per row, up to which another Jacobian
+                may be computed for an image.
+            largest: Most rows of a Jacobian that are formed.
             explain: Whether singular values are measured where the Jacobian may have full column rank, for which
                 enough of its rows must be computed.
             progress: Called with images done, images in all and what comes next.
@@ -172,82 +189,117 @@ class Through:
         Raises:
             ValueRangeError: A pixel lies outside [0, 1], or an argument is out of range.
             ShapeError: The images, the target or the mask have another shape.
+            PrecisionError: The network does not run in that precision.
         """
         shape = self.network.input_shape
         x = as_pixels(x, shape).double()
         if size is not None and target is not None:
             raise ValueRangeError("give either a size or a target: a target is approached as far as possible")
         size = real(0.1 if size is None else size, "the size", above=True)
-        tolerance, seed = real(tolerance, "the tolerance", above=True), seed_of(seed)
-        jacobians, largest = integer(jacobians, "the number of Jacobians", 0), integer(largest, "the largest", 1)
+        demands = self._demands if dtype is None else Demands(self.network, self.layer, self.call, _precision(dtype))
+        tolerance = TOLERANCES[demands.dtype] if tolerance is None else real(tolerance, "the tolerance", above=True)
+        products, largest = integer(products, "the number of products", 0), integer(largest, "the largest", 1)
+        seeds = _seeds(seed, len(x))
         goals = None if target is None else as_pixels(target, shape).double().expand_as(x)
         inside = torch.ones(shape, dtype=torch.bool) if mask is None else as_mask(mask, shape)
-        searches, images = [], []
-        for i, image in enumerate(x.split(1)):
-            if progress is not None:
-                progress(i, len(x), f"through {self.layer}")
-            low, high = torch.where(inside, 0.0, image), torch.where(inside, 1.0, image)
-            generator = torch.Generator().manual_seed(seed + i)
-            search = Search(
-                self._demands,
-                lambda: metric_of(self.network),
-                image,
-                low,
-                high,
-                size,
-                beyond_front,
-                tolerance,
-                jacobians,
-                largest,
-                explain,
-                generator,
-            )
-            goal = None if goals is None else goals[i : i + 1] - image
-            images.append(self._one(search, goal))
+        wanted = Wanted(size, beyond_front, goals is not None, tolerance, products, largest, explain)
+        each = min(demands.dim, x[0].numel()) * x[0].numel() if len(x) else 1
+        parts, searches = min(max(HELD // max(each, 1), 1), AT_ONCE), []
+        images = [x[:0]]
+        for start in range(0, len(x), parts):
+            some = slice(start, start + parts)
+
+            def report(done: int, start: int = start) -> None:
+                if progress is not None:
+                    progress(start + done, len(x), f"through {self.layer}")
+
+            report(0)
+            part = x[some].to(demands.dtype)
+            box = torch.where(inside, 0.0, part), torch.where(inside, 1.0, part)
+            generators = [torch.Generator().manual_seed(each) for each in seeds[some]]
+            front = front_space(self.network, demands.dtype)
+            search = Search(demands, part, box, front, wanted, generators, report)
+            goal = None if goals is None else goals[some].to(part)
+            images.append(self._found(search, part, front, goal).double())
             searches.append(search)
-        return self._measured(x, torch.cat(images) if images else x, searches)
+        return self._measured(x, torch.cat(images), searches)
 
-    def _one(self, search: Search, goal: Tensor | None) -> Tensor:
-        """The best image found for one image."""
-        x, best = search.x, search.x
-        if not search.beyond and self.front.dim:
-            best = self._of_front(search, goal)
-        while True:
-            direction = goal
-            if direction is None:
-                drawn = torch.randn(x.shape, generator=search.generator, dtype=torch.float64)
-                direction = search.metric.solve(drawn.view(-1, 1)).view_as(x) if search.beyond else drawn
-            if goal is None and search.measured(best - x) >= search.size:
-                search.reason = ""
-                return best
-            if search.beyond:
-                direction = self.front.reject(direction)
-            before, steps = search.computed, search.steps
-            found = search.run(best if goal is not None else x, direction, goal is not None)
-            if goal is not None or search.measured(found - x) > search.measured(best - x):
-                best = found
-            ended = search.computed >= search.jacobians or search.computed == before or search.steps == steps
-            if goal is not None or ended:
-                search.reason = "" if search.measured(best - x) >= search.size and goal is None else search.reason
-                return best
+    def _found(self, search: Search, x: Tensor, front: FrontSpace, goals: Tensor | None) -> Tensor:
+        """The best images found."""
+        best, wanted = search.x.clone(), search.wanted
+        if not wanted.beyond and front.dim:
+            starts = [self._of_front(search, i, goals) for i in range(len(x))]
+            best = torch.cat(starts) if starts else best
+        size = torch.zeros(len(x)) if goals is not None else search.sizes(best)
+        going = (size < wanted.size).nonzero().flatten()
+        few = search.few(going)
+        for i in going[~few].tolist():
+            best[i] = self._alone(search, i, best[i], None if goals is None else goals[i])
+        self._together(search, going[few], best, goals)
+        return best.view_as(x)
 
-    def _of_front(self, search: Search, goal: Tensor | None) -> Tensor:
-        """An image that the affine front does not tell from the first one."""
-        x = search.x
-        length = 0.0 if goal is not None else 1.02 * search.size * float(x.norm())
-        wanted = goal
-        if wanted is None:
-            drawn = self.front.project(torch.randn(x.shape, generator=search.generator, dtype=torch.float64))
-            wanted = drawn * (length / drawn.norm())
-        step = farthest(wanted, self.front, search.low - x, search.high - x, length)
-        return torch.minimum(torch.maximum(x + step, search.low), search.high)
+    def _together(self, search: Search, going: Tensor, best: Tensor, goals: Tensor | None) -> None:
+        """Make points better, in place, where little must stay."""
+        if goals is not None:
+            best[going] = search.run(going, best[going], goals.flatten(1)[going])
+            return
+        for _ in range(DIRECTIONS):
+            if not len(going):
+                break
+            drawn = torch.stack([search.random(i) for i in going.tolist()])
+            found = search.run(going, search.x[going], drawn)
+            better = search.sizes(found, going) > search.sizes(best[going], going)
+            best[going[better]] = found[better]
+            done = search.sizes(best[going], going) >= search.wanted.size
+            for i in going[done].tolist():
+                search.reasons[i] = ""
+            going = going[~done & search.hopeful[going]]
+
+    def _alone(self, search: Search, i: int, start: Tensor, goal: Tensor | None) -> Tensor:
+        """A better point for an image where much must stay."""
+
+        def image(v: Tensor) -> Tensor:
+            return v.reshape(1, *search.shape).double()
+
+        one = MetricSearch(
+            self._demands,
+            lambda: metric_of(self.network),
+            image(search.x[i]),
+            image(search.box[0][i]),
+            image(search.box[1][i]),
+            search.wanted,
+            search.generators[i],
+        )
+        found = one.best(image(start), None if goal is None else image(goal) - one.x)
+        search.reasons[i] = one.reason
+        for counts, count in zip(
+            (search.computed, search.products, search.runs, search.steps),
+            (one.computed, one.rows_computed, one.runs, one.steps),
+            strict=True,
+        ):
+            counts[i] += count
+        search.hopeful[i] = False
+        search.report(int((~search.hopeful).sum()))
+        return found.flatten().to(start)
+
+    def _of_front(self, search: Search, i: int, goals: Tensor | None) -> Tensor:
+        """An image that the affine front does not tell from the first one, ``(1, n)``."""
+        shape = (1, *search.shape)
+        x, low, high = (each[i].view(shape) for each in (search.x, *search.box))
+        length = 0.0 if goals is not None else 1.02 * search.wanted.size * float(search.whole[i])
+        if goals is None:
+            drawn = self.front.project(search.random(i).view(shape))
+            goal = drawn * (length / float(drawn.norm()))
+        else:
+            goal = goals[i : i + 1] - x
+        step = farthest(goal, self.front, low - x, high - x, length)
+        return torch.minimum(torch.maximum(x + step, low), high).flatten(1)
 
     def _measured(self, x: Tensor, images: Tensor, searches: list[Search]) -> Found:
         delta = images - x
         whole = x.flatten(1).norm(dim=1).clamp(min=1e-300)
         before, after = self._demands(x), self._demands(images)
-        scales = torch.stack([self._demands.scale(value) for value in before]) if len(x) else before
-        kept = ((after - before) * scales).flatten(1).norm(dim=1)
+        kept = ((after - before) * self._demands.scale(before)).double().flatten(1).norm(dim=1)
         outputs = Features(self.network)
         change = (outputs(images) - outputs(x)).flatten(1).abs().amax(1)
         own = (self.network.outputs(images) - self.network.outputs(x)).double().flatten(1).abs().amax(1)
@@ -259,28 +311,27 @@ class Through:
             tuple(kept.tolist()),
             tuple(change.tolist()),
             tuple(own.tolist()),
-            tuple(search.computed for search in searches),
-            tuple(search.rows_computed for search in searches),
-            tuple(search.runs for search in searches),
-            tuple(search.steps for search in searches),
-            tuple(search.reason for search in searches),
+            tuple(n for search in searches for n in search.computed.tolist()),
+            tuple(n for search in searches for n in search.products.tolist()),
+            tuple(n for search in searches for n in search.runs.tolist()),
+            tuple(n for search in searches for n in search.steps.tolist()),
+            tuple(reason for search in searches for reason in search.reasons),
         )
 
 
-_metrics: WeakKeyDictionary[Network, Metric] = WeakKeyDictionary()
+def _precision(dtype: torch.dtype) -> torch.dtype:
+    if dtype not in TOLERANCES:
+        raise ValueRangeError(f"the precision of a search is float64 or float32, got {shown(dtype)}")
+    return dtype
 
 
-def metric_of(network: Network) -> Metric:
-    """The metric of searches, H = AᵀA / ‖A‖² + μI with the affine front A; computed once per network."""
-    if network not in _metrics:
-        front = network.front
-        n = front.in_dim
-        if n > DENSE:
-            return _metrics.setdefault(network, Metric(None, None))
-        columns = front.forward(torch.eye(n, dtype=torch.float64).view(n, *front.in_shape)).flatten(1)
-        h = columns @ columns.T / float(front.norm()) ** 2 + MU * torch.eye(n, dtype=torch.float64)
-        _metrics[network] = Metric(torch.linalg.cholesky(h), harmless(network).basis().flatten(1))
-    return _metrics[network]
+def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
+    """One seed per image."""
+    if not isinstance(seed, Sequence):
+        return [seed_of(seed) + i for i in range(count)]
+    if len(seed) != count:
+        raise ValueRangeError(f"give one seed, or one for each of the {count} images, got {len(seed)}")
+    return [seed_of(each) for each in seed]
 
 
 def through(network: NetworkLike, layer: str, call: int = 0) -> Through:

@@ -32,7 +32,7 @@ ROUNDING = 1e-13
 """Share of the objective that is rounding; below it the gap alone says whether a step is good."""
 
 REACHED = 1e-14
-"""‖J z − b‖ / (‖J‖ √n) at which they stop."""
+"""‖J z − b‖ / (‖J‖ √n) at which they stop, in float64."""
 
 INNER, GAINED = 500, 1e-12
 """Largest number of conjugate gradient steps per system, and the share of its residual at which they stop."""
@@ -57,6 +57,10 @@ class Linearised(ABC):
     @abstractmethod
     def norm(self) -> float:
         """‖J‖, roughly."""
+
+    def at(self, some: Tensor) -> Linearised:
+        """The Jacobians of some vectors of the batch, where each has its own; this one where it is that of all."""
+        return self
 
 
 class Matrix(Linearised):
@@ -150,13 +154,21 @@ def stacked(parts: Sequence[Linearised], n: int) -> Linearised:
     return Products(forward, adjoint, n)
 
 
-def nearest_on_level(points: Tensor, jacobian: Linearised, wanted: Tensor) -> Tensor:
+def nearest_on_level(
+    points: Tensor,
+    jacobian: Linearised,
+    wanted: Tensor,
+    box: tuple[Tensor, Tensor] | None = None,
+    gap: Tensor | None = None,
+) -> Tensor:
     """Compute argmin ‖z − p‖ subject to J z = b and 0 ≤ z ≤ 1.
 
     Args:
-        points: The points p, float64 ``(B, n)``.
-        jacobian: J, the same for all of them.
+        points: The points p, float64 or float32 ``(B, n)``.
+        jacobian: J, the same for all of them, or one for each.
         wanted: b, ``(B, m)``.
+        box: Lower and upper bounds other than 0 and 1, ``(B, n)`` each.
+        gap: ‖J z − b‖ at which the iteration may stop, ``(B,)``; that of rounding if None.
 
     Returns:
         z, in the box to the last bit, ``(B, n)``. Where no point of the box has J z = b it is one of the box where the
@@ -164,26 +176,29 @@ def nearest_on_level(points: Tensor, jacobian: Linearised, wanted: Tensor) -> Te
     """
 
     def at(multipliers: Tensor, some: Tensor) -> _Dual:
-        raw = points[some] + jacobian.adjoint(multipliers)
-        z = raw.clamp(0, 1)
-        gap = jacobian.forward(z) - wanted[some]
+        own = jacobian.at(some)
+        raw = points[some] + own.adjoint(multipliers)
+        z = raw.clamp(0, 1) if box is None else torch.minimum(torch.maximum(raw, box[0][some]), box[1][some])
+        over = own.forward(z) - wanted[some]
         objective = (z * (raw - z / 2)).sum(1) - (multipliers * wanted[some]).sum(1)
-        return _Dual(multipliers, z, (z == raw).to(z.dtype), gap, gap.norm(dim=1), objective)
+        return _Dual(multipliers, z, (z == raw).to(z.dtype), over, over.norm(dim=1), objective)
 
     now = at(torch.zeros_like(wanted), torch.arange(len(points), device=points.device))
-    enough, first = REACHED * jacobian.norm * points.shape[1] ** 0.5, now.size.clone()
+    rounding = torch.finfo(points.dtype).eps / torch.finfo(torch.float64).eps
+    least = rounding * REACHED * jacobian.norm * points.shape[1] ** 0.5
+    enough, first = torch.full_like(now.size, least) if gap is None else gap.clamp(min=least), now.size.clone()
     for _ in range(STEPS):
         going = (now.size > enough).nonzero().flatten()
         if not len(going):
             break
         shift = SHIFT * jacobian.norm**2 * (now.size[going] / first[going])
-        step = jacobian.solve(now.free[going], now.gap[going], shift)
+        step = jacobian.at(going).solve(now.free[going], now.gap[going], shift)
         slope, share, moved = (step * now.gap[going]).sum(1), 1.0, False
         for _ in range(HALVINGS):
             found = at(now.multipliers[going] - share * step, going)
             before = now.objective[going]
             lower = found.objective <= before - DESCENT * share * slope
-            same = found.objective <= before + ROUNDING * (1 + before.abs())
+            same = found.objective <= before + rounding * ROUNDING * (1 + before.abs())
             better = lower | (same & (found.size < now.size[going]))
             for old, new in zip(now, found, strict=True):
                 old[going[better]] = new[better]

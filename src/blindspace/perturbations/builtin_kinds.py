@@ -130,31 +130,24 @@ def _least_harmful(task: Task) -> Made:
 
 
 def _through(task: Task) -> Made:
-    """What a layer does not see, beyond what the affine front does not see, image by image."""
-    network, recipe, found = task.network, task.recipe, []
+    """What a layer does not see, beyond what the affine front does not see."""
+    network, recipe = task.network, task.recipe
     assert network is not None  # required by the kind
     assert recipe.through is not None
-    tool = through(network, recipe.through)
-    targets = [None] * len(task.images) if task.target is None else list(task.target.expand_as(task.images))
-    for i, (x, name, target) in enumerate(zip(task.images, task.names, targets, strict=True)):
-        if task.progress is not None:
-            task.progress(i, len(task.names), f"through {recipe.through}")
-        made = tool.find(
-            x[None],
-            recipe.size if target is None else None,
-            target,
-            beyond_front=True,
-            mask=task.space.support,
-            seed=task.generator(name).initial_seed(),
-        )
-        if made.reasons[0]:
-            warnings.warn(
-                f"{name} is changed by {made.size[0]:.3g} of its norm only: {made.reasons[0]}",
-                BlindspaceWarning,
-                stacklevel=2,
-            )
-        found.append(made.images)
-    return Made(torch.cat(found) if found else task.images)
+    made = through(network, recipe.through).find(
+        task.images,
+        recipe.size if task.target is None else None,
+        task.target,
+        beyond_front=True,
+        mask=task.space.support,
+        seed=[task.generator(name).initial_seed() for name in task.names],
+        progress=task.progress,
+    )
+    for name, size, reason in zip(task.names, made.size, made.reasons, strict=True):
+        if reason:
+            message = f"{name} is changed by {size:.3g} of its norm only: {reason}"
+            warnings.warn(message, BlindspaceWarning, stacklevel=2)
+    return Made(made.images)
 
 
 def _kept(task: Task, x: Tensor, direction: Tensor, space: Subspace | None) -> Tensor:

@@ -74,7 +74,7 @@ def _measure(s: Lemma1, case: Case, index: int, progress: Progress) -> Kept:
 
         seed = seed_of(s.seed, case.name, index, way) % 2**31
         found = between.find(
-            x, size=s.size, beyond_front=way == BEYOND, seed=seed, jacobians=s.jacobians, progress=report
+            x, size=s.size, beyond_front=way == BEYOND, seed=seed, products=s.products, progress=report
         )
         changed.append(found.images)
         values["reasons"][way] = list(found.reasons)

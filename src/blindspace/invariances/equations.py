@@ -1,0 +1,163 @@
+"""The equations that a step from a base point must keep, with orthonormal rows: one set per image of a batch.
+
+The rows of a Jacobian differ in size and depend on one another: behind a layer with few units that are on, no more
+rows than these are independent. So the equations are J = M V with orthonormal rows V, and a residual r of them is one
+of V after the product with M⁺. Then V D Vᵀ is well conditioned for most sets D of free pixels, and Newton's method for
+the nearest point of the box converges.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..errors import ValueRangeError
+from ..solvers.projectors.krylov import pcg
+from .demands import Rows
+from .linearised import Linearised, nearest_on_level
+
+DENSE = 512
+"""Number of rows up to which eigenvalues reveal the rank, and the systems of steps are factored."""
+
+INNER, INEXACT = 200, 1e-5
+"""Largest number of conjugate gradient steps per system, and the share of its residual at which they stop: the Newton
+method around them makes up for it."""
+
+DEPENDENT = 100.0
+"""Units of rounding, relative to the largest eigenvalue of J Jᵀ, up to which one counts as 0."""
+
+
+class Orthonormal(Linearised):
+    """Orthonormal rows V, some of which may be 0 instead.
+
+    Args:
+        rows: V, ``(B, k, n)``.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self.rows = rows
+
+    def at(self, some: Tensor) -> Orthonormal:
+        """As ``Linearised.at``."""
+        return self if len(some) == len(self.rows) else Orthonormal(self.rows[some])
+
+    def forward(self, v: Tensor) -> Tensor:
+        """As ``Linearised.forward``."""
+        return (self.rows @ v[:, :, None])[:, :, 0]
+
+    def adjoint(self, w: Tensor) -> Tensor:
+        """As ``Linearised.adjoint``."""
+        return (w[:, None, :] @ self.rows)[:, 0]
+
+    def solve(self, free: Tensor, g: Tensor, shift: Tensor) -> Tensor:
+        """As ``Linearised.solve``; by conjugate gradients for many rows, which need few steps."""
+        eps = torch.finfo(g.dtype).eps
+        shift = shift.clamp(min=10 * eps)
+        if self.rows.shape[1] > DENSE:
+            alone = zip(self.rows, free, g.split(1), shift, strict=True)
+            return torch.cat([_by_gradients(rows * own, one, s) for rows, own, one, s in alone])
+        gram_matrix = (self.rows * free[:, None, :]) @ self.rows.mT
+        gram_matrix.diagonal(dim1=1, dim2=2).add_(shift[:, None])
+        lower, failed = torch.linalg.cholesky_ex(gram_matrix)
+        if bool(failed.any()):
+            gram_matrix.diagonal(dim1=1, dim2=2).add_(1e3 * eps)
+            lower = torch.linalg.cholesky(gram_matrix)
+        return torch.cholesky_solve(g[:, :, None], lower)[:, :, 0]
+
+    @property
+    def norm(self) -> float:
+        """1, or 0 without rows."""
+        return float(self.rows.shape[1] > 0)
+
+
+def _by_gradients(rows: Tensor, g: Tensor, shift: Tensor) -> Tensor:
+    """(V D Vᵀ + s I)⁻¹ g for the rows V D of one image, ``(1, k)``."""
+
+    def gram(w: Tensor) -> Tensor:
+        return (w @ rows) @ rows.T + shift * w
+
+    return pcg(gram, g, None, INEXACT * g.norm(dim=1), INNER)[0]
+
+
+class Equations:
+    """The equations at base points.
+
+    Args:
+        rows: Rows of the Jacobians.
+        beside: Orthonormal rows to which steps must be orthogonal too, ``(d, n)``, themselves orthogonal to the others.
+
+    Attributes:
+        rank: Number of independent equations of each image, those of ``beside`` left out; int64 ``(B,)``.
+    """
+
+    def __init__(self, rows: Rows, beside: Tensor) -> None:
+        self.rows = rows
+        self._inverse, made, self.rank = _orthonormal(rows.matrix)
+        if len(beside):
+            made = torch.cat([made, beside.expand(len(made), -1, -1)], 1)
+        self._beside = len(beside)
+        self.jacobian = Orthonormal(made)
+
+    def at(self, some: Tensor) -> Equations:
+        """The equations of some images."""
+        if len(some) == len(self.rank):
+            return self
+        part = object.__new__(Equations)
+        part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
+        part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
+        part.jacobian = self.jacobian.at(some)
+        return part
+
+    def residual(self, change: Tensor, off: Tensor) -> Tensor:
+        """What the equations see of a change of what must stay, ``(B, dim)``, and of a perturbation, ``(B, n)``."""
+        found = (self._inverse @ self.rows.combine(change)[:, :, None])[:, :, 0]
+        if not self._beside:
+            return found
+        return torch.cat([found, self.jacobian.forward(off)[:, -self._beside :]], 1)
+
+    def along(self, v: Tensor) -> Tensor:
+        """The orthogonal projection on the nullspace of the equations, ``(B, n)``."""
+        for _ in range(2):  # the second pass removes the rounding of the first
+            v = v - self.jacobian.adjoint(self.jacobian.forward(v))
+        return v
+
+    def nearest(
+        self, points: Tensor, base: Tensor, residual: Tensor, box: tuple[Tensor, Tensor], gap: Tensor
+    ) -> Tensor:
+        """The points of the box nearest to some whose step from a base undoes a residual up to a gap, ``(B, n)``."""
+        return nearest_on_level(points, self.jacobian, self.jacobian.forward(base) - residual, box, gap)
+
+
+def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """M⁺ and V with J = M V, and the ranks."""
+    if not bool(j.isfinite().all()):
+        raise ValueRangeError("the Jacobian of what must stay holds NaN or infinite values")
+    batch, k, _ = j.shape
+    eps = torch.finfo(j.dtype).eps
+    gram = j @ j.mT
+    if not k:
+        return gram, j, torch.zeros(batch, dtype=torch.int64)
+    largest = gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=torch.finfo(j.dtype).tiny)
+    unit = torch.eye(k, dtype=j.dtype)
+    if k <= DENSE:
+        values, vectors = torch.linalg.eigh(gram)
+        kept = values > DEPENDENT * eps * values[:, -1:].clamp(min=torch.finfo(j.dtype).tiny)
+        inverse = torch.where(kept, values.clamp(min=0), torch.inf).rsqrt()[:, :, None] * vectors.mT
+        rank = kept.sum(1)
+        most = max(int(rank.max()), 1)
+        inverse = inverse[:, -most:]
+        made = inverse @ j
+        # What rounding has left of the smallest ones is made orthonormal by a second pass.
+        again = made @ made.mT + torch.diag_embed((~kept[:, -most:]).to(j.dtype))
+        lower = torch.linalg.cholesky(again)
+        return (
+            torch.linalg.solve_triangular(lower, inverse, upper=False),
+            torch.linalg.solve_triangular(lower, made, upper=False),
+            rank,
+        )
+    for shift in (50 * eps, 5e3 * eps, 5e5 * eps):
+        lower, failed = torch.linalg.cholesky_ex(gram + shift * largest[:, None, None] * unit)
+        if not bool(failed.any()):
+            inverse = torch.linalg.solve_triangular(lower, unit.expand_as(gram), upper=False)
+            return inverse, inverse @ j, torch.full((batch,), k)
+    raise ValueRangeError("the Jacobian of what must stay has an infinite range of sizes")
