@@ -203,13 +203,13 @@ class Search:
             share = (2 * state.share[going]).clamp(max=1)
             tried = state.y[going] + share[:, None] * step
             found, ok = self._corrected(tried, going, base)
-            before, after = self.sizes(state.y[going], going), self.sizes(found, going)
-            good = ok if w.toward else ok & (after > before)
+            before, after = (self._progress(y, going, state.direction) for y in (state.y[going], found))
+            good = ok & (after > before)
             reach = share * step.norm(dim=1)
             state.take(going, good, found, tried, share)
             self.steps[going[good]] += 1
             if w.toward:
-                done = good & (reach < ARRIVED * (state.direction[going] - self.x[going]).norm(dim=1))
+                done = good & (after < before + ARRIVED)
             else:
                 moved = going[good]
                 state.direction[moved] = state.y[moved] - self.x[moved]
@@ -224,6 +224,14 @@ class Search:
             self.hopeful[going[done]] = False
             state.going = going[~(done | short | slow)]
             self.report(int((~self.hopeful).sum()))
+
+    def _progress(self, y: Tensor, some: Tensor, direction: Tensor) -> Tensor:
+        """The sizes that count of points, or how much of the way to their targets is done, ``(b,)``."""
+        if not self.wanted.toward:
+            return self.sizes(y, some)
+        whole, left = (direction[some] - self.x[some]).norm(dim=1), (direction[some] - y).norm(dim=1)
+        done: Tensor = 1 - left / whole.clamp(min=torch.finfo(y.dtype).tiny)
+        return done
 
     def _within_budget(self, going: Tensor) -> Tensor:
         """The images for which Jacobians may still be computed."""
