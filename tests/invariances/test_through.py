@@ -128,3 +128,34 @@ def test_arguments_are_checked(network: bs.Network, images: Tensor) -> None:
         bs.through(network, "two").find(images, size=0.1, target=images)
     with pytest.raises(ValueRangeError, match="the size"):
         bs.through(network, "two").find(images, size=0.0)
+
+
+def test_many_images_are_searched_at_once(network: bs.Network) -> None:
+    """Black and white images of a network of many kinks, each with a size of its own; those that are done leave."""
+    torch.manual_seed(2)
+    wide = nn.Sequential(nn.Flatten(), nn.Linear(64, 40), nn.ReLU(), nn.Linear(40, 24), nn.ReLU(), nn.Linear(24, 8))
+    many = bs.load(wide.eval(), input_shape=(1, 8, 8))
+    x = torch.rand(7, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()
+    told: list[tuple[int, int]] = []
+    tool = bs.through(many, "5")
+    found = tool.find(x, 0.1, beyond_front=True, progress=lambda done, of, what: told.append((done, of)))
+    assert found.reasons == ("",) * 7
+    assert min(found.beyond) >= 0.1
+    assert max(found.kept) <= 1e-9
+    assert told == sorted(told)
+    assert told[-1] == (7, 7)
+    again = tool.find(x[:3], 0.1, beyond_front=True, seed=[5, 6, 7])
+    assert min(again.beyond) >= 0.1
+    with pytest.raises(ValueRangeError, match="one for each of the 3 images, got 2"):
+        tool.find(x[:3], seed=[0, 1])
+
+
+def test_in_float32_the_claim_is_still_measured_in_float64(network: bs.Network, images: Tensor) -> None:
+    found = bs.through(network, "head").find(images, 0.15, dtype=torch.float32)
+    assert found.reasons == ("", "")
+    assert torch.equal(found.images, found.images.float().double())
+    assert 1e-9 < max(found.kept) <= 2e-5
+    exact = (network.double(found.images) - network.double(images)).detach().abs().amax(1)
+    torch.testing.assert_close(torch.tensor(found.output_change, dtype=torch.float64), exact)
+    with pytest.raises(ValueRangeError, match="float64 or float32, got torch.float16"):
+        bs.through(network, "head").find(images, dtype=torch.float16)

@@ -148,6 +148,7 @@ class Search:
     ) -> None:
         self.demands, self.wanted, self.generators, self.front = demands, wanted, generators, front
         self.report = report
+        self.mixing = torch.Generator().manual_seed(0)
         self.hopeful = torch.ones(len(x), dtype=torch.bool)
         self.shape, self.x = x.shape[1:], x.flatten(1)
         self.box = box[0].flatten(1), box[1].flatten(1)
@@ -329,7 +330,7 @@ class Search:
         return some, Equations(rows, beside)
 
     def _rows(self, y: Tensor, some: Tensor, most: int) -> Rows:
-        rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.generators[int(some[0])])
+        rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.mixing)
         self.computed[some] += 1
         self.products[some] += rows.matrix.shape[1]
         return rows

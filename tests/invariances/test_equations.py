@@ -1,0 +1,77 @@
+"""The equations of steps: orthonormal rows of Jacobians, and nearest points of the box, beside a slow second way."""
+
+import numpy as np
+import scipy.optimize
+import torch
+from torch import Tensor
+
+from blindspace.invariances.demands import Rows
+from blindspace.invariances.equations import DENSE, Equations
+
+
+def dependent(batch: int, rows: int, rank: int, n: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    left = torch.randn(batch, rows, rank, generator=generator, dtype=torch.float64)
+    size = torch.logspace(0, -4, rank, dtype=torch.float64)
+    return (left * size) @ torch.randn(batch, rank, n, generator=generator, dtype=torch.float64)
+
+
+def made(j: Tensor, beside: Tensor | None = None) -> Equations:
+    return Equations(Rows(j, torch.arange(j.shape[1]), None), j[0, :0] if beside is None else beside)
+
+
+def test_rows_become_orthonormal_and_keep_their_span() -> None:
+    for rows, rank, n in ((12, 5, 20), (7, 7, 9), (DENSE + 9, DENSE + 9, DENSE + 90)):
+        j = dependent(2, rows, rank, n, rows)
+        v = made(j).jacobian.rows
+        if rows <= DENSE:
+            assert made(j).rank.tolist() == [rank, rank]
+            assert v.shape[1] == rank
+        gram = v @ v.mT
+        torch.testing.assert_close(gram, torch.eye(v.shape[1], dtype=torch.float64).expand_as(gram), atol=1e-4, rtol=0)
+        left = j - (j @ v.mT) @ v
+        assert float(left.norm() / j.norm()) < 1e-6
+
+
+def test_nearest_points_are_those_of_a_quadratic_programme() -> None:
+    generator = torch.Generator().manual_seed(3)
+    n = 12
+    j = dependent(4, 6, 3, n, 1)
+    equations = made(j)
+    base = torch.rand(4, n, generator=generator, dtype=torch.float64)
+    base[:, ::3] = 0.0
+    base[:, 1] = 1.0
+    points = base + torch.randn(4, n, generator=generator, dtype=torch.float64)
+    box = torch.zeros_like(base), torch.ones_like(base)
+    residual = torch.zeros(4, equations.jacobian.rows.shape[1], dtype=torch.float64)
+    found = equations.nearest(points, base, residual, box, torch.zeros(4, dtype=torch.float64))
+    assert torch.equal(found, found.clamp(0, 1))
+    assert float((j @ (found - base)[:, :, None]).abs().max()) < 1e-11
+    for one, point, rows, here in zip(found, points.numpy(), j.numpy(), base.numpy(), strict=True):
+        slow = scipy.optimize.minimize(
+            lambda z, p=point: 0.5 * float((z - p) @ (z - p)), here, jac=lambda z, p=point: z - p, method="SLSQP",
+            bounds=[(0, 1)] * n, options={"ftol": 1e-14, "maxiter": 500},
+            constraints={"type": "eq", "fun": lambda z, a=_span(rows), h=here: a @ (z - h), "jac": lambda z, a=_span(rows): a},
+        )  # fmt: skip
+        assert slow.success
+        np.testing.assert_allclose(one.numpy(), slow.x, atol=1e-6)
+
+
+def _span(rows: np.ndarray) -> np.ndarray:
+    _, s, vt = np.linalg.svd(rows)
+    found: np.ndarray = vt[: int((s > 1e-10 * s[0]).sum())]
+    return found
+
+
+def test_a_residual_is_undone_and_what_is_beside_stays() -> None:
+    j = dependent(3, 8, 4, 15, 2)
+    v = made(j).jacobian.rows
+    beside = torch.linalg.svd(v[0])[2][-2:]  # orthogonal to the rows of the first image
+    equations = made(j[:1], beside)
+    here = torch.full((1, 15), 0.5, dtype=torch.float64)
+    change = (j[:1] @ torch.full((1, 15, 1), 1e-3, dtype=torch.float64))[:, :, 0]
+    residual = equations.residual(change, torch.zeros_like(here))
+    box = torch.zeros_like(here), torch.ones_like(here)
+    step = equations.nearest(here, here, residual, box, torch.zeros(1, dtype=torch.float64)) - here
+    torch.testing.assert_close((j[:1] @ step[:, :, None])[:, :, 0], -change, atol=1e-10, rtol=0)
+    assert float((beside @ step[0]).abs().max()) < 1e-12
