@@ -157,5 +157,5 @@ def test_in_float32_the_claim_is_still_measured_in_float64(network: bs.Network, 
     assert 1e-9 < max(found.kept) <= 2e-5
     exact = (network.double(found.images) - network.double(images)).detach().abs().amax(1)
     torch.testing.assert_close(torch.tensor(found.output_change, dtype=torch.float64), exact)
-    with pytest.raises(ValueRangeError, match="float64 or float32, got torch.float16"):
+    with pytest.raises(ValueRangeError, match=r"float64 or float32, got torch\.float16"):
         bs.through(network, "head").find(images, dtype=torch.float16)
