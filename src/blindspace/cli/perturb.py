@@ -66,13 +66,13 @@ def perturb(
         ),
     ] = "noise",
     size: Annotated[
-        float,
+        float | None,
         typer.Option(
-            help="Give each perturbation this size, in units of the image range; through a layer, as a share of "
-            "the image.",
+            help="Give each perturbation this size, in units of the image range, 0.5 unless given; through a layer, as "
+            "a share of the image, 0.1 unless given.",
             min=0,
         ),
-    ] = 0.5,
+    ] = None,
     norm: Annotated[NormName, typer.Option(help="Measure the size in this norm.")] = NormName.linf,
     in_range: Annotated[
         bool, typer.Option("--in-range", help="Keep every pixel in [0, 1]; perturbations may come out smaller.")
@@ -111,7 +111,7 @@ def perturb(
     """
     kind = "through" if through is not None and kind == "noise" else kind
     chosen = kind_named(kind)
-    in_range = in_range or chosen.always_in_range
+    in_range, size = in_range or chosen.always_in_range, chosen.size if size is None else size
     check_out(out, file_format, in_range)
     if remove and "key" not in chosen.settings:
         raise ValueRangeError(f"--remove takes keyed noise off, not {kind}; add --kind keyed")

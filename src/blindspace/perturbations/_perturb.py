@@ -79,7 +79,7 @@ def perturb(
     network: Network | Space,
     kind: str = "noise",
     *,
-    size: float = 0.5,
+    size: float | None = None,
     norm: Norm = "linf",
     in_range: bool = False,
     seed: int = 0,
@@ -102,7 +102,8 @@ def perturb(
         network: A ``Network`` or torch module; for kinds that need no network also a linear map or subspace.
         kind: Name of a kind: noise, parallel, least-harmful, largest, decoy, keyed, family, through, or a registered
             one.
-        size: Magnitude of each perturbation, in units of the image range; through a layer, as a share of ‖x‖.
+        size: Magnitude of each perturbation, in units of the image range, 0.5 if None; through a layer as a share of
+            ‖x‖, 0.1 if None.
         norm: Norm of the magnitude, ``linf`` or ``l2``.
         in_range: Whether every pixel stays in [0, 1]; ``largest``, ``decoy`` and ``through`` always do.
         seed: Seed of everything random.
@@ -147,7 +148,7 @@ def perturb(
         raise ValueRangeError("a perturbation through a layer is made for one network, so give no other with also")
     if remove and (in_range or names is None or key is None):
         raise ValueRangeError("keyed noise is removed by its key and the names of the images, without in_range")
-    in_range = in_range or known.always_in_range
+    in_range, size = in_range or known.always_in_range, known.size if size is None else size
     file = None if font is None else str(as_path(font, "a font"))
     shown_text = Recipe.text if text is None else text
     recipe = Recipe(kind, size, norm, in_range, seed, shown_text, members, file, mask_text(mask), through)

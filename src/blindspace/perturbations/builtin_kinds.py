@@ -200,6 +200,7 @@ BUILTIN_KINDS = tuple(
                 always_in_range=True,
                 needs_space=False,
                 settings=frozenset({"through", "target"}),
+                size=0.1,
             ),
         ),
     )

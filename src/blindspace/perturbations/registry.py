@@ -64,6 +64,7 @@ class Kind:
         settings: Names of the settings that only some kinds take: text, font, target, key, remove, members, through.
         protects: Whether ``protect`` offers it; such a kind needs no network and makes one image of each.
         detected: Whether the detection experiments mark images with it.
+        size: Size of its perturbations where none is given.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Kind:
     settings: frozenset[str] = frozenset()
     protects: bool = False
     detected: bool = False
+    size: float = 0.5
 
 
 _kinds: dict[str, Kind] = {}
