@@ -57,7 +57,8 @@ class Values:
             self._alone = alone or not network.takes_batches
             if self.dim and not self._alone:  # the first axis of a value need not be that of the batch
                 one, both = self._flat(x[1:]), self._flat(x)[1:]
-                self._alone = bool((one - both).abs().max() > ALIKE * one.abs().max())
+                differs = one.shape != both.shape or bool((one - both).abs().max() > ALIKE * one.abs().max())
+                self._alone = differs
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
