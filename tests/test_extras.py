@@ -23,6 +23,7 @@ from blindspace.errors import MissingExtraError
 from blindspace.evidence import perceptual
 from blindspace.extras import library, require
 from blindspace.manifolds import intrinsic_dimension
+from blindspace.networks.sources.pictures import Pipeline, whole
 
 EXTRAS: dict[str, list[str]] = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"][
     "optional-dependencies"
@@ -56,7 +57,8 @@ NEEDED: dict[tuple[str, str], str | Callable[[], object]] = {
     ("report", "matplotlib"): "demo --out page",
     ("timm", "timm"): "audit timm:resnet18 --random-weights",
     ("hf", "transformers"): "audit hf:dinov2 --random-weights",
-    ("hf", "torchvision"): "audit cifar-resnet --input-shape 3x40x40 --preprocess preprocessor_config.json",
+    # Without transformers, which once imported remembers for the process that there was no torchvision.
+    ("hf", "torchvision"): lambda: whole(Pipeline("a processor of torchvision", lambda _: CASE[1]), (3, 40, 40)),
     ("torchvision", "torchvision"): "audit torchvision:resnet18 --random-weights",
     ("onnx", "onnx"): "audit network.onnx",
     ("onnx", "onnxruntime"): "audit network.onnx",
@@ -86,7 +88,6 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     Path("key").write_text("a passphrase\n")
     Path("network.onnx").write_bytes(b"\x08\x08")
     Path("table.parquet").write_bytes(b"PAR1" + bytes(64) + b"PAR1")
-    Path("preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor"}')
     Path("pictures").mkdir()
     for name in ("picture.png", "pictures/picture.png"):
         Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).save(name)
