@@ -69,8 +69,9 @@ def energy_map(energy: PixelEnergy) -> EnergyMap:
 
 
 def _blocks(pixels: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Means over equal blocks, at most ``LONGEST`` along each axis; the last ones may be smaller."""
-    down, across = (-(-n // LONGEST) for n in pixels.shape)
+    """Means over square blocks, at most ``LONGEST`` along each axis; the last ones may be smaller."""
+    across = -(-max(pixels.shape) // LONGEST)
+    down = min(across, pixels.shape[0])
     means = F.avg_pool2d(pixels[None, None], (down, across), ceil_mode=True, count_include_pad=False)[0, 0]
     return means, (down, across)
 
