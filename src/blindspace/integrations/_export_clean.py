@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import __version__
+from .._html import Shown
 from ..errors import CheckFailedError, FileError, TooLargeError, UnsupportedLayerError, first_line, integer
 from ..evidence.prior import Prior
 from ..files import as_path, writing
@@ -49,7 +50,7 @@ INPUT, OUTPUT = "image", "clean"
 
 
 @dataclass(frozen=True)
-class ExportedClean:
+class ExportedClean(Shown):
     """What was written, and what was measured of it in onnxruntime.
 
     Attributes:
