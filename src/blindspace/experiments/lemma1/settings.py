@@ -40,8 +40,8 @@ class Case:
 
 CASES = (
     Case("mnist-mlp", "mnist-mlp", "mnist", 4),
-    Case("cifar-resnet", "cifar-resnet", "cifar10", 2),
-    Case("ResNet-20", RESNET20, "cifar10", 2),
+    Case("cifar-resnet", "cifar-resnet", "cifar10", 2, (11, 12, 13)),
+    Case("ResNet-20", RESNET20, "cifar10", 2, (11, 12, 13, 14, 15, 16, 17, 18)),
     Case("ViT", VIT, "cifar10", 2),
 )
 
