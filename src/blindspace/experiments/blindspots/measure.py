@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -28,6 +29,9 @@ SHOWN = (1 / 3, 2 / 3)
 FRAMES = tuple(i / 6 for i in range(7))
 """Those at which they are kept for pictures of one path alone."""
 
+PHOTOGRAPHED = "cifar10"
+"""Data set of the networks that read photographs."""
+
 STRAIGHT = 16
 """Number of points of the straight line at which logits are measured."""
 
@@ -52,10 +56,13 @@ def part_name(case: Case, seed: int, pair: int) -> str:
 def network_of(s: Blindspots, case: Case, seed: int) -> Network:
     """The network of a case with that seed."""
     if case.kind in SMALL:
-        return classifier(case.kind, case.dataset, seed, s.preset)
+        found = classifier(case.kind, PHOTOGRAPHED if case.side else case.dataset, seed, s.preset)
+    else:
+        found = resnet20_of_others() if case.kind == RESNET20 else load(case.kind)
     if case.side:
-        return load(case.kind, (3, case.side, case.side), preprocess="resize 32")
-    return resnet20_of_others() if case.kind == RESNET20 else load(case.kind)
+        network = load(found.module, (3, case.side, case.side), preprocess="resize 32", name=found.name)
+        return replace(network, classes=found.classes)
+    return found
 
 
 def images_of(s: Blindspots, case: Case) -> ImageSet:
