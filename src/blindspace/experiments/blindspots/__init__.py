@@ -13,7 +13,7 @@ EXPERIMENT: Experiment[Blindspots] = Experiment(
         "Level set traversal leads from an image toward one of another class and keeps one number: the confidence in "
         "the image's class, to within 0.2. How far does a path lead along which no logit changes by more than 1e-6 of "
         "the largest, in float64, at the vertices and between them, and within [0, 1]? Both rules take the same pairs "
-        "of test images, which differ in their labels and in what the network takes them for. How near is the end to "
+        "of test images, and of photographs, which differ in their labels and in what the network takes them for. How near is the end to "
         "the target, how similar are the two to look at, and how far do the logits move under the rule of one number? "
         "Beside it stand the distance at the start, the nearest point that differs from the image in the nullspace "
         "of the affine front alone, and the straight line from the image to the end of the path. Figures are medians "
