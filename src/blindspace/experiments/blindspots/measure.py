@@ -61,7 +61,7 @@ def network_of(s: Blindspots, case: Case, seed: int) -> Network:
         found = resnet20_of_others() if case.kind == RESNET20 else load(case.kind)
     if case.side:
         network = load(found.module, (3, case.side, case.side), preprocess="resize 32", name=found.name)
-        return replace(network, classes=found.classes)
+        return replace(network, classes=found.classes, card=found.card)
     return found
 
 
