@@ -48,7 +48,7 @@ NEAR, EXACT = 1e-6, 1e-3
 """Gap of the linear equations that is left, as a share of a step and of what a correction is to undo."""
 
 NOTHING = 1e-3
-"""Share of a direction that must be left in the nullspace of the Jacobian."""
+"""Share of a direction that must be left in the nullspace of the Jacobian, and of a step within the box."""
 
 BUNDLE = 256
 """Number of rows up to which those of the far side of a kink are added."""
@@ -264,7 +264,7 @@ class Search:
             size = self.counted(step).norm(dim=1)
             growing = torch.ones_like(size, dtype=torch.bool)
             for _ in range(ROUNDS):
-                short = ((size < 0.7 * reach) & growing & (size > 1e-9 * reach) & ~nothing).nonzero().flatten()
+                short = ((size < 0.7 * reach) & growing & (size > NOTHING * reach) & ~nothing).nonzero().flatten()
                 if not len(short):
                     break
                 goal = self.counted(step[short]) * (3 * reach / size)[short, None]
@@ -282,7 +282,7 @@ class Search:
         strict = self.strict[some]
         given_up = strict & (size < 0.1 * reach) & ~nothing
         self.strict[some[given_up]] = False
-        boxed = ~given_up & (size < 1e-6 * self.whole[some])
+        boxed = ~given_up & (size < (ARRIVED * reach if w.toward else SHORTEST * w.size * self.whole[some]))
         for i, full, cut in zip(some.tolist(), nothing.tolist(), boxed.tolist(), strict=True):
             if full or cut:
                 self.reasons[i] = FULL if full else BOX
