@@ -501,7 +501,7 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "soft_dimension, seed": (SEEDS, lambda a: bs.soft_dimension(NETWORK, seed=a, estimate=True)),
     "spectrum, seed": (SEEDS, lambda a: bs.spectrum(NETWORK, seed=a, estimate=True)),
     "harmless_noise, size": (SIZES, lambda a: bs.harmless_noise(SPACE, 2, a)),
-    "perturb, size": (SIZES, lambda a: bs.perturb(X, NETWORK, size=a)),
+    "perturb, size": ([a for a in SIZES if a is not None], lambda a: bs.perturb(X, NETWORK, size=a)),
     "family, size": (SIZES, lambda a: bs.family(SPACE, X[:1], 2, a)),
     "keyed, size": (SIZES, lambda a: bs.keyed(SPACE, KEY, ["a"], a)),
     "identify, size": (SIZES, lambda a: bs.identify(NETWORK, [NETWORK], size=a)),

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from ..errors import FileError
@@ -25,7 +26,9 @@ WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2
 _COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, 3: 1, 5: 4, 6: 3, 8: 3}
 """Number of colours of each photometric interpretation that is read: also palette, CMYK, YCbCr and CIELab."""
 
-_OF_PILLOW = (3, 5, 6, 8)
+_YCBCR = 6
+
+_OF_PILLOW = (3, 5, _YCBCR, 8)
 """Those of them that Pillow alone converts to RGB."""
 
 Numbers = Literal["unsigned", "signed", "float"]
@@ -138,6 +141,11 @@ def values(content: bytes, name: str) -> Values:
     compression = tags.get(TiffImagePlugin.COMPRESSION, 1)
     if (compression in _JPEG and depth > 8) or (compression in _WITHOUT_PREDICTOR and tags.get(_PREDICTOR, 1) != 1):
         raise FileError(f"{name} is compressed in a way that programs read differently; save it without compression")
+    if photometric == _YCBCR and compression == 1 and int(PIL.__version__.split(".")[0]) < 13:
+        raise FileError(
+            f"{name} holds YCbCr colours without compression, which Pillow {PIL.__version__} reads as RGB; install "
+            "Pillow 13 or newer, or save it in RGB"
+        )
     planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == 2
     swapped = content[:2] == b"MM" and compression != 1
     return Values(depth, numbers, photometric, samples, extra[:1] == (1,), planar, swapped, low, high)

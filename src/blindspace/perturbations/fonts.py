@@ -24,12 +24,13 @@ LISTED = 8
 
 
 @lru_cache(maxsize=512)
-def opened(path: str | None, size: float) -> Font:
+def opened(path: str | None, size: float, layout: ImageFont.Layout | None = None) -> Font:
     """A font at a size.
 
     Args:
         path: A TrueType or OpenType file; Pillow's own font if None.
         size: Height in pixels.
+        layout: How letters are set side by side, for a file; as Pillow can if None.
 
     Raises:
         FileError: The file cannot be read.
@@ -39,7 +40,7 @@ def opened(path: str | None, size: float) -> Font:
         return ImageFont.load_default(size)
     content = read_bytes(as_path(path, "a font"))
     try:
-        return ImageFont.truetype(BytesIO(content), size)
+        return ImageFont.truetype(BytesIO(content), size, layout_engine=layout)
     except (OSError, ValueError) as error:
         raise ValueRangeError(
             f"{path} is no font whose letters can be drawn at any size ({first_line(error)}); give a TrueType or "
@@ -54,11 +55,8 @@ def missing_letters(text: str, path: str | None = None) -> list[str]:
         text: The text.
         path: As for ``opened``.
     """
-    font = opened(path, TRIED)
-    if isinstance(
-        font, ImageFont.FreeTypeFont
-    ):  # one glyph per character, as a mark alone would get a circle to stand on
-        font = font.font_variant(layout_engine=ImageFont.Layout.BASIC)
+    # One glyph per character: a mark alone would get a circle to stand on.
+    font = opened(path, TRIED, ImageFont.Layout.BASIC)
     absent = font.getmask(NO_LETTER)
     letters = dict.fromkeys(letter for letter in text if not letter.isspace())
     return [letter for letter in letters if _same(font.getmask(letter), absent)]
