@@ -57,7 +57,8 @@ class Kind:
     Attributes:
         name: Name on the command line.
         summary: What is added to an image, in one line of help.
-        make: Perturbs the images of a task; what it does to an image depends on that image, its name and the settings.
+        make: Perturbs the images of a task; what it does to an image depends on that image, its name and the settings;
+            through a layer the images of a batch share a bound on the rank, so that they differ slightly alone.
         needs_network: Whether it needs the network itself and not just its harmless space.
         always_in_range: Whether it keeps every pixel in [0, 1] without being asked.
         needs_space: Whether there must be harmless perturbations.
