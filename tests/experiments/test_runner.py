@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -23,14 +24,18 @@ from PIL import Image
 
 import blindspace as bs
 from blindspace.cli.main import run as command
-from blindspace.errors import FileError, MissingExtraError, UnknownNameError
+from blindspace.errors import BlindspaceError, FileError, MissingExtraError, UnknownNameError, ValueRangeError
+from blindspace.experiments import crew
 from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
+from blindspace.experiments.crew import one_thread
 from blindspace.experiments.experiment import PICTURES, Claim, Experiment, Result, Row
+from blindspace.experiments.keeping import sources
 from blindspace.experiments.parts import Kept, Part, Parts, Preset, Settings, seed_of
 from blindspace.experiments.registry import NAMES, chosen, declared, experiment
 from blindspace.experiments.results import markdown, read, write_page
-from blindspace.experiments.runner import run, sources
+from blindspace.experiments.runner import run
+from blindspace.jobs.local import run_here
 from blindspace.progress import Progress
 
 # --- every experiment ----------------------------------------------------------------------------------------
@@ -132,9 +137,9 @@ def _own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pyte
         monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home"))
 
 
-def written(folder: Path) -> dict[str, bytes]:
+def written(folder: Path, name: str = "dice") -> dict[str, bytes]:
     """All files except the run time."""
-    return {path.name: path.read_bytes() for path in (folder / "dice").iterdir() if path.name != "run.json"}
+    return {path.name: path.read_bytes() for path in (folder / name).iterdir() if path.name != "run.json"}
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of luck")])
@@ -226,6 +231,51 @@ def test_reproduce_is_the_command_as_a_function(tmp_path: Path) -> None:
     assert len(re.findall("<tr>", result._repr_html_())) == 1 + len(result.rows)
     with pytest.raises(UnknownNameError, match="figure5"):
         bs.reproduce(["formula", "figure5"], out=tmp_path)
+
+
+def test_parts_by_processes_of_which_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+
+    def kill(done: int, total: int, what: str) -> None:
+        if done == 2 and not killed:
+            killed.append(multiprocessing.active_children()[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of workers"))
+    bs.reproduce("formula", out=tmp_path / "workers", progress=kill, workers=2)
+    assert killed
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of one"))
+    with one_thread():
+        bs.reproduce("formula", out=tmp_path / "one")
+    assert written(tmp_path / "workers", "formula") == written(tmp_path / "one", "formula")
+
+
+def test_finished_parts_are_left_to_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with one_thread():
+        bs.reproduce("formula", out=tmp_path)
+    kept = {path: path.read_bytes() for path in (tmp_path / "home").rglob("*.safetensors")}
+    gone = min(kept)
+    gone.unlink()
+    seen: list[tuple[int, int]] = []
+    monkeypatch.setattr(crew, "work", lambda job, todo, tell, **_: run_here(job, todo, tell))
+    bs.reproduce("formula", out=tmp_path, workers=1, progress=lambda done, total, what: seen.append((done, total)))
+    assert seen[:2] == [(6, 7), (7, 7)]
+    assert all(path.read_bytes() == content for path, content in kept.items() if path != gone)
+
+
+def test_a_worker_with_other_versions_is_refused(tmp_path: Path) -> None:
+    job = crew.PartsJob(tmp_path, "smoke", 0, {})
+    with pytest.raises(BlindspaceError, match="would compute formula with other versions of this package"):
+        job.worker().do(crew.OnePart("formula", "by-hand", "formula-of-another"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_engine_that_does_not_exist(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="no engine is called 'slurm'; there are local, ray"):
+        bs.reproduce("formula", out=tmp_path / "out", engine="slurm")
+    with pytest.raises(ValueRangeError, match="the number of workers"):
+        bs.reproduce("formula", out=tmp_path / "out", workers=-1)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_damaged_part_is_named(tmp_path: Path) -> None:

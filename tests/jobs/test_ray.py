@@ -6,11 +6,13 @@ import base64
 import logging
 import os
 import re
+import signal
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,9 +23,12 @@ import pytest
 import torch
 from PIL import Image
 
+import blindspace as bs
+from blindspace.cli.main import run as command
 from blindspace.collections import Settings, check, protect
 from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
+from blindspace.experiments.crew import one_thread
 from blindspace.jobs import cluster as cluster_module
 from blindspace.learning import SetSettings, mislabel_set, read_set
 from blindspace.networks import Named
@@ -97,6 +102,49 @@ def test_a_perturbed_data_set_is_the_same_on_ray(tmp_path: Path, cluster: Any) -
     there, here = (read_set(tmp_path / name) for name in ("ray", "here"))
     assert torch.equal(there.targets, here.targets)
     torch.testing.assert_close(there.images, here.images, rtol=0, atol=1e-5)
+
+
+def workers_of(cluster: Any) -> list[int]:
+    """The processes of the head that compute."""
+    (raylet,) = cluster.head_node.all_processes["raylet"]
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == raylet.process.pid and b"_Actor" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+    return found
+
+
+def test_an_experiment_is_the_same_on_ray_where_a_worker_is_killed(
+    tmp_path: Path, cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+    killed: list[int] = []
+
+    def lose(done: int, total: int, what: str) -> None:
+        seen.append((done, total))
+        if done == 2 and not killed:
+            killed.extend(workers_of(cluster))
+            os.kill(killed[0], signal.SIGKILL)
+
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of ray"))
+    bs.reproduce("formula", out=tmp_path / "ray", progress=lose, workers=1, engine="ray", address=cluster.address)
+    assert seen[:8] == [(done, 7) for done in range(8)], "each part was told of once"
+    assert len(killed) == 1
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of one"))
+    with one_thread():
+        bs.reproduce("formula", out=tmp_path / "one")
+    there, here = tree(tmp_path / "ray" / "formula"), tree(tmp_path / "one" / "formula")
+    assert there.pop("run.json") != here.pop("run.json")  # it says how long each part took
+    assert there == here
+
+
+def test_an_experiment_without_a_cluster_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["reproduce", "formula", "--preset", "smoke", "--out", str(tmp_path / "out"), "--engine", "ray"]
+    assert command([*asked, "--address", "127.0.0.1:1"]) == 2
+    assert re.search("no Ray cluster can be had at 127.0.0.1:1: .*\n$", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_done_is_one_line(tmp_path: Path, source: Path, cluster: Any) -> None:

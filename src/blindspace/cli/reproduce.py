@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..experiments.registry import NAMES, chosen
-from .options import JsonOption, SeedOption, writable_folder
+from .options import AddressOption, Engine, EngineOption, JsonOption, SeedOption, writable_folder
 from .output import console, progress, write_json
 
 if TYPE_CHECKING:
@@ -41,18 +41,27 @@ def reproduce(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Compute again what earlier runs have finished and kept.")
     ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Compute parts in this number of processes of one thread; in this process if not given or 0, and on "
+            "Ray on every core.",
+            min=0,
+        ),
+    ] = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Reproduce tables and figures of the papers; interrupted, the same command goes on where it stopped."""
     from ..experiments.results import write_page
-    from ..experiments.runner import run
+    from ..experiments.runner import runs
 
     screen = console(json)
     results = []
-    for experiment in chosen(names):
-        with progress(experiment.name) as report:
-            result = run(experiment, preset.value, out, seed, report, fresh)
+    experiments = chosen(names)
+    for result in runs(experiments, preset.value, out, seed, progress, fresh, workers, engine.value, address):
         results.append(result)
         screen.print(_summary(result), soft_wrap=True)
     page = write_page(out)

@@ -10,8 +10,7 @@ from typing import Any
 from ..data.encoding import SUFFIX
 from ..errors import BlindspaceError, FileError, ValueRangeError, shown
 from ..files import as_path
-from ..jobs import Journal, Report, carry_out
-from ..jobs._carry_out import check_engine
+from ..jobs import Journal, Report, carry_out, check_engine
 from ..perturbations._keyed import Key
 from .kinds import kinds, plan
 from .manifest import MANIFEST, SUMMARY, Summary, close

@@ -36,6 +36,10 @@ class Job:
         """A shard of its fields."""
         return Shard(**fields)
 
+    def done(self, shard: Shard) -> Done | None:
+        """The record of a finished shard; None if it has none."""
+        return Journal(self.target).recorded(shard)
+
     def worker(self) -> Worker:
         """A worker of this process. As ``Worker``."""
         return Worker(self)
@@ -60,8 +64,9 @@ class Worker:
         Raises:
             FileError: A result cannot be written.
         """
-        if self.journal.is_recorded(shard):
-            return self.journal.done(shard)
+        known = self.journal.recorded(shard)
+        if known is not None:
+            return known
         kind = self.kinds[shard.kind]
         suffix = SUFFIX[self.job.settings.file_format]
         with self.journal.recording(shard) as record, kind.writer(self.job.target, shard, suffix) as writer:

@@ -1,42 +1,36 @@
 """Running experiments: every finished part is kept at once, so that an interrupted run goes on where it stopped.
 
-Parts are kept in the cache folder under a key made of the experiment, its settings, the versions it was computed with,
-and the sources of its work: the file that defines its parts and every file of this package that this one imports. To
-edit a report, or another experiment, throws nothing away. After a change elsewhere in the library that is no new
-version, give ``fresh``. A resumed run and one that was never interrupted write the same bytes.
+Parts are kept in the cache folder (``keeping.py``). After a change elsewhere in the library that is no new version,
+give ``fresh``. A resumed run and one that was never interrupted write the same bytes. Parts can be computed by other
+processes, on this machine or a Ray cluster (``crew.py``); the runner then finds them kept.
 """
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
 import json
 import os
-import platform
 import shutil
 import time
-from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from ..errors import FileError, MissingExtraError
-from ..files import home, unwritable, writing
+from ..errors import MissingExtraError
+from ..files import unwritable, writing
+from ..jobs import check_engine
 from ..progress import Progress
+from .crew import compute, one_thread
 from .experiment import PICTURES, Experiment, Result, S
+from .keeping import folder_of, keep, part_file, read_part, versions
 from .parts import Kept, Part, Parts, Preset
 from .registry import chosen
 from .results import markdown, write_page
 from .verdicts import checked
-
-_LIBRARIES = ("blindspace", "torch", "numpy", "scipy", "timm", "foolbox", "pyautoattack", "torchmetrics")
 
 _LIBRARIES_OF = {
     "plot": ("matplotlib",),
@@ -60,6 +54,9 @@ def reproduce(
     seed: int = 0,
     progress: Progress | None = None,
     fresh: bool = False,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> list[Result]:
     """Reproduce tables and figures of the papers: what the command ``blindspace reproduce`` does.
 
@@ -68,16 +65,24 @@ def reproduce(
         preset: smoke (a minute on embedded images), cpu (under an hour on two cores) or paper (the paper's settings).
         out: Folder for the results; each experiment has its own folder in it, and ``README.md`` shows all of them.
         seed: Seed of all randomness.
-        progress: Called with the progress of each experiment in turn.
+        progress: Called with the progress of the parts that other processes compute, then with that of each experiment
+            in turn.
         fresh: Whether finished parts of earlier runs are computed again.
+        workers: Number of processes of one thread each that compute parts, of all experiments at once; None or 0 for
+            this process, and on Ray for one per core of the cluster. The results are those of one thread.
+        engine: Either ``local`` or ``ray``. On Ray, all nodes must see the cache folder under the same path, and have
+            the same libraries.
+        address: Address of a Ray cluster; if None, one is started on this machine.
 
     Returns:
         One result per experiment; rows, claims and the names of the pictures in ``out``.
 
     Raises:
-        UnknownNameError: No experiment has one of the names.
+        UnknownNameError: No experiment or no engine has one of the names.
+        ValueRangeError: The number of workers is negative.
         FileError: ``out`` cannot be written, or a data set is missing.
         MissingExtraError: A library is not installed.
+        BlindspaceError: No Ray cluster answers, or a worker has other versions of the libraries.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -86,9 +91,42 @@ def reproduce(
         ('fig1', True)
     """
     experiments = chosen([names] if isinstance(names, str) else names)
-    results = [run(experiment, preset, Path(out), seed, progress, fresh) for experiment in experiments]
+    results = list(
+        runs(experiments, preset, Path(out), seed, lambda _: nullcontext(progress), fresh, workers, engine, address)
+    )
     write_page(Path(out))
     return results
+
+
+def runs(
+    experiments: Sequence[Experiment[Any]],
+    preset: Preset,
+    out: Path,
+    seed: int,
+    progress: Callable[[str], AbstractContextManager[Progress | None]],
+    fresh: bool,
+    workers: int | None,
+    engine: str,
+    address: str | None,
+) -> Iterator[Result]:
+    """As ``reproduce``, one result after the other; ``progress`` makes a callback for each experiment by its name.
+
+    Raises:
+        BlindspaceError: As ``reproduce``.
+    """
+    check_engine(engine, workers)
+    for experiment in experiments:
+        _check(experiment)
+    with ExitStack() as stack:
+        if workers or engine != "local":
+            stack.enter_context(one_thread())
+            with progress("parts") as report:
+                compute(experiments, preset, seed, fresh, workers, engine, address, report)
+            fresh = False
+        for experiment in experiments:
+            with progress(experiment.name) as report:
+                result = run(experiment, preset, out, seed, report, fresh)
+            yield result
 
 
 def run(
@@ -120,19 +158,18 @@ def run(
     except OSError as error:
         raise unwritable(folder, error) from error
     settings = experiment.settings(preset, seed)
-    versions = _versions()
-    kept = _folder(experiment, settings.to_dict(), versions)
+    kept = folder_of(experiment, settings)
     if fresh:
         shutil.rmtree(kept, ignore_errors=True)
     finished: dict[str, Kept] = {}
     minutes: dict[str, float] = {}
     parts = experiment.parts(settings)
     for index, part in enumerate(parts):
-        file = kept / f"{part.name}.safetensors"
+        file = part_file(kept, part.name)
         if not file.is_file():
             started = time.monotonic()
-            _keep(file, part.run(_share(progress, index, len(parts), part)), started)
-        finished[part.name], minutes[part.name] = _read(file)
+            keep(file, part.run(_share(progress, index, len(parts), part)), started)
+        finished[part.name], minutes[part.name] = read_part(file)
     if progress:
         progress(len(parts) * _STEPS, len(parts) * _STEPS, "drawing")
     pictures = _draw(experiment, settings, finished, folder)
@@ -143,7 +180,7 @@ def run(
         source=experiment.source,
         question=experiment.question,
         settings=settings.to_dict(),
-        versions=versions,
+        versions=versions(),
         networks=list(networks.values()),
         rows=list(experiment.rows(settings, finished)),
         claims=list(experiment.claims(settings, finished)),
@@ -173,33 +210,6 @@ def _share(progress: Progress | None, index: int, parts: int, part: Part) -> Pro
     return report
 
 
-def _folder(experiment: Experiment[Any], settings: dict[str, Any], versions: dict[str, str]) -> Path:
-    work = sources(Path(inspect.getfile(experiment.parts)))
-    source = {f"{path.parent.name}/{path.name}": path.read_text(encoding="utf-8") for path in work}
-    machine = [platform.machine(), torch.get_num_threads()]
-    facts = json.dumps([settings, versions, machine, source], sort_keys=True)
-    return home() / "experiments" / f"{experiment.name}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
-
-
-def _keep(file: Path, kept: Kept, started: float) -> None:
-    # The format does not allow a file without a tensor.
-    arrays = {name: array.detach().cpu().contiguous() for name, array in kept.arrays.items()} or {"": torch.zeros(0)}
-    values = json.dumps(kept.values, allow_nan=False)
-    minutes = round((time.monotonic() - started) / 60, 3)
-    with writing(file) as temporary:
-        save_file(arrays, temporary, metadata={"values": values, "minutes": str(minutes)})
-
-
-def _read(file: Path) -> tuple[Kept, float]:
-    try:
-        with safe_open(file, "pt") as stream:
-            facts = stream.metadata()
-            arrays = {name: stream.get_tensor(name) for name in stream.keys() if name}  # noqa: SIM118
-            return Kept(json.loads(facts["values"]), arrays), float(facts["minutes"])
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise FileError(f"{file} is damaged; delete it, or run again with --fresh") from error
-
-
 def _draw(experiment: Experiment[S], settings: S, parts: Parts, folder: Path) -> list[str]:
     """Draw into a temporary folder and move the pictures into place, so that no picture is ever half written."""
     for left in folder.glob(".partial-*"):  # left by a run that was killed
@@ -223,40 +233,3 @@ def _networks(part: Kept) -> list[dict[str, Any]]:
 def _write(path: Path, text: str) -> None:
     with writing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _versions() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def sources(file: Path, root: Path | None = None) -> list[Path]:
-    """A file and all files of a package that it imports, directly or through others; nothing is imported to find them.
-
-    Args:
-        file: Python file to start from.
-        root: Folder whose files count; that of the experiments if None. Only relative imports are followed.
-
-    Returns:
-        Paths in alphabetical order.
-    """
-    root = root or Path(__file__).parent
-    found: set[Path] = set()
-    waiting = [file.resolve()]
-    while waiting:
-        path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = path.parents[node.level - 1].joinpath(*(node.module or "").split("."))
-                modules = [base, *(base / alias.name for alias in node.names)]
-                files = [file for module in modules for file in (module.with_suffix(".py"), module / "__init__.py")]
-                waiting += [file for file in files if file.is_file() and file.is_relative_to(root)]
-    return sorted(found)

@@ -74,7 +74,7 @@ def carry_out(
                 (job.target / name).unlink(missing_ok=True)
             if report is not None:
                 report(before, len(shards), "starting")
-            _work(job, todo, workers, engine, address, tell)
+            work(job, todo, tell, workers=workers, engine=engine, address=address)
         seconds = time.monotonic() - started
         journal.sweep()
         return close(journal, before, items / seconds if todo else 0.0)
@@ -93,14 +93,29 @@ def check_engine(engine: object, workers: object) -> None:
         integer(workers, "the number of workers", 0)
 
 
-def _work(
+def work(
     job: Job,
     todo: Sequence[Shard],
-    workers: int | None,
-    engine: str,
-    address: str | None,
     tell: Callable[[Done], None],
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
 ) -> None:
+    """Do some shards of a job on an engine; what is finished already, and what is left behind, is the caller's matter.
+
+    Args:
+        job: The job.
+        todo: The shards to do.
+        tell: Called after each shard.
+        workers: As for ``carry_out``.
+        engine: As for ``carry_out``.
+        address: As for ``carry_out``.
+
+    Raises:
+        MissingExtraError: A library is not installed.
+        BlindspaceError: A worker cannot do its work.
+    """
     if engine == "ray":
         from .cluster import run_on_ray
 

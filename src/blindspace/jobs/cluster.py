@@ -26,7 +26,6 @@ import torch
 from ..errors import BlindspaceError, first_line
 from ..extras import library
 from .contract import Done, Job, Shard, Worker
-from .journal import Journal
 from .processes import noted, prepare, received, sendable, start
 
 ROUNDS = 3
@@ -65,7 +64,6 @@ def run_on_ray(
     address = address or _in_use() or os.environ.get("RAY_ADDRESS") or LOCAL
     _reach(address)
     todo = {shard.id: shard for shard in shards}
-    journal = Journal(job.target)
     process, connection = start(_drive, job, list(shards), workers, address)
     try:
         for answer in _answers(connection):
@@ -73,8 +71,10 @@ def run_on_ray(
                 raise _nowhere(address, f"it does not answer within {PATIENCE:g} seconds")
             if answer == _END:
                 return
-            if answer in todo:
-                report(journal.done(todo.pop(answer)))
+            done = job.done(todo[answer]) if answer in todo else None
+            if done is not None:
+                del todo[answer]
+                report(done)
         raise BlindspaceError("the Ray cluster was lost; what is done stays done, and the same command resumes")
     finally:
         process.terminate()  # Ray then ends what it has started
@@ -151,14 +151,13 @@ def _on_cluster(
     tell(_CONNECTED)
     try:
         todo = {shard.id: shard for shard in shards}
-        journal = Journal(job.target)
         for _ in range(ROUNDS):
             for row in _rows(job, list(todo.values()), workers or _cores(ray)):
                 if row["trace"]:
                     raise noted(RuntimeError(row["error"]), row["trace"])
                 if row["error"]:
                     raise BlindspaceError(row["error"])
-                if row["id"] in todo and journal.is_recorded(todo[row["id"]]):
+                if row["id"] in todo and job.done(todo[row["id"]]) is not None:
                     tell(todo.pop(row["id"]).id)
             if not todo:
                 return

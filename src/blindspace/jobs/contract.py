@@ -47,7 +47,7 @@ class Worker(Protocol):
     """Does shards, one after the other, in a process of any machine that sees the folders."""
 
     def do(self, shard: Any) -> Done:
-        """Do a shard of its job, unless it is finished: write its results and, by ``Journal.recording``, its record.
+        """Do a shard of its job, unless it is finished: write its results and then what ``Job.done`` finds of it.
 
         Raises:
             BlindspaceError: It cannot be done.
@@ -63,6 +63,9 @@ class Job(Protocol):
 
     def shard(self, fields: dict[str, Any]) -> Shard:
         """A shard of the fields of its dataclass, as they come back from JSON."""
+
+    def done(self, shard: Any) -> Done | None:
+        """What a worker anywhere has recorded of a shard; None if it is not finished."""
 
     def worker(self) -> Worker:
         """A worker, made in the process where it works.

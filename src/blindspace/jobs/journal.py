@@ -137,9 +137,9 @@ class Journal:
             done = Done(shard.id, record.items, outputs)
             stream.write(json.dumps({"done": asdict(done)}) + "\n")
 
-    def is_recorded(self, shard: Shard) -> bool:
-        """Whether a shard has a record; its results are not examined."""
-        return self._read(self._record(shard.id)) is not None
+    def recorded(self, shard: Shard) -> Done | None:
+        """The record of a shard, whose results are not examined; None if it has none."""
+        return self._read(self._record(shard.id))
 
     def done(self, shard: Shard) -> Done:
         """The record of a finished shard.
@@ -147,7 +147,7 @@ class Journal:
         Raises:
             FileError: The record is missing or damaged.
         """
-        found = self._read(self._record(shard.id))
+        found = self.recorded(shard)
         if found is None:
             raise FileError(f"the record of {shard.title} in {self.target} is lost; run the command again")
         return found

@@ -118,6 +118,10 @@ class SetJob:
         """A shard of its fields."""
         return Range(**fields)
 
+    def done(self, shard: Range) -> Done | None:
+        """The record of a finished shard; None if it has none."""
+        return Journal(self.target).recorded(shard)
+
     def worker(self) -> SetWorker:
         """A worker of this process."""
         return SetWorker(self)
@@ -143,8 +147,9 @@ class SetWorker:
         Raises:
             FileError: The result cannot be written.
         """
-        if self.journal.is_recorded(shard):
-            return self.journal.done(shard)
+        known = self.journal.recorded(shard)
+        if known is not None:
+            return known
         s = self.job.settings
         generator = _generator(s.seed, shard.start)
         images, labels = self.source.portion(shard.start, shard.stop, generator)

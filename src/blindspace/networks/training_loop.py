@@ -107,8 +107,6 @@ def _resume(
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> list[dict[str, float]]:
     """Load the checkpoint of the same settings, if there is one; returns what was measured after each of its epochs."""
-    if not checkpoint.exists():
-        return []
     try:
         state = torch.load(checkpoint, weights_only=True)
         if not isinstance(state, dict):
@@ -119,5 +117,7 @@ def _resume(
         optimiser.load_state_dict(state["optimiser"])
         schedule.load_state_dict(state["schedule"])
         return [dict(figures) for figures in state["measured"]]
+    except FileNotFoundError:
+        return []
     except Exception as error:  # torch raises many kinds of exceptions for damaged files.
         raise FileError(f"checkpoint {checkpoint} is damaged; delete it to start afresh") from error
