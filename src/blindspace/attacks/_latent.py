@@ -138,12 +138,13 @@ def random_latent(
     """
     on = _Manifold(model, decoder, latents, labels, mask)
     try:
-        given = torch.as_tensor(distance, dtype=torch.float64).expand(len(on.start))
+        given = torch.as_tensor(distance, dtype=torch.float64, device=on.start.device).expand(len(on.start))
     except (TypeError, ValueError, RuntimeError) as error:
         raise ShapeError(f"distances are one number or {len(on.start)} of them, got {described(distance)}") from error
     if not bool(((given >= 0) & (given < inf)).all()):
         raise ValueRangeError("a distance is negative or not finite: leave the failures of an attack out")
     noise = torch.randn(on.start.shape, generator=generator_or_none(generator), dtype=torch.float64)
+    noise = noise.to(on.start.device)
     return on.result(given.view(-1, *[1] * (noise.ndim - 1)) * unit(noise, "l2"))
 
 

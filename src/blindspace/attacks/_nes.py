@@ -77,14 +77,14 @@ def nes(
     oracle = Oracle(model, labels, targeted, queries)
     source = Uniform(streams(len(images), generator), images.shape[1:], allowed.subspace)
     delta = torch.zeros_like(images)
-    active = torch.arange(len(images))
+    active = torch.arange(len(images), device=images.device)
     _, success = oracle.margin(images, active)
     active = active[~success]
     while oracle.left(active) > 2 * pairs:
         at = images[active] + delta[active]
         slope = torch.zeros_like(at)
         for _ in range(pairs):
-            u = source.draw(active).to(images.dtype)
+            u = source.draw(active).to(images)
             ahead, _ = oracle.margin((at + sigma * u).clamp(0, 1), active)
             behind, _ = oracle.margin((at - sigma * u).clamp(0, 1), active)
             slope += (ahead - behind).view(-1, *[1] * (images.ndim - 1)) * u

@@ -80,14 +80,14 @@ def simba(
     random = streams(len(images), generator)
     source = directions(random) if directions is not None else Uniform(random, images.shape[1:], allowed.subspace)
     delta, tried = torch.zeros_like(images), torch.zeros_like(images)
-    sign = torch.zeros(len(images), dtype=torch.int64)  # 0 if a new direction is due
-    active = torch.arange(len(images))
+    sign = torch.zeros(len(images), dtype=torch.int64, device=images.device)  # 0 if a new direction is due
+    active = torch.arange(len(images), device=images.device)
     best, success = oracle.margin(images, active)
     active = active[~success]
     while oracle.left(active):
         due = active[sign[active] == 0]
         if len(due):
-            drawn = source.draw(due).to(images.dtype)
+            drawn = source.draw(due).to(images)
             tried[due] = drawn if directions is None else unit(allowed.of(due).direction(drawn), "l2")
             sign[due] = 1
         moved = delta[active] + step_size * sign[active].view(-1, *[1] * (images.ndim - 1)) * tried[active]

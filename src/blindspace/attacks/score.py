@@ -39,7 +39,7 @@ class Oracle:
     def __init__(self, model: Model, labels: Tensor, targeted: bool, most: int) -> None:
         self.model, self.labels, self.targeted = model, labels, targeted
         self.most = integer(most, "the number of queries", 1)
-        self.queries = torch.zeros(len(labels), dtype=torch.int64)
+        self.queries = torch.zeros_like(labels)
 
     @torch.no_grad()
     def margin(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:

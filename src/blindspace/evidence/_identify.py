@@ -111,8 +111,8 @@ def probe(
     if not isinstance(size, int | float) or not size > 0:
         raise ValueRangeError(f"a probe of size {size} carries no information; the size must be a positive number")
     space = harmless(network)
-    noise = harmless_noise(space, len(x), size, generator=generator)
-    other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
+    noise = harmless_noise(space, len(x), size, generator=generator).to(x.device)
+    other = torch.randn(noise.shape, generator=generator, dtype=torch.float64).to(x.device)
     lengths = noise.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)
     control = other * lengths.view(-1, *[1] * (x.ndim - 1))
     return Probe(network.name, x, x + noise, x + control, space.dim)

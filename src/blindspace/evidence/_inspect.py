@@ -81,8 +81,8 @@ class Domain:
 
     def nearest(self, points: Tensor) -> Tensor:
         """The points ``(B, 2)``, those outside moved straight towards the centre to the edge."""
-        centre = torch.tensor(self.centre, dtype=points.dtype)
-        distance = ((points - centre) @ torch.tensor(self.whitening, dtype=points.dtype)).norm(dim=1, keepdim=True)
+        centre, whitening = points.new_tensor(self.centre), points.new_tensor(self.whitening)
+        distance = ((points - centre) @ whitening).norm(dim=1, keepdim=True)
         share = (self.radius / distance.clamp(min=1e-300)).clamp(max=1)
         return torch.where(share < 1, centre + share * (points - centre), points)
 
@@ -165,7 +165,7 @@ class Reference(Shown):
         Outside of the domain it rises as for images of more contrast, with whose square all three energies rise.
         """
         nearest = self.domain.nearest(points)
-        predicted = _quadratic(nearest) @ torch.tensor(self.coefficients, dtype=points.dtype)
+        predicted = _quadratic(nearest) @ points.new_tensor(self.coefficients)
         return (predicted + (points - nearest).mean(1)).clamp(min=self.rounding)
 
     @property

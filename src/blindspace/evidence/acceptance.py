@@ -286,7 +286,7 @@ class _At:
         """The largest change of the values z when each pixel moves by one unit roundoff of the largest, ``(B,)``."""
         x = x.to(self.dtype)
         step = torch.finfo(self.dtype).eps / 2 * x.flatten(1).abs().amax(1).view(-1, *[1] * (x.ndim - 1))
-        found = torch.zeros(len(x), dtype=torch.float64)
+        found = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for _ in range(DRAWS):
             signs = torch.randn(x.shape, generator=draw, dtype=torch.float64).sign().to(x)
             found = torch.maximum(found, _sizes(self(x + step * signs) - z))

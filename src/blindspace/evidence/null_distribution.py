@@ -83,7 +83,7 @@ class NullDistribution(Shown):
         """
         closer = found.distance < self.of.distance.min()
         for name in ("pearson", "spearman", "snr"):
-            closer &= getattr(found, name) >= getattr(self.of, name).max() - TIE
+            closer &= getattr(found, name).to(closer.device) >= float(getattr(self.of, name).max()) - TIE
         return closer
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,7 +140,8 @@ def _standardised(z: Tensor) -> Tensor:
 
 
 def _ranked(z: Tensor) -> Tensor:
-    return _standardised(torch.from_numpy(np.asarray(rankdata(z.cpu().numpy(), axis=1), dtype=np.float64)))
+    ranks = torch.from_numpy(np.asarray(rankdata(z.cpu().numpy(), axis=1), dtype=np.float64))
+    return _standardised(ranks.to(z.device))
 
 
 def _snr(size: Tensor, distance: Tensor) -> Tensor:

@@ -18,21 +18,22 @@ def jpeg(images: Tensor, quality: int) -> Tensor:
 
 
 def _jpeg(image: Tensor, quality: int) -> Tensor:
-    whole = np.rint(image.double().numpy() * 255).astype(np.uint8)
+    whole = np.rint(image.double().cpu().numpy() * 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(whole[0] if len(whole) == 1 else whole.transpose(1, 2, 0)).save(buffer, "JPEG", quality=quality)
     pixels = np.asarray(Image.open(buffer), np.float64) / 255
-    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(pixels).reshape(*pixels.shape[:2], -1).permute(2, 0, 1).contiguous().to(image.device)
 
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
     """Each image convolved with a Gaussian of the given standard deviation in pixels; float64."""
-    return torch.from_numpy(scipy.ndimage.gaussian_filter(images.double().numpy(), (0, 0, deviation, deviation)))
+    found = scipy.ndimage.gaussian_filter(images.double().cpu().numpy(), (0, 0, deviation, deviation))
+    return torch.from_numpy(found).to(images.device)
 
 
 def noisy(images: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     """Each image with white Gaussian noise of the given standard deviation, clipped to [0, 1]; float64."""
-    noise = torch.randn(images.shape, generator=generator, dtype=torch.float64)
+    noise = torch.randn(images.shape, generator=generator, dtype=torch.float64).to(images.device)
     return (images + deviation * noise).clamp(0, 1)
 
 

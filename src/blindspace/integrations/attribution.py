@@ -22,6 +22,7 @@ from ..maps import Shape
 from ..maps.floating import as_floating
 from ..networks import Network
 from ..networks.arguments import NetworkLike, Space, as_network, as_space
+from ..networks.devices import on_device
 from ..subspaces import Subspace
 from ..subspaces._arguments import described
 
@@ -183,7 +184,7 @@ class _Forward(torch.nn.Module):
             self.own, self.module = torch.float64, network.differentiable()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.network.class_scores(self.module(x.to(self.own)))
+        return self.network.class_scores(on_device(self.module, x.device)(x.to(self.own)))
 
 
 def _scores(network: Network, dtype: torch.dtype) -> torch.nn.Module:

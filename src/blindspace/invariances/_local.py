@@ -193,7 +193,7 @@ def _formed(level: Level, x: Tensor, k: int) -> Local:
 def _orthonormal(level: Level, space: Subspace, count: int, without: Tensor) -> Tensor:
     """Random orthonormal members of a subspace, orthogonal to given ones, ``(at most count, n)``."""
     count = min(count, space.dim - len(without))
-    rows = level.flat(space.sample(count, torch.Generator().manual_seed(0)))
+    rows = level.flat(space.sample(count, torch.Generator().manual_seed(0)).to(without.device))
     for _ in range(2):
         rows = level.flat(space.project(level.directions(rows)))
         rows = torch.linalg.qr((rows - rows @ without.T @ without).T).Q.T

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import ShapeError, integer
 from ..maps import Shape
 from ..maps.floating import as_floating
 from ..networks import Network
+from ..networks.devices import on_device
 from ..networks.graph import graph_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Values:
         self._functions: dict[int, fx.GraphModule] = {}
         with torch.no_grad():
             x = torch.rand(2, *network.input_shape, generator=torch.Generator().manual_seed(0)).to(self.dtype)
-            self.sizes = tuple(value.numel() for value in self._function(1)(x[:1]))
+            self.sizes = tuple(value.numel() for value in self._function(x[:1])(x[:1]))
             self.dim = sum(self.sizes)
             self._alone = alone or not network.takes_batches
             if self.dim and not self._alone:  # the first axis of a value need not be that of the batch
@@ -102,17 +103,18 @@ class Values:
         """A batch in the parts that the network reads at once, each recorded: inside of a derivative it cannot be."""
         x = x.detach().to(self.dtype)
         parts = tuple(x.split(1)) if self._alone and len(x) else (x,)
-        self._function(len(parts[0]))
+        self._function(parts[0])
         return parts
 
     def _flat(self, x: Tensor) -> Tensor:
-        return torch.cat([value.reshape(len(x), -1) for value in self._function(len(x))(x)], 1)
+        return torch.cat([value.reshape(len(x), -1) for value in self._function(x)(x)], 1)
 
-    def _function(self, batch: int) -> fx.GraphModule:
+    def _function(self, x: Tensor) -> nn.Module:
+        batch = len(x)
         if batch not in self._functions:
             graph = graph_of(self.network, self.dtype, batch)
             self._functions[batch] = graph.function(self._choose(graph))
-        return self._functions[batch]
+        return on_device(self._functions[batch], x.device, self.network.name)
 
 
 class Features:

@@ -61,7 +61,7 @@ class Level:
         self.shape = tuple(x.shape)
         self._x = x.flatten()
         self.inside = inside
-        self._free = None if inside is None else inside.flatten().nonzero().flatten()
+        self._free = None if inside is None else inside.to(x.device).flatten().nonzero().flatten()
         self.start = self.flat(x)
         self.size = len(self.start)
         self.products = self.evaluations = 0

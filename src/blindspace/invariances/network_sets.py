@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedLayerError
+from ..networks.devices import CPU
 from ..networks.following.aten_call import Call
 from ..networks.network import Network
 from ..networks.onnx.network import OnnxModule, OnnxNetwork
@@ -22,8 +23,7 @@ def reader(network: Network, dtype: torch.dtype) -> Callable[[Tensor, float], li
     if isinstance(network, OnnxNetwork):
         sets = OnnxSets(network)
         return sets.read
-    module = watched_module(network, dtype)
-    return lambda x, tol: read_sets(module, x, tol)
+    return lambda x, tol: read_sets(watched_module(network, dtype, x.device), x, tol)
 
 
 def read_sets(module: nn.Module, x: Tensor, tol: float = 0.0) -> list[tuple[str, HarmlessSet]]:
@@ -40,14 +40,14 @@ def read_sets(module: nn.Module, x: Tensor, tol: float = 0.0) -> list[tuple[str,
     return found
 
 
-def watched_module(network: Network, dtype: torch.dtype | None = None) -> nn.Module:
-    """The module that a network runs in a precision, the finest one if None, with every value in sight.
+def watched_module(network: Network, dtype: torch.dtype | None = None, device: torch.device = CPU) -> nn.Module:
+    """The module that a network runs in a precision, the finest one if None, on a device, with every value in sight.
 
     Raises:
         UnsupportedLayerError: onnxruntime runs it.
         PrecisionError: It does not run in that precision.
     """
-    module = network.differentiable(dtype)
+    module = network.differentiable(dtype, device)
     if any(isinstance(part, OnnxModule) for part in module.modules()):
         raise UnsupportedLayerError(
             f"onnxruntime runs {network.name} and does not show its values in float64; load the network in PyTorch"

@@ -28,10 +28,10 @@ def among_equal_targets(targets: Tensor, generator: torch.Generator) -> Tensor:
         targets: Int64 ``(N,)``.
         generator: Source of the randomness.
     """
-    order = torch.arange(len(targets))
+    order = torch.arange(len(targets), device=targets.device)
     for target in targets.unique():
         of = (targets == target).nonzero()[:, 0]
-        of = of[torch.randperm(len(of), generator=generator)]
+        of = of[torch.randperm(len(of), generator=generator).to(of.device)]
         order[of] = of.roll(1)
     return order
 
@@ -41,7 +41,7 @@ def _none(d: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _noise(d: Tensor, targets: Tensor, generator: torch.Generator) -> Tensor:
-    drawn = torch.randn(d.shape, generator=generator, dtype=d.dtype)
+    drawn = torch.randn(d.shape, generator=generator, dtype=d.dtype).to(d.device)
     return drawn * (norms(d, "l2") / norms(drawn, "l2"))
 
 

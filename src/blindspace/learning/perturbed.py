@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -144,6 +145,7 @@ def mislabel(
     given = prepared(network, images, targets, 0.0, "l2", None, mask)
     x, y = given.images, given.labels
     inside = None if given.allowed.subspace is None else given.allowed.subspace.support
+    inside = None if inside is None else inside.to(x.device)
     budget = rule.budget(tuple(x.shape[1:]), eps, steps)
     made, hits = [x[:0]], [y[:0] == 0]
     for start in range(0, len(x), BATCH):
@@ -190,7 +192,8 @@ def _better(best: Tensor, least: Tensor, z: Tensor, losses: Tensor) -> tuple[Ten
 
 def _losses_and_gradient(model: Model, z: Tensor, y: Tensor, bfloat16: bool) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each image with its target, and its gradient with respect to the image."""
-    with torch.enable_grad(), InputGradients(), torch.autocast("cpu", torch.bfloat16, bfloat16):
+    precision = torch.autocast(z.device.type, torch.bfloat16) if bfloat16 else nullcontext()
+    with torch.enable_grad(), InputGradients(), precision:
         image = z.detach().requires_grad_()
         losses = F.cross_entropy(differentiable(labelled(model(image), y)), y, reduction="none")
         (gradient,) = torch.autograd.grad(losses.sum(), image)

@@ -74,7 +74,7 @@ def learn(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
 ) -> Learnt:
-    """Train a network on samples with the labels given.
+    """Train a network on samples with the labels given, on the device of the images.
 
     Args:
         network: A name that ``networks.trainable.trainable`` knows, which starts from the initial weights of the
@@ -110,6 +110,7 @@ def learn(
         if not isinstance(test, tuple) or len(test) != 2:
             raise ShapeError(f"test images come with their labels, as a pair, got {shown(test)}")
         test = _labelled(*test, "test")
+        test = test[0].to(images.device), test[1].to(images.device)
     if not isinstance(network, str | nn.Module) or not isinstance(recipe, Recipe | None):
         raise BlindspaceError(
             f"learn takes a name or an untrained module, and a Recipe, got {shown(network)} and {shown(recipe)}"
@@ -124,6 +125,7 @@ def learn(
         name, module = type(network).__name__, deepcopy(network)
     if recipe is None or recipe.epochs < 1:
         raise ValueRangeError(f"training {name} takes a recipe of at least 1 epoch, got {recipe and recipe.epochs}")
+    module.to(images.device)
     for given, which in ((images, targets), *((test,) if test else ())):
         _check_fit(name, module, given, which)
     stated = recipe
@@ -179,4 +181,4 @@ def _labelled(images: Tensor, labels: Tensor, which: str) -> Labelled:
         raise ShapeError(f"{which} labels are {described(labels)}; needed is int64 ({len(images)},), one per image")
     if not len(images) or not bool(torch.isfinite(images).all()):
         raise ValueRangeError(f"learning needs finite {which} images, got {len(images)}, or values that are not finite")
-    return images.float(), labels
+    return images.float(), labels.to(images.device)

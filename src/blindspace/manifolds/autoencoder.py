@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, first_line
 from ..maps.linear_map import DENSE_LIMIT, as_shape
+from ..networks.devices import on_device
 from ..solvers import Certificate
 from ..subspaces import TangentBases, TangentSpaces, tangent_spaces
 from .base import Manifold, same_shape
@@ -90,6 +91,7 @@ class Autoencoder(Manifold):
     def _tangent(self, z: Tensor, points: Tensor) -> TangentSpaces:
         decoder, dtype = (self.decoder, self.dtype) if self._exact is None else (self._exact, torch.float64)
         z = z.detach().to(dtype)
+        decoder = on_device(decoder, z.device) if isinstance(decoder, nn.Module) else decoder
 
         def decode(latents: Tensor) -> Tensor:
             return self._images(decoder, latents)
@@ -139,9 +141,9 @@ def _parameters(code: Code) -> list[Tensor]:
 
 
 def _run(code: Code, x: Tensor, attributes: Sequence[str], what: str) -> Tensor:
-    """What an encoder or decoder returns, as a tensor."""
+    """What an encoder or decoder returns, as a tensor; a module runs where x lies."""
     try:
-        found = code(x)
+        found = on_device(code, x.device)(x) if isinstance(code, nn.Module) else code(x)
     except BlindspaceError:
         raise
     except Exception as error:  # code of others may raise anything

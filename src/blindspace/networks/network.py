@@ -16,6 +16,7 @@ from ..maps import LinearMap, Shape
 from ..maps.floating import as_floating
 from .affine_graph import Recording, front_map
 from .builtin import BUILTIN
+from .devices import CPU, on_device
 from .following.recorder import record_module
 from .following.trace import first_difference
 from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide, may_state_labels
@@ -37,6 +38,8 @@ SIZES = (1.0, 1e2, 1e4)
 @dataclass(frozen=True, eq=False)
 class Network:
     """A trained network.
+
+    The work is done where the images lie: on another device by a copy of the module there.
 
     Attributes:
         name: Name in reports.
@@ -208,11 +211,13 @@ class Network:
             batch_size: Number of images per batch.
 
         Returns:
-            ``(B, …)`` in that precision; several outputs are flattened and side by side, ``(B, total)``.
+            ``(B, …)`` in that precision, on the device of the images; several outputs are flattened and side by side,
+            ``(B, total)``.
 
         Raises:
             ShapeError: The images have another shape.
             PrecisionError: The network does not run in that precision.
+            UnsupportedLayerError: The network does not let itself be copied to the device of the images.
         """
         images, dtype = self.check(images), self._own_or_float64(dtype)
         return torch.cat([self.run(part, dtype) for part in self._batches(images, batch_size)])[: len(images)]
@@ -236,16 +241,17 @@ class Network:
         """The finest precision in which ``differentiable`` computes: float64 where the network runs in it."""
         return torch.float64 if self.runs_in_float64 else self.dtype
 
-    def differentiable(self, dtype: torch.dtype | None = None) -> nn.Module:
+    def differentiable(self, dtype: torch.dtype | None = None, device: torch.device = CPU) -> nn.Module:
         """The module in a precision, in code that torch can differentiate.
 
         Args:
             dtype: float64, or the model's own precision; ``finest_dtype`` if None.
+            device: Device of the images that it is to read.
 
         Raises:
             PrecisionError: The network does not run in that precision.
         """
-        return self._module(self._own_or_float64(dtype or self.finest_dtype))
+        return self._module(self._own_or_float64(dtype or self.finest_dtype), device)
 
     def _own_or_float64(self, dtype: torch.dtype | None) -> torch.dtype:
         if dtype not in (None, self.dtype, torch.float64):
@@ -263,19 +269,20 @@ class Network:
         return tuple(images.split(1)) if len(images) > 1 and not self.takes_batches else (images,)
 
     def _run(self, images: Tensor, dtype: torch.dtype) -> Tensor:
-        outputs: Tensor = self._module(dtype)(images.to(dtype))
+        outputs: Tensor = self._module(dtype, images.device)(images.to(dtype))
         return outputs
 
     def _answers(self, images: Tensor, dtype: torch.dtype) -> Answers:
         if self.labelling.kind != STATED:
             outputs = self._run(images, dtype)
             return Answers(outputs, self.labelling.labels(outputs))
-        every = found(self._module(dtype), images.to(dtype))
+        every = found(self._module(dtype, images.device), images.to(dtype))
         outputs = side_by_side(every.compared, len(images))
         return Answers(outputs, self.labelling.labels(outputs, every))
 
-    def _module(self, dtype: torch.dtype) -> nn.Module:
-        return self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
+    def _module(self, dtype: torch.dtype, device: torch.device) -> nn.Module:
+        module = self.double if dtype == torch.float64 and self.dtype != torch.float64 else self.module
+        return on_device(module, device, self.name)
 
     def _random_inputs(self, count: int) -> Tensor:
         return torch.rand(count, *self.input_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -61,7 +61,12 @@ class _Products(TorchDispatchMode):
 
 
 def in_float64(module: nn.Module) -> nn.Module:
-    """A copy of a module in float64, tensors in plain attributes included.
+    """A copy of a module in float64. As ``converted``."""
+    return converted(module, lambda tensor: tensor.double() if _is_coarse(tensor) else tensor)
+
+
+def converted(module: nn.Module, convert: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of a module with all tensors converted, those in plain attributes included.
 
     What nothing can copy, such as a lock or an open file, the copy shares with the module.
 
@@ -74,16 +79,20 @@ def in_float64(module: nn.Module) -> nn.Module:
             found = copy.deepcopy(module)
         except Exception:  # objects of others may raise anything
             found = copy.deepcopy(module, _uncopied(module))
-    found.double()
+    found._apply(convert)
     for part in found.modules():
         for name, value in list(vars(part).items()):
-            if name not in ("_parameters", "_buffers", "_modules") and any(map(_is_coarse, tree_leaves(value))):
-                vars(part)[name] = tree_map(lambda leaf: leaf.double() if _is_coarse(leaf) else leaf, value)
+            if name not in ("_parameters", "_buffers", "_modules") and any(map(_is_tensor, tree_leaves(value))):
+                vars(part)[name] = tree_map(lambda leaf: convert(leaf) if _is_tensor(leaf) else leaf, value)
     return found
 
 
-def _is_coarse(leaf: Any) -> bool:
-    return isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.dtype != torch.float64
+def _is_coarse(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.dtype != torch.float64
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, Tensor)
 
 
 def _uncopied(module: nn.Module) -> dict[int, Any]:

@@ -61,11 +61,11 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
         padded = F.pad(images, (p, p, p, p))
         top = torch.randint(2 * p + 1, (batch, 1), generator=generator) + torch.arange(height)
         left = torch.randint(2 * p + 1, (batch, 1), generator=generator) + torch.arange(width)
-        padded = padded.gather(2, top[:, None, :, None].expand(-1, channels, -1, width + 2 * p))
-        images = padded.gather(3, left[:, None, None, :].expand(-1, channels, height, -1))
+        padded = padded.gather(2, top.to(images.device)[:, None, :, None].expand(-1, channels, -1, width + 2 * p))
+        images = padded.gather(3, left.to(images.device)[:, None, None, :].expand(-1, channels, height, -1))
     if recipe.flip:
         mirrored = torch.rand(batch, generator=generator) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        images = torch.where(mirrored.to(images.device)[:, None, None, None], images.flip(3), images)
     return images
 
 

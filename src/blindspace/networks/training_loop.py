@@ -108,7 +108,7 @@ def _resume(
 ) -> list[dict[str, float]]:
     """Load the checkpoint of the same settings, if there is one; returns what was measured after each of its epochs."""
     try:
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, weights_only=True, map_location="cpu")
         if not isinstance(state, dict):
             raise TypeError(f"holds a {type(state).__name__}")
         if state["settings"] != settings:

@@ -161,7 +161,7 @@ def perturb(
     space = network if isinstance(network, Subspace) and not also else harmless(network, *also)
     space = space if mask is None else space.within(mask)
     x = as_images(images, space.shape).double() if remove else as_pixels(images, space.shape)
-    called = [hashlib.sha256(v.numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
+    called = [hashlib.sha256(v.cpu().numpy().tobytes()).hexdigest()[:16] for v in x] if names is None else list(names)
     if remove and key is not None:
         made, originals = _removed(space, key, called, x, size, norm), x
     else:

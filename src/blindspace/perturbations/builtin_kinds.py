@@ -35,7 +35,8 @@ def _noise(task: Task) -> Made:
 
 def _keyed(task: Task) -> Made:
     assert task.key is not None  # required by the kind
-    return _added(task, keyed(task.space, task.key, task.names, task.recipe.size, task.recipe.norm))
+    noise = keyed(task.space, task.key, task.names, task.recipe.size, task.recipe.norm)
+    return _added(task, noise.to(task.images.device))
 
 
 def _added(task: Task, noise: Tensor) -> Made:
@@ -74,7 +75,7 @@ def _largest(task: Task) -> Made:
 
 def _decoy(task: Task) -> Made:
     space, x = task.space, task.images
-    picture = _text(task) if task.target is None else task.target
+    picture = (_text(task) if task.target is None else task.target).to(x.device)
     # Where pixels are fine enough, what must stay of the image becomes grain.
     blur = 1.0 if len(space.shape) == 3 and min(space.shape[1:]) >= FINE_PIXELS else 0.0
     found = decoy(space, x, picture, blur, progress=task.progress).images - x
@@ -125,7 +126,8 @@ def _family(task: Task) -> Made:
 def _least_harmful(task: Task) -> Made:
     space = task.space.of if isinstance(task.space, Confined) else task.space
     operator = space.annihilator() if task.network is None else task.network.front
-    direction = least_harmful(operator, mask=task.space.support).directions.expand_as(task.images)
+    direction = least_harmful(operator, mask=task.space.support).directions.to(task.images.device)
+    direction = direction.expand_as(task.images)
     return Made(_kept(task, task.images, direction, task.space if task.space.dim else None))
 
 

@@ -263,7 +263,8 @@ class Task:
         return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
     def gaussian(self, names: Sequence[str]) -> Tensor:
-        """Standard normal numbers, drawn by name, float64 ``(len(names), *space.shape)``."""
+        """Standard normal numbers, drawn by name, float64 ``(len(names), *space.shape)`` where the images lie."""
         shape = self.space.shape
         drawn = [torch.randn(shape, generator=self.generator(name), dtype=torch.float64) for name in names]
-        return torch.stack(drawn) if drawn else torch.empty(0, *shape, dtype=torch.float64)
+        found = torch.stack(drawn) if drawn else torch.empty(0, *shape, dtype=torch.float64)
+        return found.to(self.images.device)

@@ -98,28 +98,30 @@ def round_to_levels(
             that of the space, if it has one.
 
     Returns:
-        float64, as images: k / (levels − 1) with whole k, inside [0, 1].
+        float64, as images: k / (levels − 1) with whole k, inside [0, 1]. It is computed on the CPU, wherever they lie.
 
     Raises:
         ShapeError: The images have another shape than the space.
         ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
     space = as_space(space, images=images, mask=mask)
-    images = checked(images, space.shape, "image").detach()
-    perturbed = checked(perturbed, space.shape, "perturbed image").detach()
+    device = images.device
+    images = checked(images, space.shape, "image").detach().cpu()
+    perturbed = checked(perturbed, space.shape, "perturbed image").detach().cpu()
     top = _check(images, perturbed, levels)
     if isinstance(space, Confined):
         read, place = space.embedding.adjoint, space.embedding.forward
         x, values = read(images.double()), read(perturbed.double())
         inside = place(round_to_levels(space.inner, x, values, levels, feedback, progress, whole, side))
-        return torch.where(space.support, inside, nearest_whole(images.double() * top).clamp(0, top) / top)
+        outside = nearest_whole(images.double() * top).clamp(0, top) / top
+        return torch.where(space.support, inside, outside).to(device)
     if not feedback or not all(0 < share < float("inf") for share in feedback):
         raise ValueRangeError(f"feedback must be shares above 0, such as {FEEDBACK}, got {tuple(feedback)}")
     a = space.annihilator()
     x, values = images.double() * top, perturbed.double() * top
     best = nearest_whole(values).clamp(0, top)
     if not len(values):
-        return best / top
+        return (best / top).to(device)
     plan = _plan(a, whole, side)
     least = _change(a, best - x)
     steps = len(feedback) * len(plan.stages)
@@ -133,7 +135,7 @@ def round_to_levels(
         change = _change(a, rounded_to - x)
         better = change < least * (1 - TIE)
         best[better], least = rounded_to[better], torch.where(better, change, least)
-    return plan.improve(min(feedback), x, values, best, top) / top
+    return (plan.improve(min(feedback), x, values, best, top) / top).to(device)
 
 
 def rounding(space: Subspace, images: Tensor, perturbed: Tensor, rounded: Tensor, levels: int = 256) -> Rounding:

@@ -229,9 +229,10 @@ class TangentBases(TangentSpaces):
             )
         count, k = len(points), basis.shape[1]
         self._basis, self.points = basis.double(), points
-        self.ranks = torch.full((count,), k) if ranks is None else ranks
-        self.condition = torch.ones(count, dtype=torch.float64) if condition is None else condition.double()
         self.device = basis.device
+        self.ranks = (torch.full((count,), k) if ranks is None else ranks).to(basis.device)
+        condition = torch.ones(count) if condition is None else condition
+        self.condition = condition.to(basis.device, torch.float64)
         self.certificate = certificate or Certificate(
             self.ambient_dim - self.dim, "numerical", "orthonormal bases", 0.0, 1.0, 1.0, None
         )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...errors import BlindspaceError, FileError, PrecisionError, ShapeError, UnsupportedLayerError, first_line
 from ...maps import Identity, LinearMap, Shape, compose, from_module
 from ..affine_graph import Recording, value_shape
+from ..devices import CPU, on_device
 from ..last_operation import MOVES
 from ..network import Network
 from ..outputs import Found, side_by_side
@@ -95,7 +96,7 @@ class OnnxModule(nn.Module):
         else:
             alone = [self._run(image.reshape(self.tensor)) for image in images]
             outputs = {name: _stacked([run[name] for run in alone]) for name in alone[0]}
-        return Found({name: self._tensor(y) for name, y in outputs.items()}, self.named)
+        return Found({name: self._tensor(y).to(x.device) for name, y in outputs.items()}, self.named)
 
     def _tensor(self, output: Array) -> Tensor:
         """An output in the network's own precision; whole numbers stay so."""
@@ -186,7 +187,7 @@ class OnnxNetwork(Network):
         """float64: derivatives are computed in torch."""
         return torch.float64
 
-    def differentiable(self, dtype: torch.dtype | None = None) -> nn.Module:
+    def differentiable(self, dtype: torch.dtype | None = None, device: torch.device = CPU) -> nn.Module:
         """The network in float64 and in torch, whatever its own precision. As ``Network.differentiable``.
 
         Raises:
@@ -194,7 +195,7 @@ class OnnxNetwork(Network):
         """
         if dtype not in (None, torch.float64):
             raise PrecisionError(f"the derivatives of {self.name} are computed in float64, not in {dtype}")
-        return self._in_torch
+        return on_device(self._in_torch, device, self.name)
 
     @cached_property
     @torch.no_grad()

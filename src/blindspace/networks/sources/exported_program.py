@@ -15,6 +15,7 @@ from torch.fx import GraphModule
 from torch.nn.parameter import is_lazy
 
 from ...errors import ShapeError
+from ..devices import CPU, on_device
 from ..one_tensor import called, places, signature
 from .batches import Batch, takes_any
 from .raw_model import RawModel
@@ -33,11 +34,9 @@ def from_module(given: nn.Module | ExportedProgram) -> RawModel:
     for key, tensor in (*module.named_parameters(), *module.named_buffers()):
         if is_lazy(tensor):
             raise ShapeError(f"the weights of {name} such as {key} have no shape yet; run it once on an input")
-        if tensor.device.type != "cpu":
-            raise ShapeError(
-                f"the weights of {name} such as {key} are on {tensor.device}; "
-                + ("load them first" if tensor.is_meta else "give module.cpu()")
-            )
+        if tensor.is_meta:
+            raise ShapeError(f"the weights of {name} such as {key} are on {tensor.device}; load them first")
+    module = on_device(module, CPU, name)  # from which it is copied to where images lie
     sizes = {key: tuple(x.shape) for key, x in _inputs(module).items()} if isinstance(module, GraphModule) else {}
     if not isinstance(module, GraphModule) or not sizes:
         return RawModel(name, module)
