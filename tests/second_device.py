@@ -25,11 +25,11 @@ _COPIES = (_aten.copy_.default, _aten._copy_from.default, _aten._copy_from_and_r
 class Elsewhere(torch.Tensor):
     """A tensor on that device, around one on the CPU that holds its values."""
 
-    values: Tensor
+    inner: Tensor
 
     @staticmethod
     def __new__(cls, values: Tensor) -> Elsewhere:
-        made: Elsewhere = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Elsewhere = torch.Tensor._make_wrapper_subclass(
             cls,
             values.size(),
             strides=values.stride(),
@@ -37,20 +37,22 @@ class Elsewhere(torch.Tensor):
             dtype=values.dtype,
             device=torch.device(NAME, 0),
         )
-        made.values = values
+        made.inner = values
         return made
 
-    def __repr__(self) -> str:
-        return f"Elsewhere({self.values})"
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+        return f"Elsewhere({self.inner})"
 
     def tolist(self) -> Any:
         """The values as Python numbers."""
-        return self.values.tolist()
+        return self.inner.tolist()
 
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         return _run(func, args, kwargs or {})
 
 
@@ -58,7 +60,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     flat, tree = tree_flatten((args, kwargs))
     tensors = [each for each in flat if isinstance(each, Tensor)]
     if func is _aten._to_copy.default and torch.device(kwargs.get("device") or NAME).type != NAME:
-        return func(args[0].values, **kwargs)
+        return func(args[0].inner, **kwargs)
     if func in _COPIES:
         return _copied(*(args[:2] if func is _aten.copy_.default else args[1::-1]))
     for each in flat:
@@ -71,14 +73,14 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
     def inside(each: Any) -> Any:
         if isinstance(each, Elsewhere):
-            return each.values
+            return each.inner
         return torch.device("cpu") if isinstance(each, torch.device) else each
 
     positional, named = tree_unflatten([inside(each) for each in flat], tree)
     found = func(*positional, **named)
-    if any(each.shape != each.values.shape for each in tensors if isinstance(each, Elsewhere)):
+    if any(each.shape != each.inner.shape for each in tensors if isinstance(each, Elsewhere)):
         raise NotImplementedError(f"{func} resizes a tensor in place")
-    wrapped = {id(each.values): each for each in tensors if isinstance(each, Elsewhere)}
+    wrapped = {id(each.inner): each for each in tensors if isinstance(each, Elsewhere)}
 
     def outside(each: Any) -> Any:
         if not isinstance(each, Tensor) or isinstance(each, Elsewhere):
@@ -89,8 +91,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _copied(to: Tensor, source: Tensor) -> Tensor:
-    held = to.values if isinstance(to, Elsewhere) else to
-    held.copy_(source.values if isinstance(source, Elsewhere) else source)
+    held = to.inner if isinstance(to, Elsewhere) else to
+    held.copy_(source.inner if isinstance(source, Elsewhere) else source)
     return to
 
 

@@ -108,7 +108,7 @@ def audit(
                 network,
                 page,
                 found=result,
-                images=None if shown is None else stack(shown),
+                images=None if shown is None else stack(shown, network),
                 names=[] if shown is None else [image.name for image in shown],
                 seed=seed,
                 options=reader.spelled(),

@@ -44,7 +44,7 @@ def identify(
     """
     asked = reader.load()
     candidates = [reader.load_other(name) for name in among]
-    x = stack(load_images(images, asked)) if images else None
+    x = stack(load_images(images, asked), asked) if images else None
     with progress("identify") as report:
         answer = measure(asked, candidates, x, size=size, seed=seed, progress=report)
     screen = console(json)

@@ -105,9 +105,10 @@ def matched(before: Sequence[NamedImage], after: Sequence[NamedImage]) -> list[N
     return [by_name[image.name] for image in before] if {image.name for image in before} == set(by_name) else [*after]
 
 
-def stack(images: Sequence[NamedImage]) -> torch.Tensor:
-    """The images as one batch, float64 ``(B, C, H, W)``."""
-    return torch.from_numpy(np.stack([image.pixels for image in images]))
+def stack(images: Sequence[NamedImage], network: Network | None = None) -> torch.Tensor:
+    """The images as one batch, float64 ``(B, C, H, W)``, on the device of the network that is to read them."""
+    found = torch.from_numpy(np.stack([image.pixels for image in images]))
+    return found if network is None else found.to(network.device)
 
 
 def check_finite(evidence: Evidence, what: str) -> None:

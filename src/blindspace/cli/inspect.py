@@ -69,9 +69,10 @@ def inspect(
     """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
     network = reader.load()
     named = load_images(images, network, pixel_range=False)
-    names, x = [image.name for image in named], stack(named)
+    names, x = [image.name for image in named], stack(named, network)
     space = harmless(network)
     clean_images = embedded_images(network.input_shape) if usual is None else stack(load_images([usual], network))
+    clean_images = clean_images.to(network.device)
     with progress("learning the reference") as report:
         result = measure(space, x, clean_images, false_positives, seed=seed, progress=report)
     found: dict[str, Any] = {"model": network.name, "names": names, **result.to_dict()}
@@ -104,8 +105,8 @@ def inspect(
 def _clean(network: Network, made: Canonical, images: Tensor, names: list[str], folder: Path) -> dict[str, Any]:
     """Write cleaned images, and measure that the network reads them as before."""
     metadata = {"model": network.name, "names": json_text(names)}
-    write_images(folder / "images.npz", made.images.numpy(), metadata=metadata)
+    write_images(folder / "images.npz", made.images.cpu().numpy(), metadata=metadata)
     for name, image in zip(names, made.images, strict=True):
-        write_png(folder / f"{name}.png", image.numpy())
+        write_png(folder / f"{name}.png", image.cpu().numpy())
     moved = {"residual": float(made.residual.max()), "mean_squared_change": made.moved.tolist()}
     return {"folder": str(folder), **moved, **verify(network, images, made.images).to_dict()}

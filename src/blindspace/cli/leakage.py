@@ -43,7 +43,8 @@ def leakage(
     network = reader.load()
     before, after = load_pairs(first, second, network)
     with progress(f"attacking {len(before)} images") as report:
-        found = measure(network, stack(before), stack(after), with_perceptual=perceptual, seed=seed, progress=report)
+        pair = stack(before, network), stack(after, network)
+        found = measure(network, *pair, with_perceptual=perceptual, seed=seed, progress=report)
     check_finite(found.evidence, f"an image of {second}")
     if picture is not None:
         draw(found, picture)

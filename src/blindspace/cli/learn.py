@@ -15,9 +15,10 @@ from ..files import sha256, writing
 from ..learning import CONTROLS, Learnt, PerturbedSet, controlled, read_set
 from ..learning import learn as run_learning
 from ..learning.sources import labelled_images
+from ..maps.linear_map import as_device
 from ..networks import PAPER, SMALL
 from ..networks.trainable import trainable
-from .options import LARGEST_SEED, JsonOption, writable_file
+from .options import LARGEST_SEED, DeviceOption, JsonOption, writable_file
 from .output import console, progress, write_json
 
 
@@ -61,6 +62,7 @@ def learn(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE", help="Write the weights to this .safetensors file."),
     ] = None,
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
     seed: Annotated[
         int,
@@ -76,7 +78,7 @@ def learn(
     if out is not None and out.suffix != ".safetensors":
         raise ValueRangeError(f"weights are written to a .safetensors file, got {out}")
     writable_file(out)
-    own = trainable(network).recipe
+    own, place = trainable(network).recipe, as_device(device)
     recipe = replace(
         own,
         epochs=epochs or own.epochs,
@@ -94,7 +96,7 @@ def learn(
         added = controlled(control, added, found.targets, torch.Generator().manual_seed(seed))
     with progress(f"training {network}") as report:
         images = found.images if control is None else found.originals + added
-        learnt = run_learning(network, images, found.targets, recipe, clean, report)
+        learnt = run_learning(network, images.to(place), found.targets, recipe, clean, report)
     if out is not None:
         with writing(out) as temporary:
             save_file(

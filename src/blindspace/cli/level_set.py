@@ -60,14 +60,14 @@ def level_set(
     if out is not None and out.suffix not in (".npz", ".safetensors"):
         raise FileError(f"{out} must end in .npz or .safetensors, which hold all vertices of the path unrounded")
     network = reader.load()
-    x, goal = (stack([_one(given, network)]) for given in (image, target))
+    x, goal = (stack([_one(given, network)], network) for given in (image, target))
     with progress("level set") as report:
         path = follow(network, x, goal, layer, tolerance=tolerance, steps=steps, progress=report, mask=mask)
     if out is not None:
-        write_images(out, path.vertices.numpy())
+        write_images(out, path.vertices.cpu().numpy())
     if preview is not None:
         for number, point in enumerate(path.at(torch.linspace(0, 1, SHOWN).tolist())):
-            write_png(preview / f"{number}.png", point.numpy())
+            write_png(preview / f"{number}.png", point.cpu().numpy())
     screen = console(json)
     kept = "outputs" if layer == "outputs" else f"values that {escape(layer)} reads"
     screen.print(

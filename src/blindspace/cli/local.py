@@ -51,9 +51,9 @@ def local(
         found = []
         for number, image in enumerate(named):
             report(number, len(named), image.name)
-            found.append(analyse(network, stack([image]), layer, k, mask=mask))
+            found.append(analyse(network, stack([image], network), layer, k, mask=mask))
     if out is not None:
-        write_images(out, torch.cat([each.least.directions for each in found]).numpy())
+        write_images(out, torch.cat([each.least.directions for each in found]).cpu().numpy())
     screen = console(json)
     what = "outputs" if layer == "outputs" else f"values that {escape(layer)} reads"
     first = found[0]

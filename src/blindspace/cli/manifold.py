@@ -186,7 +186,7 @@ def manifold(
         raise ShapeError(f"{network.name} reads {network.input_shape}, {surface.name} is of images {surface.shape}")
     dataset = AUTOENCODERS[kind].recipe.dataset if kind in AUTOENCODERS else fit
     named = images_of_shape(images, surface.name, surface.shape, dataset)
-    x, names = stack(named), [image.name for image in named]
+    x, names = stack(named, network), [image.name for image in named]
     facts: dict[str, Any] = {}
     with progress("manifold") as report:
         report(0, 3, "tangent spaces")
@@ -194,7 +194,7 @@ def manifold(
         report(1, 3, "perturbations")
         if chosen is None:
             after = matched(named, images_of_shape(perturbed or (), surface.name, surface.shape, dataset, False))
-            d = stack(after) - x
+            d = stack(after, network) - x
         else:
             assert network is not None
             space = None if confined is None else tangents if confined is Part.on else tangents.complement
@@ -206,8 +206,8 @@ def manifold(
     if parts is not None:
         settings = {"manifold": surface.name, "model": network.name if network else "", "names": text.dumps(names)}
         arrays = {"original": x, "on": split.parts.on, "off": split.parts.off}
-        extra = {name: array.numpy() for name, array in arrays.items()}
-        write_images(parts, (x + d).numpy(), metadata=settings, extra=extra)
+        extra = {name: array.cpu().numpy() for name, array in arrays.items()}
+        write_images(parts, (x + d).cpu().numpy(), metadata=settings, extra=extra)
     moved = split.moved
     ratio = over_random(split.parts.share[moved], split.random[:, moved], seed) if bool(moved.any()) else None
     screen = console(json)

@@ -181,6 +181,9 @@ AddressOption = Annotated[
         help="Use the Ray cluster at this address, whose nodes all see the folders; one is started if not given."
     ),
 ]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="DEVICE", help="Do the work on this device of torch, such as cpu or cuda.")
+]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Draw everything random from this seed.", min=0, max=LARGEST_SEED)
 ]
@@ -270,6 +273,7 @@ class NetworkOptions:
             "none. The outputs say which if not given.",
         ),
     ] = None
+    device: DeviceOption = "cpu"
 
     def load(self) -> Network:
         """Load the network; raises as ``networks.load``."""
@@ -280,7 +284,9 @@ class NetworkOptions:
         from ..networks import Named
 
         weights = None if self.weights is None else str(self.weights)
-        return Named(self.model, self.input_shape, weights, self.preprocess, self.random_weights, self.choices())
+        return Named(
+            self.model, self.input_shape, weights, self.preprocess, self.random_weights, self.choices(), self.device
+        )
 
     def spelled(self) -> str:
         """The network as words of a command line: its name, and the options that are not left out."""
@@ -288,7 +294,7 @@ class NetworkOptions:
         for each in fields(self):
             value = getattr(self, each.name)
             option = f"--{each.name.replace('_', '-')}"
-            if each.name == "model" or value in (None, False, []):
+            if each.name == "model" or value in (None, False, [], each.default):
                 continue
             if value is True:
                 words.append(option)
@@ -321,7 +327,14 @@ class NetworkOptions:
 
         model, weights = split_weights(text)
         random = self.random_weights and weights is None and not Path(model).is_file()
-        return load(model, self.input_shape, weights=weights, preprocess=self.preprocess, random_weights=random)
+        return load(
+            model,
+            self.input_shape,
+            weights=weights,
+            preprocess=self.preprocess,
+            random_weights=random,
+            device=self.device,
+        )
 
 
 def split_weights(text: str) -> tuple[str, str | None]:

@@ -143,7 +143,7 @@ def perturb(
     with progress("perturb") as report:
         report(0, 3, "perturbations")
         made = make(
-            stack(named),
+            stack(named, network),
             network,
             kind,
             size=size,
@@ -151,7 +151,7 @@ def perturb(
             in_range=in_range,
             seed=seed,
             names=[image.name for image in named],
-            target=None if target is None else stack(load_images([target], network))[0],
+            target=None if target is None else stack(load_images([target], network), network)[0],
             text=text,
             font=None if font is None else str(font),
             key=key,
@@ -179,12 +179,12 @@ def perturb(
         }
         if not in_range:  # what overflows is not written
             check_finite(verify(network, x, made.images), f"a perturbation of size {size:g}")
-        perturbed = saved(out, file_format, made, settings)
+        perturbed = saved(out, file_format, made, settings).to(x.device)
         evidence = [verify(each, x, perturbed) for each in (network, *others)]
     unchanged = int((perturbed == x).flatten(1).all(1).sum())
     if preview is not None:
         for name, image in zip(names, perturbed, strict=True):
-            write_png(preview / f"{name}.png", image.clamp(0, 1).numpy())
+            write_png(preview / f"{name}.png", image.clamp(0, 1).cpu().numpy())
     screen = console(json)
     many, without = "s" * (len(names) != 1), " without their keyed noise" * remove
     screen.print(f"{len(names)} {'' if remove else 'perturbed '}image{many}{without} in {escape(str(out))}")
@@ -193,7 +193,7 @@ def perturb(
         use = "recognise the noise" if in_range else "take the noise off"
         screen.print(f"  salt                   {salt_used}: no secret, needed beside the key to {use}")
     if inside is not None:
-        changed = int((perturbed != x).flatten(1).any(0).reshape(inside.shape)[~inside].sum())
+        changed = int((perturbed != x).flatten(1).any(0).cpu().reshape(inside.shape)[~inside].sum())
         screen.print(
             f"  within the mask        {int(inside.sum())} of {inside.numel()} values; {changed} others changed"
         )

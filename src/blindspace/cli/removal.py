@@ -105,7 +105,7 @@ def with_noise(
 ) -> tuple[list[NamedImage], dict[str, str]]:
     """The images that contain the noise of a key, and for the others the reason why it cannot be taken off them."""
     names = [image.name for image in named]
-    verdicts = remove_keyed(harmless(network, *others), key, names, stack(named), size, norm, mask=mask).fits
+    verdicts = remove_keyed(harmless(network, *others), key, names, stack(named, network), size, norm, mask=mask).fits
     fitting = [image for image, fit in zip(named, verdicts, strict=True) if fit is Fit.fits]
     return fitting, {name: REASONS[fit] for name, fit in zip(names, verdicts, strict=True) if fit is not Fit.fits}
 

@@ -69,11 +69,11 @@ def saved(out: Path, file_format: str, made: Perturbed, settings: Mapping[str, A
     if out.suffix in ARRAY_FILES:
         given = {key: value for key, value in settings.items() if value not in (None, [])}
         words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
-        write_images(out, made.images.numpy(), metadata={**words, "names": json.dumps(list(made.names))})
+        write_images(out, made.images.cpu().numpy(), metadata={**words, "names": json.dumps(list(made.names))})
         return torch.from_numpy(read_array(out))
-    perturbed = made.images
+    perturbed = made.images.cpu()
     if file_format == "png":
-        perturbed = round_to_levels(made.space, made.originals, perturbed)
+        perturbed = round_to_levels(made.space, made.originals.cpu(), perturbed)
     files = [out / f"{name}{SUFFIX[file_format]}" for name in made.names]
     for file, image in zip(files, perturbed, strict=True):
         save(file, image.numpy(), file_format)

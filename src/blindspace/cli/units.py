@@ -36,7 +36,7 @@ def units(
 ) -> None:
     """Which units of non-linear layers are off, on or saturated over images, and what may change there at each."""
     network = reader.load()
-    x = stack(load_images(images, network))
+    x = stack(load_images(images, network), network)
     with progress(f"reading {len(x)} images") as report:
         found = count(network, x, tol=scaling, progress=report)
     screen = console(json)

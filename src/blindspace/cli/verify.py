@@ -64,12 +64,12 @@ def verify(
     network = reader.load()
     before, after = load_pairs(first, second, network, pixel_range=False)
     with progress(f"verifying {len(before)} pairs"):
-        evidence = measure(network, stack(before), stack(after))
+        evidence = measure(network, stack(before, network), stack(after, network))
     judged = None
     if layer is not None:
-        others = stack(load_images(reference, network)) if reference else None
+        others = stack(load_images(reference, network), network) if reference else None
         with progress(f"judging the change at {layer}"):
-            judged = accept(network, stack(before), stack(after), layer, others, seed=seed)
+            judged = accept(network, stack(before, network), stack(after, network), layer, others, seed=seed)
     check_finite(evidence, f"an image of {second}")
     same = evidence.harmless(tolerance)
     screen = console(json)

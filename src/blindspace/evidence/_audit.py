@@ -220,6 +220,7 @@ def audit(
     tell(0, len(found) + 1, "affine front")
     space = nullspace(operator, solver=solver)
     noise = torch.randn(PROBES, *operator.in_shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    noise = noise.to(network.device)
     residual = space.residual(noise)
     evidence = hold(network, space, seed)
     shown = _response(network, space, noise, seed) if space.dim else None
@@ -253,11 +254,11 @@ def audit(
 def _response(network: Network, space: Subspace, noise: Tensor, seed: int, size: float = 1.0) -> Response:
     """The response to the harmless part of ``noise`` at uniformly random inputs."""
     generator = torch.Generator().manual_seed(seed + 1)
-    inputs = torch.rand(noise.shape, generator=generator, dtype=torch.float64)
+    inputs = torch.rand(noise.shape, generator=generator, dtype=torch.float64).to(noise.device)
     delta = space.project(noise)
     ones = (-1, *[1] * (delta.ndim - 1))
     delta = size * delta / delta.flatten(1).abs().amax(1).reshape(ones)
-    other = torch.randn(noise.shape, generator=generator, dtype=torch.float64)
+    other = torch.randn(noise.shape, generator=generator, dtype=torch.float64).to(noise.device)
     other = other * (delta.flatten(1).norm(dim=1) / other.flatten(1).norm(dim=1)).reshape(ones)
     before, harmless, control = (network.answers(batch) for batch in (inputs, inputs + delta, inputs + other))
     return Response(

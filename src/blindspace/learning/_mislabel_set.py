@@ -156,6 +156,7 @@ class SetWorker:
         if labels is None and not self.source.is_noise:
             labels = self.network.labels(images)
         targets = self._targets(labels, len(images), generator)
+        images = images.to(self.network.device)
         made = mislabel(self.network, images, targets, s.attack, s.eps, s.steps, bfloat16=s.bfloat16, mask=s.mask)
         with self.journal.recording(shard) as record:
             with writing(self.job.target / shard.outputs[0]) as temporary:

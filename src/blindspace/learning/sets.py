@@ -99,7 +99,7 @@ def tensors_of(made: Mislabelled, labels: Tensor | None) -> dict[str, Tensor]:
     """The tensors of a shard, by the names and dtypes of ``KINDS``."""
     known = torch.full_like(made.targets, -1) if labels is None else labels
     found = {name: getattr(made, name) for name in KINDS if name != "labels"} | {"labels": known}
-    return {name: found[name].to(kind).contiguous() for name, kind in KINDS.items()}
+    return {name: found[name].to("cpu", kind).contiguous() for name, kind in KINDS.items()}
 
 
 def summarise(

@@ -29,7 +29,7 @@ from ..errors import (
 )
 from ..files import home, sha256
 from ..maps import Shape
-from ..maps.linear_map import as_shape
+from ..maps.linear_map import as_device, as_shape
 from .autoencoders import AUTOENCODERS
 from .builtin import BUILTIN
 from .choice import Choice, arguments, check_arguments
@@ -76,6 +76,7 @@ def load(
     session: Mapping[str, str] | None = None,
     float_meaning: bool = False,
     labels: str | None = None,
+    device: torch.device | str | None = None,
 ) -> Network:
     """Load a network.
 
@@ -118,6 +119,8 @@ def load(
         float_meaning: Whether a quantised ONNX file is read without its roundings.
         labels: What decides about the label of an input: "argmax", the largest of several outputs; "sign", that of a
             single one; or "none". By the rule of ``labels.py`` if None.
+        device: Device of the images that are made or read for the network, such as "cuda"; the CPU if None. Where
+            images are given, the work is done where they lie.
 
     Raises:
         UnknownNameError: Nothing has that name; nor has an input or output.
@@ -127,6 +130,7 @@ def load(
         ValueRangeError: Options cannot be read, the network cannot be built with them, or has no such labels.
         UnsupportedLayerError: A part of the network is not supported.
         TooLargeError: Memory does not suffice for the network or one of its inputs.
+        BlindspaceError: There is no such device.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -141,24 +145,27 @@ def load(
     weights, preprocess = None if weights is None else Path(weights), None if preprocess is None else str(preprocess)
     shape = None if input_shape is None else as_shape(input_shape)
     asked, declared = Choice.of(vary, fix, output), Declared.by_user(labels)
+    place = None if device is None else as_device(device)
     if isinstance(model, Network):
-        return _labelled(_unchanged(model, shape, weights, name, preprocess, random_weights, asked), declared)
+        network = _unchanged(model, shape, weights, name, preprocess, random_weights, asked)
+        return _settled(network, declared, place)
     if not isinstance(model, str | Path | nn.Module | ExportedProgram):
         raise UnknownNameError(f"a network is loaded from a name, a path or a torch module, got {type(model).__name__}")
     path = Path(model) if isinstance(model, str | Path) else None
     if path is not None and path.name.lower().endswith((".onnx", ".onnx.gz")):
         _refuse(weights, random_weights, path.name)
-        return _labelled(_from_onnx(path, shape, name, preprocess, asked, session, float_meaning), declared)
+        return _settled(_from_onnx(path, shape, name, preprocess, asked, session, float_meaning), declared, place)
     if session or float_meaning:
         raise ValueRangeError(f"session and float_meaning are options of ONNX files, which {shown(str(model))} is not")
     source = _source(model, shape, weights, random_weights)
     source = source if name is None else replace(source, name=name)
     steps = source.normalise() if preprocess is None else preprocessing(preprocess, source, asked.first_shape or shape)
-    return _labelled(_network(source, shape, steps, preprocess is not None, asked), declared)
+    return _settled(_network(source, shape, steps, preprocess is not None, asked), declared, place)
 
 
-def _labelled(network: Network, declared: Declared) -> Network:
-    """The network with the kind of labels that the user states, if any."""
+def _settled(network: Network, declared: Declared, device: torch.device | None) -> Network:
+    """The network with the kind of labels that the user states, if any, and the device."""
+    network = network if device in (None, network.device) else replace(network, device=device)
     if not declared.kind:
         return network
     network = replace(network, declared=declared)

@@ -81,12 +81,13 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
     points = torch.rand(shape, generator=generator, dtype=torch.float64)
     points[-1] = torch.randn(shape[1:], generator=generator, dtype=torch.float64)
     draws = torch.randn(2, *shape, generator=generator, dtype=torch.float64)
+    points, draws = points.to(network.device), draws.to(network.device)
     # Once more, as a projection onto few dimensions leaves little of the noise beside its own rounding.
     inside = space.project(space.project(draws[0]))
     residual = _residual(space, inside)
-    sizes = torch.tensor(MAGNITUDES, dtype=torch.float64) * _rms(points)
+    sizes = points.new_tensor(MAGNITUDES) * _rms(points)
     along, noise = (each * (sizes / _rms(each)).reshape(-1, *[1] * (each.ndim - 1)) for each in (inside, draws[1]))
-    signs = torch.randn(shape, generator=generator, dtype=torch.float64)
+    signs = torch.randn(shape, generator=generator, dtype=torch.float64).to(network.device)
     with _states_kept():
         found = [
             evidence

@@ -23,6 +23,7 @@ class Named:
         random_weights: Whether the network is an architecture with random weights.
         choices: What is asked for of the network's inputs, outputs, labels and session, as arguments of ``load``;
             files that hold inputs by their paths.
+        device: Device of the images that are made or read for the network, such as cpu or cuda.
     """
 
     model: str
@@ -31,6 +32,7 @@ class Named:
     preprocess: str | None = None
     random_weights: bool = False
     choices: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     def load(self, input_shape: tuple[int, ...] | None = None) -> Network:
         """Load the network, for inputs of another shape if one is given. Raises as ``load``."""
@@ -40,6 +42,7 @@ class Named:
             weights=None if self.weights is None else Path(self.weights),
             preprocess=self.preprocess,
             random_weights=self.random_weights,
+            device=self.device,
             **self.choices,
         )
 

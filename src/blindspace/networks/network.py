@@ -52,6 +52,7 @@ class Network:
         declared: What the user or the source says of labels (``labels.py`` has the rule).
         deployed: The network as it is deployed, if this one leaves out the roundings of a quantised network.
         reads: Precision of the images that the module reads, if it is not that of its parameters.
+        device: Device of the images that are made or read for the network, where none are given.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -72,6 +73,7 @@ class Network:
     declared: Declared = NOTHING_DECLARED
     deployed: Network | None = field(default=None, kw_only=True, repr=False)
     reads: torch.dtype | None = field(default=None, kw_only=True)
+    device: torch.device = field(default=CPU, kw_only=True)
 
     def __post_init__(self) -> None:
         module: object = self.module
