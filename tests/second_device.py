@@ -25,7 +25,7 @@ _COPIES = (_aten.copy_.default, _aten._copy_from.default, _aten._copy_from_and_r
 class Elsewhere(torch.Tensor):
     """A tensor on that device, around one on the CPU that holds its values."""
 
-    inner: Tensor
+    content: Tensor
 
     @staticmethod
     def __new__(cls, values: Tensor) -> Elsewhere:
@@ -37,15 +37,15 @@ class Elsewhere(torch.Tensor):
             dtype=values.dtype,
             device=torch.device(NAME, 0),
         )
-        made.inner = values
+        made.content = values
         return made
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
-        return f"Elsewhere({self.inner})"
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"Elsewhere({self.content})"
 
     def tolist(self) -> Any:
         """The values as Python numbers."""
-        return self.inner.tolist()
+        return self.content.tolist()
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -60,7 +60,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     flat, tree = tree_flatten((args, kwargs))
     tensors = [each for each in flat if isinstance(each, Tensor)]
     if func is _aten._to_copy.default and torch.device(kwargs.get("device") or NAME).type != NAME:
-        return func(args[0].inner, **kwargs)
+        return func(args[0].content, **kwargs)
     if func in _COPIES:
         return _copied(*(args[:2] if func is _aten.copy_.default else args[1::-1]))
     for each in flat:
@@ -73,14 +73,14 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
     def inside(each: Any) -> Any:
         if isinstance(each, Elsewhere):
-            return each.inner
+            return each.content
         return torch.device("cpu") if isinstance(each, torch.device) else each
 
     positional, named = tree_unflatten([inside(each) for each in flat], tree)
     found = func(*positional, **named)
-    if any(each.shape != each.inner.shape for each in tensors if isinstance(each, Elsewhere)):
+    if any(each.shape != each.content.shape for each in tensors if isinstance(each, Elsewhere)):
         raise NotImplementedError(f"{func} resizes a tensor in place")
-    wrapped = {id(each.inner): each for each in tensors if isinstance(each, Elsewhere)}
+    wrapped = {id(each.content): each for each in tensors if isinstance(each, Elsewhere)}
 
     def outside(each: Any) -> Any:
         if not isinstance(each, Tensor) or isinstance(each, Elsewhere):
@@ -91,8 +91,8 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def _copied(to: Tensor, source: Tensor) -> Tensor:
-    held = to.inner if isinstance(to, Elsewhere) else to
-    held.copy_(source.inner if isinstance(source, Elsewhere) else source)
+    held = to.content if isinstance(to, Elsewhere) else to
+    held.copy_(source.content if isinstance(source, Elsewhere) else source)
     return to
 
 
