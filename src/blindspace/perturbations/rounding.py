@@ -105,9 +105,9 @@ def round_to_levels(
         ValueRangeError: A perturbed image leaves [0, 1], or levels or feedback are out of range.
     """
     space = as_space(space, images=images, mask=mask)
-    device = images.device
-    images = checked(images, space.shape, "image").detach().cpu()
+    images = checked(images, space.shape, "image").detach()
     perturbed = checked(perturbed, space.shape, "perturbed image").detach().cpu()
+    device, images = images.device, images.cpu()
     top = _check(images, perturbed, levels)
     if isinstance(space, Confined):
         read, place = space.embedding.adjoint, space.embedding.forward
