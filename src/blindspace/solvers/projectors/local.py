@@ -6,7 +6,6 @@ whatever the size of the image; see ``rank/window_sweep.py``. The projector is a
 
 from __future__ import annotations
 
-from itertools import product
 from math import prod
 
 import torch
@@ -16,14 +15,15 @@ from ...errors import UnsupportedLayerError
 from ...maps import Convolution, LinearMap
 from ..base import ON_REQUEST, Cost, Solver, register
 from ..fourier.circulant_embedding import norm_bound
-from ..rank.certificate import Certificate
+from ..rank import sigma_bounds
+from ..rank.certificate import MARGIN, Certificate
 from ..rank.window_sweep import determines
 
 LARGE = 3000
 """Inputs from which a convolution is proved by windows; below, one factorisation of the whole matrix finds every σ."""
 
-PATCH = 256
-"""Inputs of the patch whose smallest singular value bounds that of the whole map."""
+SHARP = 0.5
+"""Share of the upper bound on the smallest singular value at which no better lower bound is sought."""
 
 
 @register
@@ -53,17 +53,23 @@ class LocalSolver(Solver):
         rank = operator.in_dim - int(self.free.sum())
         largest = norm_bound(operator)
         sides = "×".join(map(str, window))
+        tolerance = max(operator.shape) * torch.finfo(torch.float64).eps * largest
+        above = sigma_bounds.at_most(operator)
+        below = sigma_bounds.at_least(operator, SHARP * above)
+        bounded = below > MARGIN * tolerance
         self.certificate = Certificate(
             rank=rank,
             kind="exact",
             method=f"elimination modulo a prime in windows of up to {sides} outputs",
-            tolerance=max(operator.shape) * torch.finfo(torch.float64).eps * largest,
+            tolerance=tolerance,
             sigma_max=largest,
-            sigma_above=_smallest_on_patches(operator),
+            sigma_above=below if bounded else above,
             sigma_below=0.0 if rank < operator.in_dim else None,
-            sigma_above_is="≤",
+            sigma_above_is="≥" if bounded else "≤",
         )
         self.reason = f"windows of up to {sides} outputs determine all {rank} values that they read"
+        if bounded:
+            self.reason += f"; the smallest σ is between {below:.3g} and {above:.3g}"
 
     @classmethod
     def serves(cls, operator: LinearMap) -> bool:
@@ -85,30 +91,3 @@ class LocalSolver(Solver):
 
     def _diagonal(self) -> Tensor:
         return self.free.double()
-
-
-def _smallest_on_patches(conv: Convolution) -> float:
-    """The smallest singular value among perturbations of a patch in any corner or amid the image; an upper bound.
-
-    The values of a patch that no output reads are left out, as they count as free.
-    """
-    axes = len(conv.kernel)
-    side = max(int((PATCH / conv.in_shape[0]) ** (1 / axes)), 1)
-    return min(_smallest_on_patch(conv, side, at) for at in (*product((0.0, 1.0), repeat=axes), (0.5,) * axes))
-
-
-def _smallest_on_patch(conv: Convolution, side: int, at: tuple[float, ...]) -> float:
-    """The same on a patch of a side, at a share of the way through the values read along each axis."""
-    sizes, padding = [], []
-    for axis, (k, s, d, share) in enumerate(zip(conv.kernel, conv.stride, conv.dilation, at, strict=True)):
-        reads = conv.reads[axis]
-        first, last = int(reads[reads >= 0].min()), int(reads.max())
-        size = min(side, last - first + 1)
-        start = first + int(share * (last - first + 1 - size))
-        reading = ((reads >= start) & (reads < start + size)).any(1).nonzero().flatten()
-        begin, end = (s * int(output) - conv.padding[axis][0] for output in reading[[0, -1]])  # of the first taps
-        sizes.append(size)
-        padding.append((start - begin, end + d * (k - 1) + 1 - start - size))
-    patch = Convolution(conv.weight, (conv.in_shape[0], *sizes), conv.stride, padding, conv.dilation)
-    matrix = patch.to_dense()
-    return float(torch.linalg.svdvals(matrix[:, matrix.any(0)])[-1])

@@ -1,4 +1,4 @@
-"""Proof that a convolution determines every value that it reads, window of outputs by window of outputs.
+"""Proof that a convolution, or its adjoint, determines every value that it reads, window of outputs by window.
 
 Windows of outputs are taken in the order of the image: line by line of windows, and along each line. The values that a
 window reads were determined by windows before it, or are new. If the columns of the new ones are independent in the
@@ -8,21 +8,22 @@ independent. The matrix of the convolution is then block-triangular with full co
 The kernel being the same everywhere, few of these blocks differ: those of the first window of each axis, which knows no
 value yet, and those of windows behind it. They have a few hundred columns whatever the size of the image, and are
 eliminated modulo a prime, which rounds nothing: full rank modulo a prime is a proof for the weights as they are stored.
+
+Of the adjoint, the outputs are the pixels of an image and the values read are the convolution's outputs: it determines
+them exactly if the rows of the convolution are independent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from math import prod
-from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from ...errors import TooLargeError
-from ...maps import Convolution
+from ...maps import LinearMap
 from .modular_elimination import exact_rank
+from .windows import Axis, Windowed, windowed
 
 LARGEST = 20  # Outputs per axis of the largest window tried
 COLUMNS = 6000  # Columns of the largest block that is eliminated
@@ -30,34 +31,29 @@ WORK_LIMIT = 6e10  # Floating-point operations that one elimination may take
 TRIES = 3  # Sizes of windows that are eliminated at most; where the first is not of full rank, others seldom are
 
 
-class Block(NamedTuple):
-    """Outputs of a window along one axis, and the places it reads that are new, counted from the first tap."""
-
-    outputs: int
-    new: tuple[int, ...]
-
-
-def determines(conv: Convolution, columns: int = COLUMNS, work: float = WORK_LIMIT) -> tuple[int, ...] | None:
+def determines(operator: LinearMap, columns: int = COLUMNS, work: float = WORK_LIMIT) -> tuple[int, ...] | None:
     """The number of outputs along each axis of the largest window of a sweep that determines every value read.
 
     Args:
-        conv: A convolution of one group, with zeros outside the image.
+        operator: A convolution of one group, with zeros outside the image, or the adjoint of one.
         columns: Columns of the largest block that is eliminated.
         work: Floating-point operations that one elimination may take.
 
     Returns:
         None if no sweep with windows of the sizes tried shows it.
     """
+    seen = windowed(operator)
     tries = 0
     for first in range(1, LARGEST + 1):
         for behind in range(1, first + 1):
-            axes = [_blocks(conv, axis, first, behind) for axis in range(len(conv.kernel))]
+            axes = [_blocks(axis, first, behind) for axis in seen.axes]
             windows = list(product(*axes))
-            if not all(_fits(conv, window, columns) for window in windows):
+            sizes = [seen.size(window) for window in windows]
+            if any(wide > min(high, columns) for high, wide in sizes):
                 continue
             try:
-                if all(_independent(conv, window, work) for window in sorted(windows, key=_size)):
-                    return tuple(max(block.outputs for block in blocks) for blocks in axes)
+                if all(_independent(seen, window, work) for window in sorted(windows, key=lambda w: seen.size(w)[1])):
+                    return tuple(max(len(table) for table in tables) for tables in axes)
             except TooLargeError:
                 return None
             tries += 1
@@ -66,58 +62,42 @@ def determines(conv: Convolution, columns: int = COLUMNS, work: float = WORK_LIM
     return None
 
 
-def _blocks(conv: Convolution, axis: int, first: int, behind: int) -> list[Block]:
-    """The different blocks along one axis, swept from the end at which fewer values are new to the first window.
+def _blocks(axis: Axis, first: int, behind: int) -> list[np.ndarray]:
+    """The different tables along one axis, swept from the end at which fewer values are new to the first window.
 
     Args:
-        conv: The convolution.
         axis: The axis.
         first: Outputs of the first window.
         behind: Outputs of each window behind it.
     """
-    forwards, backwards = (list(_sweep(conv, axis, first, behind, back)) for back in (False, True))
-    blocks = forwards if len(forwards[0].new) <= len(backwards[0].new) else backwards
-    # Columns of a block with the same outputs and more new values include those of this one.
-    different = dict.fromkeys(blocks)
-    return [a for a in different if not any(a.outputs == b.outputs and set(a.new) < set(b.new) for b in different)]
+    forwards, backwards = (list(_sweep(axis, first, behind, back)) for back in (False, True))
+    tables = forwards if forwards[0].shape[1] <= backwards[0].shape[1] else backwards
+    different = list({(table.shape, table.tobytes()): table for table in tables}.values())
+    # Columns of a table with the same outputs and more new values include those of this one.
+    news = [(len(table), set(map(tuple, table.T.tolist()))) for table in different]
+    return [
+        table
+        for table, (size, new) in zip(different, news, strict=True)
+        if not any(size == high and new < more for high, more in news)
+    ]
 
 
-def _sweep(conv: Convolution, axis: int, first: int, behind: int, back: bool) -> Iterator[Block]:
-    reads, stride = conv.reads[axis], conv.stride[axis]
-    start, step = -conv.padding[axis][0], stride
-    if back:
-        reads, start = reads.flip(0), start + stride * (len(reads) - 1)
-        step = -stride
-    known: set[int] = {-1}
+def _sweep(axis: Axis, first: int, behind: int, back: bool) -> Iterator[np.ndarray]:
+    """The tables of the windows' outputs and of the values new to them."""
+    known = np.zeros(axis.columns, dtype=bool)
     at = 0
-    while at < len(reads):
-        size = min(behind if at else first, len(reads))
-        at = min(at, len(reads) - size)  # the last window begins further ahead, where more is known
-        read = reads[at : at + size].flatten().tolist()
-        corner = start + step * (at + (size - 1) * back)  # of the window in the image, at its lowest output
-        yield Block(size, tuple(sorted(place - corner for place in set(read) - known)))
-        known.update(read)
+    while at < axis.rows:
+        size = min(behind if at else first, axis.rows)
+        at = min(at, axis.rows - size)  # the last window begins further ahead, where more is known
+        start = axis.rows - at - size if back else at
+        read = axis.met(start, start + size)
+        new = read[~known[read]]
+        yield axis.table(start, start + size, new)
+        known[read] = True
         at += size
 
 
-def _fits(conv: Convolution, window: tuple[Block, ...], columns: int) -> bool:
-    rows = len(conv.weight) * prod(block.outputs for block in window)
-    return _size(window) * conv.in_shape[0] <= min(rows, columns)
-
-
-def _size(window: tuple[Block, ...]) -> int:
-    return prod(len(block.new) for block in window)
-
-
-def _independent(conv: Convolution, window: tuple[Block, ...], work: float) -> bool:
+def _independent(seen: Windowed, window: tuple[np.ndarray, ...], work: float) -> bool:
     """Whether the columns of the new values are independent in the outputs of a window."""
-    shape = [
-        s * (block.outputs - 1) + d * (k - 1) + 1
-        for block, s, d, k in zip(window, conv.stride, conv.dilation, conv.kernel, strict=True)
-    ]
-    local = Convolution(conv.weight, (conv.in_shape[0], *shape), conv.stride, [(0, 0)] * len(shape), conv.dilation)
-    places: Tensor = torch.arange(local.in_dim).reshape(local.in_shape)
-    for axis, block in enumerate(window):
-        places = places.index_select(axis + 1, torch.tensor(block.new, dtype=torch.int64))
-    columns = local.to_scipy()[:, places.flatten().numpy()]
-    return not columns.shape[1] or exact_rank(columns, work=work).rank == columns.shape[1]
+    columns = seen.size(window)[1]
+    return not columns or exact_rank(seen.matrix(window).numpy(), work=work).rank == columns
