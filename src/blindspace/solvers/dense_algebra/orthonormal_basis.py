@@ -38,17 +38,31 @@ class Projector:
     Attributes:
         size: Number n of input values.
         read: Indices of the input values that the matrix reads at all, int64 ``(r,)``; the others are free.
-        null: Orthonormal basis of the nullspace among the values read, ``(r, dim)``; None if ``row`` is smaller.
-        row: Orthonormal basis of the row space among them, ``(r, rank)``; None if ``null`` is smaller.
+        bases: Returns ``null`` and ``row``; called when one is first needed, as the certificate alone takes less.
         certificate: What is known of the rank.
     """
 
     size: int
     read: Tensor
-    null: Tensor | None
-    row: Tensor | None
+    bases: Callable[[], tuple[Tensor | None, Tensor | None]]
     certificate: Certificate
     _casts: dict[tuple[torch.dtype, torch.device], Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def _both(self) -> tuple[Tensor | None, Tensor | None]:
+        made = self.bases()
+        object.__setattr__(self, "bases", lambda: made)  # lets go of the matrix
+        return made
+
+    @property
+    def null(self) -> Tensor | None:
+        """Orthonormal basis of the nullspace among the values read, ``(r, dim)``; None if ``row`` is smaller."""
+        return self._both[0]
+
+    @property
+    def row(self) -> Tensor | None:
+        """Orthonormal basis of the row space among them, ``(r, rank)``; None if ``null`` is smaller."""
+        return self._both[1]
 
     @cached_property
     def all_read(self) -> bool:
@@ -132,7 +146,7 @@ def projector(
     if not len(read):
         nothing = judge(np.empty(0), (0, 0), "all weights are 0")
         empty = torch.empty(0, 0, dtype=torch.float64)
-        return Projector(size, torch.empty(0, dtype=torch.int64), empty, None, nothing)
+        return Projector(size, torch.empty(0, dtype=torch.int64), lambda: (empty, None), nothing)
     a = matrix[rows][:, read].toarray()
     scale = power_of_two(float(np.abs(a).max()))
     a = a / scale
@@ -142,12 +156,16 @@ def projector(
         with suppress(TooLargeError):
             certificate = confirmed(certificate, prove(*(factors() if factors else [matrix])))
     rank = certificate.rank
-    null = row = None
-    if 2 * (len(read) - rank) <= rank:  # the row space takes no refinement, so null must be clearly smaller
-        null = torch.from_numpy(_null_basis(a, known))
-    else:
-        row = torch.from_numpy(orthonormal(np.hstack([known.strong_rows(), known.weak])))
-    return Projector(size, torch.from_numpy(read), null, row, certificate)
+
+    def bases() -> tuple[Tensor | None, Tensor | None]:
+        if 2 * (len(read) - rank) <= rank:  # the row space takes no refinement, so null must be clearly smaller
+            return torch.from_numpy(_null_basis(a, known)), None
+        return None, torch.from_numpy(orthonormal(np.hstack([known.strong_rows(), known.weak])))
+
+    found = Projector(size, torch.from_numpy(read), bases, certificate)
+    if rank == len(read):
+        found.null  # noqa: B018 - nothing is computed, and the matrix need not be kept
+    return found
 
 
 def _null_basis(a: np.ndarray, known: Spectrum) -> np.ndarray:

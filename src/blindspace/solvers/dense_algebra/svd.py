@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import scipy.linalg
@@ -93,11 +94,15 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
     found = judge(sigma, a.shape, "Cholesky of the shifted Gram matrix")
     certificate = replace(found, rank=len(gram), sigma_below=None)
     wide = a.shape[0] < a.shape[1]
-    # Without a nullspace the pseudo-inverse is never used, and the second factorisation is not needed.
-    solve = _solver(scipy.linalg.cho_factor(gram, lower=True, check_finite=False) if wide else shifted)
+
+    @cache
+    def solver() -> Apply:
+        """The inverse of the Gram matrix; without a nullspace it is never used, and the shifted factor will do."""
+        return _solver(scipy.linalg.cho_factor(gram, lower=True, check_finite=False) if wide else shifted)
+
     return Spectrum(
         certificate,
-        (lambda y: a.T @ solve(y)) if wide else (lambda y: solve(a.T @ y)),
+        (lambda y: a.T @ solver()(y)) if wide else (lambda y: solver()(a.T @ y)),
         lambda: a.T / np.linalg.norm(a, axis=1) if wide else np.eye(a.shape[1]),
         np.empty((a.shape[1], 0)),
         None if wide else np.empty((a.shape[1], 0)),

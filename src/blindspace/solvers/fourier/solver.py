@@ -21,6 +21,7 @@ from ..projectors.delegating import InjectiveSolver, OnDemandSolver, StructuredS
 from ..rank import kernel_reduction
 from ..rank.certificate import MARGIN, Certificate, Kind
 from ..rank.inverse_probe import inverts, smallest_sigma
+from ..rank.window_certificate import full_row_rank
 from .capacitance import ITERATIONS, WINDOW, DirectCapacitance, IterativeCapacitance
 from .circulant_embedding import CirculantEmbedding, contracts, embeds
 
@@ -174,8 +175,8 @@ class FourierSolver(Solver):
         raise UnsupportedLayerError(f"{self.operator}: {refusal}") from refusal
 
     def _certify(self) -> Certificate:
-        """Full row rank, by the Cholesky factors; the smallest σ by Lanczos on (A Aᵀ)⁻¹."""
-        size, proof = self.operator.out_dim, self.capacitance.proof
+        """Full row rank, by the Cholesky factors or by windows; the smallest σ by Lanczos on (A Aᵀ)⁻¹."""
+        size, proof = self.operator.out_dim, self.capacitance.proof or full_row_rank(self.operator)
         smallest = smallest_sigma(self.operator, self._roughly)
         tolerance = max(size, self.operator.in_dim) * ENOUGH * self.norm_bound
         if smallest <= max(MARGIN * tolerance, RESOLVED * self.norm_bound):

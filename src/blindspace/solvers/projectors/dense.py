@@ -123,6 +123,5 @@ def _restored(operator: LinearMap, arrays: Arrays) -> Projector:
     """The projector that ``_arrays`` was given."""
     bases = {name: torch.from_numpy(arrays[name]) for name in ("null", "row") if name in arrays}
     certificate = Certificate(**unpacked(arrays["certificate"]))
-    return Projector(
-        operator.in_dim, torch.from_numpy(arrays["read"]), bases.get("null"), bases.get("row"), certificate
-    )
+    both = bases.get("null"), bases.get("row")
+    return Projector(operator.in_dim, torch.from_numpy(arrays["read"]), lambda: both, certificate)

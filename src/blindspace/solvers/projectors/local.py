@@ -6,25 +6,16 @@ whatever the size of the image; see ``rank/window_sweep.py``. The projector is a
 
 from __future__ import annotations
 
-from math import prod
-
 import torch
 from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 from ...maps import Convolution, LinearMap
 from ..base import ON_REQUEST, Cost, Solver, register
-from ..fourier.circulant_embedding import norm_bound
-from ..rank import sigma_bounds
-from ..rank.certificate import MARGIN, Certificate
-from ..rank.window_sweep import determines
+from ..rank.window_certificate import certificate, tall
 
 LARGE = 3000
 """Inputs from which a convolution is proved by windows; below, one factorisation of the whole matrix finds every σ."""
-
-SHARP = 0.5
-"""Share of the upper bound on the smallest singular value at which no better lower bound is sought."""
-
 
 @register
 class LocalSolver(Solver):
@@ -43,43 +34,19 @@ class LocalSolver(Solver):
 
     def __init__(self, operator: Convolution) -> None:
         super().__init__(operator)
-        window = determines(operator)
-        if window is None:
+        found = certificate(operator) if self.serves(operator) else None
+        if found is None:
             raise UnsupportedLayerError(f"small windows of {operator} do not determine the values that they read")
+        self.certificate, self.reason = found
         read = torch.ones(1, dtype=torch.bool)
         for table, size in zip(operator.reads, operator.in_shape[1:], strict=True):
             read = read[..., None] & torch.isin(torch.arange(size), table)
         self.free = ~read[0].expand(operator.in_shape)
-        rank = operator.in_dim - int(self.free.sum())
-        largest = norm_bound(operator)
-        sides = "×".join(map(str, window))
-        tolerance = max(operator.shape) * torch.finfo(torch.float64).eps * largest
-        above = sigma_bounds.at_most(operator)
-        below = sigma_bounds.at_least(operator, SHARP * above)
-        bounded = below > MARGIN * tolerance
-        self.certificate = Certificate(
-            rank=rank,
-            kind="exact",
-            method=f"elimination modulo a prime in windows of up to {sides} outputs",
-            tolerance=tolerance,
-            sigma_max=largest,
-            sigma_above=below if bounded else above,
-            sigma_below=0.0 if rank < operator.in_dim else None,
-            sigma_above_is="≥" if bounded else "≤",
-        )
-        self.reason = f"windows of up to {sides} outputs determine all {rank} values that they read"
-        if bounded:
-            self.reason += f"; the smallest σ is between {below:.3g} and {above:.3g}"
 
     @classmethod
     def serves(cls, operator: LinearMap) -> bool:
         """Whether the map is a convolution of one group with zeros outside, with enough outputs at each position."""
-        return (
-            isinstance(operator, Convolution)
-            and operator.groups == 1
-            and (operator.mode == "zeros" or not any(n for pair in operator.padding for n in pair))
-            and len(operator.weight) >= operator.in_shape[0] * prod(map(min, operator.kernel, operator.stride))
-        )
+        return isinstance(operator, Convolution) and tall(operator)
 
     @classmethod
     def cost(cls, operator: LinearMap) -> Cost:
