@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,7 +17,10 @@ from blindspace.maps import Convolution, from_module
 from blindspace.solvers import DenseSolver, LocalSolver, choose
 from blindspace.solvers.fourier.circulant_embedding import norm_bound
 from blindspace.solvers.rank.modular_elimination import exact_rank
+from blindspace.solvers.rank.sigma_bounds import at_least, at_most
+from blindspace.solvers.rank.window_certificate import certificate, full_row_rank
 from blindspace.solvers.rank.window_sweep import determines
+from blindspace.solvers.rank.windows import windowed
 
 
 def conv(module: nn.Module, shape: tuple[int, ...]) -> Convolution:
@@ -87,8 +92,11 @@ def test_what_is_proved_holds_for_the_whole_matrix(
     sigma = torch.linalg.svdvals(operator.to_dense())
     assert float(sigma[0]) <= certificate.sigma_max * (1 + 1e-9)
     if certificate.sigma_above is not None:
-        assert certificate.sigma_above_is == "≤"
-        assert float(sigma[certificate.rank - 1]) <= certificate.sigma_above * (1 + 1e-9) + 1e-12
+        smallest, bound = float(sigma[certificate.rank - 1]), certificate.sigma_above
+        if certificate.sigma_above_is == "≥":
+            assert bound <= smallest * (1 + 1e-12)
+        else:
+            assert smallest <= bound * (1 + 1e-9) + 1e-12
 
 
 def test_dependent_columns_are_never_determined() -> None:
@@ -141,4 +149,126 @@ def test_the_same_dimension_as_the_whole_matrix() -> None:
     assert local.dim == dense.dim == 2 * 41
     assert dense.certificate.sigma_above is not None
     assert local.certificate.sigma_above is not None
-    assert dense.certificate.sigma_above <= local.certificate.sigma_above <= 2 * dense.certificate.sigma_above
+    assert local.certificate.sigma_above_is == "≥"
+    assert local.certificate.sigma_above <= dense.certificate.sigma_above <= 2 * local.certificate.sigma_above
+
+
+geometries = st.lists(
+    st.tuples(*(st.integers(*ends) for ends in ((1, 4), (1, 3), (1, 2), (-1, 2), (-1, 2), (4, 9)))),
+    min_size=1,
+    max_size=2,
+)
+
+
+def drawn(
+    geometry: list[tuple[int, ...]], channels: tuple[int, int], seed: int, values: int = 100
+) -> Convolution | None:
+    """A convolution of whole weights; None if the kernel does not fit the image."""
+    kernel, stride, dilation, before, after, size = zip(*geometry, strict=True)
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randint(-values, values + 1, (channels[1], channels[0], *kernel), generator=generator).double()
+    with contextlib.suppress(ShapeError):
+        return Convolution(weight, (channels[0], *size), stride, list(zip(before, after, strict=True)), dilation)
+    return None
+
+
+@given(geometry=geometries, channels=st.tuples(st.integers(1, 3), st.integers(1, 12)), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_windows_are_parts_of_the_whole_matrix(
+    geometry: list[tuple[int, ...]], channels: tuple[int, int], seed: int
+) -> None:
+    """One window of all rows is the matrix itself, of the map and of its adjoint."""
+    operator = drawn(geometry, channels, seed)
+    if operator is None:
+        return
+    whole = operator.to_dense()
+    for side, matrix in ((operator, whole), (operator.T, whole.T)):
+        seen = windowed(side)
+        tables = tuple(axis.table(0, axis.rows, np.arange(axis.columns)) for axis in seen.axes)
+        assert torch.equal(seen.matrix(tables), matrix)
+        assert seen.size(tables) == matrix.shape
+        counts = [axis.counts(np.arange(axis.columns)) for axis in seen.axes]
+        squares = seen.kernel.square().sum(0)
+        for count in counts:
+            squares = torch.tensordot(squares, torch.from_numpy(count).double(), ([1], [1]))
+        assert torch.allclose(squares.flatten(), matrix.square().sum(0), rtol=1e-12)
+
+
+@given(geometry=geometries, channels=st.tuples(st.integers(1, 12), st.integers(1, 12)), seed=st.integers(0, 1000))
+@settings(max_examples=80, deadline=None)
+def test_bounds_of_windows_enclose_the_smallest_singular_value(
+    geometry: list[tuple[int, ...]], channels: tuple[int, int], seed: int
+) -> None:
+    """Of maps and adjoints alike, beside a dense SVD of the values that are read at all."""
+    operator = drawn(geometry, channels, seed)
+    if operator is None or not operator.weight.any():
+        return
+    for side in (operator, operator.T):
+        matrix = side.to_dense()
+        matrix = matrix[:, matrix.any(0)]
+        sigma = torch.linalg.svdvals(matrix)
+        independent = len(sigma) == matrix.shape[1]
+        smallest = float(sigma[-1]) if independent else 0.0
+        found = [at_least(side, enough) for enough in (0.0, float("inf"))]
+        assert found[0] <= found[1] <= smallest * (1 + 1e-12)
+        if independent and determines(side) is not None:
+            assert smallest <= at_most(side) * (1 + 1e-9)
+
+
+@given(geometry=geometries, channels=st.tuples(st.integers(1, 12), st.integers(1, 6)), seed=st.integers(0, 1000))
+@settings(max_examples=60, deadline=None)
+def test_wide_maps_are_proved_by_their_adjoint(
+    geometry: list[tuple[int, ...]], channels: tuple[int, int], seed: int
+) -> None:
+    operator = drawn(geometry, channels, seed, values=2)
+    if operator is None or (method := full_row_rank(operator)) is None:
+        return
+    assert method.endswith("inputs, of the adjoint")
+    assert exact_rank(operator.to_scipy()).rank == operator.out_dim
+
+
+def test_wide_layers() -> None:
+    """Layers that halve the sides of the image: rows are independent, unless one kernel is the sum of two others."""
+    layer = nn.Conv2d(8, 16, 3, 2, 1)
+    operator = conv(layer, (8, 64, 64))
+    found, reason = certificate(operator) or (None, "")
+    assert found is not None
+    assert (found.rank, found.kind, found.sigma_below) == (16 * 32 * 32, "exact", None)
+    assert found.method == "elimination modulo a prime in windows of up to 2×2 inputs, of the adjoint"
+    assert "show 16384 independent rows" in reason
+    small = conv(layer, (8, 12, 12))
+    dense = DenseSolver(small).certificate
+    bounds = certificate(small) or (None, "")
+    assert bounds[0] is not None
+    assert dense.rank == bounds[0].rank
+    weight = operator.weight.clone()
+    weight[3] = weight[5] + weight[7]
+    assert certificate(Convolution(weight, (8, 64, 64), (2, 2), ((1, 1), (1, 1)), (1, 1))) is None
+
+
+def test_the_bound_is_near_at_the_stem_of_a_resnet() -> None:
+    """The bound of a large image is within a factor of two of a small one's smallest singular value."""
+    layer = nn.Conv2d(3, 64, 7, 2, 3)
+    small, large = conv(layer, (3, 16, 16)), conv(layer, (3, 1024, 1024))
+    sigma = float(torch.linalg.svdvals(small.to_dense())[-1])
+    found = certificate(large)
+    assert found is not None
+    assert (found[0].rank, found[0].kind, found[0].sigma_above_is) == (large.in_dim, "exact", "≥")
+    assert found[0].sigma_above is not None
+    assert sigma / 2 <= found[0].sigma_above <= sigma
+    assert "the smallest σ is between" in found[1]
+
+
+def test_a_mutated_kernel_is_not_certified() -> None:
+    """Two colours read alike but for one tap: by none nothing is proved, by a tiny one no bound but a tiny one."""
+    weight = torch.randn(64, 3, 7, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weight = (weight * 1024).round()
+    weight[:, 1] = 3 * weight[:, 2]
+
+    def made(weight: torch.Tensor) -> Convolution:
+        return Convolution(weight, (3, 96, 96), (2, 2), ((3, 3), (3, 3)), (1, 1))
+
+    assert certificate(made(weight)) is None
+    assert at_least(made(weight), 1.0) == 0
+    weight[:, 1, 3, 3] += 2.0**-30 * weight[:, 0, 2, 2]
+    assert at_least(made(weight), 1.0) < 1e-4

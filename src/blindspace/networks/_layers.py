@@ -10,7 +10,7 @@ from typing import Any
 from .._html import Shown
 from ..errors import BlindspaceWarning, TooLargeError
 from ..solvers import Certificate, PatchwiseSolver
-from ..solvers.rank.window_certificate import QUICK_COLUMNS, QUICK_WORK, certificate
+from ..solvers._certify import certify_quickly
 from ..subspaces import nullspace
 from .affine_graph import Layer
 from .network import Network
@@ -75,14 +75,14 @@ def measure(found: Iterable[Layer], thorough: bool = False, quick: int = QUICK) 
     """
     for layer in found:
         operator = layer.operator
-        if operator.in_dim > quick and not PatchwiseSolver.serves(operator):
-            proved = certificate(operator, QUICK_COLUMNS, QUICK_WORK)  # no projector is needed here
-            if proved is not None:
-                yield LayerReport(layer, *proved)
-                continue
-            if operator.out_dim >= operator.in_dim and not thorough:
-                yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
-                continue
+        found_quickly = certify_quickly(operator) if operator.in_dim > quick else None
+        if found_quickly is not None:
+            yield LayerReport(layer, *found_quickly)
+            continue
+        large = operator.out_dim >= operator.in_dim > quick and not PatchwiseSolver.serves(operator)
+        if large and not thorough:
+            yield LayerReport(layer, None, "as many outputs as inputs, not measured; --thorough does")
+            continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", BlindspaceWarning)  # the report carries the certificate's kind

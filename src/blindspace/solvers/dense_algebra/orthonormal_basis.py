@@ -121,7 +121,7 @@ class Projector:
 
 
 def projector(
-    matrix: scipy.sparse.csr_array,
+    matrix: scipy.sparse.csr_array | np.ndarray,
     factors: Factors | None = None,
     svd_limit: int = SVD_LIMIT,
     prove: Callable[..., ModularRank] = exact_rank,
@@ -132,22 +132,21 @@ def projector(
     rank is judged. A rank that σ alone cannot prove is also determined over the rationals, within the limits of that.
 
     Args:
-        matrix: The matrix A, ``(m, n)``, float64.
+        matrix: The matrix A, ``(m, n)``, float64, sparse or dense.
         factors: Returns matrices whose product is A up to rounding, in the order in which they are applied; the rank
             over the rationals is theirs. None for A itself.
         svd_limit: Size of the smaller side up to which LAPACK's SVD is used.
         prove: Determines the rank over the rationals; raises ``TooLargeError`` if that would take too much.
     """
-    matrix = scipy.sparse.csr_array(matrix)
     size = int(matrix.shape[1])
-    pattern = matrix.astype(bool)
-    read = np.flatnonzero(np.asarray(pattern.sum(0)).ravel())
-    rows = np.flatnonzero(np.asarray(pattern.sum(1)).ravel())
+    nonzero = matrix != 0
+    read, rows = (np.flatnonzero(np.asarray(nonzero.sum(axis)).ravel()) for axis in (0, 1))
     if not len(read):
         nothing = judge(np.empty(0), (0, 0), "all weights are 0")
         empty = torch.empty(0, 0, dtype=torch.float64)
         return Projector(size, torch.empty(0, dtype=torch.int64), lambda: (empty, None), nothing)
-    a = matrix[rows][:, read].toarray()
+    a = matrix if (len(rows), len(read)) == matrix.shape else matrix[rows][:, read]
+    a = a if isinstance(a, np.ndarray) else a.toarray()
     scale = power_of_two(float(np.abs(a).max()))
     a = a / scale
     known = spectrum(a, svd_limit)

@@ -14,11 +14,13 @@ SPARSE = 0.1
 wins even if its result is dense."""
 
 
-def gram(a: scipy.sparse.csr_array) -> np.ndarray:
-    """A Aᵀ of a sparse matrix ``(m, n)``, dense ``(m, m)``, float64."""
-    if a.nnz < SPARSE * a.shape[0] * a.shape[1]:
-        return np.asarray((a @ a.T).toarray())
-    dense = a.toarray()
+def gram(a: scipy.sparse.csr_array | np.ndarray) -> np.ndarray:
+    """A Aᵀ of a sparse or dense matrix ``(m, n)``, dense ``(m, m)``, float64."""
+    nonzero = np.count_nonzero(a) if isinstance(a, np.ndarray) else a.nnz
+    if nonzero < SPARSE * a.shape[0] * a.shape[1]:
+        sparse = scipy.sparse.csr_array(a)
+        return np.asarray((sparse @ sparse.T).toarray())
+    dense = a if isinstance(a, np.ndarray) else a.toarray()
     return np.asarray(dense @ dense.T)
 
 

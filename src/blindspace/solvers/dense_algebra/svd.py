@@ -55,7 +55,7 @@ def spectrum(a: Array, svd_limit: int = SVD_LIMIT) -> Spectrum:
     """
     if min(a.shape) <= svd_limit:
         return _by_svd(a)
-    product = gram(scipy.sparse.csr_array(a if a.shape[0] <= a.shape[1] else a.T))
+    product = gram(a if a.shape[0] <= a.shape[1] else a.T)
     return _by_cholesky(a, product) or _by_eigenvectors(a, product)
 
 

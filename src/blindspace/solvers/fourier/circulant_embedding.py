@@ -128,12 +128,9 @@ class CirculantEmbedding:
     def __init__(self, operator: LinearMap, larger: int = 0) -> None:
         conv = _convolution(operator)
         self.operator = operator
-        ones = (1,) * len(conv.kernel)
-        self.grid = _grid(conv, larger)
-        outputs = GridEnd(conv.out_shape, ones, (0,) * len(ones), self.grid)
-        inputs = GridEnd(conv.in_shape, conv.stride, tuple(before for before, _ in conv.padding), self.grid)
+        self.rows, self.columns = _ends(operator, larger)
+        self.grid = self.rows.grid
         symbol = self._symbol(conv)
-        self.rows, self.columns = (inputs, outputs) if isinstance(operator, Adjoint) else (outputs, inputs)
         adjoint = symbol.mH.resolve_conj().contiguous()
         self.symbol, self.symbol_adjoint = (adjoint, symbol) if isinstance(operator, Adjoint) else (symbol, adjoint)
 
@@ -148,6 +145,12 @@ class CirculantEmbedding:
     def size(operator: LinearMap) -> int:
         """Number of positions of the smallest grid."""
         return prod(_grid(_convolution(operator), 0))
+
+    @staticmethod
+    def unknowns(operator: LinearMap) -> tuple[int, int]:
+        """Boundary unknowns among the outputs, and among the inputs, on the smallest grid."""
+        rows, columns = _ends(operator, 0)
+        return rows.unknowns, columns.unknowns
 
     def _symbol(self, conv: Convolution) -> Tensor:
         c_out, c_in = conv.weight.shape[:2]
@@ -302,6 +305,15 @@ class CirculantPreconditioner:
             self.inverse = self.inverse.to(b.dtype.to_complex())
         v = multiply(self.inverse, embedding.transform(rows.embed(b)))
         return rows.extract(embedding.inverse_transform(v))
+
+
+def _ends(operator: LinearMap, larger: int) -> tuple[GridEnd, GridEnd]:
+    """The ends of the outputs and of the inputs of a map that ``embeds`` accepts."""
+    conv = _convolution(operator)
+    grid, ones = _grid(conv, larger), (1,) * len(conv.kernel)
+    outputs = GridEnd(conv.out_shape, ones, (0,) * len(ones), grid)
+    inputs = GridEnd(conv.in_shape, conv.stride, tuple(before for before, _ in conv.padding), grid)
+    return (inputs, outputs) if isinstance(operator, Adjoint) else (outputs, inputs)
 
 
 def _grid(conv: Convolution, larger: int) -> tuple[int, ...]:

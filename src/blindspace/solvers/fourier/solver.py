@@ -152,6 +152,12 @@ class FourierSolver(Solver):
         solver = cls.build(operator, limit=AUTOMATIC_LIMIT)
         return OnDemandSolver(solver) if OnDemandSolver.pays(solver) else solver
 
+    @staticmethod
+    def factors(operator: LinearMap) -> bool:
+        """Whether the capacitance matrix of a map that ``applies`` accepts can be factored in float64."""
+        z, f = CirculantEmbedding.unknowns(operator)
+        return 12 * (z * z + z * f + f * f) <= DIRECT_LIMIT
+
     def _prepare(self, embedding: CirculantEmbedding, inverse: Tensor, method: str, precision: torch.dtype) -> None:
         """Sets up the capacitance system and measures that it solves."""
         found: DirectCapacitance | IterativeCapacitance

@@ -17,6 +17,7 @@ from ..rank.window_certificate import certificate, tall
 LARGE = 3000
 """Inputs from which a convolution is proved by windows; below, one factorisation of the whole matrix finds every σ."""
 
+
 @register
 class LocalSolver(Solver):
     """The solver of convolutions whose outputs in small windows determine what they read.

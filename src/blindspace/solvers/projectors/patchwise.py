@@ -12,7 +12,6 @@ from functools import cached_property
 from math import prod
 from typing import Any
 
-import scipy.sparse
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -38,7 +37,7 @@ class TokenSolver(Solver):
         super().__init__(operator)
         self.matrix = operator.matrix
         tokens = prod(operator.leading)
-        self.token = projector(scipy.sparse.csr_array(operator.matrix.numpy()))
+        self.token = projector(operator.matrix.numpy())
         self.certificate = merge([(self.token.certificate, tokens)])
         self.reason = f"one matrix {tuple(operator.matrix.shape)} serves {tokens} token{'s' * (tokens != 1)}"
 
@@ -80,7 +79,7 @@ class PatchwiseSolver(Solver):
         self.patterns: list[tuple[Tensor, list[Projector]]] = []
         self._matrices: list[tuple[Tensor, Tensor]] = list(patches(operator))
         for positions, matrices in self._matrices:
-            blocks = [projector(scipy.sparse.csr_array(matrix.numpy())) for matrix in matrices]
+            blocks = [projector(matrix.numpy()) for matrix in matrices]
             self.patterns.append((positions, blocks))
         counts = [(block.certificate, len(positions)) for positions, blocks in self.patterns for block in blocks]
         self.certificate = merge(counts)

@@ -12,7 +12,6 @@ from functools import cached_property
 from math import prod
 
 import numpy as np
-import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -110,7 +109,7 @@ class SeparableSolver(Solver):
 
 
 def _axis(matrix: Tensor) -> Axis:
-    found = projector(scipy.sparse.csr_array(matrix.numpy()))
+    found = projector(matrix.numpy())
     certificate = found.certificate
     out, size = matrix.shape
     if certificate.rank == size:

@@ -8,7 +8,7 @@ everywhere, windows with the same connections have the same matrix.
 from __future__ import annotations
 
 from math import prod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -62,9 +62,9 @@ class Axis:
 
     def counts(self, columns: np.ndarray) -> np.ndarray:
         """How many rows of the whole axis meet each of the columns by each tap, int64 ``(columns, taps)``."""
-        counts = np.zeros((self.columns, self.taps), dtype=np.int64)
+        counts: np.ndarray = np.zeros((self.columns, self.taps), dtype=np.int64)
         np.add.at(counts, (self.column, self.tap), 1)
-        return counts[columns]
+        return np.asarray(counts[columns])
 
 
 class Windowed(NamedTuple):
@@ -87,12 +87,13 @@ class Windowed(NamedTuple):
         """The matrix ``(rows, columns)`` of a window, float64, channels slowest, from its tables along each axis."""
         axes = len(tables)
         padded = F.pad(self.kernel, (0, 1) * axes)  # tap −1 is 0
-        index = []
+        index: list[Tensor] = []
         for axis, table in enumerate(tables):
             shape = [1] * (2 * axes)
             shape[axis], shape[axes + axis] = table.shape
             index.append(torch.from_numpy(table.reshape(shape)))
-        entries = padded[(slice(None), slice(None), *index)]  # (rows' channels, columns' channels, *rows, *columns)
+        everything: Any = slice(None), slice(None)
+        entries = padded[(*everything, *index)]  # (rows' channels, columns' channels, *rows, *columns)
         order = (0, *range(2, 2 + axes), 1, *range(2 + axes, 2 + 2 * axes))
         shape = [len(self.kernel) * prod(table.shape[0] for table in tables), -1]
         return entries.permute(order).reshape(shape)

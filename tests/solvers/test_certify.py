@@ -1,0 +1,76 @@
+"""Certificates of large layers without a projector, beside those of the whole matrix."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from blindspace.maps import Convolution, LinearMap, from_module
+from blindspace.networks import layers, load, measure
+from blindspace.solvers import _certify as certification
+from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding
+from blindspace.solvers.fourier.solver import FourierSolver
+from blindspace.solvers.rank.lanczos_probe import METHOD, probe
+
+
+def operator(module: nn.Module, shape: tuple[int, ...]) -> LinearMap:
+    torch.manual_seed(0)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter)
+    return from_module(module, shape)
+
+
+def test_lanczos_finds_the_smallest_singular_value_from_above() -> None:
+    wide = operator(nn.Conv2d(12, 4, 3, 1, 1), (12, 12, 12))
+    sigma = torch.linalg.svdvals(wide.to_dense())
+    found = probe(wide)
+    assert found is not None
+    assert (found.rank, found.kind, found.method, found.sigma_above_is) == (wide.out_dim, "numerical", METHOD, "≤")
+    assert found.sigma_above is not None
+    assert sigma[-1] <= found.sigma_above <= 1.05 * sigma[-1]
+    assert found.sigma_max == pytest.approx(float(sigma[0]), rel=1e-3)
+
+
+def test_lanczos_shows_no_rank_where_rows_depend_or_nearly() -> None:
+    wide = operator(nn.Conv2d(12, 4, 3, 1, 1), (12, 12, 12))
+    assert isinstance(wide, Convolution)
+    for difference in (0.0, 1e-4):
+        weight = wide.weight.clone()
+        weight[1] = weight[0] + difference * weight[1]
+        assert probe(Convolution(weight, wide.in_shape, (1, 1), ((1, 1), (1, 1)), (1, 1))) is None
+
+
+def test_lanczos_serves_where_the_boundary_system_is_not_factored(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = operator(nn.Conv2d(24, 16, 3, 1, 1), (24, 13, 13))
+    assert FourierSolver.factors(wide)
+    monkeypatch.setattr(certification, "certificate", lambda *given: None)
+    assert certification.certify_quickly(wide) is None
+    monkeypatch.setattr(FourierSolver, "factors", staticmethod(lambda operator: False))
+    found, _ = certification.certify_quickly(wide) or (None, "")
+    assert found is not None
+    assert (found.rank, found.method) == (wide.out_dim, METHOD)
+    square = operator(nn.Conv2d(20, 20, 3, 1, 1), (20, 13, 13))
+    assert certification.certify_quickly(square) is None  # it is seldom well-conditioned, and not measured either
+
+
+def test_the_boundary_is_counted_without_the_symbol() -> None:
+    for map_ in (operator(nn.Conv2d(8, 3, 3, 2, 1), (8, 21, 20)), operator(nn.Conv2d(3, 12, 5, 2), (3, 16, 16)).T):
+        embedding = CirculantEmbedding(map_)
+        assert CirculantEmbedding.unknowns(map_) == (embedding.rows.unknowns, embedding.columns.unknowns)
+
+
+def test_layers_are_certified_as_their_matrices_are() -> None:
+    """A stem, a layer that halves the sides and a square one, which stays unmeasured unless asked for."""
+    torch.manual_seed(0)
+    network = load(
+        nn.Sequential(
+            nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 1, 1)
+        ),
+        (3, 64, 64),
+    )
+    found = list(measure(layers(network), quick=100))
+    assert [row.dim for row in found] == [0, 16 * 32 * 32 - 32 * 16 * 16, None]
+    assert [row.certificate and row.certificate.kind for row in found] == ["exact", "exact", None]
+    assert "windows of up to 2×2 inputs" in found[1].reason
+    assert [row.certificate and row.certificate.rank for row in found[:2]] == [3 * 64 * 64, 32 * 16 * 16]
