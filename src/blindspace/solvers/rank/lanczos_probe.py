@@ -29,7 +29,6 @@ def probe(operator: LinearMap) -> Certificate | None:
     Args:
         operator: The map A, with no more outputs than inputs.
     """
-
     largest = operator.norm()
     shift = 1.1 * largest**2
 
