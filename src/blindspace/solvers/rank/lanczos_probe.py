@@ -34,7 +34,8 @@ def probe(operator: LinearMap) -> Certificate | None:
 
     def product(v: np.ndarray) -> np.ndarray:
         y = torch.from_numpy(v.reshape(1, *operator.out_shape)).float()
-        return shift * v.ravel() - operator._forward(operator._adjoint(y)).flatten().double().numpy()
+        gram = operator._forward(operator._adjoint(y)).flatten().double()
+        return np.asarray(shift * v.ravel() - gram.numpy())
 
     m, basis = operator.out_dim, 40
     shifted = scipy.sparse.linalg.LinearOperator((m, m), matvec=product, dtype=np.float64)
