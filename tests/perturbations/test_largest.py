@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -16,8 +17,8 @@ from blindspace.maps import Dense
 from blindspace.perturbations import feasibility
 from blindspace.perturbations._largest import largest
 from blindspace.perturbations.douglas_rachford import ascend, largest_bound
-from blindspace.perturbations.feasibility import into_box
-from blindspace.perturbations.repeated import Repeated, repeated
+from blindspace.perturbations.feasibility import into_box, leaving
+from blindspace.perturbations.repeated import Repeated, repeated, with_basis
 from blindspace.perturbations.vertex_step import parts, vertex_step
 from blindspace.subspaces import Subspace
 
@@ -295,12 +296,14 @@ def test_what_is_inside_stays() -> None:
     torch.testing.assert_close(into_box(Repeated(space), delta, -x, 1 - x), delta, atol=1e-15, rtol=0)
 
 
-def test_pinned_values_stay_and_the_rest_is_nearest() -> None:
+@pytest.mark.parametrize(("made", "count"), [(Repeated, 3), (with_basis, 5)])  # by iteration, and by factors
+def test_pinned_values_stay_and_the_rest_is_nearest(made: Callable[[Subspace], Repeated], count: int) -> None:
     space = SPACES["stem"]()
-    v = torch.randn(3, *space.shape, generator=seeded(0), dtype=torch.float64)
-    pinned = torch.rand(v.shape, generator=seeded(1)) < torch.tensor([0.0, 0.05, 0.15]).view(3, 1, 1, 1)
-    found = feasibility._leaving(Repeated(space), v, pinned).flatten(1)
-    for i in range(3):
+    v = torch.randn(5, *space.shape, generator=seeded(0), dtype=torch.float64)
+    pinned = torch.rand(v.shape, generator=seeded(1)) < torch.tensor([0.0, 0.05, 0.15, 0.9, 0.0]).view(5, 1, 1, 1)
+    pinned[4, :, :3] = True  # whole rows of pixels, among which the network's values are dependent
+    found = leaving(made(space), v[:count], pinned[:count]).flatten(1)
+    for i in range(count):
         matrix = space.annihilator().to_dense(limit=None)
         both = torch.cat([matrix, torch.eye(space.ambient_dim, dtype=torch.float64)[pinned[i].flatten()]])
         null = torch.from_numpy(scipy.linalg.null_space(both.numpy()))

@@ -130,12 +130,12 @@ class Prior(Shown):
             ShapeError: v has another number of channels than the prior.
         """
         self._check(v)
-        return _scaled(v, 1 / self.variance(v.shape[2:]))
+        return scaled(v, 1 / self.variance(v.shape[2:]))
 
     def covariance(self, v: Tensor, rise: float = 0.0) -> Tensor:
         """Apply the covariance matrix: Σ v, or (Σ⁻¹ + rise · I)⁻¹ v; shapes as for ``precision``."""
         self._check(v)
-        return _scaled(v, 1 / (1 / self.variance(v.shape[2:]) + rise))
+        return scaled(v, 1 / (1 / self.variance(v.shape[2:]) + rise))
 
     def centred(self, images: Tensor) -> Tensor:
         """The deviations from the mean x − μ, ``(B, C, H, W)``."""
@@ -150,7 +150,7 @@ class Prior(Shown):
     def sample(self, n: int, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
         """Images drawn from the prior, float64 ``(n, C, H, W)``; they may leave [0, 1]."""
         noise = torch.randn(n, *shape, generator=generator, dtype=torch.float64)
-        noise = _scaled(noise, np.sqrt(self.variance(shape[1:])))
+        noise = scaled(noise, np.sqrt(self.variance(shape[1:])))
         return noise - self.centred(torch.zeros_like(noise))
 
     def to_dict(self) -> dict[str, Any]:
@@ -194,6 +194,7 @@ def _images(coefficients: Array, like: Tensor) -> Tensor:
     return torch.einsum("ac,bahw->bchw", axes, along).to(like)
 
 
-def _scaled(v: Tensor, factors: Array) -> Tensor:
+def scaled(v: Tensor, factors: Array) -> Tensor:
+    """``(B, C, H, W)`` with each coefficient of its cosine transform along the opponent axes times a factor."""
     coefficients = _coefficients(v)
-    return _images(coefficients * factors.astype(coefficients.dtype), v)
+    return _images(coefficients * factors.astype(coefficients.dtype, copy=False), v)

@@ -30,10 +30,10 @@ from .vertex_step import LARGEST_PART, vertex_step
 AT_ONCE = 16 << 20
 """Largest size in bytes of the images of one batch."""
 
-VALUES_STEPS = 3_000_000
+VALUES_STEPS = 2_200_000
 """Number of values of an image times default number of steps, …"""
 
-FEWEST, MOST = 100, 1000
+FEWEST, MOST = 100, 720
 """… between these numbers of steps."""
 
 TIE = 1e-9

@@ -22,8 +22,8 @@ from .repeated import BASIS_LIMIT, Repeated, with_basis
 AIM, LATER_AIM = 1e-4, 1e-3
 """Distance inside the box at which the first round of splitting aims, and the later ones."""
 
-ROUNDS = 6
-"""Number of rounds; from one to the next more values are pinned."""
+ROUNDS = 4
+"""Number of rounds: without pinned values, with those that stay outside, and with all that can be pinned."""
 
 FIRST_STEPS = 60
 """Number of steps of the first round."""
@@ -42,6 +42,9 @@ VALUES_CUTS = 1_500_000
 
 FEWEST_CUTS, MOST_CUTS = 60, 500
 """… between these numbers of steps."""
+
+WATCHED, STALLED = 20, 0.9
+"""After so many steps, the distance of a point from the box must have fallen to this share for it to be pursued."""
 
 ENOUGH = 0.95
 """Share of the restricted perturbation that must fit into the box for no further round to be tried."""
@@ -86,7 +89,7 @@ def into_box(project: Repeated, delta: Tensor, low: Tensor, high: Tensor, aim: f
         held = pinned.flatten(1).any(1) & ~done
         if bool(held.any()):
             # The pinned values are 0 only nearly so far; making them 0 moves the rest, which is scaled towards 0.
-            cut = _leaving(project, point[held], pinned[held])
+            cut = leaving(project, point[held], pinned[held])
             state[held] = point[held] = cut
             cut = cut.masked_fill(pinned[held], 0.0)
             share = _share(cut, low[held], high[held])
@@ -97,7 +100,7 @@ def into_box(project: Repeated, delta: Tensor, low: Tensor, high: Tensor, aim: f
             done[held] = (share >= ENOUGH) | (cut.flatten(1).norm(dim=1) <= hopeless[still[held]])
         if bool(done.all()):
             break
-        pinned = pinned | (_is_outside(point, low, high) & (torch.minimum(-low, high) < PINNABLE))
+        pinned = pinned | ((torch.minimum(-low, high) < PINNABLE) & (_is_outside(point, low, high) | (number > 0)))
         still, point, state, pinned, low, high = (t[~done] for t in (still, point, state, pinned, low, high))
     left = project.reject(result).flatten(1).norm(dim=1)
     harmless = left <= RESIDUAL * result.flatten(1).norm(dim=1)
@@ -150,6 +153,8 @@ def _split(
 ) -> tuple[Tensor, Tensor]:
     """Douglas-Rachford splitting until every point of the subspace is inside the box, or the steps are done.
 
+    A point that hardly comes nearer to the box is given up before: its values that stay outside are known by then.
+
     Args:
         project: The subspace.
         point: Points of the subspace, ``(B, *shape)``; one inside the box stays.
@@ -162,23 +167,53 @@ def _split(
     """
     inner_low = torch.minimum(low + aim, (low + high) / 2).masked_fill(pinned, 0.0)
     inner_high = torch.maximum(high - aim, (low + high) / 2).masked_fill(pinned, 0.0)
-    for _ in range(steps):
-        done = _is_inside(point, low, high)
-        if bool(done.all()):
+    ends, points = state.clone(), point.clone()
+    still = torch.arange(len(point), device=point.device)
+    before = point.new_full((len(point),), torch.inf)
+    for step in range(steps + 1):
+        over = _is_inside(point, low, high) | (step == steps)
+        if step % WATCHED == 0:
+            far = (point - point.clamp(low, high)).flatten(1).norm(dim=1)
+            over, before = over | (far > STALLED * before), far
+        if bool(over.any()):
+            points[still[over]], ends[still[over]] = point[over], state[over]
+            carried = (still, point, state, low, high, inner_low, inner_high, before)
+            still, point, state, low, high, inner_low, inner_high, before = (t[~over] for t in carried)
+        if not len(still):
             break
         inside = state.clamp(inner_low, inner_high)
-        parallel = project.project(2 * inside - state)
-        state = state + parallel - inside
-        point = torch.where(_as(done, point), point, parallel)
-    return point, state
+        point = project.project(2 * inside - state)
+        state = state + point - inside
+    return points, ends
 
 
-def _leaving(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
+def leaving(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
     """The perturbation of the subspace nearest to v that is 0 at the pinned values."""
     if project.rows is None:
         return _leaving_by_iteration(project, v, pinned)
-    found = [unmoved(project, values).project(one[None]) for one, values in zip(v, pinned, strict=True)]
-    return torch.cat(found).masked_fill(pinned, 0.0)
+    found = [_without(project.rows.to(v.device), one.flatten(), values) for one, values in zip(v, pinned, strict=True)]
+    return torch.stack(found).reshape(v.shape).masked_fill(pinned, 0.0)
+
+
+def _without(rows: Tensor, v: Tensor, pinned: Tensor) -> Tensor:
+    """The combination of orthonormal rows nearest to v that is 0 at the pinned values, flat."""
+    at = pinned.flatten()
+    share = rows @ v
+    # What moves a pinned value is the range of these columns, or of their triangular factor.
+    columns = rows[:, at]
+    if len(rows) < columns.shape[1]:
+        basis, columns = None, torch.linalg.qr(columns.T, mode="r").R.T
+    else:
+        basis, columns = torch.linalg.qr(columns)
+    moving = basis
+    sigma = torch.linalg.svdvals(columns)
+    if not bool((sigma > UNMOVED).all()):  # rarely; a whole SVD takes several times as long
+        u = torch.linalg.svd(columns, full_matrices=False).U[:, sigma > UNMOVED]
+        moving = u if basis is None else basis @ u
+    if moving is None:
+        return torch.zeros_like(v)
+    nearest: Tensor = (share - moving @ (moving.T @ share)) @ rows
+    return nearest
 
 
 def _leaving_by_iteration(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
