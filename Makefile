@@ -4,8 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 TESTS_READY := .venv/.ready-for-tests
 DOCS_READY := .venv/.ready-for-docs
-# Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+# Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another. Each
+# takes neighbouring tests, which share what they set up, and the one that ends first takes over some of the other's.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo test lint types docs suites results architectures bench dist clean
 
@@ -44,6 +45,7 @@ bench: $(READY) ## Measure what a projection costs, as a ratio to the least it c
 	$(BIN)/blindspace bench --json results/bench/result.json --picture results/bench/cost.png
 	$(BIN)/blindspace bench --tangents --json results/bench/tangents.json
 	$(BIN)/blindspace bench --learning --json results/bench/learning.json
+	OMP_NUM_THREADS=1 $(BIN)/blindspace bench --protect --json results/bench/protect.json
 
 dist: $(READY) ## Build the wheel and the sdist in dist/
 	$(BIN)/python -m pip install --quiet build

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, fields, replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,18 +20,22 @@ from torch import Tensor, nn
 
 import blindspace.bench.run as bench_module
 from blindspace.bench import baselines
+from blindspace.bench import protecting as bench_protecting
 from blindspace.bench.baselines import BASELINES, measure_baseline, refusal, sparsity_of
 from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
 from blindspace.bench.chart import draw
 from blindspace.bench.learning import BATCHES, EPOCHS, AttackRow, Protocol, attack, point
 from blindspace.bench.measure import affordable, measure, residual, turns
 from blindspace.bench.memory import held, peak
+from blindspace.bench.protecting import protecting
 from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
 from blindspace.bench.tangents import per_pixel, tangents
 from blindspace.cli.main import run
 from blindspace.data import samples
 from blindspace.errors import MissingExtraError, TooLargeError, UnknownNameError, ValueRangeError
 from blindspace.maps import Dense, LinearMap, from_module
+from blindspace.networks.preprocessing_modules import Resize
+from blindspace.perturbations import largest as find_largest
 from blindspace.solvers import choose
 from figures import drawn
 
@@ -510,3 +515,20 @@ def test_one_backward_pass_per_pixel() -> None:
     rows = per_pixel(decoder, z, 4)
     slow = torch.stack([torch.func.jacrev(decoder)(point)[:4] for point in z], 1)
     torch.testing.assert_close(rows, slow)
+
+
+# --- protecting pictures ------------------------------------------------------------------------------------
+
+
+def test_protecting_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench_protecting, "PHOTOGRAPH", (3, 40, 50))
+    monkeypatch.setattr(bench_protecting, "Resize", lambda size: Resize((24, 24)))
+    monkeypatch.setattr(bench_protecting, "largest", partial(find_largest, iterations=2))
+    protected, largest, completed = protecting(3, 2)
+    assert (protected.images, largest.images, completed.images) == (3, 2, 1)
+    assert min(protected.seconds, largest.seconds, completed.seconds) > 0
+    assert protected.figure == 0
+    monkeypatch.setattr("blindspace.cli.bench.measure_protecting", lambda seed, progress: [protected, completed])
+    assert run(["bench", "--protect", "--json", str(tmp_path / "found.json")]) == 0
+    assert json.loads((tmp_path / "found.json").read_text())["protect"] == [asdict(protected), asdict(completed)]
+    assert run(["bench", "--protect", "--tangents"]) == 2

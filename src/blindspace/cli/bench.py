@@ -17,6 +17,7 @@ from ..bench.chart import draw
 from ..bench.learning import AttackRow, PointRow
 from ..bench.learning import attack as measure_attack
 from ..bench.learning import point as measure_point
+from ..bench.protecting import protecting as measure_protecting
 from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
 from ..bench.tangents import tangents as measure_tangents
@@ -55,17 +56,26 @@ def bench(
         bool, typer.Option("--tangents", help="Measure tangent bases of the built-in autoencoders instead.")
     ] = False,
     learning: Annotated[bool, typer.Option("--learning", help="Measure learning from perturbations instead.")] = False,
+    protect: Annotated[
+        bool, typer.Option("--protect", help="Measure protecting and completing pictures instead.")
+    ] = False,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
-    if tangents or learning:
-        if cases or sizes or picture or (tangents and learning):
-            option = "--tangents" if tangents else "--learning"
+    instead = (
+        ("--tangents", tangents, _tangents),
+        ("--learning", learning, _learning),
+        ("--protect", protect, _protect),
+    )
+    wanted = [(option, measured) for option, asked, measured in instead if asked]
+    if wanted:
+        if cases or sizes or picture or len(wanted) > 1:
+            option = wanted[0][0]
             raise ValueRangeError(
                 f"{option} has no picture and its own cases; give it alone, without cases, --sizes and --picture"
             )
-        (_tangents if tangents else _learning)(seed, json)
+        wanted[0][1](seed, json)
         return
     chosen = select(cases, _sides(sizes))
     if picture is not None and not any(case.side for case in chosen):
@@ -160,6 +170,17 @@ def _learning(seed: int, json: str | None) -> None:
     screen.print(_attacks(attacks))
     attacked = [asdict(each) for each in attacks]
     write_json({**_machine(), "seed": seed, "point": asdict(row), "attacks": attacked}, json)
+
+
+def _protect(seed: int, json: str | None) -> None:
+    """Measure and show what protecting pictures costs."""
+    with progress("bench") as report:
+        rows = measure_protecting(seed=seed, progress=report)
+    table = _table([f"processor time, {torch.get_num_threads()} threads"], ["images", "s each", "", ""])
+    for row in rows:
+        table.add_row(row.what, str(row.images), f"{row.seconds:.3g}", f"{row.figure:.4g}", row.figure_is)
+    console(json).print(table)
+    write_json({**_machine(), "seed": seed, "protect": [asdict(row) for row in rows]}, json)
 
 
 def _point(row: PointRow) -> Table:
