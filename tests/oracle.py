@@ -51,8 +51,7 @@ class Reference:
 
     def __init__(self, matrix: Array) -> None:
         left, sigma, _ = scipy.linalg.svd(matrix, full_matrices=False)
-        tolerance = max(matrix.shape) * np.finfo(np.float64).eps * (sigma[0] if len(sigma) else 0)
-        self.rank = int((sigma > tolerance).sum())
+        self.rank = numerical_rank(sigma, matrix.shape)
         self.dim = matrix.shape[1] - self.rank
         self.norm = float(sigma[0]) if len(sigma) else 0.0
         self.sigma = sigma
@@ -81,6 +80,19 @@ def reference_projection(matrix: Array, vectors: Array) -> LongArray:
 def null_projector(matrix: Array) -> Array:
     """The projector onto the nullspace of a matrix, ``(n, n)``."""
     return reference_projection(matrix, np.eye(matrix.shape[1])).astype(np.float64)
+
+
+def null_diagonal(matrix: Array) -> Array:
+    """The diagonal of that projector ``(n,)``: 1 − Σ v², over the right singular vectors of the row space."""
+    _, sigma, right = scipy.linalg.svd(matrix, full_matrices=False)
+    found: Array = 1 - np.square(right[: numerical_rank(sigma, matrix.shape)]).sum(0)
+    return found
+
+
+def numerical_rank(sigma: Array, shape: tuple[int, ...]) -> int:
+    """The number of singular values above max(m, n)·ε·σ_max."""
+    tolerance = max(shape) * np.finfo(np.float64).eps * (sigma[0] if len(sigma) else 0)
+    return int((sigma > tolerance).sum())
 
 
 @cache

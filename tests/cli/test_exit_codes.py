@@ -138,8 +138,16 @@ def test_an_incomplete_installation_is_one_line(tmp_path: Path) -> None:
     assert done.stderr == "blindspace: the installation is incomplete: no typer here; install blindspace again\n"
 
 
-@pytest.mark.parametrize("command", ["audit mnist-mlp --no-layers", "perturb --help", "--help"])
-@pytest.mark.parametrize("closed", ["stdout", "reader"])
+@pytest.mark.parametrize(
+    ("closed", "command"),
+    [
+        ("stdout", "audit mnist-mlp --no-layers"),
+        ("reader", "audit mnist-mlp --no-layers"),
+        ("stdout", "--help"),
+        ("reader", "--help"),
+        ("reader", "perturb --help"),
+    ],
+)
 def test_output_that_nobody_reads(closed: str, command: str) -> None:
     """``blindspace … | head -1``, whose reader ends first; and ``>&-``, by which a shell closes the output."""
     ends, begins = os.pipe()

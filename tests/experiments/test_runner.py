@@ -8,6 +8,7 @@ import math
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -37,6 +38,7 @@ from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
 from blindspace.jobs.local import run_here
 from blindspace.progress import Progress
+from processes import start
 
 # --- every experiment ----------------------------------------------------------------------------------------
 
@@ -233,7 +235,17 @@ def test_reproduce_is_the_command_as_a_function(tmp_path: Path) -> None:
         bs.reproduce(["formula", "figure5"], out=tmp_path)
 
 
-def test_parts_by_processes_of_which_one_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def of_one_thread(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the results of ``formula`` by one thread, and the cache folder ``home`` of that run."""
+    folder = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patched, one_thread():
+        patched.setenv("BLINDSPACE_HOME", str(folder / "home"))
+        bs.reproduce("formula", out=folder)
+    return folder
+
+
+def test_parts_by_a_process_that_is_killed(tmp_path: Path, of_one_thread: Path) -> None:
     killed: list[int] = []
 
     def kill(done: int, total: int, what: str) -> None:
@@ -241,26 +253,23 @@ def test_parts_by_processes_of_which_one_is_killed(tmp_path: Path, monkeypatch: 
             killed.append(multiprocessing.active_children()[0].pid or 0)
             os.kill(killed[0], signal.SIGKILL)
 
-    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of workers"))
-    bs.reproduce("formula", out=tmp_path / "workers", progress=kill, workers=2)
+    bs.reproduce("formula", out=tmp_path, progress=kill, workers=1)
     assert killed
-    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home of one"))
-    with one_thread():
-        bs.reproduce("formula", out=tmp_path / "one")
-    assert written(tmp_path / "workers", "formula") == written(tmp_path / "one", "formula")
+    assert written(tmp_path, "formula") == written(of_one_thread, "formula")
 
 
-def test_finished_parts_are_left_to_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with one_thread():
-        bs.reproduce("formula", out=tmp_path)
-    kept = {path: path.read_bytes() for path in (tmp_path / "home").rglob("*.safetensors")}
-    gone = min(kept)
-    gone.unlink()
+def test_finished_parts_are_left_to_no_worker(
+    tmp_path: Path, of_one_thread: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = sorted(shutil.copytree(of_one_thread / "home", tmp_path / "home").rglob("*.safetensors"))
+    kept[0].unlink()
+    before = [path.read_bytes() for path in kept[1:]]
     seen: list[tuple[int, int]] = []
     monkeypatch.setattr(crew, "work", lambda job, todo, tell, **_: run_here(job, todo, tell))
     bs.reproduce("formula", out=tmp_path, workers=1, progress=lambda done, total, what: seen.append((done, total)))
     assert seen[:2] == [(6, 7), (7, 7)]
-    assert all(path.read_bytes() == content for path, content in kept.items() if path != gone)
+    assert before == [path.read_bytes() for path in kept[1:]]
+    assert written(tmp_path, "formula") == written(of_one_thread, "formula")
 
 
 def test_a_worker_with_other_versions_is_refused(tmp_path: Path) -> None:
@@ -322,24 +331,21 @@ def test_seeds_of_two_purposes_differ() -> None:
     assert seed_of(0, "a", 1) != seed_of(0, "a1")
 
 
-def test_killed_and_run_again_it_writes_the_same(tmp_path: Path) -> None:
-    """An experiment in its own process, killed when its first part is finished."""
-
-    def start(out: str) -> subprocess.Popen[bytes]:
-        arguments = ["reproduce", "formula", "--preset", "smoke", "--out", str(tmp_path / out)]
-        home = {**os.environ, "BLINDSPACE_HOME": str(tmp_path / f"home of {out}")}
-        return subprocess.Popen([sys.executable, "-m", "blindspace", *arguments], env=home, stdout=subprocess.DEVNULL)
-
-    killed = start("killed")
-    while killed.poll() is None and not [*(tmp_path / "home of killed").glob("experiments/*/*.safetensors")]:
+def test_killed_and_run_again_it_writes_the_same(tmp_path: Path, of_one_thread: Path) -> None:
+    """An experiment in its own process, killed when its first part is finished, goes on in this one."""
+    home = Path(os.environ["BLINDSPACE_HOME"])
+    killed = start("reproduce", "formula", "--preset", "smoke", "--out", tmp_path)
+    while killed.poll() is None and not [*home.glob("experiments/*/*.safetensors")]:
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
-    assert killed.wait() == -signal.SIGKILL, "it was done before it could be killed"
-    assert not (tmp_path / "killed" / "formula" / "result.json").exists()
-    for out in ("killed", "whole"):
-        assert start(out).wait() == 0
-    for name in ("result.json", "table.md", "formula.png"):
-        assert (tmp_path / "killed/formula" / name).read_bytes() == (tmp_path / "whole/formula" / name).read_bytes()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL, "it was done before it could be killed"
+    assert not (tmp_path / "formula" / "result.json").exists()
+    before = {path: path.stat().st_mtime_ns for path in home.glob("experiments/*/*.safetensors")}
+    with one_thread():
+        bs.reproduce("formula", out=tmp_path)
+    assert before == {path: path.stat().st_mtime_ns for path in before}, "finished parts were computed again"
+    assert written(tmp_path, "formula") == written(of_one_thread, "formula")
 
 
 # --- what is written -----------------------------------------------------------------------------------------

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from itertools import islice
 from math import prod
 from zlib import crc32
 
-import onnx_suites
-import torch_suites
 from judging import Case, Verdict
 
 Operators = Mapping[str, Callable[[], Iterator[Case]]]
 
+
+def _of(module: str, name: str) -> Callable[[], Operators]:
+    """Operators of a module that is imported when they are asked for: torch's own tests take a second or two."""
+
+    def operators() -> Operators:
+        found: Operators = getattr(import_module(module), name)()
+        return found
+
+    return operators
+
+
 SUITES: dict[str, Callable[[], Operators]] = {
-    "torch operators": torch_suites.operators,
-    "torch modules": torch_suites.modules,
-    "ONNX operations": onnx_suites.operators,
+    "torch operators": _of("torch_suites", "operators"),
+    "torch modules": _of("torch_suites", "modules"),
+    "ONNX operations": _of("onnx_suites", "operators"),
 }
 """From the name of a suite to the cases of its operators."""
 

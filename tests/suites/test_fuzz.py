@@ -20,7 +20,7 @@ from fuzz import COUNTS, Readers
 from fuzz_corpus import graphs, write
 from mutations import mutated
 
-FEW = 6
+FEW = 4
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ from browser import NARROW, WIDE, requests_elsewhere, violations
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Dialog, Locator, Page
 
-pytest.importorskip("gradio", reason="Gradio is not installed")
+if find_spec("gradio") is None:  # it is imported by the tests, since that takes a second
+    pytest.skip("Gradio is not installed", allow_module_level=True)
 
 NETWORK = "page_network:network"
 

@@ -107,8 +107,8 @@ class Clean(nn.Module):
 
     Examples:
         >>> import torch, blindspace as bs
-        >>> network = bs.load("cifar-resnet")
-        >>> x = bs.data.samples("cifar10").tensor()[:2]
+        >>> network = bs.load("mnist-mlp")
+        >>> x = bs.data.samples("mnist").tensor()[:2]
         >>> cleaned = bs.Clean(network)(x)
         >>> bool(torch.allclose(network.module(cleaned), network.module(x), atol=1e-3))
         True

@@ -48,10 +48,10 @@ def clean_preprocessor(
 
     Examples:
         >>> import blindspace as bs
-        >>> images = bs.data.samples("cifar10").tensor()[:2].numpy()
-        >>> cleaned, _ = bs.clean_preprocessor(bs.load("cifar-resnet"))(images)
+        >>> images = bs.data.samples("mnist").tensor()[:2].numpy()
+        >>> cleaned, _ = bs.clean_preprocessor(bs.load("mnist-mlp"))(images)
         >>> cleaned.shape
-        (2, 3, 32, 32)
+        (2, 1, 28, 28)
     """
     return _layer(Clean(network, input_shape, plain, prior))
 
