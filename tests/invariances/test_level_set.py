@@ -88,9 +88,9 @@ def test_corrections_reach_the_level_from_beside_it() -> None:
     x = images()[0]
     level = Level(network(), "outputs", x)
     beside = (x.flatten() + 0.02 * torch.randn(5, 36, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
-    found, changes = level.correct(beside.double(), level.linearised(x.reshape(1, -1)), 1e-10)
-    assert float(changes.max()) <= 1e-10
-    assert torch.allclose(level.changes(level.values(found)), changes, atol=1e-13)
+    found, values = level.correct(beside.double(), level.linearised(x.reshape(1, -1)), 1e-10)
+    assert float(level.changes(values).max()) <= 1e-10
+    assert torch.allclose(level.values(found), values, atol=1e-13)
     assert bool(((found >= 0) & (found <= 1)).all())
 
 
@@ -100,8 +100,9 @@ def test_refined_segments_are_level_in_between() -> None:
     level = Level(net, "outputs", x)
     away = bs.level_set(net, *images(), tolerance=1e-2, steps=5).vertices[-1].flatten()
     end, _ = level.correct(away[None], level.linearised(away[None]), 1e-9)
-    vertices, between = refined(level, x.flatten(), end[0], level.linearised(x.reshape(1, -1)), 1e-6, 1e-8)
+    vertices, values, between = refined(level, x.flatten(), end[0], level.linearised(x.reshape(1, -1)), 1e-6, 1e-8)
     path = torch.cat([x.reshape(1, -1), vertices])
+    assert torch.allclose(values, level.values(vertices), atol=1e-13)
     assert torch.equal(path[-1], end[0])
     assert len(vertices) == len(between) > 2
     for share in (0.1, 0.25, 0.5, 0.6):

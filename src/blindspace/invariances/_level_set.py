@@ -33,6 +33,9 @@ SMALLEST = 1e-11
 EXACT = 0.15
 """Share of the tolerance to which vertices are brought, so that the points between them have the rest."""
 
+ROUNDED = 0.05
+"""Share of the tolerance that the rounding of values by differences may have; else they are computed in float64."""
+
 NEARBY, NEIGHBOURS = 1e-4, 8
 """Root mean square distance, and number, of the points whose Jacobians are averaged where a path ends."""
 
@@ -48,6 +51,9 @@ class Path:
         changes: Largest change of an output at each vertex, as a share of the largest output of the image, ``(V,)``.
         between: The same within each segment, ``(V − 1,)``: in its middle, and at a quarter and three quarters of it
             where the middle has more than half of the tolerance.
+        rounding: What the changes may be off by, which they include: values between the anchors are computed by
+            differences in float32 from those of an anchor in float64, and this is five times the largest difference
+            from values in float64 at the next anchor and in the middle.
         own_change: The same at all vertices in the model's own precision, rounding included; None for what a layer
             reads.
         tolerance: The change that was allowed.
@@ -65,6 +71,7 @@ class Path:
     outputs: Tensor
     changes: Tensor
     between: Tensor
+    rounding: float
     own_change: float | None
     tolerance: float
     tangential: float
@@ -123,6 +130,7 @@ class Path:
             "level": self.level,
             "tolerance": self.tolerance,
             "max_change": self.max_change,
+            "rounding": self.rounding,
             "max_change_own_precision": self.own_change,
             "rmse_start": float(rmse[0]),
             "rmse_end": float(rmse[-1]),
@@ -196,13 +204,19 @@ def level_set(
     walk = walker.path(level.start, level.flat(goal))
     vertices, between, anchors = Vertices(level.size), [torch.zeros(0, dtype=torch.float64)], [0]
     vertices.add(walk.points[0][None])
+    outputs, rounding = [level.values(walk.points[0][None])], 0.0
     for number, (a, b) in enumerate(pairwise(walk.points)):
         report(number, len(walk.points) - 1, "between the steps")
-        more, inner = refined(level, a, b, level.linearised(a[None]), tolerance, EXACT * tolerance)
+        near = level.near(a, b, ROUNDED * tolerance)
+        more, values, inner = refined(near, a, b, level.rough(a), tolerance, EXACT * tolerance)
         vertices.add(more)
+        outputs.append(values)
         between.append(inner)
+        rounding = max(rounding, near.rounding)
         anchors.append(anchors[-1] + len(more))
-    return _measured(walker, vertices.tensor(), torch.cat(between), goal, walk.end, anchors, tolerance)
+    return _measured(
+        walker, vertices.tensor(), torch.cat(outputs), torch.cat(between), rounding, goal, walk.end, anchors, tolerance
+    )
 
 
 def _one(image: Tensor, network: Network, what: str) -> Tensor:
@@ -213,11 +227,11 @@ def _one(image: Tensor, network: Network, what: str) -> Tensor:
 
 
 def _measured(
-    walker: Walker, vertices: Tensor, between: Tensor, target: Tensor, end: End, anchors: list[int], tolerance: float
-) -> Path:
+    walker: Walker, vertices: Tensor, outputs: Tensor, between: Tensor, rounding: float, target: Tensor, end: End,
+    anchors: list[int], tolerance: float,
+) -> Path:  # fmt: skip
     level, last = walker.level, vertices[-1]
     goal = level.flat(target)
-    outputs = level.values(vertices)
     noise = torch.randn(NEIGHBOURS, len(last), generator=torch.Generator().manual_seed(0), dtype=last.dtype)
     nearby = (last + NEARBY * noise).clamp(0, 1)
     here, around = (walker.tangential(last, goal, level.linearised(points)) for points in (last[None], nearby))
@@ -226,7 +240,8 @@ def _measured(
         vertices=images,
         target=target,
         outputs=outputs,
-        changes=level.changes(outputs),
+        changes=level.changes(outputs) + rounding,
+        rounding=rounding,
         between=between,
         own_change=_own_change(level, images),
         tolerance=tolerance,
@@ -234,8 +249,8 @@ def _measured(
         tangential_nearby=around,
         reason=_reason(end, here, around),
         anchors=torch.tensor(anchors),
-        products=level.products,
-        evaluations=level.evaluations,
+        products=level.work.products,
+        evaluations=level.work.evaluations,
     )
 
 

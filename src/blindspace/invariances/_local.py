@@ -185,7 +185,7 @@ def _formed(level: Level, x: Tensor, k: int) -> Local:
         most=_checked(level, x, right[:k], largest),
         space=space,
         singular_values=sigma,
-        products=level.products,
+        products=level.work.products,
         method=f"singular value decomposition of the Jacobian, formed by {min(m, n)} products",
     )
 
@@ -219,7 +219,7 @@ def _iterated(level: Level, x: Tensor, k: int) -> Local:
         most=_checked(level, x, high, largest),
         space=None,
         singular_values=None,
-        products=level.products,
+        products=level.work.products,
         method="block Lanczos method with full reorthogonalisation"
         + ("" if null is None else "; null directions by projection"),
     )

@@ -29,6 +29,9 @@ Choose = Callable[["NetworkGraph"], Sequence["fx.Node"]]
 ALIKE = 1e-4
 """Relative difference between an image alone and in a batch up to which the batch is taken as such."""
 
+SIDE_BY_SIDE = 16
+"""Number of reverse passes at once."""
+
 
 class Values:
     """Some values of a network as one differentiable function of its input, flattened and side by side.
@@ -98,6 +101,25 @@ class Values:
             w[:, i] = 1
             found[:, i] = pull(w)
         return found
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Compute J(x) of one image, ``(dim, *input_shape)``, by reverse passes side by side."""
+        part = self._parts(x[None])[0]
+
+        @torch.inference_mode(False)
+        def rows() -> Tensor:
+            pull = torch.func.vjp(self._flat, part)[1]
+            unit = torch.eye(self.dim, dtype=self.dtype)[:, None]
+            found: Tensor = torch.func.vmap(lambda w: pull(w)[0][0], chunk_size=SIDE_BY_SIDE)(unit)
+            return found
+
+        with torch.no_grad():
+            return rows()
+
+    @property
+    def function(self) -> Callable[[int], fx.GraphModule] | None:
+        """The operations for a batch of a size; None where images cannot be read in batches."""
+        return None if self._alone else self._function
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """A batch in the parts that the network reads at once, each recorded: inside of a derivative it cannot be."""
@@ -174,6 +196,15 @@ class Features:
     def jacobian(self, x: Tensor) -> Tensor:
         """Compute J(x) of each image, ``(B, dim, *input_shape)``: one row per value of z, flattened."""
         return self._values.jacobian(self._images(x, "images"))
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Compute J(x) of one image ``input_shape``, as ``jacobian`` does: ``(dim, *input_shape)``; faster."""
+        return self._values.rows(self._images(x[None], "images")[0])
+
+    @property
+    def function(self) -> Callable[[int], fx.GraphModule] | None:
+        """The operations for a batch of a size; None where images cannot be read in batches."""
+        return self._values.function
 
     def _images(self, x: Tensor, name: str) -> Tensor:
         found = as_floating(x, name, "(B, *input_shape)")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -10,9 +12,12 @@ from torch import Tensor
 
 from ..networks import Network
 from .features import OUTPUTS, Features
-from .linearised import Linearised, Matrix, Products, nearest_on_level
+from .linearised import CUT, Linearised, Matrix, Products, nearest_on_level
+from .nearby import Nearby, UnfollowedError
 
 Product = Callable[[Tensor, Tensor], Tensor]
+
+Differences = Callable[[Tensor], Tensor]
 
 FEW = 256
 """Number of values up to which a Jacobian is formed, by as many products with its transpose."""
@@ -31,6 +36,28 @@ IN_CACHE = 8
 
 AT_ONCE = 32
 """Largest number of points that the network reads at once, a power of 2."""
+
+BATCHES = (16, 4, 1)
+"""Sizes of the batches of differences, for each of which the network is recorded once."""
+
+FARTHER = 5.0
+"""How much larger the rounding of differences may be elsewhere than where it was measured."""
+
+ROUGH = 1e-10
+"""Share of its trace up to which an eigenvalue of J D Jᵀ counts as 0 where J was computed in float32."""
+
+
+@dataclass
+class Work:
+    """What was computed so far.
+
+    Attributes:
+        products: Number of products with J or Jᵀ.
+        evaluations: Number of evaluations of F.
+    """
+
+    products: int = 0
+    evaluations: int = 0
 
 
 class Level:
@@ -51,20 +78,24 @@ class Level:
         start: x as a point, ``(n,)``.
         wanted: F(x), ``(m,)``.
         scale: Largest absolute value of F(x); 1 if all are 0.
-        products: Number of products with J or Jᵀ so far.
-        evaluations: Number of evaluations of F so far.
+        work: What was computed so far, near a point included.
+        rounding: Rounding of the changes, as a share of the scale; 0 where they are computed in float64.
     """
 
     def __init__(self, network: Network, layer: str, x: Tensor, inside: Tensor | None = None) -> None:
         self.network = network
         self.features = Features(network, layer, dtype=torch.float64)
+        own = network.dtype == torch.float32
+        self._rough = Features(network, layer, dtype=torch.float32) if own else self.features
+        self._nearby = None if self.features.function is None else Nearby(self.features.function)
+        self._reference: tuple[Tensor, Tensor, Differences] | None = None
+        self.work, self.rounding = Work(), 0.0
         self.shape = tuple(x.shape)
         self._x = x.flatten()
         self.inside = inside
         self._free = None if inside is None else inside.to(x.device).flatten().nonzero().flatten()
         self.start = self.flat(x)
         self.size = len(self.start)
-        self.products = self.evaluations = 0
         self.wanted = self.values(self.start[None])[0]
         self.scale = float(self.wanted.abs().max()) or 1.0
 
@@ -90,20 +121,61 @@ class Level:
 
     def values(self, points: Tensor) -> Tensor:
         """F at points, ``(B, m)``."""
-        self.evaluations += len(points)
+        self.work.evaluations += len(points)
+        if self._reference is not None:
+            return self._by_differences(points, *self._reference)
         images = self.images(points)
         if self.features.layer == OUTPUTS:  # the module itself is twice as fast as its recording
             return self.network.outputs(images, torch.float64, batch_size=IN_CACHE).flatten(1)
         return torch.cat([self.features(part).flatten(1) for part in images.split(_sizes(len(points)))])
 
+    def near(self, point: Tensor, other: Tensor, allowed: float) -> Level:
+        """This level for points around two, with F by differences in float32 from the first (``nearby.py``).
+
+        Args:
+            point: The first point, ``(n,)``.
+            other: The other one; the rounding is measured there and in the middle.
+            allowed: Largest rounding, as a share of the scale.
+
+        Returns:
+            This level itself where the rounding is larger, or where the network's operations cannot be followed.
+        """
+        if self._nearby is None:
+            return self
+        here, there = point[None], torch.stack([point.lerp(other, 0.5), other])
+        try:
+            differences = self._nearby.at(self.images(here), BATCHES)
+        except UnfollowedError:
+            self._nearby = None
+            return self
+        found = copy(self)
+        found._reference = (point, self.values(here), differences)
+        found.rounding = FARTHER * float((found.values(there) - self.values(there)).abs().max()) / self.scale
+        return found if found.rounding <= allowed else self
+
+    def _by_differences(self, points: Tensor, reference: Tensor, values: Tensor, differences: Differences) -> Tensor:
+        moved, found = self.directions(points - reference), []
+        for size, part in _batches(moved):
+            filled = torch.cat([part, part[-1:].expand(size - len(part), *self.shape)])
+            found.append(values + differences(filled)[: len(part)])
+        return torch.cat(found) if found else values[:0]
+
     def changes(self, values: Tensor) -> Tensor:
-        """Largest |F(z) − F(x)| as a share of the scale, of values ``(B, m)``; ``(B,)``."""
-        return (values - self.wanted).abs().amax(1) / self.scale
+        """Largest |F(z) − F(x)| as a share of the scale, of values ``(B, m)``, rounding included; ``(B,)``."""
+        return (values - self.wanted).abs().amax(1) / self.scale + self.rounding
 
     def rows(self, point: Tensor) -> Tensor:
         """J at a point as a matrix, ``(m, n)``, row by row."""
-        self.products += len(self.wanted)
+        self.work.products += len(self.wanted)
         return self.flat(self.features.jacobian(self.images(point))[0])
+
+    def rough(self, point: Tensor) -> Linearised:
+        """The Jacobian at a point ``(n,)`` in the network's own precision, for steps that are corrected."""
+        if len(self.wanted) > FEW:
+            return self.linearised(point[None])
+        self.work.products += len(self.wanted)
+        rows = self._rough.rows(self.images(point[None])[0])
+        return Matrix(self.flat(rows).double(), ROUGH if rows.dtype == torch.float32 else CUT)
 
     def columns(self, point: Tensor) -> Tensor:
         """J at a point as a matrix, ``(m, n)``, column by column."""
@@ -136,7 +208,7 @@ class Level:
             values: F at the points, ``(B, m)``, where they are known.
 
         Returns:
-            The points, as near to the level as they came, and the change of each, ``(B,)``.
+            The points, as near to the level as they came, and F at them, ``(B, m)``.
         """
         points, values = points.clone(), self.values(points) if values is None else values.clone()
         changes = self.changes(values)
@@ -152,7 +224,7 @@ class Level:
             given_up = float(changes[one]) > enough and (float(changes[one]) >= last or int(tries[one]) == CORRECTIONS)
             left = left[left != one] if given_up else left
             slow = torch.cat([slow[~torch.isin(slow, near)], left])
-        return points, changes
+        return points, values
 
     def _chord(
         self, points: Tensor, values: Tensor, changes: Tensor, going: Tensor, jacobian: Linearised, enough: float
@@ -182,14 +254,22 @@ class Level:
 
     def times(self, points: Tensor, v: Tensor) -> Tensor:
         """J v at each of the points, ``(B, m)``, for v ``(B, n)``."""
-        self.products += len(v)
+        self.work.products += len(v)
         return self.features.jvp(self.images(points), self.directions(v)).flatten(1)
 
     def transposed(self, points: Tensor, w: Tensor) -> Tensor:
         """Jᵀ w at each of the points, ``(B, n)``, for w ``(B, m)``."""
-        self.products += len(w)
+        self.work.products += len(w)
         shaped = w.reshape(-1, *self.features.shape)
         return self.flat(self.features.vjp(self.images(points), shaped))
+
+
+def _batches(images: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Images in batches, and the sizes that they are filled up to: each is at least half full."""
+    while len(images):
+        size = next(size for size in BATCHES if 2 * len(images) >= size)
+        yield size, images[:size]
+        images = images[size:]
 
 
 def _sizes(count: int) -> list[int]:

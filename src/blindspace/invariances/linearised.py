@@ -68,10 +68,11 @@ class Matrix(Linearised):
 
     Args:
         rows: J, float64 ``(m, n)``.
+        cut: Share of its trace up to which an eigenvalue of J D Jᵀ counts as 0.
     """
 
-    def __init__(self, rows: Tensor) -> None:
-        self.rows = rows
+    def __init__(self, rows: Tensor, cut: float = CUT) -> None:
+        self.rows, self.cut = rows, cut
 
     def forward(self, v: Tensor) -> Tensor:
         """As ``Linearised.forward``."""
@@ -85,7 +86,7 @@ class Matrix(Linearised):
         """As ``Linearised.solve``, by eigenvalues: outputs may depend on one another, as those of a softmax do."""
         gram = torch.stack([(self.rows * each) @ self.rows.T for each in free])
         values, vectors = torch.linalg.eigh(gram)
-        cut = (CUT * values.sum(1, keepdim=True)).clamp(min=torch.finfo(values.dtype).tiny)
+        cut = (self.cut * values.sum(1, keepdim=True)).clamp(min=torch.finfo(values.dtype).tiny)
         values = values.clamp(min=0) + shift[:, None]
         inverse = torch.where(values > cut, 1 / values.clamp(min=cut), 0.0)
         found: Tensor = (vectors @ (inverse[:, :, None] * (vectors.mT @ g[:, :, None])))[:, :, 0]
@@ -142,8 +143,9 @@ def stacked(parts: Sequence[Linearised], n: int) -> Linearised:
     """The Jacobians of several points one above the other, for what is to be level at all of them."""
     if len(parts) == 1:
         return parts[0]
-    if all(isinstance(part, Matrix) for part in parts):
-        return Matrix(torch.cat([part.rows for part in parts if isinstance(part, Matrix)]))
+    matrices = [part for part in parts if isinstance(part, Matrix)]
+    if len(matrices) == len(parts):
+        return Matrix(torch.cat([part.rows for part in matrices]), max(part.cut for part in matrices))
 
     def forward(v: Tensor) -> Tensor:
         return torch.cat([part.forward(v) for part in parts], 1)

@@ -26,7 +26,7 @@ ROUNDS = 20
 
 def refined(
     level: Level, a: Tensor, b: Tensor, jacobian: Linearised, tolerance: float, enough: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Halve the segment from a to b until no point within its pieces changes the values by more than the tolerance.
 
     Args:
@@ -38,12 +38,13 @@ def refined(
         enough: Change at which a point is on the level.
 
     Returns:
-        The vertices after a, the last of which is b, ``(k, n)``, and the largest change within the piece before each,
-        ``(k,)``: in the middle, and at a quarter and three quarters where it has more than half of the tolerance in
-        the middle. After ``ROUNDS`` rounds, or where the level is not reached from a chord, pieces are left as they
-        are.
+        The vertices after a, the last of which is b, ``(k, n)``, the values at them, ``(k, m)``, and the largest change
+        within the piece before each, ``(k,)``: in the middle, and at a quarter and three quarters where it has more
+        than half of the tolerance in the middle. After ``ROUNDS`` rounds, or where the level is not reached from a
+        chord, pieces are left as they are.
     """
     vertices, changes = torch.stack([a, b]), torch.full((1,), torch.inf, dtype=a.dtype)
+    at_vertices = level.values(vertices)
     for last in (*[False] * ROUNDS, True):
         fresh = changes.isinf().nonzero().flatten()
         if not len(fresh):
@@ -59,14 +60,15 @@ def refined(
         cut = (found > tolerance).nonzero().flatten()
         if last or not len(cut):
             break
-        moved, left = level.correct(middles[cut], jacobian, enough, values[cut])
-        kept = left <= enough
+        moved, corrected = level.correct(middles[cut], jacobian, enough, values[cut])
+        kept = level.changes(corrected) <= enough
         index = fresh[cut[kept]]
         changes[index] = torch.inf
         order = torch.cat([torch.arange(len(vertices)).double(), index + MIDDLE]).sort()
         vertices = torch.cat([vertices, moved[kept]])[order.indices]
+        at_vertices = torch.cat([at_vertices, corrected[kept]])[order.indices]
         changes = changes[order.values[:-1].long()]
-    return vertices[1:], changes
+    return vertices[1:], at_vertices[1:], changes
 
 
 def _within(vertices: Tensor, segments: Tensor, share: float) -> Tensor:

@@ -90,7 +90,7 @@ class Walker:
                 break
             self.progress(int(100 * share), 100, "toward the target")
             here = points[-1]
-            jacobian = self.level.linearised(here[None])
+            jacobian = self.level.rough(here)
             while True:
                 step = min(length / whole, 1 - share)
                 ahead = here + step * (target - start)
@@ -98,10 +98,10 @@ class Walker:
                 moved = self.aimed(here, ahead, [jacobian])
                 if _apart(moved, here) <= STATIONARY * step * whole:
                     return points
-                before = self.level.products
-                found, left_over = self.level.correct(moved[None], jacobian, self.enough)
-                served = self.level.products == before
-                if float(left_over) <= self.enough and _apart(found[0], moved) <= ASTRAY * length:
+                before = self.level.work.products
+                found, values = self.level.correct(moved[None], jacobian, self.enough)
+                served = self.level.work.products == before
+                if self._is_level(values) and _apart(found[0], moved) <= ASTRAY * length:
                     break
                 length /= 2
                 if length < LEAST * len(start) ** 0.5:
@@ -119,25 +119,26 @@ class Walker:
         for _ in range(self.steps):
             here, left = points[-1], _apart(points[-1], goal)
             if left <= ARRIVED * unit:
-                points[-1] = goal if len(points) > 1 and self._on_level(goal) else here
+                points[-1] = goal if len(points) > 1 and self._is_level(self.level.values(goal[None])) else here
                 return Walk(points, End.arrived)
             self.progress(int(100 * (1 - left / whole)), 100, "near the target")
-            bundle = [self.level.linearised(here[None])]
+            bundle = [self.level.rough(here)]
             while True:
                 direction = self.aimed(here, goal, bundle) - here
                 reach = float(direction.norm())
                 if reach <= STATIONARY * left:
                     return Walk(points, End.stationary if len(bundle) == 1 else End.kinked)
                 moved = here + min(1.0, length / reach) * direction
-                change = float(self.level.changes(self.level.values(moved[None])))
+                values = self.level.values(moved[None])
+                change = float(self.level.changes(values))
                 if change <= TRUST:
-                    found, left_over = self.level.correct(moved[None], bundle[0], self.enough)
-                    if float(left_over) <= self.enough and _apart(found[0], goal) < left:
+                    found, values = self.level.correct(moved[None], bundle[0], self.enough, values)
+                    if self._is_level(values) and _apart(found[0], goal) < left:
                         break
                 length = min(length, reach) / 2
                 if length < LEAST * unit:
                     return Walk(points, End.kinked)
-                bundle.append(self.level.linearised(moved[None]))
+                bundle.append(self.level.rough(moved))
             points.append(found[0])
             if change <= TRUST / 4:
                 length = min(GROWS * length, LARGEST * unit)
@@ -155,8 +156,8 @@ class Walker:
         along = nearest_on_level(goal[None], jacobian, jacobian.forward(here[None]))[0]
         return min(_apart(along, here) / left, 1.0) if left > 0 else 0.0
 
-    def _on_level(self, point: Tensor) -> bool:
-        return float(self.level.changes(self.level.values(point[None]))) <= self.enough
+    def _is_level(self, values: Tensor) -> bool:
+        return float(self.level.changes(values)) <= self.enough
 
 
 def _apart(a: Tensor, b: Tensor) -> float:
