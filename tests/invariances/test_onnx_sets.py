@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -107,5 +108,43 @@ def test_operations_and_units_of_a_network(tmp_path: Path) -> None:
     a = torch.nn.functional.conv2d(x, weight)
     assert counted.rows[0].dims.tolist() == (a <= 0).flatten(1).sum(1).tolist()
     assert counted.rows[0].always_off == int((a <= 0).all(0).sum())
-    with pytest.raises(bs.BlindspaceError, match="GlobalMaxPool pool has no derivative"):
-        bs.harmless_polyhedron(network, x[0])
+
+
+@pytest.mark.parametrize("last", ["known in torch", "not known in torch"])
+@pytest.mark.parametrize("second", ["Relu", "MaxPool", "Softmax", "Clip"])
+def test_the_polyhedron_is_that_of_the_same_network_in_torch(last: str, second: str, tmp_path: Path) -> None:
+    """A later operation that torch does not know makes the runtime read the values; a second reader counts too."""
+    weight, bias = (torch.randn(*shape, generator=torch.Generator().manual_seed(2)) for shape in ((3, 2, 3, 3), (3,)))
+    node = onnx.helper.make_node
+    given = {"MaxPool": {"kernel_shape": [1, 1]}, "Softmax": {"axis": 1}}.get(second, {})
+    nodes = [
+        node("Conv", ["x", "w", "b"], ["a"]),
+        node("Relu", ["a"], ["c"]),
+        node(second, ["a", "low", "high"] if second == "Clip" else ["a"], ["d"], **given),
+        node("Add", ["c", "d"], ["e"]),
+        node("Relu" if last == "known in torch" else "GlobalMaxPool", ["e"], ["y"]),
+    ]
+    ends = {"low": np.array(-0.5, np.float32), "high": np.array(0.75, np.float32)} if second == "Clip" else {}
+    network = opened(tmp_path, nodes, {"w": weight.numpy(), "b": bias.numpy(), **ends})
+
+    beside: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "Relu": torch.relu,
+        "MaxPool": lambda a: torch.nn.functional.max_pool2d(a, 1),
+        "Softmax": lambda a: a.softmax(1),
+        "Clip": lambda a: a.clamp(-0.5, 0.75),
+    }
+
+    class Same(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            a = torch.nn.functional.conv2d(x, weight.to(x), bias.to(x))
+            return (a.relu() + beside[second](a)).amax((2, 3))
+
+    x = torch.rand(*SHAPE, generator=torch.Generator().manual_seed(3))
+    found, same = (bs.harmless_polyhedron(each, x) for each in (network, bs.load(Same().eval(), SHAPE)))
+    assert (found.dim, found.free) == (same.dim, same.free)
+    assert (found.free > 0) == (second in ("Relu", "Clip"))
+    v = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(4)).double()
+    assert torch.allclose(found.project(v), same.project(v), atol=1e-5)
+    drawn = found.sample(3, torch.Generator().manual_seed(5))
+    assert bool(same.contains(drawn, 1e-5).all())
+    assert float((network.outputs((x + drawn).float()) - network.outputs(x[None])).abs().max()) < 1e-4

@@ -59,6 +59,11 @@ class OnnxSets:
 
     def read(self, x: Tensor, tol: float = 0.0) -> list[tuple[str, HarmlessSet]]:
         """The sets for images ``(B, *input_shape)``, each with the name of its node."""
+        every = self.every(x, tol)
+        return [(call.node.name or call.node.output[0], known) for call, _, known in every if known is not None]
+
+    def every(self, x: Tensor, tol: float = 0.0) -> list[tuple[Call, Tensor, HarmlessSet | None]]:
+        """The nodes with the values ``(B, …)`` that they read, and their sets; None where a set is not known."""
         if self._opened is None:
             return []
         inner = self._inner
@@ -73,9 +78,7 @@ class OnnxSets:
         found = []
         for call in self.nodes:
             z = torch.from_numpy(np.ascontiguousarray(values[call.node.input[0]]))
-            known = RULES[call.op](call, z, tol) if z.is_floating_point() and call.op in RULES else None
-            if known is not None:
-                found.append((call.node.name or call.node.output[0], known))
+            found.append((call, z, RULES[call.op](call, z, tol) if z.is_floating_point() and call.op in RULES else None))
         return found
 
 
