@@ -117,6 +117,19 @@ def test_nearest_is_the_programme_s_solution(name: str, kind: str, scale: float)
 
 
 @each_layer
+@pytest.mark.parametrize("kind", ["grey", "two fifths black or white"])
+def test_far_targets_do_not_end_the_iteration_early(name: str, kind: str) -> None:
+    """Moves that are small beside a target a hundred boxes away may be large beside the result."""
+    layer, shape = LAYERS[name]
+    x, v = IMAGES[kind](shape), 100 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(3)).double()
+    expected = programme(name, v, x)
+    for tolerance in (1e-4, 1e-6):
+        found = nearest(v, nullspace(layer, shape), -x, 1 - x, tolerance=tolerance, iterations=2000)
+        assert float((length(found.value - expected) / length(expected)).max()) <= tolerance**0.5
+        assert found.optimality <= tolerance**0.5
+
+
+@each_layer
 def test_images_half_black_are_changed(name: str) -> None:
     """Plain splitting converges too slowly here, and 0 would be returned."""
     layer, shape = LAYERS[name]

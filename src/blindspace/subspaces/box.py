@@ -35,6 +35,12 @@ TINY = torch.finfo(torch.float64).tiny
 DIGITS = 1e-14
 """Smallest share of the result's norm outside the subspace that is asked for, whatever the tolerance."""
 
+RESOLVED = 1e-7
+"""Share of ‖v‖ that the bound on the distance from the optimum, the root of a difference, resolves."""
+
+CLOSER = 100.0
+"""Factor by which the gap between the two sides is lowered where the bound shows that it was too large."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -156,9 +162,10 @@ def nearest(
         high: Upper bounds, at least 0, ``(B, *shape)``.
         radius: Radius of the ball around 0; infinite for no ball.
         norm: Norm of the ball, ``linf`` or ``l2``.
-        tolerance: Relative gap between the two sides, as a share of ‖v‖, at which the first splitting ends. A second
-            one then moves the result into the subspace, without leaving box and ball, until at most tolerance² (or
-            1e-14) of it is outside.
+        tolerance: Relative gap between the two sides, as a share of the part of ‖v‖ that fits into box and ball, at
+            which the first splitting ends. A second one then moves the result into the subspace, without leaving box
+            and ball, until at most tolerance² (or 1e-14) of it is outside. Where the bound on the distance from the
+            optimum is then above √tolerance of the result's norm, both go on, with a gap a hundredth as large.
         iterations: Largest number of iterations of either splitting.
         metric: The metric of the distance; L2 if None.
         memory: Number of past steps that Anderson acceleration uses; 0 for the plain iteration.
@@ -201,23 +208,34 @@ def nearest(
         return weight[images] * (metric.apply(difference) if metric else difference)
 
     everything = torch.arange(len(v), device=v.device)
-    weight = WEIGHT * (l2_norms(confine(v, everything)) / l2_norms(v).clamp(min=TINY)).clamp(min=LEAST_SHARE)
-    first = splitting(weight * v, subspace, confine, pull, tolerance * l2_norms(v), iterations, memory)
-    multiplier = subspace.reject(pull(first.inside, everything) - (first.state - first.inside)) / weight
-    # From there to a near point of both sets.
-    close = max(tolerance**2, DIGITS) * l2_norms(first.inside)
-    last = splitting(first.inside, subspace, confine, None, close, iterations, memory)
-    # An image of black and white pixels only may admit no harmless change but 0.
-    inside = torch.where(share_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
-    # The L2 paraboloid that touches that of the metric from below has another centre.
-    centre = v
-    if metric:
-        centre, multiplier = inside + metric.apply(v - inside) / metric.least, multiplier / metric.least
-    bound = _bound(centre, inside, multiplier, subspace, confine(centre - multiplier, everything))
-    optimality = float(((2 if metric else 1) * bound / l2_norms(v).clamp(min=TINY)).max())
+    size = l2_norms(v).clamp(min=TINY)
+    share = (l2_norms(confine(v, everything)) / size).clamp(min=LEAST_SHARE)
+    weight = WEIGHT * share
+    state, goal, done = weight * v, tolerance * share * size, 0
+    while True:
+        first = splitting(state, subspace, confine, pull, goal, iterations - done, memory)
+        done += first.iterations
+        multiplier = subspace.reject(pull(first.inside, everything) - (first.state - first.inside)) / weight
+        # From there to a near point of both sets.
+        close = max(tolerance**2, DIGITS) * l2_norms(first.inside)
+        last = splitting(first.inside, subspace, confine, None, close, iterations, memory)
+        # An image of black and white pixels only may admit no harmless change but 0.
+        inside = torch.where(share_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
+        # The L2 paraboloid that touches that of the metric from below has another centre.
+        centre = v
+        if metric:
+            centre, multiplier = inside + metric.apply(v - inside) / metric.least, multiplier / metric.least
+        bound = (2 if metric else 1) * _bound(centre, inside, multiplier, subspace, confine(centre - multiplier, everything))
+        # Where v is far outside the box, small moves are no sign that the point is near the optimum.
+        wanted = tolerance**0.5 * l2_norms(inside) + RESOLVED * size
+        early = (bound > wanted) & (first.gap <= goal)
+        if done >= iterations or not bool(early.any()):
+            break
+        state, goal = first.state, torch.where(early, goal / CLOSER, goal)
+    optimality = float((bound / size).max())
     if dtype != inside.dtype:
         inside = into_box_and_ball(inside.to(dtype), *bounds, radius, norm)
-    return Nearest(inside, float(share_outside(subspace, inside).max()), first.iterations + last.iterations, optimality)
+    return Nearest(inside, float(share_outside(subspace, inside).max()), done + last.iterations, optimality)
 
 
 def _bound(centre: Tensor, found: Tensor, multiplier: Tensor, subspace: Subspace, relaxed: Tensor) -> Tensor:
