@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import sqrt
+from math import ceil, sqrt
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from .features import OUTPUTS
 from .level import Level
 from .refining import refined
 from .vertices import Vertices, chunks
-from .walking import LEAST, End, Walker
+from .walking import LEAST, STRIDE, End, Walker
 
 SMALLEST = 1e-11
 """Smallest tolerance; below it float64 does not tell a change of the outputs from their rounding."""
@@ -207,13 +207,14 @@ def level_set(
     outputs, rounding = [level.values(walk.points[0][None])], 0.0
     for number, (a, b) in enumerate(pairwise(walk.points)):
         report(number, len(walk.points) - 1, "between the steps")
-        near = level.near(a, b, ROUNDED * tolerance)
-        more, values, inner = refined(near, a, b, level.rough(a), tolerance, EXACT * tolerance)
-        vertices.add(more)
-        outputs.append(values)
-        between.append(inner)
-        rounding = max(rounding, near.rounding)
-        anchors.append(anchors[-1] + len(more))
+        for first, last in pairwise([a, *_on_the_way(level, a, b, EXACT * tolerance), b]):
+            near = level.near(first, last, ROUNDED * tolerance)
+            more, values, inner = refined(near, first, last, level.rough(first), tolerance, EXACT * tolerance)
+            vertices.add(more)
+            outputs.append(values)
+            between.append(inner)
+            rounding = max(rounding, near.rounding)
+        anchors.append(vertices.count - 1)
     return _measured(
         walker, vertices.tensor(), torch.cat(outputs), torch.cat(between), rounding, goal, walk.end, anchors, tolerance
     )
@@ -224,6 +225,16 @@ def _one(image: Tensor, network: Network, what: str) -> Tensor:
     if len(found) != 1:
         raise ShapeError(f"{what} must be one image, got {len(found)}; a path leads from one image to one target")
     return found[0]
+
+
+def _on_the_way(level: Level, a: Tensor, b: Tensor, enough: float) -> list[Tensor]:
+    """Points of the level that divide a long step, so that one Jacobian and one reference point serve each part."""
+    parts = ceil(float((b - a).norm()) / (STRIDE * len(a) ** 0.5))
+    if parts < 2:
+        return []
+    shares = torch.arange(1, parts, dtype=a.dtype)[:, None] / parts
+    points, values = level.correct(torch.lerp(a, b, shares), level.rough(a), enough)
+    return [point for point, change in zip(points, level.changes(values), strict=True) if float(change) <= enough]
 
 
 def _measured(

@@ -78,7 +78,9 @@ class OnnxSets:
         found = []
         for call in self.nodes:
             z = torch.from_numpy(np.ascontiguousarray(values[call.node.input[0]]))
-            found.append((call, z, RULES[call.op](call, z, tol) if z.is_floating_point() and call.op in RULES else None))
+            found.append(
+                (call, z, RULES[call.op](call, z, tol) if z.is_floating_point() and call.op in RULES else None)
+            )
         return found
 
 

@@ -225,7 +225,9 @@ def nearest(
         centre = v
         if metric:
             centre, multiplier = inside + metric.apply(v - inside) / metric.least, multiplier / metric.least
-        bound = (2 if metric else 1) * _bound(centre, inside, multiplier, subspace, confine(centre - multiplier, everything))
+        bound = (2 if metric else 1) * _bound(
+            centre, inside, multiplier, subspace, confine(centre - multiplier, everything)
+        )
         # Where v is far outside the box, small moves are no sign that the point is near the optimum.
         wanted = tolerance**0.5 * l2_norms(inside) + RESOLVED * size
         early = (bound > wanted) & (first.gap <= goal)
