@@ -16,6 +16,7 @@ from blindspace.networks import Resize
 from blindspace.solvers import MaskedSolver, choose
 from blindspace.solvers.dense_algebra.banded_cholesky import BandedCholesky
 from blindspace.solvers.projectors import masked
+from blindspace.solvers.rank.independent_rows import settled
 from oracle import null_projector
 
 Y, X = torch.meshgrid(torch.arange(14), torch.arange(15), indexing="ij")
@@ -136,3 +137,64 @@ def test_banded_cholesky_inverts_where_rows_are_dependent() -> None:
     gram = torch.from_numpy((matrix @ matrix.T).toarray())
     assert float((inverse(b) @ gram - b).norm() / b.norm()) < 1e-6
     assert inverse(torch.eye(len(gram), dtype=torch.float64)).diagonal().min() > 0
+
+
+SIZE = 24
+V, H = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+AROUND = (V - 11).square() + (H - 10).square()
+NOISE = torch.randn(1, 1, SIZE + 6, SIZE + 6, generator=torch.Generator().manual_seed(0))
+
+MASKS: dict[str, Tensor] = {
+    "disc": AROUND < 70,
+    "ring": (AROUND > 30) & (AROUND < 100),
+    "blob": torch.nn.functional.avg_pool2d(NOISE, 7, 1)[0, 0] > 0,
+    "speckle": torch.rand(SIZE, SIZE, generator=torch.Generator().manual_seed(0)) < 0.4,
+    "stripes": (V + H) % 9 < 4,
+}
+
+EDGED: dict[str, nn.Module] = {
+    "smaller": Resize((9, 13), "bicubic", convention="pil"),
+    "a little smaller": Resize((20, 20), "bicubic", convention="pil"),
+    "overlapping": seeded(lambda: nn.Conv2d(3, 6, 5, 4, 2)),
+    "resize and stem": seeded(
+        lambda: nn.Sequential(Resize((10, 10), "bicubic", convention="pil"), nn.Conv2d(3, 8, 3, 2, 1))
+    ),
+}
+
+
+@pytest.mark.parametrize("layer", EDGED)
+@pytest.mark.parametrize("shape", MASKS)
+def test_dimensions_at_irregular_edges_are_certified(layer: str, shape: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for large maps, no matrix is factorised densely; the rank is that of a dense SVD of rows of norm 1."""
+    monkeypatch.setattr(masked, "WORK", 0.0)
+    monkeypatch.setattr(masked, "ROWS_WORK", 0.0)
+    whole = (3, SIZE, SIZE)
+    operator = compose(scattered(MASKS[shape].expand(whole)), from_module(EDGED[layer], whole))
+    certificate = MaskedSolver(operator).certificate
+    matrix = operator.to_dense().numpy()
+    norms = np.linalg.norm(matrix, axis=1)
+    sound = norms > max(matrix.shape) * np.finfo(float).eps * norms.max()
+    rows = matrix[sound] / norms[sound, None]
+    assert certificate.kind in ("exact", "numerical")
+    assert certificate.rank == np.linalg.matrix_rank(rows)
+    least = np.linalg.svd(matrix, compute_uv=False)[certificate.rank - 1]
+    assert certificate.sigma_above is None or certificate.sigma_above <= least * (1 + 1e-6)
+
+
+def test_rows_that_differ_in_size_by_twelve_digits_are_counted() -> None:
+    """What a mask's edge leaves of some outputs is small, not dependent; what is dependent is found out."""
+    draw = np.random.default_rng(0)
+    rows = np.round(draw.standard_normal((30, 50)) * 2**20) / 2**20
+    rows[10:20] *= np.exp2(-40)
+    dependent = np.vstack([rows, rows[:3] + rows[3:6], rows[10:12] - rows[12:14]])
+    for matrix in (rows, dependent, dependent.T):
+        found = settled(Dense(torch.from_numpy(matrix)))
+        assert (found.rank, found.kind) == (30, "exact")
+        assert found.sigma_above is not None
+        assert found.sigma_above <= np.linalg.svd(rows, compute_uv=False)[-1]
+        assert ("columns" in found.method) == (matrix.shape[0] > matrix.shape[1])
+    near = rows.copy()
+    near[1] = near[0]
+    near[1, 0] += 2.0**-50
+    with pytest.raises(UnsupportedLayerError, match="not clear of rounding"):
+        settled(Dense(torch.from_numpy(near)))

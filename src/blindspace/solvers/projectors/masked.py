@@ -8,6 +8,7 @@ preconditioner is the diagonal of A Aᵀ, because a mask's edge leaves outputs t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from math import prod
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from ..base import MEMORY_LIMIT, Cost, Solver, register
 from ..dense_algebra.banded_cholesky import BandedCholesky, row_norms
 from ..dense_algebra.blocks import groups
 from ..rank.certificate import merge
+from ..rank.independent_rows import settled
 from ..rank.modular_elimination import most_entries
 from .dense import DenseSolver
 from .krylov import Apply, KrylovSolver, memory
@@ -78,7 +80,7 @@ class MaskedSolver(Solver):
             for number, pattern in enumerate(torch.from_numpy(patterns)):
                 if bool(pattern.any()):
                     of_pattern = torch.from_numpy(np.flatnonzero(which.ravel() == number))
-                    solver = _single(block, pattern) if alone else choose(_columns(block, pattern))
+                    solver = _decided(_single(block, pattern) if alone else choose(_columns(block, pattern)))
                     self.parts.append((solver, values[of_pattern][:, pattern]))
         self.certificate = merge((solver.certificate, len(values)) for solver, values in self.parts)
         count = sum(len(values) for _, values in self.parts)
@@ -240,6 +242,20 @@ def _columns(block: LinearMap, pattern: Tensor) -> LinearMap:
     read = torch.full(pattern.shape, -1)
     read[pattern] = torch.arange(int(pattern.sum()))
     return compose(Gather((int(pattern.sum()),), block.in_shape, read), block)
+
+
+def _decided(solver: Solver) -> Solver:
+    """The solver, with a certificate by independent rows where its own is undecided.
+
+    A mask's edge leaves outputs that read next to nothing, and so σ below what A Aᵀ resolves. An orthonormal basis has
+    the numerical rank that it was made with, which no other certificate can change.
+    """
+    if solver.certificate.kind == "undecided":
+        with suppress(TooLargeError, UnsupportedLayerError):
+            found = settled(solver.operator)
+            if found.rank == solver.certificate.rank or not isinstance(solver, DenseSolver):
+                solver.certificate = found
+    return solver
 
 
 def _is_small(operator: LinearMap) -> bool:

@@ -100,6 +100,32 @@ def exact_rank(
     return ModularRank(rank, rank == full, agreeing, chance)
 
 
+def independent(
+    *factors: scipy.sparse.csr_array | Array,
+    prime: int,
+    columns: bool = False,
+    work: float = WORK_LIMIT,
+    memory: int = MEMORY_LIMIT,
+) -> Array:
+    """Rows of a matrix, or of a product, that are independent, proved by a prime, and as many as its rank modulo that.
+
+    Args:
+        factors: As ``exact_rank``.
+        prime: One of the primes that it found.
+        columns: Whether columns are asked for instead.
+        work: As ``exact_rank``.
+        memory: As ``exact_rank``.
+
+    Returns:
+        Indices of the rows, ascending.
+
+    Raises:
+        TooLargeError: The prime would take more operations or bytes.
+    """
+    product = _product([residues(_canonical(factor), prime) for factor in factors], prime)
+    return np.sort(_pivots(scipy.sparse.csr_array(product.T) if columns else product, prime, PANEL, work, memory))
+
+
 def residues(matrix: scipy.sparse.csr_array, prime: int) -> scipy.sparse.csr_array:
     """The residues of a finite float64 matrix modulo an odd prime below 2²³, exact, as integers within ±p/2."""
     mantissa, exponent = np.frexp(np.asarray(matrix.data, dtype=np.float64))
@@ -122,16 +148,23 @@ def ordered(matrix: scipy.sparse.csr_array) -> scipy.sparse.csr_array:
 
     The matrix has no zero rows and columns. A convolution's outputs come in the order of their places in the image.
     """
+    return _ordered(matrix)[0]
+
+
+def _ordered(matrix: scipy.sparse.csr_array) -> tuple[scipy.sparse.csr_array, Array]:
+    """As ``ordered``, and the order of the rows."""
     matrix = _canonical(matrix)
-    matrix = matrix[np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")]
+    first = np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")
+    matrix = matrix[first]
     by_column = scipy.sparse.csc_array(matrix)
     by_column.sort_indices()
     matrix = matrix[:, np.argsort(by_column.indices[by_column.indptr[:-1]], kind="stable")]
     # The order of the columns changed which of them each row reads first.
     matrix.sort_indices()
-    matrix = scipy.sparse.csr_array(matrix[np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")])
+    second = np.argsort(matrix.indices[matrix.indptr[:-1]], kind="stable")
+    matrix = scipy.sparse.csr_array(matrix[second])
     matrix.sort_indices()
-    return matrix
+    return matrix, first[second]
 
 
 def rational_factors(operator: LinearMap) -> list[scipy.sparse.csr_array]:
@@ -216,14 +249,21 @@ def _rank(matrix: scipy.sparse.csr_array, prime: int, panel: int, work: float, m
     """The rank modulo p of a matrix of residues within ±p/2."""
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T  # a row of a wide matrix finds its pivot soon after it comes in
-    matrix = ordered(nonzero(scipy.sparse.csr_array(matrix, dtype=np.float64)))
+    return len(_pivots(scipy.sparse.csr_array(matrix), prime, panel, work, memory))
+
+
+def _pivots(matrix: scipy.sparse.csr_array, prime: int, panel: int, work: float, memory: int) -> Array:
+    """Indices of rows that are independent modulo p and span all others, of a matrix of residues within ±p/2."""
+    matrix = _canonical(scipy.sparse.csr_array(matrix, dtype=np.float64))
+    rows = np.flatnonzero(np.diff(matrix.indptr))
     if not matrix.nnz:
-        return 0
+        return rows
+    matrix, order = _ordered(nonzero(matrix))
     first, last = matrix.indices[matrix.indptr[:-1]], matrix.indices[matrix.indptr[1:] - 1]
     columns = matrix.shape[1]
     _check_cost(matrix.shape, first, last, panel, work, memory)
-    rank = end = come = 0
-    front = np.empty((0, 0))
+    end = come = 0
+    front, held, chosen = np.empty((0, 0)), np.empty(0, dtype=np.int64), []
     for start in range(0, columns, panel):
         stop = min(start + panel, columns)
         new = int(np.searchsorted(first, stop))
@@ -231,10 +271,12 @@ def _rank(matrix: scipy.sparse.csr_array, prime: int, panel: int, work: float, m
         incoming = matrix[come:new, start:end].toarray()
         grown = np.zeros((len(front), end - start))
         grown[:, : front.shape[1]] = front
-        pivots, front = _eliminate(np.vstack([grown, incoming]), stop - start, prime)
-        rank += pivots
+        held = np.append(held, np.arange(come, new))
+        pivots, front, left = _eliminate(np.vstack([grown, incoming]), stop - start, prime)
+        chosen.append(held[pivots])
+        held = held[left]
         come = new
-    return rank
+    return np.asarray(rows[order[np.concatenate(chosen)]])
 
 
 def _check_cost(
@@ -253,8 +295,8 @@ def _check_cost(
     require_memory(what, int(16 * (held * width).max()), most_memory, instead)
 
 
-def _eliminate(front: Array, width: int, prime: int) -> tuple[int, Array]:
-    """Eliminates the first columns of a matrix of residues: the number of pivots, and the nonzero rows that remain.
+def _eliminate(front: Array, width: int, prime: int) -> tuple[list[int], Array, Array]:
+    """Eliminates the first columns of a matrix of residues: the pivots' rows, the nonzero rows left, and their places.
 
     The panel is factored column by column: with the multipliers L, one column per pivot, and T the inverse of their
     triangle, a column is a − L (T a_pivots) by products alone.
@@ -290,7 +332,8 @@ def _eliminate(front: Array, width: int, prime: int) -> tuple[int, Array]:
             piece = left[start : start + chunk]
             piece -= lower[start : start + chunk] @ upper
             _reduced(piece, prime)
-    return r, left[left.any(1)]
+    remain = left.any(1)
+    return pivots, left[remain], np.flatnonzero(others)[remain]
 
 
 def _reduced(x: Array, prime: int) -> Array:
