@@ -232,7 +232,7 @@ def _on_the_way(level: Level, a: Tensor, b: Tensor, enough: float) -> list[Tenso
     parts = ceil(float((b - a).norm()) / (STRIDE * len(a) ** 0.5))
     if parts < 2:
         return []
-    shares = torch.arange(1, parts, dtype=a.dtype)[:, None] / parts
+    shares = torch.arange(1, parts, dtype=a.dtype, device=a.device)[:, None] / parts
     points, values = level.correct(torch.lerp(a, b, shares), level.rough(a), enough)
     return [point for point, change in zip(points, level.changes(values), strict=True) if float(change) <= enough]
 

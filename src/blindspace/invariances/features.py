@@ -25,6 +25,9 @@ OUTPUTS = "outputs"
 
 Choose = Callable[["NetworkGraph"], Sequence["fx.Node"]]
 
+Recorded = Callable[[int, torch.device], nn.Module]
+"""From the number of images and a device to recorded operations, a ``fx.GraphModule``."""
+
 
 ALIKE = 1e-4
 """Relative difference between an image alone and in a batch up to which the batch is taken as such."""
@@ -109,7 +112,7 @@ class Values:
         @torch.inference_mode(False)
         def rows() -> Tensor:
             pull = torch.func.vjp(self._flat, part)[1]
-            unit = torch.eye(self.dim, dtype=self.dtype)[:, None]
+            unit = torch.eye(self.dim, dtype=self.dtype, device=part.device)[:, None]
             found: Tensor = torch.func.vmap(lambda w: pull(w)[0][0], chunk_size=SIDE_BY_SIDE)(unit)
             return found
 
@@ -117,9 +120,9 @@ class Values:
             return rows()
 
     @property
-    def function(self) -> Callable[[int], fx.GraphModule] | None:
-        """The operations for a batch of a size; None where images cannot be read in batches."""
-        return None if self._alone else self._function
+    def function(self) -> Recorded | None:
+        """The operations for a batch of a size on a device; None where images cannot be read in batches."""
+        return None if self._alone else self._recorded
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         """A batch in the parts that the network reads at once, each recorded: inside of a derivative it cannot be."""
@@ -132,11 +135,13 @@ class Values:
         return torch.cat([value.reshape(len(x), -1) for value in self._function(x)(x)], 1)
 
     def _function(self, x: Tensor) -> nn.Module:
-        batch = len(x)
+        return self._recorded(len(x), x.device)
+
+    def _recorded(self, batch: int, device: torch.device) -> nn.Module:
         if batch not in self._functions:
             graph = graph_of(self.network, self.dtype, batch)
             self._functions[batch] = graph.function(self._choose(graph))
-        return on_device(self._functions[batch], x.device, self.network.name)
+        return on_device(self._functions[batch], device, self.network.name)
 
 
 class Features:
@@ -202,8 +207,8 @@ class Features:
         return self._values.rows(self._images(x[None], "images")[0])
 
     @property
-    def function(self) -> Callable[[int], fx.GraphModule] | None:
-        """The operations for a batch of a size; None where images cannot be read in batches."""
+    def function(self) -> Recorded | None:
+        """The operations for a batch of a size on a device; None where images cannot be read in batches."""
         return self._values.function
 
     def _images(self, x: Tensor, name: str) -> Tensor:

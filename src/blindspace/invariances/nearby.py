@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from .features import Recorded
+
 aten = torch.ops.aten
 
 
@@ -56,22 +58,22 @@ class Nearby:
     """The values of a network near a point that is given later.
 
     Args:
-        function: Records the values for a batch of a size: a function of the images, ``(batch, *shape)`` float64, to a
-            tuple of tensors whose first axis is that of the batch.
+        function: Records the values for a batch of a size on a device: a ``fx.GraphModule`` from the images,
+            ``(batch, *shape)`` float64, to a tuple of tensors whose first axis is that of the batch.
 
     Examples:
         >>> import torch
         >>> from torch.fx.experimental.proxy_tensor import make_fx
-        >>> def function(batch):
+        >>> def function(batch, device):
         ...     return make_fx(lambda x: (x.relu(),))(torch.zeros(batch, 3, dtype=torch.float64))
         >>> point = torch.tensor([[-1.0, 0.0, 2.0]], dtype=torch.float64)
         >>> Nearby(function).at(point, [1])(torch.tensor([[3.0, -1.0, -5.0]], dtype=torch.float64))
         tensor([[ 2.,  0., -2.]], dtype=torch.float64)
     """
 
-    def __init__(self, function: Callable[[int], fx.GraphModule]) -> None:
+    def __init__(self, function: Recorded) -> None:
         self._function = function
-        self._programs: dict[int, _Program] = {}
+        self._programs: dict[tuple[int, torch.device], _Program] = {}
 
     def at(self, point: Tensor, sizes: Sequence[int]) -> Callable[[Tensor], Tensor]:
         """Read a reference point a: the function from d to F(a + d) − F(a).
@@ -86,8 +88,9 @@ class Nearby:
         Raises:
             UnfollowedError: The recordings for one image and for several do not match.
         """
-        programs = {size: self._program(size) for size in sizes}
-        trace = _Trace(self._function(1), set().union(*(program.reads for program in programs.values())))
+        programs = {size: self._program(size, point.device) for size in sizes}
+        alone = self._graph(1, point.device)
+        trace = _Trace(alone, set().union(*(program.reads for program in programs.values())))
         with torch.no_grad():
             trace.run(point)
             bases = {size: program.base(trace.kept) for size, program in programs.items()}
@@ -98,10 +101,16 @@ class Nearby:
 
         return differences
 
-    def _program(self, size: int) -> _Program:
-        if size not in self._programs:
-            self._programs[size] = _Program(self._function(size), self._function(1), size)
-        return self._programs[size]
+    def _program(self, size: int, device: torch.device) -> _Program:
+        if (size, device) not in self._programs:
+            made = _Program(self._graph(size, device), self._graph(1, device), size)
+            self._programs[size, device] = made
+        return self._programs[size, device]
+
+    def _graph(self, size: int, device: torch.device) -> fx.GraphModule:
+        found = self._function(size, device)
+        assert isinstance(found, fx.GraphModule)
+        return found
 
 
 class _Trace(fx.Interpreter):
