@@ -263,7 +263,8 @@ def _pivots(matrix: scipy.sparse.csr_array, prime: int, panel: int, work: float,
     columns = matrix.shape[1]
     _check_cost(matrix.shape, first, last, panel, work, memory)
     end = come = 0
-    front, held, chosen = np.empty((0, 0)), np.empty(0, dtype=np.int64), []
+    front, held = np.empty((0, 0)), np.empty(0, dtype=np.int64)
+    chosen: list[Array] = []
     for start in range(0, columns, panel):
         stop = min(start + panel, columns)
         new = int(np.searchsorted(first, stop))
