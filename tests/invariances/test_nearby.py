@@ -27,8 +27,8 @@ class Computed(nn.Module):
         return self.function(self.parts(x)).flatten(1)
 
 
-def convolution(out: int = 4, **options: int) -> nn.Module:
-    return nn.Conv2d(3, out, 3, **options)
+def convolution(out: int = 4, stride: int = 1, padding: int = 0) -> nn.Module:
+    return nn.Conv2d(3, out, 3, stride, padding)
 
 
 NETWORKS: dict[str, Callable[[], list[nn.Module]]] = {

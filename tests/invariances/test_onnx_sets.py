@@ -116,7 +116,8 @@ def test_the_polyhedron_is_that_of_the_same_network_in_torch(last: str, second: 
     """A later operation that torch does not know makes the runtime read the values; a second reader counts too."""
     weight, bias = (torch.randn(*shape, generator=torch.Generator().manual_seed(2)) for shape in ((3, 2, 3, 3), (3,)))
     node = onnx.helper.make_node
-    given = {"MaxPool": {"kernel_shape": [1, 1]}, "Softmax": {"axis": 1}}.get(second, {})
+    options: dict[str, dict[str, Any]] = {"MaxPool": {"kernel_shape": [1, 1]}, "Softmax": {"axis": 1}}
+    given = options.get(second, {})
     nodes = [
         node("Conv", ["x", "w", "b"], ["a"]),
         node("Relu", ["a"], ["c"]),

@@ -18,7 +18,6 @@ from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resol
 from .fourier import circulant_embedding
 from .projectors.delegating import FactorPreconditioner, ReducedSolver
 from .projectors.dense import DenseSolver
-from .projectors.local import LocalSolver
 from .projectors.patchwise import PatchwiseSolver
 from .projectors.separable import SeparableSolver
 from .rank.certificate import Certificate, of_composition
@@ -170,11 +169,10 @@ def _injective(operator: LinearMap) -> Certificate | None:
     structured = known or (
         PatchwiseSolver.serves(operator) or SeparableSolver.serves(operator) or circulant_embedding.embeds(operator)
     )
-    large = not structured and DenseSolver.cost(operator).memory > PROOF_LIMIT
-    if large and not LocalSolver.serves(operator):
+    if not structured and DenseSolver.cost(operator).memory > PROOF_LIMIT:
         return None
     try:
-        solver = LocalSolver(operator) if large else choose(operator)
-    except (TooLargeError, UnsupportedLayerError):
+        solver = choose(operator)
+    except TooLargeError:
         return None
     return solver.certificate if solver.dim == 0 and solver.certificate.kind != "undecided" else None
