@@ -82,7 +82,11 @@ def perturb(
     target: Annotated[str | None, typer.Option(metavar="IMAGE", help="Let people see this picture in a decoy.")] = None,
     through: Annotated[
         str | None,
-        typer.Option(metavar="LAYER", help="Hide the change from this layer; the kind is then through."),
+        typer.Option(
+            metavar="LAYER",
+            help="Hide the change from this layer; the kind is then through. An image costs tens to thousands of "
+            "runs of the network.",
+        ),
     ] = None,
     mask: MaskOption = None,
     key_file: KeyFileOption = None,

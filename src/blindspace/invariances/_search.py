@@ -19,12 +19,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .box_bound import norm_bound
 from .demands import Demands, Rows
-from .equations import DENSE, Equations
-from .front_space import SMALL, FrontSpace
-
-CORRECTIONS, ANEW = 8, 3
-"""Numbers of corrections by one Jacobian, and of Jacobians computed on the way of one step."""
+from .equations import Equations, Orthonormal
+from .front_space import FrontSpace
+from .implicit import Implicit, Spending
 
 CONTRACTS, CONVERGES = 0.3, 0.7
 """Factors by which a correction by the Jacobian of a base, and a new Jacobian, must reduce what is to vanish."""
@@ -44,11 +43,11 @@ ROUNDS = 4
 MORE = 1.05
 """How far the goal lies beyond the size that is wanted."""
 
-NEAR, EXACT = 1e-6, 1e-3
-"""Gap of the linear equations that is left, as a share of a step and of what a correction is to undo."""
-
 NOTHING = 1e-3
 """Share of a direction that must be left in the nullspace of the Jacobian, and of a step within the box."""
+
+FORMED = 1 << 24
+"""Most values of a Jacobian that are formed: beyond, products with it cost less."""
 
 BUNDLE = 256
 """Number of rows up to which those of the far side of a kink are added."""
@@ -57,6 +56,7 @@ ROUNDING = 1e-7
 """Share of the largest singular value, as the root of an eigenvalue in float64, up to which one counts as 0."""
 
 BOX = "the pixel range leaves nothing of the direction"
+BOUNDED = "the pixel range allows, by a linear programme, no change of more than"
 FULL = "the Jacobian leaves nothing of the direction: it has full column rank but for rounding"
 BENT = "corrections do not converge even for short steps: the features bend, or units switch, in every direction tried"
 NEARED = "steps towards the target have become smaller than a thousandth of the way"
@@ -72,8 +72,8 @@ class Wanted:
         beyond: Whether only the part of δ outside the nullspace of the front counts.
         toward: Whether pictures are to be come near to instead.
         tolerance: Relative change of what must stay up to which it counts as unchanged.
-        products: Number of products with a transposed Jacobian up to which another Jacobian may be computed.
-        largest: Most rows of a Jacobian.
+        products: Number of products with a Jacobian or its transpose up to which the search goes on.
+        largest: Most rows of a Jacobian that are formed.
         explain: Whether singular values are measured where a Jacobian may have full column rank.
     """
 
@@ -131,7 +131,7 @@ class Search:
         hopeful: Whether another direction may lead farther, bool ``(B,)``.
         reasons: Why each image falls short.
         computed: Number of Jacobians per image, int64 ``(B,)``; as the next ones.
-        products: Number of products with a transposed Jacobian.
+        products: Number of products with a Jacobian or its transpose.
         runs: Number of times the network ran.
         steps: Number of steps taken.
     """
@@ -160,7 +160,9 @@ class Search:
         # as half a dimension (Amelunxen, Lotz, McCoy & Tropp 2014).
         inside = 0.5 * ((self.x > self.box[0]).double() + (self.x < self.box[1]).double()).sum(1)
         self.strict = (inside > front.dim) & wanted.beyond & (len(front.rows) > 0)
-        self.reasons = [""] * len(x)
+        self.reasons, self.norms = [""] * len(x), dict[int, float]()
+        self.full = torch.zeros(len(x), dtype=torch.bool)
+        self.seen = torch.zeros(len(x), dtype=torch.float64)
         self.computed, self.products, self.runs, self.steps = torch.zeros(4, len(x), dtype=torch.int64).unbind(0)
 
     def counted(self, delta: Tensor) -> Tensor:
@@ -171,18 +173,15 @@ class Search:
         """A random direction for an image, ``(n,)``."""
         return torch.randn(self.x.shape[1], generator=self.generators[i], dtype=torch.float64).to(self.x)
 
+    def directions(self, some: Tensor) -> Tensor:
+        """Random directions for some images that change the front little, ``(b, n)``."""
+        return self.front.damped(torch.stack([self.random(i) for i in some.tolist()]))
+
     def sizes(self, y: Tensor, some: Tensor | None = None) -> Tensor:
         """The sizes that count of points, ``(B, n)``, of all images or some; ``(B,)``."""
         x, whole = (self.x, self.whole) if some is None else (self.x[some], self.whole[some])
         found: Tensor = self.counted(y - x).norm(dim=1) / whole
         return found
-
-    def few(self, some: Tensor) -> Tensor:
-        """Whether few enough equations hold at some of the images for their systems to be factored, bool ``(b,)``."""
-        if self.x.shape[1] > SMALL or not len(some):
-            return torch.ones(len(some), dtype=torch.bool)
-        few: Tensor = self.demands.most(self._shaped(self.x[some])) <= DENSE
-        return few
 
     def run(self, some: Tensor, start: Tensor, direction: Tensor) -> Tensor:
         """The best points found, ``(b, n)``.
@@ -202,10 +201,20 @@ class Search:
             left = (~ended).nonzero().flatten()
             going, base, step = going[left], base.at(left), step[left]
             share = (2 * state.share[going]).clamp(max=1)
-            tried = state.y[going] + share[:, None] * step
-            found, ok = self._corrected(tried, going, base)
-            before, after = (self._progress(y, going, state.direction) for y in (state.y[going], found))
-            good = ok & (after > before)
+            before = self._progress(state.y[going], going, state.direction)
+            tried, after, good = state.y[going] + share[:, None] * step, before.clone(), torch.zeros_like(ended[left])
+            found = tried.clone()
+            for more in range(base.tries):
+                rest = (~good).nonzero().flatten()
+                if more:
+                    rest = rest[self.products[going[rest]] < w.products]
+                    share[rest] /= 4
+                    tried[rest] = state.y[going[rest]] + share[rest, None] * step[rest]
+                if not len(rest):
+                    break
+                found[rest], ok = self._corrected(tried[rest], going[rest], base.at(rest))
+                after[rest] = self._progress(found[rest], going[rest], state.direction)
+                good[rest] = ok & (after[rest] > before[rest])
             reach = share * step.norm(dim=1)
             state.take(going, good, found, tried, share)
             self.steps[going[good]] += 1
@@ -221,10 +230,19 @@ class Search:
             slow = ~done & ~short & (state.slow[going] >= PATIENCE)
             for which, words in ((done, NEARED if w.toward else ""), (short, BENT), (slow, SHORT)):
                 for i in going[which].tolist():
-                    self.reasons[i] = words
+                    self.reasons[i] = words + self._least(i) if words else ""
             self.hopeful[going[done]] = False
             state.going = going[~(done | short | slow)]
             self.report(int((~self.hopeful).sum()))
+
+    def _least(self, i: int) -> str:
+        """What products have shown of an image whose Jacobian may have full column rank."""
+        if not (self.full[i] and self.seen[i]):
+            return ""
+        return (
+            f"; the Jacobian may have full column rank: {self.products[i]} products found no direction that changes "
+            f"what must stay by less than {float(self.seen[i]):.1e} of its largest singular value"
+        )
 
     def _progress(self, y: Tensor, some: Tensor, direction: Tensor) -> Tensor:
         """The sizes that count of points, or how much of the way to their targets is done, ``(b,)``."""
@@ -252,13 +270,18 @@ class Search:
             reach = way.norm(dim=1)
         else:
             counted = self.counted(direction[some])
+            if torch.equal(here, self.x[some]):
+                for _ in range(base.quieter):
+                    counted = self.counted(self.front.damped(base.along(counted)))
             reach = (MORE * w.size - self.sizes(here, some)).clamp(min=0.02 * w.size) * self.whole[some]
             way = counted * (reach / counted.norm(dim=1).clamp(min=1e-300))[:, None]
         along = base.along(way)
+        if base.seen is not None:
+            self.seen[some] = base.seen.double()
         nothing = along.norm(dim=1) <= NOTHING * reach
         if not w.toward:
             way = along * (reach / along.norm(dim=1).clamp(min=1e-300))[:, None]
-        gap = NEAR * reach
+        gap = base.near * reach
         step = base.nearest(here + way, here, left, box, gap) - here
         if not w.toward:
             size = self.counted(step).norm(dim=1)
@@ -287,6 +310,8 @@ class Search:
             if full or cut:
                 self.reasons[i] = FULL if full else BOX
                 self.hopeful[i] &= not full
+                if cut and not w.toward and isinstance(base.jacobian, Orthonormal):
+                    self._bounded(i, base.jacobian.rows[some == i][0])
         step = torch.where(given_up[:, None], 0.0, step)
         return step, nothing | boxed
 
@@ -304,20 +329,21 @@ class Search:
                 self.reasons[i] = "no value may change that the affine front sees"
                 self.hopeful[i] = False
                 continue
-            if most[place] >= left:
+            self.full[i] = most[place] >= left
+            if self.full[i] and self.wanted.explain and self._formed(left):
                 most[place] = left - self._nullity(y[i], i, left)
                 if most[place] == left:
                     self.hopeful[i] = False
                     continue
-            if most[place] > self.wanted.largest:
-                count, limit = int(most[place]), self.wanted.largest
-                self.reasons[i] = f"the Jacobian at the image has {count} rows, more than the limit of {limit}"
-                self.hopeful[i] = False
-                continue
             kept.append(place)
         some, most = some[kept], most[kept]
         if not len(some):
             return some, None
+        beside = self.front.rows if bool(self.strict[some].any()) else self.front.rows[:0]
+        if not self._formed(int(most.max())):
+            self.computed[some] += 1
+            points, spending = self._shaped(y[some]), Spending(self.products, self.wanted.products)
+            return some, Implicit(self.demands, points, self.scale[some], beside, some, spending, self.norms)
         rows = self._rows(y[some], some, int(most.max()))
         if len(rows.matrix[0]) <= BUNDLE and any(i in far for i in some.tolist()):
             other = self._rows(torch.stack([far.get(i, y[i]) for i in some.tolist()]), some, int(most.max()))
@@ -326,8 +352,13 @@ class Search:
                 torch.cat([rows.index, other.index]),
                 None if rows.mixing is None or other.mixing is None else torch.cat([rows.mixing, other.mixing]),
             )
-        beside = self.front.rows if bool(self.strict[some].any()) else self.front.rows[:0]
-        return some, Equations(rows, beside)
+        made = Equations(rows, beside)
+        made.tries = 1 if len(rows.matrix[0]) <= BUNDLE else made.tries
+        return some, made
+
+    def _formed(self, rows: int) -> bool:
+        """Whether a Jacobian of so many rows is formed."""
+        return rows <= self.wanted.largest and rows * self.x.shape[1] <= FORMED
 
     def _rows(self, y: Tensor, some: Tensor, most: int) -> Rows:
         rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.mixing)
@@ -337,12 +368,6 @@ class Search:
 
     def _nullity(self, y: Tensor, i: int, left: int) -> int:
         """The dimension of the nullspace of the Jacobian at a point, measured on enough of its rows."""
-        n = len(y)
-        if n > self.wanted.largest or not self.wanted.explain:
-            self.reasons[i] = (
-                f"the Jacobian may have full column rank: {left} values of the image may change, and as many move"
-            )
-            return 0
         one = self.scale[i : i + 1]
         rows = self.demands.rows(self._shaped(y[None]), one, left, self.generators[i], mixed=False).matrix[0]
         self.computed[i] += 1
@@ -350,12 +375,21 @@ class Search:
         rows = rows * (self.box[0][i] < self.box[1][i])
         if self.wanted.beyond:
             rows = self.front.reject(rows)
-        values = torch.linalg.eigvalsh(rows.T @ rows)[n - left :].clamp(min=0).sqrt()
+        gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
+        values = torch.linalg.eigvalsh(gram)[-left:].clamp(min=0).sqrt()
         self.reasons[i] = (
             f"the Jacobian has full column rank {left} there: its smallest singular value is at least "
             f"{float(values[0] / values[-1]):.1e} of the largest"
         )
         return int((values <= ROUNDING * values[-1]).sum())
+
+    def _bounded(self, i: int, rows: Tensor) -> None:
+        """Say so, and give up, where a linear programme bounds what the box has of the nullspace of some equations."""
+        x = self.x[i]
+        bound = norm_bound(rows, self.box[0][i] - x, self.box[1][i] - x) / float(self.whole[i])
+        if bound < self.wanted.size:
+            self.reasons[i] = f"{BOUNDED} {bound:.1e} of the image's norm, to first order"
+            self.hopeful[i] = False
 
     def _corrected(self, y: Tensor, some: Tensor, base: Equations) -> tuple[Tensor, Tensor]:
         """Points after corrections, and for which of them nothing has changed."""
@@ -363,10 +397,10 @@ class Search:
         y = torch.minimum(torch.maximum(y, self.box[0][some]), self.box[1][some])
         change, size = self._change(y, some)
         going, own = torch.arange(len(y)), base
-        for renewed in range(ANEW + 1):
+        for renewed in range(base.renewals + 1):
             first = size[going].clone()
             at_work, equations = going, own
-            for _ in range(CORRECTIONS):
+            for _ in range(base.corrections):
                 working = (size[at_work] > w.tolerance).nonzero().flatten()
                 if not len(working):
                     break
@@ -374,7 +408,7 @@ class Search:
                 images = some[at_work]
                 box = self.box[0][images], self.box[1][images]
                 left = equations.residual(change[at_work], y[at_work] - self.x[images])
-                moved = equations.nearest(y[at_work], y[at_work], left, box, EXACT * left.norm(dim=1))
+                moved = equations.nearest(y[at_work], y[at_work], left, box, base.exact * left.norm(dim=1))
                 new_change, new = self._change(moved, images)
                 better = new < size[at_work]
                 quick = new < CONTRACTS * size[at_work]
@@ -384,7 +418,7 @@ class Search:
                 at_work, equations = at_work[keep], equations.at(keep)
                 if not len(at_work):
                     break
-            if renewed == ANEW:
+            if renewed == base.renewals:
                 break
             hopeful = (size[going] < CONVERGES * first) | (renewed == 0)
             budget = self.products[some[going]] < w.products

@@ -23,10 +23,9 @@ from .demands import Demands
 from .farthest import farthest
 from .features import OUTPUTS, Features
 from .front_space import FrontSpace, front_space
-from .metric_search import MetricSearch, metric_of
 
 LARGEST = 4096
-"""Most rows of a Jacobian that are formed, and most values of an image whose ranks are measured."""
+"""Most rows of a Jacobian that are formed."""
 
 AT_ONCE, HELD = 64, 1 << 27
 """Most images that are searched at once, and most values of their Jacobians."""
@@ -51,7 +50,7 @@ class Found(Shown):
         output_change: Largest absolute change of an output in that precision.
         own_output_change: The same in the network's own precision.
         jacobians: Number of Jacobians computed.
-        products: Number of products with a transposed Jacobian.
+        products: Number of products with a Jacobian or its transpose; each row of a Jacobian that is formed is one.
         runs: Number of times the network ran.
         steps: Number of steps taken.
         reasons: Why an image falls short of what was asked for, a sentence each; empty where it does not.
@@ -179,11 +178,12 @@ class Through:
                 claimed of the result is measured in float64 all the same.
             tolerance: Relative change of what must stay up to which it counts as unchanged; 1e-9 in float64 and 1e-5
                 in float32 if None.
-            products: Number of products with a transposed Jacobian, which has one per row, up to which another Jacobian
-                may be computed for an image.
-            largest: Most rows of a Jacobian that are formed.
-            explain: Whether singular values are measured where the Jacobian may have full column rank, for which
-                enough of its rows must be computed.
+            products: Number of products with the Jacobian or its transpose after which the search for an image ends.
+                Each costs about as much as a run of the network, and each row of a Jacobian that is formed is one.
+            largest: Most rows of a Jacobian that are formed. Where more values must stay, or where so many rows of a
+                large image would not pay, products alone serve.
+            explain: Whether singular values are measured where a Jacobian whose rows are formed may have full column
+                rank, for which enough of them must be computed; if not, a direction is tried all the same.
             progress: Called with images done, images in all and what comes next.
 
         Raises:
@@ -232,55 +232,24 @@ class Through:
             best = torch.cat(starts) if starts else best
         size = torch.zeros(len(x)) if goals is not None else search.sizes(best)
         going = (size < wanted.size).nonzero().flatten()
-        few = search.few(going)
-        for i in going[~few].tolist():
-            best[i] = self._alone(search, i, best[i], None if goals is None else goals[i])
-        self._together(search, going[few], best, goals)
+        self._together(search, going, best, goals)
         return best.view_as(x)
 
     def _together(self, search: Search, going: Tensor, best: Tensor, goals: Tensor | None) -> None:
-        """Make points better, in place, where little must stay."""
+        """Make points better, in place."""
         if goals is not None:
             best[going] = search.run(going, best[going], goals.flatten(1)[going])
             return
         for _ in range(DIRECTIONS):
             if not len(going):
                 break
-            drawn = torch.stack([search.random(i) for i in going.tolist()])
-            found = search.run(going, search.x[going], drawn)
+            found = search.run(going, search.x[going], search.directions(going))
             better = search.sizes(found, going) > search.sizes(best[going], going)
             best[going[better]] = found[better]
             done = search.sizes(best[going], going) >= search.wanted.size
             for i in going[done].tolist():
                 search.reasons[i] = ""
             going = going[~done & search.hopeful[going]]
-
-    def _alone(self, search: Search, i: int, start: Tensor, goal: Tensor | None) -> Tensor:
-        """A better point for an image where much must stay."""
-
-        def image(v: Tensor) -> Tensor:
-            return v.reshape(1, *search.shape).double()
-
-        one = MetricSearch(
-            self._demands,
-            lambda: metric_of(self.network),
-            image(search.x[i]),
-            image(search.box[0][i]),
-            image(search.box[1][i]),
-            search.wanted,
-            search.generators[i],
-        )
-        found = one.best(image(start), None if goal is None else image(goal) - one.x)
-        search.reasons[i] = one.reason
-        for counts, count in zip(
-            (search.computed, search.products, search.runs, search.steps),
-            (one.computed, one.rows_computed, one.runs, one.steps),
-            strict=True,
-        ):
-            counts[i] += count
-        search.hopeful[i] = False
-        search.report(int((~search.hopeful).sum()))
-        return found.flatten().to(start)
 
     def _of_front(self, search: Search, i: int, goals: Tensor | None) -> Tensor:
         """An image that the affine front does not tell from the first one, ``(1, n)``."""

@@ -164,6 +164,11 @@ class Demands:
         """J v at each image, ``(B, dim)``, for v ``(B, *shape)``."""
         return self._read(self._values.jvp(x, v))
 
+    def push(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        """Prepare the product v ``(B, *shape)`` to J v ``(B, dim)`` at images."""
+        product = self._values.push(x)
+        return lambda v: self._read(product(v))
+
     def pull(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """Prepare the product w ``(B, dim)`` to Jᵀ w ``(B, *shape)`` at images."""
         product = self._values.pull(x)

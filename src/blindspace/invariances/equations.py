@@ -14,10 +14,10 @@ from torch import Tensor
 from ..errors import ValueRangeError
 from ..solvers.projectors.krylov import pcg
 from .demands import Rows
-from .linearised import Linearised, nearest_on_level
+from .linearised import STEPS, Linearised, nearest_on_level
 
 DENSE = 512
-"""Number of rows up to which eigenvalues reveal the rank, and the systems of steps are factored."""
+"""Number of rows up to which the systems of steps are factored."""
 
 INNER, INEXACT = 200, 1e-5
 """Largest number of conjugate gradient steps per system, and the share of its residual at which they stop: the Newton
@@ -55,7 +55,7 @@ class Orthonormal(Linearised):
         shift = shift.clamp(min=10 * eps)
         if self.rows.shape[1] > DENSE:
             alone = zip(self.rows, free, g.split(1), shift, strict=True)
-            return torch.cat([_by_gradients(rows * own, one, s) for rows, own, one, s in alone])
+            return torch.cat([_by_gradients(rows, own, one, s) for rows, own, one, s in alone])
         gram_matrix = (self.rows * free[:, None, :]) @ self.rows.mT
         gram_matrix.diagonal(dim1=1, dim2=2).add_(shift[:, None])
         lower, failed = torch.linalg.cholesky_ex(gram_matrix)
@@ -70,17 +70,17 @@ class Orthonormal(Linearised):
         return float(self.rows.shape[1] > 0)
 
 
-def _by_gradients(rows: Tensor, g: Tensor, shift: Tensor) -> Tensor:
-    """(V D Vᵀ + s I)⁻¹ g for the rows V D of one image, ``(1, k)``."""
+def _by_gradients(rows: Tensor, free: Tensor, g: Tensor, shift: Tensor) -> Tensor:
+    """(V D Vᵀ + s I)⁻¹ g for the rows V and free pixels D of one image, ``(1, k)``."""
 
     def gram(w: Tensor) -> Tensor:
-        return (w @ rows) @ rows.T + shift * w
+        return (w @ rows * free) @ rows.T + shift * w
 
     return pcg(gram, g, None, INEXACT * g.norm(dim=1), INNER)[0]
 
 
 class Equations:
-    """The equations at base points.
+    """The equations at base points, by rows that are formed; ``implicit`` has those by products.
 
     Args:
         rows: Rows of the Jacobians.
@@ -88,7 +88,19 @@ class Equations:
 
     Attributes:
         rank: Number of independent equations of each image, those of ``beside`` left out; int64 ``(B,)``.
+        near: Gap of the linear equations that a predicted step may leave, as a share of its length.
+        exact: Share of a residual that a correction may leave.
+        corrections: Number of corrections by one Jacobian.
+        renewals: Number of Jacobians computed on the way of one step.
+        tries: Number of lengths of a step that are tried from one point, each a quarter of the last.
+        quieter: Number of times that a first direction is brought nearer to those that change the front least.
+        steps: Largest number of Newton steps for a nearest point of the box.
+        seen: As of ``Implicit``; None where singular values are known.
     """
+
+    near, exact, corrections, renewals, tries, quieter, steps = 1e-6, 1e-3, 8, 6, 3, 3, STEPS
+    seen: Tensor | None = None
+    jacobian: Linearised
 
     def __init__(self, rows: Rows, beside: Tensor) -> None:
         self.rows = rows
@@ -105,6 +117,7 @@ class Equations:
         part = object.__new__(Equations)
         part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
         part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
+        part.tries = self.tries
         part.jacobian = self.jacobian.at(some)
         return part
 
@@ -125,7 +138,8 @@ class Equations:
         self, points: Tensor, base: Tensor, residual: Tensor, box: tuple[Tensor, Tensor], gap: Tensor
     ) -> Tensor:
         """The points of the box nearest to some whose step from a base undoes a residual up to a gap, ``(B, n)``."""
-        return nearest_on_level(points, self.jacobian, self.jacobian.forward(base) - residual, box, gap)
+        wanted = self.jacobian.forward(base) - residual
+        return nearest_on_level(points, self.jacobian, wanted, box, gap, self.steps)
 
 
 def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,27 +151,18 @@ def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     gram = j @ j.mT
     if not k:
         return gram, j, torch.zeros(batch, dtype=torch.int64)
-    largest = gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=torch.finfo(j.dtype).tiny)
-    unit = torch.eye(k, dtype=j.dtype)
-    if k <= DENSE:
-        values, vectors = torch.linalg.eigh(gram)
-        kept = values > DEPENDENT * eps * values[:, -1:].clamp(min=torch.finfo(j.dtype).tiny)
-        inverse = torch.where(kept, values.clamp(min=0), torch.inf).rsqrt()[:, :, None] * vectors.mT
-        rank = kept.sum(1)
-        most = max(int(rank.max()), 1)
-        inverse = inverse[:, -most:]
-        made = inverse @ j
-        # What rounding has left of the smallest ones is made orthonormal by a second pass.
-        again = made @ made.mT + torch.diag_embed((~kept[:, -most:]).to(j.dtype))
-        lower = torch.linalg.cholesky(again)
-        return (
-            torch.linalg.solve_triangular(lower, inverse, upper=False),
-            torch.linalg.solve_triangular(lower, made, upper=False),
-            rank,
-        )
-    for shift in (50 * eps, 5e3 * eps, 5e5 * eps):
-        lower, failed = torch.linalg.cholesky_ex(gram + shift * largest[:, None, None] * unit)
-        if not bool(failed.any()):
-            inverse = torch.linalg.solve_triangular(lower, unit.expand_as(gram), upper=False)
-            return inverse, inverse @ j, torch.full((batch,), k)
-    raise ValueRangeError("the Jacobian of what must stay has an infinite range of sizes")
+    values, vectors = torch.linalg.eigh(gram)
+    kept = values > DEPENDENT * eps * values[:, -1:].clamp(min=torch.finfo(j.dtype).tiny)
+    inverse = torch.where(kept, values.clamp(min=0), torch.inf).rsqrt()[:, :, None] * vectors.mT
+    rank = kept.sum(1)
+    most = max(int(rank.max()), 1)
+    inverse = inverse[:, -most:]
+    made = inverse @ j
+    # What rounding has left of the smallest ones is made orthonormal by a second pass.
+    again = made @ made.mT + torch.diag_embed((~kept[:, -most:]).to(j.dtype))
+    lower = torch.linalg.cholesky(again)
+    return (
+        torch.linalg.solve_triangular(lower, inverse, upper=False),
+        torch.linalg.solve_triangular(lower, made, upper=False),
+        rank,
+    )

@@ -162,6 +162,7 @@ def nearest_on_level(
     wanted: Tensor,
     box: tuple[Tensor, Tensor] | None = None,
     gap: Tensor | None = None,
+    steps: int = STEPS,
 ) -> Tensor:
     """Compute argmin ‖z − p‖ subject to J z = b and 0 ≤ z ≤ 1.
 
@@ -171,6 +172,7 @@ def nearest_on_level(
         wanted: b, ``(B, m)``.
         box: Lower and upper bounds other than 0 and 1, ``(B, n)`` each.
         gap: ‖J z − b‖ at which the iteration may stop, ``(B,)``; that of rounding if None.
+        steps: Largest number of Newton steps.
 
     Returns:
         z, in the box to the last bit, ``(B, n)``. Where no point of the box has J z = b it is one of the box where the
@@ -189,7 +191,7 @@ def nearest_on_level(
     rounding = torch.finfo(points.dtype).eps / torch.finfo(torch.float64).eps
     least = rounding * REACHED * jacobian.norm * points.shape[1] ** 0.5
     enough, first = torch.full_like(now.size, least) if gap is None else gap.clamp(min=least), now.size.clone()
-    for _ in range(STEPS):
+    for _ in range(steps):
         going = (now.size > enough).nonzero().flatten()
         if not len(going):
             break

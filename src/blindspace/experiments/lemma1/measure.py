@@ -26,7 +26,6 @@ def parts(s: Lemma1) -> list[Part]:
         for case in s.cases
         if s.runs(case)
         for index in [*range(0, len(layers(network_of(case))), s.every), -1]
-        if index not in case.left_out
     ]
 
 

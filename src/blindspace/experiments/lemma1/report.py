@@ -29,11 +29,6 @@ def rows(s: Lemma1, done: Parts) -> list[Row]:
         for case in s.cases
         if not s.runs(case)
     ]
-    made += [
-        Row(case.name, SIZE, None, reason=f"{len(case.left_out)} layers are left out: their searches had no time")
-        for case in s.cases
-        if s.runs(case) and case.left_out
-    ]
     made += _shares(every)
     made += [_control(every, which) for which in ("shuffled", "gaussian") if every]
     return made
