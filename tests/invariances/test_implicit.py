@@ -24,6 +24,7 @@ def images(count: int) -> Tensor:
     return 0.1 + 0.8 * torch.rand(count, 2, 9, 9, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+@torch.no_grad()
 def test_products_are_those_of_the_jacobian_and_are_counted(network: Network) -> None:
     x, demands = images(3), Demands(network, "2", 0)
     scale = demands.scale(demands(x))
