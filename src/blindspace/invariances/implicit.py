@@ -22,11 +22,12 @@ from .linearised import Linearised
 INNER = 400
 """Largest number of conjugate gradient steps per system."""
 
-ALONG, EXACT = 1e-3, 1e-2
-"""Share of its residual at which they stop, for a direction and for a step."""
+ALONG, FORCING = 1e-3, 0.1
+"""Share of its residual at which they stop, for a direction and for a Newton step: the border of the box changes the
+system from one to the next."""
 
-NEWTON = 6
-"""Largest number of Newton steps for a nearest point of the box."""
+EXACT, NEWTON = 1e-2, 8
+"""Share of a residual that a correction may leave, and the largest number of Newton steps for it."""
 
 RESOLVED = 1e-4
 """Share of ‖J‖ up to which singular values count as 0 where a direction is looked for."""
@@ -108,7 +109,7 @@ class JacobianProducts(Linearised):
 
     def solve(self, free: Tensor, g: Tensor, shift: Tensor) -> Tensor:
         """As ``Linearised.solve``, as exactly as a step needs it."""
-        return self.solved(free, g, shift, 0.3 * EXACT)
+        return self.solved(free, g, shift, FORCING)
 
     def solved(self, free: Tensor, g: Tensor, shift: Tensor, stop: float) -> Tensor:
         """The same up to a share of the residual."""
