@@ -101,6 +101,6 @@ def test_a_bound_by_linear_programme_holds() -> None:
             c = torch.randn(n, generator=generator, dtype=torch.float64).numpy()
             vertex = scipy.optimize.linprog(c, A_eq=rows.numpy(), b_eq=np.zeros(k), bounds=limits).x
             assert np.linalg.norm(vertex) <= bound + 1e-6
-            loose += np.linalg.norm(vertex) > 1e-3
+            loose += int(np.linalg.norm(vertex) > 1e-3)
     assert loose  # or the test shows nothing
     assert norm_bound(rows[:2], torch.full((n,), -1.0), torch.full((n,), 1.0)) == float("inf")

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from .box_bound import norm_bound
 from .demands import Demands, Rows
-from .equations import Equations, Orthonormal
+from .equations import Equations, LinearEquations
 from .front_space import FrontSpace
 from .implicit import Implicit, Spending
 
@@ -260,7 +260,7 @@ class Search:
             self.hopeful[i] = False
         return going[~spent]
 
-    def _predicted(self, y: Tensor, some: Tensor, base: Equations, direction: Tensor) -> tuple[Tensor, Tensor]:
+    def _predicted(self, y: Tensor, some: Tensor, base: LinearEquations, direction: Tensor) -> tuple[Tensor, Tensor]:
         """Steps within the linearised level and the box, and which images have none."""
         w, here, off = self.wanted, y[some], y[some] - self.x[some]
         box = self.box[0][some], self.box[1][some]
@@ -310,12 +310,12 @@ class Search:
             if full or cut:
                 self.reasons[i] = FULL if full else BOX
                 self.hopeful[i] &= not full
-                if cut and not w.toward and isinstance(base.jacobian, Orthonormal):
+                if cut and not w.toward and isinstance(base, Equations):
                     self._bounded(i, base.jacobian.rows[some == i][0])
         step = torch.where(given_up[:, None], 0.0, step)
         return step, nothing | boxed
 
-    def _base(self, y: Tensor, some: Tensor, far: dict[int, Tensor]) -> tuple[Tensor, Equations | None]:
+    def _base(self, y: Tensor, some: Tensor, far: dict[int, Tensor]) -> tuple[Tensor, LinearEquations | None]:
         """The equations at points, and of which images they are; those with none, or too many, are left out."""
         if not len(some):
             return some, None
@@ -391,7 +391,7 @@ class Search:
             self.reasons[i] = f"{BOUNDED} {bound:.1e} of the image's norm, to first order"
             self.hopeful[i] = False
 
-    def _corrected(self, y: Tensor, some: Tensor, base: Equations) -> tuple[Tensor, Tensor]:
+    def _corrected(self, y: Tensor, some: Tensor, base: LinearEquations) -> tuple[Tensor, Tensor]:
         """Points after corrections, and for which of them nothing has changed."""
         w = self.wanted
         y = torch.minimum(torch.maximum(y, self.box[0][some]), self.box[1][some])

@@ -8,6 +8,8 @@ the nearest point of the box converges.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
@@ -79,15 +81,10 @@ def _by_gradients(rows: Tensor, free: Tensor, g: Tensor, shift: Tensor) -> Tenso
     return pcg(gram, g, None, INEXACT * g.norm(dim=1), INNER)[0]
 
 
-class Equations:
-    """The equations at base points, by rows that are formed; ``implicit`` has those by products.
-
-    Args:
-        rows: Rows of the Jacobians.
-        beside: Orthonormal rows to which steps must be orthogonal too, ``(d, n)``, themselves orthogonal to the others.
+class LinearEquations(ABC):
+    """The equations at base points, one set per image.
 
     Attributes:
-        rank: Number of independent equations of each image, those of ``beside`` left out; int64 ``(B,)``.
         near: Gap of the linear equations that a predicted step may leave, as a share of its length.
         exact: Share of a residual that a correction may leave.
         corrections: Number of corrections by one Jacobian.
@@ -95,44 +92,28 @@ class Equations:
         tries: Number of lengths of a step that are tried from one point, each a quarter of the last.
         quieter: Number of times that a first direction is brought nearer to those that change the front least.
         steps: Largest number of Newton steps for a nearest point of the box.
-        seen: As of ``Implicit``; None where singular values are known.
+        seen: ‖J v‖ / (‖J‖ ‖v‖) of what ``along`` has left of directions, ``(B,)``; None where it is rounding.
     """
 
     near, exact, corrections, renewals, tries, quieter, steps = 1e-6, 1e-3, 8, 6, 3, 3, STEPS
     seen: Tensor | None = None
-    jacobian: Linearised
 
-    def __init__(self, rows: Rows, beside: Tensor) -> None:
-        self.rows = rows
-        self._inverse, made, self.rank = _orthonormal(rows.matrix)
-        if len(beside):
-            made = torch.cat([made, beside.expand(len(made), -1, -1)], 1)
-        self._beside = len(beside)
-        self.jacobian = Orthonormal(made)
+    @property
+    @abstractmethod
+    def jacobian(self) -> Linearised:
+        """Their left side."""
 
-    def at(self, some: Tensor) -> Equations:
+    @abstractmethod
+    def at(self, some: Tensor) -> LinearEquations:
         """The equations of some images."""
-        if len(some) == len(self.rank):
-            return self
-        part = object.__new__(Equations)
-        part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
-        part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
-        part.tries = self.tries
-        part.jacobian = self.jacobian.at(some)
-        return part
 
+    @abstractmethod
     def residual(self, change: Tensor, off: Tensor) -> Tensor:
         """What the equations see of a change of what must stay, ``(B, dim)``, and of a perturbation, ``(B, n)``."""
-        found = (self._inverse @ self.rows.combine(change)[:, :, None])[:, :, 0]
-        if not self._beside:
-            return found
-        return torch.cat([found, self.jacobian.forward(off)[:, -self._beside :]], 1)
 
+    @abstractmethod
     def along(self, v: Tensor) -> Tensor:
         """The orthogonal projection on the nullspace of the equations, ``(B, n)``."""
-        for _ in range(2):  # the second pass removes the rounding of the first
-            v = v - self.jacobian.adjoint(self.jacobian.forward(v))
-        return v
 
     def nearest(
         self, points: Tensor, base: Tensor, residual: Tensor, box: tuple[Tensor, Tensor], gap: Tensor
@@ -140,6 +121,55 @@ class Equations:
         """The points of the box nearest to some whose step from a base undoes a residual up to a gap, ``(B, n)``."""
         wanted = self.jacobian.forward(base) - residual
         return nearest_on_level(points, self.jacobian, wanted, box, gap, self.steps)
+
+
+class Equations(LinearEquations):
+    """The equations by rows that are formed.
+
+    Args:
+        rows: Rows of the Jacobians.
+        beside: Orthonormal rows to which steps must be orthogonal too, ``(d, n)``, themselves orthogonal to the others.
+
+    Attributes:
+        rank: Number of independent equations of each image, those of ``beside`` left out; int64 ``(B,)``.
+    """
+
+    def __init__(self, rows: Rows, beside: Tensor) -> None:
+        self.rows = rows
+        self._inverse, made, self.rank = _orthonormal(rows.matrix)
+        if len(beside):
+            made = torch.cat([made, beside.expand(len(made), -1, -1)], 1)
+        self._beside = len(beside)
+        self._jacobian = Orthonormal(made)
+
+    @property
+    def jacobian(self) -> Orthonormal:
+        """Orthonormal rows of the same span."""
+        return self._jacobian
+
+    def at(self, some: Tensor) -> Equations:
+        """As ``LinearEquations.at``."""
+        if len(some) == len(self.rank):
+            return self
+        part = object.__new__(Equations)
+        part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
+        part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
+        part.tries = self.tries
+        part._jacobian = self._jacobian.at(some)
+        return part
+
+    def residual(self, change: Tensor, off: Tensor) -> Tensor:
+        """As ``LinearEquations.residual``."""
+        found = (self._inverse @ self.rows.combine(change)[:, :, None])[:, :, 0]
+        if not self._beside:
+            return found
+        return torch.cat([found, self.jacobian.forward(off)[:, -self._beside :]], 1)
+
+    def along(self, v: Tensor) -> Tensor:
+        """As ``LinearEquations.along``."""
+        for _ in range(2):  # the second pass removes the rounding of the first
+            v = v - self.jacobian.adjoint(self.jacobian.forward(v))
+        return v
 
 
 def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:

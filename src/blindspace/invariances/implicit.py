@@ -10,13 +10,14 @@ ten-thousandth of the largest are not resolved: a residual along them stays, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import sqrt
 
 import torch
 from torch import Tensor
 
 from ..solvers.projectors.krylov import pcg
 from .demands import Demands
-from .equations import Equations
+from .equations import LinearEquations
 from .linearised import Linearised
 
 INNER = 400
@@ -122,7 +123,7 @@ class JacobianProducts(Linearised):
         return self._norm
 
 
-class Implicit(Equations):
+class Implicit(LinearEquations):
     """The equations at base points by products.
 
     Args:
@@ -133,9 +134,6 @@ class Implicit(Equations):
         images: Numbers of the images, which products are counted for.
         spending: Counts and bounds products.
         norms: ‖J‖ of images that it is known of; the others are added.
-
-    Attributes:
-        seen: ‖J v‖ / (‖J‖ ‖v‖) of what ``along`` has left of directions, ``(B,)``.
     """
 
     exact, corrections, renewals, tries, quieter, steps = EXACT, 2, 12, 3, 0, NEWTON
@@ -155,27 +153,32 @@ class Implicit(Equations):
             if i not in norms:
                 norms[i] = _norm(_One(demands, point, own, beside[:0], i, spending), point.flatten(1))
             each.append(_One(demands, point, own, norms[i] * beside, i, spending))
-        self.jacobian: JacobianProducts = JacobianProducts(each, max(norms[i] for i in numbers))
+        self._jacobian = JacobianProducts(each, max(norms[i] for i in numbers))
         self._weights = torch.tensor([[norms[i]] for i in numbers], dtype=x.dtype, device=x.device)
         self._beside = beside
         self.near = EXACT * 0.1 * self.jacobian.norm
-        self.seen = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+        self.seen: Tensor = torch.zeros(len(x), dtype=x.dtype, device=x.device)
+
+    @property
+    def jacobian(self) -> JacobianProducts:
+        """Products with the Jacobians."""
+        return self._jacobian
 
     def at(self, some: Tensor) -> Implicit:
-        """As ``Equations.at``."""
+        """As ``LinearEquations.at``."""
         if len(some) == len(self.seen):
             return self
         part = object.__new__(Implicit)
-        part.jacobian, part._beside, part.near = self.jacobian.at(some), self._beside, self.near
+        part._jacobian, part._beside, part.near = self._jacobian.at(some), self._beside, self.near
         part._weights, part.seen = self._weights[some], self.seen[some]
         return part
 
     def residual(self, change: Tensor, off: Tensor) -> Tensor:
-        """As ``Equations.residual``: all of the change."""
+        """As ``LinearEquations.residual``: all of the change."""
         return torch.cat([change, self._weights * (off @ self._beside.T)], 1) if len(self._beside) else change
 
     def along(self, v: Tensor) -> Tensor:
-        """As ``Equations.along``, up to a thousandth of what v changes."""
+        """As ``LinearEquations.along``, up to a thousandth of what v changes."""
         g = self.jacobian.forward(v)
         shift = torch.full((len(v),), (RESOLVED * self.jacobian.norm) ** 2, dtype=v.dtype, device=v.device)
         found = v - self.jacobian.adjoint(self.jacobian.solved(torch.ones_like(v), g, shift, ALONG))
@@ -189,4 +192,4 @@ def _norm(one: _One, like: Tensor) -> float:
     v = torch.randn(like.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(like)
     for _ in range(POWER):
         v = one.adjoint(one.forward(v / v.norm().clamp(min=torch.finfo(v.dtype).tiny)))
-    return float(v.norm()) ** 0.5
+    return sqrt(float(v.norm()))
