@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,9 @@ import torch
 import typer
 from rich.table import Table
 
+from ..bench import certificates as certified
 from ..bench.baselines import BASELINES
+from ..bench.certificates import AuditRow, StemRow
 from ..bench.chart import draw
 from ..bench.learning import AttackRow, PointRow
 from ..bench.learning import attack as measure_attack
@@ -59,14 +62,26 @@ def bench(
     protect: Annotated[
         bool, typer.Option("--protect", help="Measure protecting and completing pictures instead.")
     ] = False,
+    certificates: Annotated[
+        bool, typer.Option("--certificates", help="Measure certificates and whole audits of networks instead.")
+    ] = False,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Measure the package in this folder in turn with this one, with --certificates only."
+        ),
+    ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
+    if before is not None and not certificates:
+        raise ValueRangeError("--before is a copy of the package to measure beside this one; give --certificates too")
     instead = (
         ("--tangents", tangents, _tangents),
         ("--learning", learning, _learning),
         ("--protect", protect, _protect),
+        ("--certificates", certificates, partial(_certificates, before)),
     )
     wanted = [(option, measured) for option, asked, measured in instead if asked]
     if wanted:
@@ -181,6 +196,39 @@ def _protect(seed: int, json: str | None) -> None:
         table.add_row(row.what, str(row.images), f"{row.seconds:.3g}", f"{row.figure:.4g}", row.figure_is)
     console(json).print(table)
     write_json({**_machine(), "seed": seed, "protect": [asdict(row) for row in rows]}, json)
+
+
+def _certificates(before: Path | None, seed: int, json: str | None) -> None:
+    """Measure and show what certificates and audits cost."""
+    rows: list[StemRow | AuditRow] = []
+    total = len(certified.SIDES) + len(certified.AUDITS)
+    with progress("bench") as report:
+        for index, row in enumerate(certified.certificates(before)):
+            rows.append(row)
+            report(index + 1, total, row.network if isinstance(row, AuditRow) else f"stem at {row.side} pixels")
+    stems = [row for row in rows if isinstance(row, StemRow)]
+    audits = [row for row in rows if isinstance(row, AuditRow)]
+    screen = console(json)
+    table = _table(["7×7 stem, 3→64, at", "certificate", "smallest σ"], ["before s", "s"])
+    for stem in stems:
+        side, sigma = f"{stem.side}×{stem.side}", f"{stem.relation} {stem.sigma:.3g}"
+        table.add_row(side, stem.kind, sigma, _number(stem.before, "{:.2f}"), f"{stem.seconds:.2f}")
+    screen.print(table)
+    screen.print()
+    table = _table(["audit", "layers"], ["before s", "s", "× before", "run once s", "× once"])
+    for audit in audits:
+        table.add_row(
+            audit.network,
+            "yes" if audit.layers else "no",
+            _number(audit.before, "{:.1f}"),
+            f"{audit.seconds:.1f}",
+            _number(audit.before and audit.seconds / audit.before, "{:.2f}"),
+            _number(audit.once, "{:.1f}"),
+            _number(audit.once and audit.seconds / audit.once, "{:.2f}"),
+        )
+    screen.print(table)
+    measured = {"stems": [asdict(row) for row in stems], "audits": [asdict(row) for row in audits]}
+    write_json({**_machine(), "seed": seed, **measured}, json)
 
 
 def _point(row: PointRow) -> Table:

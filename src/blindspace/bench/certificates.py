@@ -1,0 +1,140 @@
+"""What certificates cost: processor time of the stem of a ResNet at two sizes, and of whole audits of networks.
+
+Every measurement is a process of its own. Beside it, in turn, the same may run with another copy of the package, and
+for audits a process that imports timm, builds the network and runs it once, which no audit can go below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import BlindspaceError, ValueRangeError
+
+SIDES = (224, 1024)
+"""Sides of the images at which the stem is certified."""
+
+AUDITS = (
+    ("timm:resnet50", False),
+    ("timm:convnext_tiny", False),
+    ("timm:efficientnet_b0", False),
+    ("timm:vit_small_patch16_224", False),
+    ("torchvision:alexnet", True),
+    ("timm:cspnext_tiny", True),
+    ("timm:cpubone_nano", True),
+    ("timm:davit_tiny", True),
+)
+"""Networks that are audited with random weights, and whether their layers are measured too."""
+
+_STEM = """
+import json, sys, time, torch
+import blindspace as bs
+torch.manual_seed(0)
+stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+bs.nullspace(torch.nn.Linear(2, 2), (2,))
+start = time.process_time()
+space = bs.nullspace(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
+print(json.dumps([time.process_time() - start, space.certificate.to_dict()]))
+"""
+
+_ONCE = """
+import sys, torch
+from blindspace.extras import library
+library("timm", "timm")
+import timm
+network = timm.create_model(sys.argv[1]).eval()
+with torch.inference_mode():
+    network(torch.randn(1, *network.pretrained_cfg["input_size"]))
+"""
+
+
+@dataclass(frozen=True)
+class StemRow:
+    """The certificate of the 7×7 stem of stride 2 from 3 to 64 channels, with random weights.
+
+    Attributes:
+        side: Side of the image in pixels.
+        kind: Kind of the certificate.
+        relation: Whether ``sigma`` is the smallest singular value or a bound on it, "=", "≥" or "≤".
+        sigma: That value.
+        seconds: Processor time of the certificate.
+        before: The same of the other copy of the package; None without one.
+    """
+
+    side: int
+    kind: str
+    relation: str
+    sigma: float
+    seconds: float
+    before: float | None
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """An audit by the command line, with random weights.
+
+    Attributes:
+        network: Name of the network.
+        layers: Whether its layers were measured.
+        seconds: Processor time of the whole process.
+        before: The same of the other copy of the package; None without one.
+        once: Processor time of importing timm, building the network and running it once; None for other libraries.
+    """
+
+    network: str
+    layers: bool
+    seconds: float
+    before: float | None
+    once: float | None
+
+
+def certificates(
+    before: Path | None = None, sides: Sequence[int] = SIDES, audits: Sequence[tuple[str, bool]] = AUDITS
+) -> Iterator[StemRow | AuditRow]:
+    """Measure certificates and audits, one after the other.
+
+    Args:
+        before: Folder that holds another copy of the package, such as the ``src`` of an older commit; None for none.
+        sides: Sides of the images at which the stem is certified.
+        audits: Networks that are audited, and whether their layers are measured.
+
+    Raises:
+        ValueRangeError: The folder holds no copy of the package.
+        BlindspaceError: A process failed; the message holds the last line that it wrote.
+    """
+    if before is not None and not (before / "blindspace" / "__init__.py").is_file():
+        raise ValueRangeError(f"{before} holds no package blindspace; give the folder src of a checkout")
+    here = Path(__file__).parents[2]
+    for side in sides:
+        task = ["-c", _STEM, str(side)]
+        other = None if before is None else json.loads(_run(before, task)[1])[0]
+        seconds, found = json.loads(_run(here, task)[1])
+        yield StemRow(side, found["kind"], found["sigma_above_is"], found["sigma_above"], seconds, other)
+    for network, layers in audits:
+        flags = ["--random-weights", "--layers" if layers else "--no-layers"]
+        task = ["-m", "blindspace", "audit", network, *flags]
+        earlier = None if before is None else _run(before, task)[0]
+        now = _run(here, task)[0]
+        source, _, name = network.partition(":")
+        once = _run(here, ["-c", _ONCE, name])[0] if source == "timm" else None
+        yield AuditRow(network, layers, now, earlier, once)
+
+
+def _run(package: Path, task: Sequence[str]) -> tuple[float, str]:
+    """The processor time of a Python process with a copy of the package, and what it printed."""
+    path = os.pathsep.join(filter(None, [str(package.resolve()), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "BLINDSPACE_CACHE_LIMIT": "0"}
+    start = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, *task], capture_output=True, text=True, env=environment)
+    end = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["failed without a word"])[-1]
+        raise BlindspaceError(f"{' '.join(task[-4:])} failed with the package of {package}: {last}")
+    return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime, done.stdout
