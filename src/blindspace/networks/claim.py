@@ -140,7 +140,7 @@ def _in_precision(
         change = _change(moved, base)
         if change > floor:  # not explained by the rounding of the outputs alone
             near, far = (_outputs(network, x + unit * signs, dtype) for x in ends)
-            floor += SLACK * max(_change(near, base), _change(far, moved))  # far out, a mean subtracted later rounds more
+            floor += SLACK * max(_change(near, base), _change(far, moved))  # far out, a mean that is subtracted rounds
         if change > floor:  # a network that rounds to few numbers moves in steps, which most such points do not reach
             further = (_outputs(network, x + SLACK * unit * signs, dtype) for x in ends)
             floor = max(floor, *map(_change, further, (base, moved)))
