@@ -21,6 +21,7 @@ from blindspace.solvers.rank.sigma_bounds import at_least, at_most
 from blindspace.solvers.rank.window_certificate import certificate, full_row_rank
 from blindspace.solvers.rank.window_sweep import determines
 from blindspace.solvers.rank.windows import windowed
+from cases import CASES, CONVOLUTIONS, Case
 
 
 def conv(module: nn.Module, shape: tuple[int, ...]) -> Convolution:
@@ -272,3 +273,30 @@ def test_a_mutated_kernel_is_not_certified() -> None:
     assert at_least(made(weight), 1.0) == 0
     weight[:, 1, 3, 3] += 2.0**-30 * weight[:, 0, 2, 2]
     assert at_least(made(weight), 1.0) < 1e-4
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_the_registry(case: Case) -> None:
+    """Every convolution of the registry that windows certify, beside the singular values of its matrix."""
+    module, shape = case.make()
+    operator = from_module(module, shape)
+    found = certificate(operator, columns=1000, work=1e9)
+    if found is None:
+        return
+    sigma = torch.linalg.svdvals(operator.to_dense())
+    counted = found[0]
+    assert counted.rank == int((sigma > 1e-10 * sigma[0]).sum())
+    assert counted.sigma_above is not None
+    smallest = float(sigma[counted.rank - 1])
+    if counted.sigma_above_is == "≥":
+        assert counted.sigma_above <= smallest * (1 + 1e-9)
+    else:
+        assert smallest <= counted.sigma_above * (1 + 1e-9)
+
+
+def test_windows_certify_cases_of_either_side_of_the_registry() -> None:
+    """So that the test above compares something."""
+    methods = [certificate(from_module(*case.make()), 1000, 1e9) for case in CONVOLUTIONS]
+    words = [found[0].method for found in methods if found is not None]
+    assert any("adjoint" in method for method in words)
+    assert any("adjoint" not in method for method in words)
