@@ -54,7 +54,8 @@ def at_least(operator: LinearMap, enough: float, columns: int = COLUMNS) -> floa
         columns: Columns of the largest window tried.
     """
     seen = windowed(operator)
-    best = 0.0
+    best = lowest = 0.0
+    tried: list[tuple[Span, ...]] = []
     for side in SIDES:
         windows = list(product(*(_spans(axis, side) for axis in seen.axes)))
         sizes = {index: seen.size(tuple(span.table for span in window)) for index, window in enumerate(windows)}
@@ -62,26 +63,33 @@ def at_least(operator: LinearMap, enough: float, columns: int = COLUMNS) -> floa
             continue
         if max(wide for _, wide in sizes.values()) > columns:
             break
-        lowest = float("inf")
-        for index in sorted(sizes, key=lambda index: -sizes[index][1]):
-            lowest = min(lowest, _least_on_window(seen, windows[index]))
-            if lowest <= best:
+        # The window amid the image, which reads most, shows whether this side may be enough.
+        tried = [windows[index] for index in sorted(sizes, key=lambda index: -sizes[index][1])]
+        lowest = _least_on_window(seen, tried[0])
+        if lowest >= enough:
+            best = _least(seen, tried, lowest)
+            tried = []
+            if best >= enough:
                 break
-        best = max(best, lowest)
-        if best >= enough:
-            break
-    return best if best < float("inf") else 0.0
+    return max(best, _least(seen, tried, lowest)) if tried else best
+
+
+def _least(seen: Windowed, windows: list[tuple[Span, ...]], first: float) -> float:
+    """The least bound of several windows, of which that of the first is known; 0 if none of them reads anything."""
+    least = min([first, *(_least_on_window(seen, window) for window in windows[1:])]) if first else 0.0
+    return least if least < float("inf") else 0.0
 
 
 def _spans(axis: Axis, side: int) -> list[Span]:
     """The different windows along one axis, which split its outputs as evenly as windows of a side can."""
-    found: dict[tuple[int, bytes, bytes], Span] = {}
+    found: dict[tuple[bytes, ...], Span] = {}
     counts = axis.counts(np.arange(axis.columns))
     ends = np.cumsum([0, *map(len, np.array_split(np.arange(axis.rows), max(axis.rows // side, 1)))])
     for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True):
-        read = axis.met(start, stop)
-        span = Span(axis.table(start, stop, read), counts[read])
-        found.setdefault((stop - start, span.table.tobytes(), span.readers.tobytes()), span)
+        pattern = axis.pattern(start, stop, counts)
+        if pattern not in found:
+            read = axis.met(start, stop)
+            found[pattern] = Span(axis.table(start, stop, read), counts[read])
     return list(found.values())
 
 

@@ -71,8 +71,7 @@ def _blocks(axis: Axis, first: int, behind: int) -> list[np.ndarray]:
         behind: Outputs of each window behind it.
     """
     forwards, backwards = (list(_sweep(axis, first, behind, back)) for back in (False, True))
-    tables = forwards if forwards[0].shape[1] <= backwards[0].shape[1] else backwards
-    different = list({(table.shape, table.tobytes()): table for table in tables}.values())
+    different = forwards if forwards[0].shape[1] <= backwards[0].shape[1] else backwards
     # Columns of a table with the same outputs and more new values include those of this one.
     news = [(len(table), set(map(tuple, table.T.tolist()))) for table in different]
     return [
@@ -83,16 +82,19 @@ def _blocks(axis: Axis, first: int, behind: int) -> list[np.ndarray]:
 
 
 def _sweep(axis: Axis, first: int, behind: int, back: bool) -> Iterator[np.ndarray]:
-    """The tables of the windows' outputs and of the values new to them."""
+    """The different tables of the windows' outputs and of the values new to them; the first window's comes first."""
     known = np.zeros(axis.columns, dtype=bool)
+    seen: set[tuple[bytes, ...]] = set()
     at = 0
     while at < axis.rows:
         size = min(behind if at else first, axis.rows)
         at = min(at, axis.rows - size)  # the last window begins further ahead, where more is known
         start = axis.rows - at - size if back else at
-        read = axis.met(start, start + size)
-        new = read[~known[read]]
-        yield axis.table(start, start + size, new)
+        pattern = axis.pattern(start, start + size, known)
+        read = axis.column[axis.first[start] : axis.first[start + size]]
+        if pattern not in seen:
+            seen.add(pattern)
+            yield axis.table(start, start + size, np.unique(read[~known[read]]))
         known[read] = True
         at += size
 

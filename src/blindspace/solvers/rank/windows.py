@@ -49,6 +49,19 @@ class Axis:
         rows = self.row[(self.column >= start) & (self.column < stop)]
         return int(rows.min()), int(rows.max()) + 1
 
+    def pattern(self, start: int, stop: int, marks: np.ndarray) -> tuple[bytes, ...]:
+        """What makes two windows of rows alike: their connections, and the marks ``(columns, …)`` of what they meet."""
+        part = slice(self.first[start], self.first[stop])
+        column = self.column[part]
+        relative = column - column[:1]
+        return (
+            bytes(stop - start),
+            (self.row[part] - start).tobytes(),
+            relative.tobytes(),
+            self.tap[part].tobytes(),
+            marks[column].tobytes(),
+        )
+
     def table(self, start: int, stop: int, columns: np.ndarray) -> np.ndarray:
         """The tap that connects rows from ``start`` to before ``stop`` with columns, −1 for none, int64."""
         table = np.full((stop - start, len(columns)), -1)
