@@ -18,6 +18,7 @@ from torch import Tensor
 import blindspace as bs
 import second_device
 from blindspace.cli.main import run
+from blindspace.data import write_png
 from cases import CASES, Case
 from makers import MAKERS, SHAPE, pictures
 from measurements import MEASUREMENTS
@@ -90,8 +91,8 @@ def of_command(words: str) -> Callable[[Tensor], Any]:
 
     def compute(x: Tensor) -> Any:
         Path("out.npz").unlink(missing_ok=True)
-        if words.startswith("mislabel"):
-            shutil.rmtree("set", ignore_errors=True)
+        for made in ("set", "protected") if words.startswith(("mislabel", "protect")) else ():
+            shutil.rmtree(made, ignore_errors=True)
         code = run([*words.split(), "--device", str(x.device)])
         written = dict(np.load("out.npz")) if Path("out.npz").is_file() else {}
         return [code, {name: torch.from_numpy(array) for name, array in written.items() if array.dtype.kind == "f"}]
@@ -112,6 +113,7 @@ COMMANDS = (
     "manifold digits.npz --manifold pca --fit mnist:samples --dim 4 --perturbed digits.npz",
     "mislabel mnist-mlp mnist:samples -o set --count 8 --steps 2 --workers 0",
     "learn set -n mlp@mnist --epochs 1",
+    "protect digits protected -m mnist-mlp --workers 0",
 )
 
 
@@ -121,6 +123,8 @@ def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], An
         return {case.id: of_map(case) for case in CASES}
     if name == "commands":
         np.savez("digits.npz", images=bs.data.samples("mnist").tensor(torch.float64)[:3].numpy())
+        for number, image in enumerate(bs.data.samples("mnist").tensor()[:2]):
+            write_png(Path(f"digits/{number}.png"), image.numpy())
         return {words: of_command(words) for words in COMMANDS}
     every: dict[str, Callable[[Tensor], Any]] = {**MAKERS} if name == "makers" else MEASUREMENTS
     left = ON_CUDA_ALONE * (device.type == second_device.NAME)

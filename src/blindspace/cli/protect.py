@@ -119,6 +119,7 @@ def protect(
         per_shard=per_shard,
         salt=salt or "",
         choices=reader.choices(),
+        device=reader.device,
     )
     with progress("protecting") as report:
         summary = run(

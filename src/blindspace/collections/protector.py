@@ -62,6 +62,7 @@ class Settings:
         salt: Salt of the key's derivation, in hexadecimal; it is not secret.
         choices: What is asked for of the network's inputs, outputs, labels and session, as arguments of
             ``networks.load``; files that hold inputs by their paths.
+        device: Device that the work is done on, such as cpu or cuda.
 
     Raises:
         UnknownNameError: The format is unknown or loses too much.
@@ -80,6 +81,7 @@ class Settings:
     per_shard: int = 64
     salt: str = ""
     choices: dict[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         encode(np.zeros((1, 1, 1)), self.file_format)  # refuses those that keep no promise or need a library
@@ -97,8 +99,9 @@ class Settings:
     @property
     def network(self) -> Named:
         """The network."""
+        choices = dict(self.choices)
         return Named(
-            self.model, self.input_shape, self.weights, self.preprocess, self.random_weights, dict(self.choices)
+            self.model, self.input_shape, self.weights, self.preprocess, self.random_weights, choices, self.device
         )
 
     def digest(self) -> str:
@@ -203,7 +206,7 @@ class Protector:
             network, space = self._reader(shape)
             names = [name for name, _ in members.values()]
             alike = [in_channels(pixels, network.input_shape) for _, pixels in members.values()]
-            images = torch.from_numpy(np.stack(alike))
+            images = torch.from_numpy(np.stack(alike)).to(network.device)
             return dict(zip(members, self._made(network, space, images, names), strict=True))
         except _OF_A_SHAPE as error:
             if len(members) == 1 or shape in self._refused:
@@ -216,9 +219,11 @@ class Protector:
         levels = LEVELS.get(self.settings.file_format)
         if levels is not None:
             made = round_to_levels(space, images, made, levels)
-        contents = [encode(image.numpy(), self.settings.file_format) for image in made]
+        contents = [encode(image.numpy(), self.settings.file_format) for image in made.cpu()]
         # The claim is about the new file as it is read back.
-        read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents]))
+        read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents])).to(
+            images.device
+        )
         before, after = network.answers(images), network.answers(read)
         change = (after.outputs - before.outputs).flatten(1).abs().amax(1)
         allowed = MOVED * before.outputs.flatten(1).abs().amax(1)
