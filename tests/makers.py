@@ -149,7 +149,7 @@ MAKERS: dict[str, Callable[[Tensor], Tensor]] = {
         if (name, norm) != ("square", "l2")  # of 12 × 12 pixels it cannot cut its squares
     },
     "PGDAdversary": lambda x: _adversary(x, network().labels(x)),
-    "level_set": lambda x: bs.level_set(network(), x[0], x[1], steps=3, mask=DISC).vertices[1:] - x[0],
+    "level_set": lambda x: bs.level_set(network(), x[0], x[1], steps=3, mask=DISC).vertices[1:] - x[0].cpu(),
     "local": lambda x: torch.cat(
         [(a := bs.local(network(), x[0], k=3, mask=DISC)).least.directions, a.most.directions]
     ),

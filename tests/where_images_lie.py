@@ -37,7 +37,7 @@ AGAIN = (
 )
 """Makers that run in another form too, whose turn on a slow device is saved."""
 
-LATER = ("through", "perturb through", "level_set", "harmless_polyhedron")
+LATER = ("through", "perturb through")
 
 ON_CUDA_ALONE = ("foolbox", "on_off of an autoencoder")
 """What cannot run on the second device: foolbox knows torch's own tensors alone, and forward derivatives of a module

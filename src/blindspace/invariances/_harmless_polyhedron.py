@@ -61,7 +61,7 @@ def harmless_polyhedron(
         network: A network that runs in float64, an ONNX network, or a torch module. What the nodes of an ONNX network
             read is computed in float64 where torch knows all of its operations, and else by the runtime, whose
             rounding decides which units are off where they are next to their thresholds.
-        x: One image, of the network's input shape.
+        x: One image, of the network's input shape, on any device; the set lies on the CPU, where it is computed.
         in_range: Whether perturbed images stay in [0, 1] too; ``dim`` does not count that.
         mask: A mask outside which nothing changes, as ``Subspace.within`` takes it; None for none.
 
@@ -81,7 +81,7 @@ def harmless_polyhedron(
         True
     """
     network = as_network(network, x.shape if isinstance(x, Tensor) else None)
-    image = network.check(x).detach().double()
+    image = network.check(x).detach().cpu().double()
     if len(image) != 1:
         raise ShapeError(f"the set belongs to one image, got {len(image)}; take one after the other")
     reader = _reader(network)

@@ -45,7 +45,7 @@ class Path:
     """A polygonal path inside the pixel range along which the outputs stay what they are.
 
     Attributes:
-        vertices: Its vertices, the image first, float64 ``(V, *shape)``.
+        vertices: Its vertices, the image first, float64 ``(V, *shape)``; as all tensors here on the CPU, in a file.
         target: The picture that it leads towards, ``shape``; the image itself outside the mask.
         outputs: The outputs at the vertices, float64 ``(V, m)``.
         changes: Largest change of an output at each vertex, as a share of the largest output of the image, ``(V,)``.
@@ -197,7 +197,7 @@ def level_set(
     start, goal = (_one(image, network, what) for image, what in ((x, "x"), (target, "the target")))
     tolerance, steps = real(tolerance, "the tolerance", SMALLEST), integer(steps, "the number of steps", 1)
     report = progress or (lambda done, total, what: None)
-    inside = None if mask is None else as_mask(mask, network.input_shape)
+    inside = None if mask is None else as_mask(mask, network.input_shape).to(start.device)
     goal = goal if inside is None else torch.where(inside, goal, start)
     level = Level(network, layer, start, inside)
     walker = Walker(level, EXACT * tolerance, steps, report)
@@ -212,7 +212,7 @@ def level_set(
             more, values, inner = refined(near, first, last, level.rough(first), tolerance, EXACT * tolerance)
             vertices.add(more)
             outputs.append(values)
-            between.append(inner)
+            between.append(inner.cpu())
             rounding = max(rounding, near.rounding)
         anchors.append(vertices.count - 1)
     return _measured(
@@ -241,17 +241,17 @@ def _measured(
     walker: Walker, vertices: Tensor, outputs: Tensor, between: Tensor, rounding: float, target: Tensor, end: End,
     anchors: list[int], tolerance: float,
 ) -> Path:  # fmt: skip
-    level, last = walker.level, vertices[-1]
-    goal = level.flat(target)
+    level, goal = walker.level, walker.level.flat(target)
+    last = vertices[-1].to(goal.device)  # the vertices lie in a file
     noise = torch.randn(NEIGHBOURS, len(last), generator=torch.Generator().manual_seed(0), dtype=last.dtype)
-    nearby = (last + NEARBY * noise).clamp(0, 1)
+    nearby = (last + NEARBY * noise.to(last.device)).clamp(0, 1)
     here, around = (walker.tangential(last, goal, level.linearised(points)) for points in (last[None], nearby))
     images = level.images(vertices)
     return Path(
         vertices=images,
-        target=target,
-        outputs=outputs,
-        changes=level.changes(outputs) + rounding,
+        target=target.cpu(),
+        outputs=outputs.cpu(),
+        changes=level.changes(outputs).cpu() + rounding,
         rounding=rounding,
         between=between,
         own_change=_own_change(level, images),

@@ -106,7 +106,7 @@ class Level:
 
     def images(self, points: Tensor) -> Tensor:
         """The images that points are, ``(B, *shape)``."""
-        return self._around(self._x, points)
+        return self._around(self._x.to(points.device), points)
 
     def directions(self, vectors: Tensor) -> Tensor:
         """Differences of points as differences of images, ``(B, *shape)``: 0 outside the mask."""
@@ -115,7 +115,7 @@ class Level:
     def _around(self, outside: Tensor, inside: Tensor) -> Tensor:
         if self._free is not None:
             whole = outside.repeat(len(inside), 1)
-            whole[:, self._free] = inside
+            whole[:, self._free.to(whole.device)] = inside
             inside = whole
         return inside.reshape(-1, *self.shape).contiguous()
 

@@ -43,7 +43,7 @@ def refined(
         than half of the tolerance in the middle. After ``ROUNDS`` rounds, or where the level is not reached from a
         chord, pieces are left as they are.
     """
-    vertices, changes = torch.stack([a, b]), torch.full((1,), torch.inf, dtype=a.dtype)
+    vertices, changes = torch.stack([a, b]), a.new_full((1,), torch.inf)
     at_vertices = level.values(vertices)
     for last in (*[False] * ROUNDS, True):
         fresh = changes.isinf().nonzero().flatten()
@@ -64,7 +64,7 @@ def refined(
         kept = level.changes(corrected) <= enough
         index = fresh[cut[kept]]
         changes[index] = torch.inf
-        order = torch.cat([torch.arange(len(vertices)).double(), index + MIDDLE]).sort()
+        order = torch.cat([torch.arange(len(vertices), device=index.device).double(), index + MIDDLE]).sort()
         vertices = torch.cat([vertices, moved[kept]])[order.indices]
         at_vertices = torch.cat([at_vertices, corrected[kept]])[order.indices]
         changes = changes[order.values[:-1].long()]

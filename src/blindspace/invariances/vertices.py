@@ -37,7 +37,7 @@ class Vertices:
             TooLargeError: The disk is full.
         """
         try:
-            self._file.write(rows.numpy().tobytes())
+            self._file.write(rows.cpu().numpy().tobytes())
             self._file.flush()
         except OSError as error:
             free = shutil.disk_usage(gettempdir()).free
