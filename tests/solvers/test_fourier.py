@@ -13,8 +13,9 @@ from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
-from blindspace.solvers.fourier.capacitance import DirectCapacitance, IterativeCapacitance
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
+from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance
+from blindspace.solvers.fourier.iterative_capacitance import IterativeCapacitance
 from blindspace.solvers.fourier.solver import FourierSolver, Method
 from blindspace.solvers.projectors.delegating import OnDemandSolver
 from blindspace.solvers.projectors.dense import DenseSolver
@@ -87,7 +88,7 @@ def test_single_precision_inside_reaches_the_same_residual(method: Method) -> No
     solver = FourierSolver(operator, capacitance=method, inner=torch.float32)
     agrees(operator, solver)
     whole = FourierSolver(operator, capacitance=method)
-    assert solver.capacitance.inverse.nbytes * 2 == whole.capacitance.inverse.nbytes
+    assert solver.capacitance.whitening.nbytes * 2 == whole.capacitance.whitening.nbytes
 
 
 def test_factors_that_fit_in_single_precision_alone() -> None:
@@ -300,5 +301,5 @@ def test_the_factors_are_kept_for_a_second_run(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("BLINDSPACE_CACHE_SECONDS", "0")
     operator, x = layer("stem"), noise(layer("stem"))
     first = FourierSolver(operator).project(x)
-    monkeypatch.setattr(DirectCapacitance, "_factor", lambda self: pytest.fail("factored again"))
+    monkeypatch.setattr(DirectCapacitance, "_invert", lambda self: pytest.fail("inverted again"))
     assert torch.equal(FourierSolver(operator).project(x), first)

@@ -11,8 +11,7 @@ output, the boundary unknowns, are what ``capacitance`` corrects for.
 
 from __future__ import annotations
 
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import cos, pi, prod, sqrt
 from typing import Any
@@ -40,12 +39,15 @@ class GridEnd:
         stride: Polyphase components per axis; the periodic image has stride · grid places along it.
         offset: Place where the values begin, per axis.
         grid: Positions per axis.
+        coupled: For each axis, which coordinates of the periodic image a kernel couples with values of the other end,
+            bool ``(stride · grid,)``; None for all. Places coupled with boundary places alone stay 0, and are left out.
     """
 
     shape: Shape
     stride: tuple[int, ...]
     offset: tuple[int, ...]
     grid: tuple[int, ...]
+    coupled: tuple[Tensor, ...] | None = None
 
     @property
     def components(self) -> int:
@@ -59,9 +61,11 @@ class GridEnd:
 
     @cached_property
     def boundary(self) -> Tensor:
-        """Places without a value of this end, as component · positions + position, int64 ``(places,)``."""
-        absent = self.embed(torch.ones(1, *self.shape)).reshape(self.shape[0], -1)[0] == 0
-        return absent.nonzero().flatten()
+        """Places beside the values, as component · positions + position, int64 ``(places,)``."""
+        places = torch.arange(self.components * prod(self.grid))
+        coordinates = self._coordinates(places)
+        beside = [self._beside(axis, at) for axis, at in enumerate(coordinates)]
+        return torch.stack(beside).any(0).nonzero().flatten()
 
     @property
     def unknowns(self) -> int:
@@ -72,20 +76,27 @@ class GridEnd:
         """Values ``(B, *shape)`` among zeros, ``(B, channels, *grid)``."""
         places = zip(self.stride, self.grid, self.offset, self.shape[1:], strict=True)
         around = [(before, s * m - before - n) for s, m, before, n in places]
-        x = F.pad(x, [n for pair in around[::-1] for n in pair])
-        axes = range(len(self.grid))
-        split = x.reshape(*x.shape[:2], *(n for pair in zip(self.grid, self.stride, strict=True) for n in pair))
-        components = split.permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
-        return components.reshape(len(x), self.channels, *self.grid)
+        return self.split(F.pad(x, [n for pair in around[::-1] for n in pair]))
 
     def extract(self, field: Tensor) -> Tensor:
         """The values ``(B, *shape)`` in a field ``(B, channels, *grid)``."""
+        inside: Any = (..., *(slice(b, b + n) for b, n in zip(self.offset, self.shape[1:], strict=True)))
+        return self.join(field)[inside]
+
+    def split(self, image: Tensor) -> Tensor:
+        """The polyphase components of a periodic image, ``(B, C, *(stride · grid))`` to ``(B, channels, *grid)``."""
+        axes = range(len(self.grid))
+        split = image.reshape(*image.shape[:2], *(n for pair in zip(self.grid, self.stride, strict=True) for n in pair))
+        components = split.permute(0, 1, *(3 + 2 * a for a in axes), *(2 + 2 * a for a in axes))
+        return components.reshape(len(image), self.channels, *self.grid)
+
+    def join(self, field: Tensor) -> Tensor:
+        """The periodic image of polyphase components."""
         axes = len(self.grid)
         split = field.reshape(len(field), self.shape[0], *self.stride, *self.grid)
         order = (0, 1, *(2 + at + axes * part for at in range(axes) for part in (1, 0)))
         places = (s * m for s, m in zip(self.stride, self.grid, strict=True))
-        inside: Any = (..., *(slice(b, b + n) for b, n in zip(self.offset, self.shape[1:], strict=True)))
-        return split.permute(order).reshape(len(field), self.shape[0], *places)[inside]
+        return split.permute(order).reshape(len(field), self.shape[0], *places)
 
     def read_boundary(self, field: Tensor) -> Tensor:
         """The boundary unknowns of a field, ``(places · C, B)``, channels fastest."""
@@ -99,12 +110,22 @@ class GridEnd:
         field[:, :, self.boundary] = values.reshape(-1, self.shape[0], batch).permute(2, 1, 0)
         return field.reshape(batch, self.channels, *self.grid)
 
-    def outside(self, axis: int) -> Tensor:
-        """Which boundary places lie outside the values along an axis, bool ``(places,)``."""
-        s = self.stride[axis]
-        parts = unravel(self.boundary, (*self.stride, *self.grid))
-        at = parts[axis] + s * parts[len(self.grid) + axis]
-        return (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
+    @cached_property
+    def coordinates(self) -> list[Tensor]:
+        """Coordinates of the boundary places in the periodic image, one tensor per axis."""
+        return self._coordinates(self.boundary)
+
+    def beside(self, axis: int) -> Tensor:
+        """Which boundary places lie beside the values along an axis, bool ``(places,)``; all along the other axes."""
+        return self._beside(axis, self.coordinates[axis])
+
+    def _coordinates(self, places: Tensor) -> list[Tensor]:
+        parts, axes = unravel(places, (*self.stride, *self.grid)), len(self.grid)
+        return [parts[axis] + s * parts[axes + axis] for axis, s in enumerate(self.stride)]
+
+    def _beside(self, axis: int, at: Tensor) -> Tensor:
+        outside = (at < self.offset[axis]) | (at >= self.offset[axis] + self.shape[1 + axis])
+        return outside if self.coupled is None else outside & self.coupled[axis][at]
 
 
 class CirculantEmbedding:
@@ -118,41 +139,49 @@ class CirculantEmbedding:
         operator: The linear map A.
         rows: The end of the outputs of A.
         columns: The end of the inputs of A.
-        symbol: Ĉ, ``(frequencies, p, q)``, complex.
-        symbol_adjoint: Ĉᴴ.
 
     Raises:
         UnsupportedLayerError: The map is neither of the two.
     """
 
     def __init__(self, operator: LinearMap, larger: int = 0) -> None:
-        conv = _convolution(operator)
+        conv = convolution_of(operator)
         self.operator = operator
         self.rows, self.columns = _ends(operator, larger)
         self.grid = self.rows.grid
-        symbol = self._symbol(conv)
-        adjoint = symbol.mH.resolve_conj().contiguous()
-        self.symbol, self.symbol_adjoint = (adjoint, symbol) if isinstance(operator, Adjoint) else (symbol, adjoint)
+        self.columns = replace(self.columns, coupled=self._coupled(conv))
 
     @staticmethod
     def sides(operator: LinearMap) -> tuple[int, int]:
         """Values p of the outputs and q of the inputs at one position of the grid."""
-        conv = _convolution(operator)
+        conv = convolution_of(operator)
         p, q = conv.out_shape[0], conv.in_shape[0] * prod(conv.stride)
         return (q, p) if isinstance(operator, Adjoint) else (p, q)
 
     @staticmethod
     def size(operator: LinearMap) -> int:
         """Number of positions of the smallest grid."""
-        return prod(_grid(_convolution(operator), 0))
+        return prod(_grid(convolution_of(operator), 0))
 
-    @staticmethod
-    def unknowns(operator: LinearMap) -> tuple[int, int]:
-        """Boundary unknowns among the outputs, and among the inputs, on the smallest grid."""
-        rows, columns = _ends(operator, 0)
-        return rows.unknowns, columns.unknowns
+    def _coupled(self, conv: Convolution) -> tuple[Tensor, ...]:
+        """For each axis, the coordinates of the columns that a kernel couples with values of the rows."""
+        masks = []
+        for axis, (s, m, d, k) in enumerate(zip(conv.stride, self.grid, conv.dilation, conv.kernel, strict=True)):
+            reads = (s * torch.arange(m)[:, None] + d * torch.arange(k)) % (s * m)
+            inside = torch.zeros(s * m, dtype=torch.bool)
+            if isinstance(self.operator, Adjoint):
+                before = conv.padding[axis][0]
+                inside[before : before + conv.in_shape[1 + axis]] = True
+                masks.append(inside[reads].any(1))
+            else:
+                inside[reads[: conv.out_shape[1 + axis]]] = True
+                masks.append(inside)
+        return tuple(masks)
 
-    def _symbol(self, conv: Convolution) -> Tensor:
+    @cached_property
+    def symbol(self) -> Tensor:
+        """Ĉ, ``(frequencies, p, q)``, complex128; computed when it is needed, and anew after ``release``."""
+        conv = convolution_of(self.operator)
         c_out, c_in = conv.weight.shape[:2]
         taps = torch.zeros(c_out, c_in, prod(conv.stride), prod(self.grid), dtype=torch.float64)
         offsets = torch.cartesian_prod(*(d * torch.arange(k) for d, k in zip(conv.dilation, conv.kernel, strict=True)))
@@ -164,12 +193,17 @@ class CirculantEmbedding:
         taps.view(c_out, c_in, -1).index_add_(2, component * prod(self.grid) + place, conv.weight.flatten(2))
         # Cross-correlation: the conjugate of the transform.
         c = self.transform(taps.reshape(c_out, -1, *self.grid)).conj()
-        return c.permute(2, 0, 1).resolve_conj().contiguous()
+        symbol = c.permute(2, 0, 1)
+        return (symbol.mH if isinstance(self.operator, Adjoint) else symbol).resolve_conj().contiguous()
+
+    def release(self) -> None:
+        """Gives back the memory of the symbol, which nothing but the set-up of solvers needs."""
+        vars(self).pop("symbol", None)
 
     @cached_property
     def gram_values(self) -> Tensor:
         """Eigenvalues of K̂ = Ĉ Ĉᴴ, ascending, ``(frequencies, p)``."""
-        values: Tensor = torch.linalg.eigvalsh(self.symbol @ self.symbol_adjoint)
+        values: Tensor = torch.linalg.eigvalsh(self.symbol @ self.symbol.mH)
         return values
 
     @property
@@ -177,8 +211,10 @@ class CirculantEmbedding:
         """‖C‖, which is at least ‖A‖, as A is a part of C."""
         return float(self.gram_values.max().sqrt())
 
-    def gram_inverse(self) -> Tensor:
-        """K̂⁻¹, ``(frequencies, p, p)``.
+    def whitening(self) -> Tensor:
+        """Ŵ, lower triangular, with K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``; Ŵ Ĉ has orthonormal rows.
+
+        It comes from a QR decomposition of Ĉᴴ, so that rounding is amplified by cond(C), not by its square.
 
         Raises:
             UnsupportedLayerError: K is singular at some frequency, to working precision.
@@ -186,14 +222,10 @@ class CirculantEmbedding:
         values = self.gram_values
         if float(values[:, 0].min()) <= WORST * float(values.max()):
             raise UnsupportedLayerError("the rows of the circulant embedding are not independent at some frequency")
-        inverse: Tensor = torch.linalg.inv(self.symbol @ self.symbol_adjoint)
-        return (inverse + inverse.mH) / 2
-
-    def to(self, dtype: torch.dtype) -> CirculantEmbedding:
-        """The same embedding with symbols in another precision."""
-        other = copy(self)
-        other.symbol, other.symbol_adjoint = (x.to(dtype.to_complex()) for x in (self.symbol, self.symbol_adjoint))
-        return other
+        upper = torch.linalg.qr(self.symbol.mH)[1]
+        eye = torch.eye(upper.shape[-1], dtype=upper.dtype).expand(upper.shape)
+        whitening: Tensor = torch.linalg.solve_triangular(upper.mH, eye, upper=False)
+        return whitening.contiguous()
 
     def transform(self, field: Tensor) -> Tensor:
         """The transform of a field ``(B, channels, *grid)``, ``(B, channels, frequencies)``."""
@@ -277,7 +309,8 @@ def contracts(operator: LinearMap) -> bool:
     return p <= q
 
 
-def _convolution(operator: LinearMap) -> Convolution:
+def convolution_of(operator: LinearMap) -> Convolution:
+    """The convolution that an embedded map is, or is the adjoint of."""
     conv = operator.of if isinstance(operator, Adjoint) else operator
     if not embeds(operator) or not isinstance(conv, Convolution):
         raise UnsupportedLayerError(f"{operator} is not a zero-padded convolution of one group")
@@ -286,7 +319,15 @@ def _convolution(operator: LinearMap) -> Convolution:
 
 def multiply(matrices: Tensor, x: Tensor) -> Tensor:
     """The products of one matrix per frequency, ``(w, p, q)``, with transforms ``(B, q, w)``."""
-    return torch.bmm(matrices, x.permute(2, 1, 0)).permute(2, 1, 0)
+    product: Tensor = torch.bmm(x.permute(2, 0, 1).contiguous(), matrices.mT)
+    return product.permute(1, 2, 0)
+
+
+def multiply_gram_inverse(whitening: Tensor, x: Tensor) -> Tensor:
+    """The products Ŵᴴ Ŵ x of K̂⁻¹ = Ŵᴴ Ŵ with transforms ``(B, p, w)``."""
+    white = torch.bmm(x.permute(2, 0, 1).contiguous(), whitening.mT)
+    product: Tensor = torch.bmm(white.conj().resolve_conj(), whitening).conj()
+    return product.resolve_conj().permute(1, 2, 0)
 
 
 class CirculantPreconditioner:
@@ -294,7 +335,7 @@ class CirculantPreconditioner:
 
     def __init__(self, operator: LinearMap) -> None:
         self.embedding = CirculantEmbedding(operator)
-        values, vectors = torch.linalg.eigh(self.embedding.symbol @ self.embedding.symbol_adjoint)
+        values, vectors = torch.linalg.eigh(self.embedding.symbol @ self.embedding.symbol.mH)
         values = values.clamp_min(FLOOR * float(values.max()))
         self.inverse = (vectors / values[:, None]) @ vectors.mH
 
@@ -309,7 +350,7 @@ class CirculantPreconditioner:
 
 def _ends(operator: LinearMap, larger: int) -> tuple[GridEnd, GridEnd]:
     """The ends of the outputs and of the inputs of a map that ``embeds`` accepts."""
-    conv = _convolution(operator)
+    conv = convolution_of(operator)
     grid, ones = _grid(conv, larger), (1,) * len(conv.kernel)
     outputs = GridEnd(conv.out_shape, ones, (0,) * len(ones), grid)
     inputs = GridEnd(conv.in_shape, conv.stride, tuple(before for before, _ in conv.padding), grid)

@@ -6,6 +6,7 @@ Known as circulant embedding (Dietrich & Newsam 1997) with the capacitance matri
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -22,8 +23,9 @@ from ..rank import kernel_reduction
 from ..rank.certificate import MARGIN, Certificate, Kind
 from ..rank.inverse_probe import inverts, smallest_sigma
 from ..rank.window_certificate import full_row_rank
-from .capacitance import ITERATIONS, WINDOW, DirectCapacitance, IterativeCapacitance
 from .circulant_embedding import CirculantEmbedding, contracts, embeds
+from .direct_capacitance import DirectCapacitance
+from .iterative_capacitance import ITERATIONS, WINDOW, IterativeCapacitance
 
 LARGE = 3000
 """Outputs, or inputs of a layer with more outputs, from which a convolution goes to Fourier space by itself; below, the
@@ -49,7 +51,8 @@ RESOLVED = 1e-6
 FEW_DIGITS = 1e-3  # Share of the residual to be left after a pass, from which the pass is computed in single precision
 SINGLE = 1e-4  # Share of the residual that such a pass leaves at least
 ROUGHLY = 1e-3  # 1 / cond(K) from which single precision inverts to a few digits
-SINGLE_PASSES = 2  # Refinement steps by which an inverse in single precision becomes one in double
+REFINEMENTS = 2  # Steps by which an inverse in single precision becomes one in double
+INVERTED = 1e-10  # Share of b that an inverse of A Aᵀ may leave without refinement
 
 CHUNK = 20 << 20
 """Bytes of perturbations processed at a time: enough for the capacitance systems, few enough for the caches."""
@@ -99,14 +102,14 @@ class FourierSolver(Solver):
         super().__init__(operator)
         needed = self.cost(operator).memory
         require_memory(f"the fourier solver of {operator}", needed, limit, "take a smaller input shape")
-        embedding, inverse = self._embedded()
+        embedding, whitening = self._embedded()
         self.norm_bound, self.passes, self._chunk = embedding.norm_bound, 0, chunk
         self._window, self._limit = window, iterations
         self._single: DirectCapacitance | IterativeCapacitance | None = None
         plans = [(capacitance, inner or torch.float64)] if capacitance else _plans(embedding, inner, direct_limit)
         for method, precision in plans:
             try:
-                self._prepare(embedding, inverse, method, precision)
+                self._prepare(embedding, whitening, method, precision)
                 break
             except UnsupportedLayerError as error:
                 refusal = error
@@ -155,27 +158,27 @@ class FourierSolver(Solver):
     @staticmethod
     def factors(operator: LinearMap) -> bool:
         """Whether the capacitance matrix of a map that ``applies`` accepts can be factored in float64."""
-        z, f = CirculantEmbedding.unknowns(operator)
-        return 12 * (z * z + z * f + f * f) <= DIRECT_LIMIT
+        return DirectCapacitance.memory(CirculantEmbedding(operator)) <= DIRECT_LIMIT
 
-    def _prepare(self, embedding: CirculantEmbedding, inverse: Tensor, method: str, precision: torch.dtype) -> None:
+    def _prepare(self, embedding: CirculantEmbedding, whitening: Tensor, method: str, precision: torch.dtype) -> None:
         """Sets up the capacitance system and measures that it solves."""
         found: DirectCapacitance | IterativeCapacitance
         if method == "direct":
-            found = DirectCapacitance(embedding, inverse, precision)
+            found = DirectCapacitance(embedding, whitening, precision)
         else:
-            found = IterativeCapacitance(embedding, inverse, self._window, self._limit)
+            found = IterativeCapacitance(embedding, whitening, self._window, self._limit)
         self.capacitance = found if precision == torch.float64 else found.to(precision)
         self.inner = precision
+        embedding.release()
         self.certificate = self._certify()
         self._check()
 
     def _embedded(self) -> tuple[CirculantEmbedding, Tensor]:
-        """The embedding and K̂⁻¹, of the first size of the grid at which K is regular at every frequency."""
+        """The embedding and Ŵ of K̂⁻¹ = ŴᴴŴ, of the first size of the grid at which K is regular at every frequency."""
         for larger in range(TRIES):
             embedding = CirculantEmbedding(self.operator, larger)
             try:
-                return embedding, embedding.gram_inverse()
+                return embedding, embedding.whitening()
             except UnsupportedLayerError as error:
                 refusal = error
         raise UnsupportedLayerError(f"{self.operator}: {refusal}") from refusal
@@ -223,9 +226,15 @@ class FourierSolver(Solver):
     def approximate_gram_inverse(self, b: Tensor, share: float) -> Tensor:
         """``gram_inverse``, with an iterated capacitance system solved up to a share of its residual."""
         u = self._inverse(b, share, self.inner)
-        if self.inner == torch.float32:
-            for _ in range(SINGLE_PASSES):
-                u = u + self._inverse(b - self.operator._forward(self.operator._adjoint(u)), share, self.inner)
+        if self.inner == torch.float64 and isinstance(self.capacitance, IterativeCapacitance):
+            return u
+        for _ in range(REFINEMENTS):
+            rest = b - self.operator._forward(self.operator._adjoint(u))
+            if self.inner == torch.float64 and bool(
+                (rest.flatten(1).norm(dim=1) <= INVERTED * b.flatten(1).norm(dim=1)).all()
+            ):
+                break
+            u = u + self._inverse(rest, share, self.inner)
         return u
 
     def _inverse(self, b: Tensor, share: float, precision: torch.dtype) -> Tensor:
@@ -254,7 +263,7 @@ class FourierSolver(Solver):
         before = torch.full_like(enough, float("inf"))
         self.passes = 0
         for _ in range(PASSES):
-            b = self.operator._forward(x)
+            b = _few_at_a_time(self.operator._forward, x)
             size = b.flatten(1).norm(dim=1)
             if bool(((size <= enough) | (size > before / 4)).all()):
                 break
@@ -263,13 +272,23 @@ class FourierSolver(Solver):
             little = share >= FEW_DIGITS and bool(before.isfinite().all())
             precision = torch.float32 if little else self.inner
             u = self._inverse(b, max(share / AMPLIFIED, 1e-13), precision)
-            x = x - self.operator._adjoint(u.float() if little else u).double()
+            x = x - _few_at_a_time(self.operator._adjoint, u.float() if little else u).double()
             self.passes += 1
             falls = (size / before).clamp_min(0.0 if precision == self.inner else SINGLE)
             if bool((size * falls <= enough / 100).all() & before.isfinite().all()):
                 break  # falling as before it is far below already, and need not be measured again
             before = size
         return x
+
+
+def _few_at_a_time(apply: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The products with a batch, one image per thread at a time.
+
+    torch's float64 convolution unfolds all that it is given, and takes twice as long where that needs fresh memory.
+    """
+    if x.dtype != torch.float64 or len(x) <= torch.get_num_threads():
+        return apply(x)
+    return torch.cat([apply(part) for part in x.split(torch.get_num_threads())])
 
 
 def _plans(embedding: CirculantEmbedding, inner: torch.dtype | None, limit: int) -> list[tuple[Method, torch.dtype]]:

@@ -1,0 +1,180 @@
+"""The capacitance system solved directly: frequency by frequency along one axis, and by one dense matrix for the rest.
+
+The unknowns H that lie beside the image along any axis but the last form a strip along the last axis, on which M is
+block circulant. They are eliminated frequency by frequency; left is the Schur complement (block elimination; Golub &
+Van Loan, Matrix Computations, section 4.5) of the unknowns V that lie beside the image along the last axis alone:
+
+    M_HH e_H + M_HV e_V = r_H,   (M_VV − M_VH M_HH⁻¹ M_HV) e_V = r_V − M_VH M_HH⁻¹ r_H.
+
+In two dimensions V is half of all unknowns, so that its dense matrix takes a quarter of the whole one.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import UnsupportedLayerError
+from ..dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
+from ..factor_cache import kept
+from .capacitance import CapacitanceSystem, Strip
+from .circulant_embedding import WORST, CirculantEmbedding
+
+VERSION = 3  # Version of the factors on disk, increased whenever they change
+ROUNDING = 100.0  # Factor by which each pivot of the capacitance matrix must exceed ε cond(K)
+PROOF = "Cholesky of the capacitance matrix in Fourier space"  # What proves full row rank
+COLUMNS = 1024  # Columns of a symmetric product computed at a time
+
+
+class DirectCapacitance(CapacitanceSystem):
+    """The capacitance matrix inverted once; the dense part is kept on disk if that took long.
+
+    M is quasi-definite if A Aᵀ is positive definite, and then all Cholesky factorisations by which it is inverted
+    exist; that they do proves full row rank. All of it is computed in torch, as the threads of two libraries would wait
+    for each other.
+
+    Args:
+        embedding: The circulant embedding of A.
+        whitening: Ŵ of K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``.
+        precision: The dtype to invert in; single takes half the bytes, and its pivots may prove less.
+
+    Raises:
+        UnsupportedLayerError: A does not have full row rank to working precision.
+    """
+
+    def __init__(
+        self, embedding: CirculantEmbedding, whitening: Tensor, precision: torch.dtype = torch.float64
+    ) -> None:
+        super().__init__(embedding, whitening)
+        self.precision = precision
+        eliminated, _ = _eliminated(embedding)
+        places = torch.arange(len(eliminated))
+        self._h, self._v = places[eliminated], places[~eliminated]
+        self.rest = self.indices(self._v)
+        self.eliminated: _Eliminated | None = None
+        pivots: list[Tensor] = []
+        if len(self._h):
+            strip = self.strip(self._h, [len(embedding.grid) - 1])
+            factor, pivots = inverse_factor(strip.spectrum.clone(), strip.surplus)
+            self.eliminated = _Eliminated(strip, factor).to(precision)
+        self._require(pivots)
+        made_from = {
+            "solver": "fourier",
+            "version": VERSION,
+            "map": embedding.operator,
+            "grid": embedding.grid,
+            "precision": str(precision),
+        }
+        arrays = {name: torch.from_numpy(array) for name, array in kept(made_from, self._invert).items()}
+        self.rest_inverse = QuasidefiniteInverse(len(self.rest), int((self.rest < self.z).sum()), arrays["factor"])
+        self.proof = PROOF if self._proved([*pivots, arrays["pivots_z"], arrays["pivots_f"]]) else None
+
+    @staticmethod
+    def memory(embedding: CirculantEmbedding, precision: torch.dtype = torch.float64) -> int:
+        """Bytes taken at the peak: the matrix of V with its coupling to H or its inverse, and all entries of M."""
+        eliminated, unknowns = _eliminated(embedding)
+        h = int(unknowns[eliminated].sum())
+        v = int(unknowns.sum()) - h
+        entries = 3 * embedding.size(embedding.operator) * embedding.columns.channels**2
+        return precision.itemsize * (v * v + max(v * v, v * h) + entries)
+
+    def _invert(self) -> dict[str, np.ndarray]:
+        matrix = self.block(self._v, self._v, self.precision)
+        if self.eliminated is not None and len(self.rest):
+            coupling = self.block(self._h, self._v, self.precision)
+            at = torch.searchsorted(self.indices(self._h), self.eliminated.unknowns)
+            coupling = coupling[at]
+            signs = self.eliminated.signs.to(self.precision)[:, None]
+            for some in torch.arange(len(matrix)).split(COLUMNS):
+                coupling[:, some] = self.eliminated.half(coupling[:, some])
+            for start in range(0, len(matrix), COLUMNS):  # the lower half alone
+                some = signs * coupling[:, start : start + COLUMNS]
+                matrix[start:, start : start + COLUMNS].addmm_(coupling[:, start:].mT, some, alpha=-1)
+            del coupling, some
+        factor, pivots = inverse_factor(matrix, int((self.rest < self.z).sum()))
+        self._require(pivots)
+        return {"factor": lower_blocks(factor).numpy(), "pivots_z": pivots[0].numpy(), "pivots_f": pivots[1].numpy()}
+
+    def _require(self, pivots: list[Tensor]) -> None:
+        if self.precision == torch.float64 and not self._proved(pivots):
+            raise UnsupportedLayerError("it does not have full row rank to working precision")
+
+    def _proved(self, pivots: list[Tensor]) -> bool:
+        """Whether the squared pivots exceed the rounding errors of the entries, which are those of K⁻¹."""
+        values = self.embedding.gram_values
+        rounding = ROUNDING * torch.finfo(self.precision).eps * float(values.max() / values.min())
+        least = max(WORST, rounding)
+        return all(float(each.min()) > least * float(each.max()) for each in pivots if each.numel())
+
+    def to(self, dtype: torch.dtype) -> Self:
+        """The same system in another precision, inverses included."""
+        other = super().to(dtype)
+        other.eliminated = None if self.eliminated is None else self.eliminated.to(dtype)
+        other.rest_inverse = self.rest_inverse.to(dtype)
+        return other
+
+    def solve(self, r: Tensor, tolerance: Tensor) -> Tensor:
+        """M⁻¹ r to rounding; the tolerance does not matter."""
+        e = torch.zeros_like(r)
+        if self.eliminated is None:
+            e[self.rest] = self.rest_inverse @ r[self.rest]
+            return e
+        strip = self.eliminated.unknowns
+        e[strip] = self.eliminated.solve(r[strip])
+        if not len(self.rest):
+            return e
+        rest = torch.zeros_like(r)
+        rest[self.rest] = self.rest_inverse @ (r[self.rest] - self.apply(e)[self.rest])
+        rest[strip] = e[strip] - self.eliminated.solve(self.apply(rest)[strip])
+        return rest
+
+
+class _Eliminated:
+    """M_HH⁻¹ of the strip that is eliminated, by the inverse factor of every frequency.
+
+    One step of refinement costs next to nothing, and keeps the Schur complement as exact as its entries.
+
+    Args:
+        strip: The strip with M_HH.
+        factor: G of every frequency, as ``inverse_factor`` returns it.
+    """
+
+    def __init__(self, strip: Strip, factor: Tensor) -> None:
+        self._strip, self._factor = strip, factor
+        self._adjoint = factor.mH.resolve_conj().contiguous()
+        self._adjoint[..., strip.surplus :] *= -1
+        self.unknowns = strip.unknowns.flatten()
+        cells, d = strip.unknowns.shape
+        self.signs = torch.where(torch.arange(d) < strip.surplus, 1.0, -1.0).repeat(cells)
+
+    def to(self, dtype: torch.dtype) -> _Eliminated:
+        """The same in another precision."""
+        complex_dtype = dtype.to_complex()
+        strip = self._strip._replace(spectrum=self._strip.spectrum.to(complex_dtype))
+        return _Eliminated(strip, self._factor.to(complex_dtype))
+
+    def half(self, r: Tensor) -> Tensor:
+        """G r, for M_HH⁻¹ = Gᵀ J G with J = diag(signs)."""
+        return self._strip.in_fourier_space(lambda t: self._factor @ t, r)
+
+    def solve(self, r: Tensor) -> Tensor:
+        """M_HH⁻¹ r of the unknowns in their order, ``(cells · d, B)``."""
+
+        def apply(t: Tensor) -> Tensor:
+            e = self._adjoint @ (self._factor @ t)
+            return e + self._adjoint @ (self._factor @ (t - self._strip.spectrum @ e))
+
+        return self._strip.in_fourier_space(apply, r)
+
+
+def _eliminated(embedding: CirculantEmbedding) -> tuple[Tensor, Tensor]:
+    """Which boundary places lie beside the image along any axis but the last, and the unknowns at every place."""
+    ends, axes = (embedding.rows, embedding.columns), range(len(embedding.grid) - 1)
+    beside = [
+        torch.stack([torch.zeros_like(end.boundary, dtype=torch.bool), *(end.beside(a) for a in axes)]).any(0)
+        for end in ends
+    ]
+    return torch.cat(beside), torch.cat([torch.full_like(end.boundary, end.shape[0]) for end in ends])
