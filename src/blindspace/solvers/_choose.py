@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import BlindspaceError, TooLargeError, UnsupportedLayerError
-from ..maps import Centring, Composed, LinearMap, compose
+from ..maps import Centring, Composed, Kronecker, LinearMap, compose
 from ..maps.linear_map import FEW
 from ..maps.properties import is_coisometric, is_injective, is_uniform
 from .base import ON_REQUEST, REGISTRY, BoundSolver, Solver, SolverChoice, resolve
@@ -158,6 +158,11 @@ def _preconditioned(whole: LinearMap, factors: list[LinearMap], iteration: Bound
         preconditioner(torch.ones(1, *whole.out_shape, dtype=torch.float64))
         found["preconditioner"] = preconditioner
         found["reason"] += f", preconditioned by the solvers of {len(factors)} factors: {names}"
+    if isinstance(factors[0], Kronecker):
+        # The inputs may be many times as many as the values between the factors; R Rᵀ never meets them.
+        between = Kronecker([matrix @ matrix.T for matrix in factors[0].matrices], factors[0].out_shape)
+        outer = compose(*factors[1:])
+        found["gram"] = lambda u: outer._forward(between._forward(outer._adjoint(u)))
     return iteration.solver.build(whole, **{**found, **iteration.options})
 
 

@@ -150,6 +150,13 @@ class Solver(ABC):
     def _gram_inverse(self, b: Tensor) -> Tensor:
         raise UnsupportedLayerError(f"the {self.name} solver of {self.operator} has no inverse of A Aᵀ")
 
+    def rough_gram_inverse(self, b: Tensor) -> Tensor:
+        """``gram_inverse`` to a few digits, as a preconditioner needs it, in the dtype of b, floating point.
+
+        It is symmetric and positive definite up to these digits. Raises what ``gram_inverse`` raises.
+        """
+        return self.gram_inverse(b.double()).to(b.dtype)
+
     @property
     def dim(self) -> int:
         """Dimension of the nullspace."""

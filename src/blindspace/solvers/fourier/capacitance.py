@@ -46,7 +46,7 @@ class Strip(NamedTuple):
         values = e.reshape(*self.around, self.unknowns.shape[1], e.shape[1])
         axes = tuple(range(len(self.around)))
         transform = torch.fft.rfftn(values, dim=axes)
-        product = apply(transform.flatten(0, -3)).reshape(transform.shape)
+        product = apply(transform.flatten(0, -3).contiguous()).reshape(transform.shape)
         result: Tensor = torch.fft.irfftn(product, s=self.around, dim=axes)
         return result.reshape(e.shape)
 

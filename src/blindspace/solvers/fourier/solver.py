@@ -7,6 +7,7 @@ Known as circulant embedding (Dietrich & Newsam 1997) with the capacitance matri
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -48,7 +49,7 @@ AMPLIFIED = 1e3
 RESOLVED = 1e-6
 """Least share of ‖C‖ that the smallest σ must have: rounding in A Aᵀ makes smaller ones indistinguishable from 0."""
 
-FEW_DIGITS = 1e-3  # Share of the residual to be left after a pass, from which the pass is computed in single precision
+FEW_DIGITS = 1e-3  # Least share of a residual that single precision is trusted to leave
 SINGLE = 1e-4  # Share of the residual that such a pass leaves at least
 ROUGHLY = 1e-3  # 1 / cond(K) from which single precision inverts to a few digits
 REFINEMENTS = 2  # Steps by which an inverse in single precision becomes one in double
@@ -244,6 +245,18 @@ class FourierSolver(Solver):
         u: Tensor = self._capacitance_in(precision).gram_inverse((b / size).to(precision), share).double() * size
         return u
 
+    @cached_property
+    def _single_leaves(self) -> float:
+        """Share of the residual that a pass in single precision leaves, about."""
+        values = self.capacitance.embedding.gram_values
+        rounding = torch.finfo(torch.float32).eps * float(values.max() / values.min())
+        return max(FEW_DIGITS, rounding)
+
+    def rough_gram_inverse(self, b: Tensor) -> Tensor:
+        """By a pass in single precision if that leaves a few digits."""
+        precision = torch.float32 if self._single_leaves == FEW_DIGITS else self.inner
+        return self._inverse(b, 1e-6, precision).to(b.dtype)
+
     def _capacitance_in(self, precision: torch.dtype) -> DirectCapacitance | IterativeCapacitance:
         if precision == self.inner:
             return self.capacitance
@@ -269,7 +282,7 @@ class FourierSolver(Solver):
                 break
             share = float((enough / size.clamp_min(torch.finfo(size.dtype).tiny)).min())
             # The little that an accurate pass left needs few digits; what is removed must lie in the row space.
-            little = share >= FEW_DIGITS and bool(before.isfinite().all())
+            little = share >= self._single_leaves and bool(before.isfinite().all())
             precision = torch.float32 if little else self.inner
             u = self._inverse(b, max(share / AMPLIFIED, 1e-13), precision)
             x = x - _few_at_a_time(self.operator._adjoint, u.float() if little else u).double()

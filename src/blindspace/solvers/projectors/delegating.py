@@ -127,6 +127,10 @@ class OnDemandSolver(_Wrapping):
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return self.inner.gram_inverse(b)
 
+    def rough_gram_inverse(self, b: Tensor) -> Tensor:
+        """That of the solver that makes the basis."""
+        return self.inner.rough_gram_inverse(b)
+
     def _project(self, x: Tensor) -> Tensor:
         if len(x) < self._large:
             return self.inner.project(x)
@@ -163,11 +167,11 @@ class FactorPreconditioner:
         self.inner, self.outer = inner, outer
 
     def __call__(self, b: Tensor) -> Tensor:
-        """M⁻¹ b, ``(B, *out_shape)``, in the dtype of b but computed in float64, as the solvers compute."""
-        u = b.double()
+        """M⁻¹ b, ``(B, *out_shape)``, to a few digits, in the dtype of b."""
+        u = b
         for solver in reversed(self.outer):
-            u = solver.operator._adjoint(solver.gram_inverse(u))
-        u = self.inner.gram_inverse(u)
+            u = solver.operator._adjoint(solver.rough_gram_inverse(u))
+        u = self.inner.rough_gram_inverse(u)
         for solver in self.outer:
-            u = solver.gram_inverse(solver.operator._forward(u))
-        return u.to(b.dtype)
+            u = solver.rough_gram_inverse(solver.operator._forward(u))
+        return u

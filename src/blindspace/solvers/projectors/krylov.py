@@ -80,6 +80,7 @@ class KrylovSolver(Solver):
         inner: The dtype of the iterations for float64 input. float32 gives way to float64 if it gains nothing.
         limit: Number of iterations after which a projection is given up.
         chunk: Bytes of perturbations processed at a time.
+        gram: The product with A Aᵀ, if there is a quicker way to it than Aᵀ and A in turn.
         reason: Why this solver serves the map.
 
     Attributes:
@@ -99,11 +100,12 @@ class KrylovSolver(Solver):
         inner: torch.dtype = torch.float32,
         limit: int = LIMIT,
         chunk: int = CHUNK,
+        gram: Apply | None = None,
         reason: str = "",
     ) -> None:
         super().__init__(operator)
         self.preconditioner, self.tolerance, self.inner = preconditioner, tolerance, inner
-        self.limit, self.chunk = limit, chunk
+        self.limit, self.chunk, self.gram = limit, chunk, gram
         self.norm = operator.norm() or 1.0
         self.reason = reason or "conjugate gradients need no structure"
         self.certificate = certificate or self._count()
@@ -152,6 +154,14 @@ class KrylovSolver(Solver):
         def correct(p: Tensor, u: Tensor) -> Tensor:
             return p - self._adjoint(u)
 
+        if self.gram is not None:
+            # All iterations on outputs; what rounding of that way leaves is measured, and mended, on x itself.
+            b = self._forward(x)
+
+            def measure_outputs(u: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+                return b[images] - self._gram(u), enough[images] / 2
+
+            x = x - self._adjoint(self._refined(torch.zeros_like(b), measure_outputs, torch.add, lenient=True))
         return self._refined(x, measure, correct) * scale
 
     def _gram_inverse(self, b: Tensor) -> Tensor:
@@ -183,13 +193,18 @@ class KrylovSolver(Solver):
         return self.operator._adjoint(y / self.norm)
 
     def _gram(self, u: Tensor) -> Tensor:
+        if self.gram is not None:
+            return self.gram(u / self.norm) / self.norm
         return self._forward(self._adjoint(u))
 
-    def _refined(self, state: Tensor, measure: Measure, correct: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def _refined(
+        self, state: Tensor, measure: Measure, correct: Callable[[Tensor, Tensor], Tensor], lenient: bool = False
+    ) -> Tensor:
         """Iterative refinement of states ``(B, …)``, which are overwritten, until their residuals are small enough.
 
         ``measure`` maps states and the indices of their images to true residuals and the norms allowed for them,
-        ``correct`` states and solutions u of A Aᵀ u = residual to better states.
+        ``correct`` states and solutions u of A Aᵀ u = residual to better states. If ``lenient``, a residual that stays
+        above what is allowed is no failure.
         """
         residual, enough = measure(state, torch.arange(len(state), device=state.device))
         size = norms(residual)
@@ -212,7 +227,7 @@ class KrylovSolver(Solver):
                 fallen = images[kept]
                 state[fallen], residual[fallen], size[fallen] = better[kept], rest[kept], after[kept]
         self.iterations = max(self.iterations, spent)
-        if bool((size > enough).any()):
+        if not lenient and bool((size > enough).any()):
             wanted = self._reachable(state.dtype)
             reached = float((size / enough)[size > enough].max()) * wanted
             figures = (

@@ -96,6 +96,10 @@ class SeparableSolver(Solver):
     def _gram_inverse(self, b: Tensor) -> Tensor:
         return self._inverse._forward(b)
 
+    def rough_gram_inverse(self, b: Tensor) -> Tensor:
+        """By the same matrices, in the dtype of b."""
+        return self._inverse._forward(b)
+
     @cached_property
     def _inverse(self) -> Kronecker:
         """The inverses of Mᵢ Mᵢᵀ, one per axis."""
