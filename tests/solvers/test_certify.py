@@ -9,7 +9,6 @@ from torch import nn
 from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.networks import layers, load, measure
 from blindspace.solvers import _certify as certification
-from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding
 from blindspace.solvers.fourier.solver import FourierSolver
 from blindspace.solvers.rank.lanczos_probe import METHOD, probe
 
@@ -52,12 +51,6 @@ def test_lanczos_serves_where_the_boundary_system_is_not_factored(monkeypatch: p
     assert (found.rank, found.method) == (wide.out_dim, METHOD)
     square = operator(nn.Conv2d(20, 20, 3, 1, 1), (20, 13, 13))
     assert certification.certify_quickly(square) is None  # it is seldom well-conditioned, and not measured either
-
-
-def test_the_boundary_is_counted_without_the_symbol() -> None:
-    for map_ in (operator(nn.Conv2d(8, 3, 3, 2, 1), (8, 21, 20)), operator(nn.Conv2d(3, 12, 5, 2), (3, 16, 16)).T):
-        embedding = CirculantEmbedding(map_)
-        assert CirculantEmbedding.unknowns(map_) == (embedding.rows.unknowns, embedding.columns.unknowns)
 
 
 def test_layers_are_certified_as_their_matrices_are() -> None:

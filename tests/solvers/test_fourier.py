@@ -13,6 +13,8 @@ from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
+from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
+from blindspace.solvers.fourier.border_products import BorderProducts
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
 from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance
 from blindspace.solvers.fourier.iterative_capacitance import IterativeCapacitance
@@ -162,6 +164,33 @@ def test_the_capacitance_matrix_is_what_is_applied(name: str, method: Method) ->
     torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
     r = torch.randn(system.z + system.f, 3, dtype=torch.float64)
     torch.testing.assert_close(matrix @ system.solve(r, 1e-13 * r.norm(dim=0)), r, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "kernel above the image", "3-D"])
+def test_products_at_the_border_are_those_of_the_symbol(name: str, transposed: bool) -> None:
+    embedding = CirculantEmbedding(layer(name).T if transposed else layer(name))
+    rows, columns, border = embedding.rows, embedding.columns, BorderProducts(embedding)
+    f = torch.randn(columns.unknowns, 2, dtype=torch.float64)
+    image = multiply(embedding.symbol, embedding.transform(columns.write_boundary(f)))
+    torch.testing.assert_close(rows.split(border.forward(f)), embedding.inverse_transform(image), rtol=0, atol=1e-12)
+    y = torch.randn(2, rows.channels, *embedding.grid, dtype=torch.float64)
+    back = multiply(embedding.symbol.mH, embedding.transform(y))
+    wanted = columns.read_boundary(embedding.inverse_transform(back))
+    torch.testing.assert_close(border.adjoint(rows.join(y)), wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("size", "positive", "batch"), [(3, 0, 1), (40, 40, 2), (700, 300, 1), (700, 300, 3)])
+def test_quasidefinite_matrices_are_inverted(size: int, positive: int, batch: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(size, size, generator=generator, dtype=torch.float64) / size**0.5
+    matrix = matrix + matrix.mT + torch.diag(torch.where(torch.arange(size) < positive, 4.0, -4.0).double())
+    b = torch.randn(size, batch, generator=generator, dtype=torch.float64)
+    factor, _ = inverse_factor(matrix.clone(), positive)
+    found = QuasidefiniteInverse(size, positive, lower_blocks(factor)) @ b
+    torch.testing.assert_close(found, torch.linalg.solve(matrix, b), rtol=0, atol=1e-10)
+    with pytest.raises(UnsupportedLayerError, match="full row rank"):
+        inverse_factor(-matrix, positive)
 
 
 @pytest.mark.parametrize("name", ["stem", "3-D"])
