@@ -37,8 +37,6 @@ AGAIN = (
 )
 """Makers that run in another form too, whose turn on a slow device is saved."""
 
-LATER = ("through", "perturb through")
-
 ON_CUDA_ALONE = ("foolbox", "on_off of an autoencoder")
 """What cannot run on the second device: foolbox knows torch's own tensors alone, and forward derivatives of a module
 pass through tensors without values."""
@@ -128,7 +126,7 @@ def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], An
         return {words: of_command(words) for words in COMMANDS}
     every: dict[str, Callable[[Tensor], Any]] = {**MAKERS} if name == "makers" else MEASUREMENTS
     left = ON_CUDA_ALONE * (device.type == second_device.NAME)
-    return {key: function for key, function in every.items() if key not in AGAIN and not key.startswith(left + LATER)}
+    return {key: function for key, function in every.items() if key not in AGAIN and not key.startswith(left)}
 
 
 def main(names: str, device: torch.device) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -167,7 +167,7 @@ class Through:
         set of what must stay by a predictor and a corrector, many images at once.
 
         Args:
-            x: Images, ``(B, *shape)`` or one image, in [0, 1].
+            x: Images, ``(B, *shape)`` or one image, in [0, 1], on any device; the search runs on the CPU.
             size: ‖δ‖ / ‖x‖ that is wanted, above 0; 0.1 if None.
             target: Pictures to come near to instead, ``(B, *shape)`` or one, in [0, 1].
             beyond_front: Whether δ is sought outside the front's nullspace: orthogonal to it, or, where the pixel range
@@ -193,6 +193,7 @@ class Through:
         """
         shape = self.network.input_shape
         x = as_pixels(x, shape).double()
+        device, x = x.device, x.cpu()
         if size is not None and target is not None:
             raise ValueRangeError("give either a size or a target: a target is approached as far as possible")
         size = real(0.1 if size is None else size, "the size", above=True)
@@ -200,7 +201,7 @@ class Through:
         tolerance = TOLERANCES[demands.dtype] if tolerance is None else real(tolerance, "the tolerance", above=True)
         products, largest = integer(products, "the number of products", 0), integer(largest, "the largest", 1)
         seeds = _seeds(seed, len(x))
-        goals = None if target is None else as_pixels(target, shape).double().expand_as(x)
+        goals = None if target is None else as_pixels(target, shape).double().cpu().expand_as(x)
         inside = torch.ones(shape, dtype=torch.bool) if mask is None else as_mask(mask, shape)
         wanted = Wanted(size, beyond_front, goals is not None, tolerance, products, largest, explain)
         each = min(demands.dim, x[0].numel()) * x[0].numel() if len(x) else 1
@@ -222,7 +223,8 @@ class Through:
             goal = None if goals is None else goals[some].to(part)
             images.append(self._found(search, part, front, goal).double())
             searches.append(search)
-        return self._measured(x, torch.cat(images), searches)
+        found = self._measured(x, torch.cat(images), searches)
+        return replace(found, images=found.images.to(device), originals=x.to(device))
 
     def _found(self, search: Search, x: Tensor, front: FrontSpace, goals: Tensor | None) -> Tensor:
         """The best images found."""
