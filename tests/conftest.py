@@ -6,10 +6,12 @@ import gc
 import os
 import tempfile
 
+import setuptools  # type: ignore[import-untyped] # before pip, after which it refuses to be imported
 from hypothesis import settings
 
 from browser import browser as browser  # a fixture of every test
 
+assert setuptools
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 

@@ -140,7 +140,10 @@ def test_an_experiment_is_the_same_on_ray_where_a_worker_is_killed(
     assert there == here
 
 
-def test_an_experiment_without_a_cluster_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_experiment_without_a_cluster_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path / "home"))  # without the parts that other tests have kept
     asked = ["reproduce", "formula", "--preset", "smoke", "--out", str(tmp_path / "out"), "--engine", "ray"]
     assert command([*asked, "--address", "127.0.0.1:1"]) == 2
     assert re.search("no Ray cluster can be had at 127.0.0.1:1: .*\n$", capsys.readouterr().err)

@@ -33,7 +33,8 @@ alike."""
 TINY = torch.finfo(torch.float64).tiny
 
 DIGITS = 1e-14
-"""Smallest share of the result's norm outside the subspace that is asked for, whatever the tolerance."""
+"""Smallest share of the result's norm outside the subspace that is asked for, whatever the tolerance; and share of ‖v‖
+below which a result is 0."""
 
 RESOLVED = 1e-7
 """Share of ‖v‖ that the bound on the distance from the optimum, the root of a difference, resolves."""
@@ -219,8 +220,9 @@ def nearest(
         # From there to a near point of both sets.
         close = max(tolerance**2, DIGITS) * l2_norms(first.inside)
         last = splitting(first.inside, subspace, confine, None, close, iterations, memory)
-        # An image of black and white pixels only may admit no harmless change but 0.
-        inside = torch.where(share_outside(subspace, last.inside) <= tolerance**0.5, last.inside, 0.0)
+        # An image of black and white pixels only may admit no harmless change but 0, and rounding errors are none.
+        found = (share_outside(subspace, last.inside) <= tolerance**0.5) & (l2_norms(last.inside) > DIGITS * size)
+        inside = torch.where(found, last.inside, 0.0)
         # The L2 paraboloid that touches that of the metric from below has another centre.
         centre = v
         if metric:
