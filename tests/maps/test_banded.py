@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blindspace.maps.banded import Banded
 from blindspace.maps.operations import resize
-from blindspace.maps.resize import torch_matrix
+from blindspace.maps.resizing.pytorch import torch_matrix
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

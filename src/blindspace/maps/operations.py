@@ -34,7 +34,8 @@ from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
 from .pooling import adaptive_matrix, window_matrix
 from .properties import positions
-from .resize import PIL_FILTERS, TORCH_AXES, pil_matrix, torch_matrix
+from .resizing.pytorch import TORCH_AXES, torch_matrix
+from .resizing.registry import LIBRARIES, resizer
 from .simplify import compose
 
 Sizes = int | Sequence[int]
@@ -444,16 +445,16 @@ def resize(
     antialias: bool = False,
     convention: str = "torch",
 ) -> Kronecker:
-    """Interpolation of the last axes to other sizes, as torch or Pillow do it.
+    """Interpolation of the last axes to other sizes, as torch or another library does it.
 
     Args:
         in_shape: Shape of the array, ``(…, *spatial)``.
         size: Sizes of the last axes of the output, in pixels; the sizes by ``scale``, rounded down, if None.
-        mode: The interpolation, one of ``resize.TORCH_AXES`` or of ``resize.PIL_FILTERS``, by the convention.
+        mode: The interpolation: one of ``resizing.pytorch.TORCH_AXES``, or a mode of the other library.
         scale: Factor per axis from which torch computes positions; if None, it computes them from the sizes.
         align_corners: Whether torch aligns the centres of the corner pixels of both images.
-        antialias: Whether torch widens the filter where the image shrinks; Pillow always does.
-        convention: "torch" or "pil".
+        antialias: Whether torch widens the filter where the image shrinks; for other libraries the mode says so.
+        convention: "torch", or another library of ``resizing.registry.LIBRARIES``; these resize the last two axes.
 
     Raises:
         UnknownNameError: No such mode or convention exists.
@@ -464,21 +465,23 @@ def resize(
         if scale is None:
             raise ShapeError("a resize needs a size or a scale")
         size = [floor(n * factor) for n, factor in zip(in_shape[-len(scale) :], scale, strict=True)]
-    if convention not in ("torch", "pil"):
-        raise UnknownNameError(f"no resize convention is called {convention!r}; there are torch and pil")
-    known = TORCH_AXES if convention == "torch" else PIL_FILTERS
-    if mode not in known:
-        raise UnknownNameError(f"{convention} has no resize mode {mode!r}; it has {', '.join(known)}")
+    if convention not in LIBRARIES:
+        raise UnknownNameError(f"no resize convention is called {convention!r}; there are {', '.join(LIBRARIES)}")
+    if convention != "torch":
+        other = resizer(f"{convention} {mode}")
+        if align_corners or antialias or scale is not None:
+            raise UnsupportedLayerError(
+                f"the resizes of {convention} take neither align_corners, antialias nor scale factors; leave them out"
+            )
+        return other.map(in_shape, size)
+    if mode not in TORCH_AXES:
+        raise UnknownNameError(f"torch has no resize mode {mode!r}; it has {', '.join(TORCH_AXES)}")
     axes = len(size)
     if not 1 <= axes <= len(in_shape) or min(size) < 1:
         raise ShapeError(f"an input {tuple(in_shape)} cannot be resized to {tuple(size)}")
     sides = list(zip(in_shape[-axes:], size, strict=True))
     needed = 16 * max(n * wanted for n, wanted in sides)
     require_memory(f"a resize of {tuple(in_shape)} to {tuple(size)}", needed, DENSE_LIMIT, "take a smaller size")
-    if convention == "pil":
-        if align_corners or scale is not None:
-            raise UnsupportedLayerError("Pillow's resize knows neither align_corners nor scale factors; leave them out")
-        return Kronecker([pil_matrix(n, wanted, mode) for n, wanted in sides], in_shape)
     if TORCH_AXES[mode] not in (None, axes):
         raise ShapeError(f"{mode} resizes {TORCH_AXES[mode]} axes, not the {axes} of {tuple(size)}")
     factors = [None] * axes if scale is None else scale
@@ -490,7 +493,7 @@ def resize(
 
 
 def resample(in_shape: Shape, matrices: Sequence[Tensor]) -> LinearMap:
-    """One matrix along each of the last axes, such as those of ``resize.onnx_matrix``.
+    """One matrix along each of the last axes, such as those of ``resizing.onnx_standard.onnx_matrix``.
 
     Args:
         in_shape: Shape of the array.

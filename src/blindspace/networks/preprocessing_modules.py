@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import ShapeError
 from ..maps import Diagonal, LinearMap, Shape, operations, register
+from ..maps.resizing.pytorch import NO_ANTIALIAS
 
 
 class Normalise(nn.Module):
@@ -38,14 +39,16 @@ class Normalise(nn.Module):
 
 
 class Resize(nn.Module):
-    """Images to another size, as torch or as Pillow (the preprocessing of most published networks) resizes them.
+    """Images to another size, as torch, Pillow (the preprocessing of most networks) or another library resizes them.
 
     Args:
         size: (height, width), or one number for the shorter side: the aspect ratio is then kept and the longer side
             rounded down, as in torchvision, timm and transformers.
-        mode: One of torch's modes for images, or of Pillow's: nearest, box, bilinear, hamming, bicubic, lanczos.
-        antialias: Whether torch's bilinear and bicubic modes widen their filter; Pillow always does.
-        convention: "torch", or "pil" for Pillow's own weights, in float arithmetic and differentiable.
+        mode: One of torch's modes for images, or a mode of the other library, such as Pillow's nearest, box, bilinear,
+            hamming, bicubic, lanczos.
+        antialias: Whether torch's bilinear and bicubic modes widen their filter; for other libraries the mode says so.
+        convention: "torch"; or "pil", "opencv" and others (``maps.resizing.registry.LIBRARIES``) for the weights of
+            that library, in float arithmetic and differentiable.
 
     Raises:
         UnknownNameError: No such mode or convention exists.
@@ -57,6 +60,8 @@ class Resize(nn.Module):
     ) -> None:
         super().__init__()
         self.size = size if isinstance(size, int) else tuple(size)
+        if convention == "torch" and mode.endswith(NO_ANTIALIAS):
+            mode, antialias = mode.removesuffix(NO_ANTIALIAS), False
         self.mode, self.convention = mode, convention
         self.antialias = antialias and mode in ("bilinear", "bicubic")
         _resize((1, 1, 1), (1, 1), mode, self.antialias, convention)  # refuses unknown names at once

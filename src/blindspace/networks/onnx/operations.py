@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...errors import FileError
 from ...maps import Identity, Jacobian, LinearMap, Shape, compose, operations
-from ...maps.resize import ONNX_FILTERS, onnx_matrix
+from ...maps.resizing.onnx_standard import ONNX_FILTERS, onnx_matrix
 from ..affine_graph import value_shape
 from .call import Call, Terms, linear, rule
 from .inputs import FLOATS

@@ -16,7 +16,8 @@ from torch import nn
 
 from ...errors import BlindspaceError, ShapeError, UnknownNameError, ValueRangeError
 from ...maps import Shape, from_module
-from ...maps.resize import PIL_FILTERS, TORCH_AXES
+from ...maps.resizing.pytorch import NO_ANTIALIAS, TORCH_AXES
+from ...maps.resizing.registry import LIBRARIES, modes
 from ..preprocessing_modules import CentreCrop, ChannelsLast, FlipChannels, Multiply, Normalise, Resize
 from .pictures import whole
 from .processors import from_file
@@ -95,6 +96,7 @@ def parse(spec: str) -> Steps:
     ======================================  ==============================================================
     ``resize 256 [MODE] [torch]``           the shorter side, aspect ratio kept; modes of ``Resize``
     ``resize 480x640 [no-antialias]``       height × width; Pillow's weights unless ``torch`` is given
+    ``opencv resize 256 linear``            as another library resizes, named first or last, by its own mode
     ``center-crop 224``, ``center-crop 224x160``
     ``pad 4 [reflect|replicate|circular]``  on every side
     ``scale 255``                           every value times the factor
@@ -111,6 +113,8 @@ def parse(spec: str) -> Steps:
     steps = []
     for part in spec.split(","):
         word, *rest = part.lower().replace("=", " ").split() or [""]
+        if word in LIBRARIES and rest[:1] == ["resize"]:
+            word, rest = "resize", [*rest[1:], word]
         if word not in _STEPS:
             raise UnknownNameError(
                 f"no preprocessing step is called {word!r}; there are {', '.join(_STEPS)}: {EXAMPLE}"
@@ -146,23 +150,26 @@ def _only(words: Sequence[str], most: int, what: str) -> None:
 
 
 def _resize(words: list[str]) -> nn.Module:
-    _only(words, 4, "a size, and perhaps a mode, torch or pil, no-antialias")
-    mode, convention, antialias = "bilinear", "", True
-    for word in words[1:]:
-        if word in PIL_FILTERS or word in TORCH_AXES:
-            mode = word
-        elif word in ("torch", "pil"):
-            convention = word
-        elif word == "no-antialias":
-            antialias = False
-        else:
-            known = ", ".join(dict.fromkeys([*PIL_FILTERS, *TORCH_AXES]))
-            raise UnknownNameError(f"no resize mode is called {word!r}; there are {known}, torch, pil, no-antialias")
-    if not convention:
-        convention = "pil" if mode in PIL_FILTERS and antialias else "torch"
+    _only(words, 8, "a size, and perhaps a library, one of its modes, no-antialias")
+    size, named = _size(words[0]), [word for word in words[1:] if word in LIBRARIES]
+    mode = " ".join(word for word in words[1:] if word not in LIBRARIES)
+    if len(named) > 1:
+        raise ValueError(f"give one library, not {' and '.join(named)}")
+    if named and named[0] not in ("pil", "torch"):
+        if not mode:
+            raise ValueError(f"give one of the modes of {named[0]}: {', '.join(modes(named[0]))}")
+        return Resize(size, mode, convention=named[0])
+    antialias = NO_ANTIALIAS.strip() not in words
+    mode = " ".join(word for word in mode.split() if word != NO_ANTIALIAS.strip()) or "bilinear"
+    known = dict.fromkeys([*modes("pil"), *TORCH_AXES])
+    if mode not in known:
+        raise UnknownNameError(
+            f"no resize mode is called {mode!r}; there are {', '.join([*known, *LIBRARIES, NO_ANTIALIAS.strip()])}"
+        )
+    convention = named[0] if named else "pil" if mode in modes("pil") and antialias else "torch"
     if convention == "pil" and not antialias:
         raise ValueError("Pillow always antialiases; give torch no-antialias")
-    return Resize(_size(words[0]), mode, antialias, convention)
+    return Resize(size, mode, antialias, convention)
 
 
 def _crop(words: list[str]) -> nn.Module:
