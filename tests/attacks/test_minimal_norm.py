@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import blindspace as bs
+from blindspace.attacks.gradient import input_gradient
 from blindspace.data import samples
 from blindspace.errors import UnsupportedLayerError, ValueRangeError
 from blindspace.subspaces import Spanned, Subspace
@@ -212,6 +213,30 @@ def test_flat_models_are_failures_and_empty_batches_are_answered() -> None:
     assert found.success.tolist() == [False, False, True]
     none = bs.minimal_norm(flat, torch.rand(0, 1, 2, 2, dtype=F64), torch.zeros(0, dtype=torch.int64))
     assert none.norms.shape == (0,)
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_classes_whose_gradients_are_not_computed_change_nothing(
+    per_image: bool, digits: tuple[bs.Network, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every class at every step, as DeepFool has it, is the oracle; gradients are counted by images."""
+    network, x, y = digits
+    space = TangentBases(torch.linalg.qr(torch.randn(len(x), 784, 60)).Q.mT.unflatten(2, (1, 28, 28)), x)
+    counted = 0
+
+    def gradient(loss: Tensor, at: Tensor) -> Tensor:
+        nonlocal counted
+        counted += len(at)
+        return input_gradient(loss, at)
+
+    monkeypatch.setattr("blindspace.attacks.boundary.input_gradient", gradient)
+    found = bs.minimal_norm(network, x, y, space if per_image else None, boxed=False)
+    few, counted = counted, 0
+    monkeypatch.setattr("blindspace.attacks.boundary.STEEPER", inf)
+    every = bs.minimal_norm(network, x, y, space if per_image else None, boxed=False)
+    torch.testing.assert_close(found.perturbation, every.perturbation, atol=1e-6, rtol=1e-5)
+    assert torch.equal(found.steps, every.steps)
+    assert few < 0.7 * counted
 
 
 def test_labels_stay_wrong_in_other_batches(digits: tuple[bs.Network, Tensor, Tensor]) -> None:

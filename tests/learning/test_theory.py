@@ -13,7 +13,7 @@ from torch import Tensor
 from blindspace.errors import NotSeparableError, ShapeError, ValueRangeError
 from blindspace.learning.condition import condition
 from blindspace.learning.descent import descent
-from blindspace.learning.max_margin import MaxMargin, gram, max_margin
+from blindspace.learning.max_margin import MaxMargin, _non_negative, _pivoted, gram, max_margin
 from blindspace.learning.two_layer import TwoLayer
 from theory_cases import log_loss, outputs, samples
 
@@ -107,6 +107,26 @@ def test_separable_samples_may_outnumber_the_dimensions() -> None:
     assert found.method == "non-negative least squares"
     assert torch.equal((x @ found.direction).sign(), y)
     assert int((found.multipliers > 0).sum()) <= 6
+
+
+@given(st.integers(2, 60), st.floats(1, 4), st.floats(0.05, 1), st.integers(0, 100))
+@settings(max_examples=30, deadline=None)
+def test_principal_pivoting_finds_the_multipliers_of_least_squares(
+    count: int, more: float, slope: float, seed: int
+) -> None:
+    x, y = samples("uniform", count, int(more * count), seed)
+    q = gram(x, y, slope)
+    found = _pivoted(q, torch.linalg.solve(q, torch.ones(count, dtype=torch.float64)))
+    assert found is not None
+    torch.testing.assert_close(found, _non_negative(q), atol=1e-9 * float(found.max()), rtol=1e-7)
+
+
+def test_many_samples_take_principal_pivoting() -> None:
+    x, y = samples("uniform", 200, 200)
+    found = max_margin(x, y, 0.01)
+    assert found.method == "principal pivoting"
+    assert 100 < int((found.multipliers > 0).sum()) < 200
+    assert found.residual < 1e-12
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,23 @@ def test_a_pass_carries_so_many_columns_as_memory_allows(monkeypatch: pytest.Mon
         torch.testing.assert_close(made.tangent(x).project(x), whole.project(x))
 
 
+def test_a_pass_is_measured_by_the_largest_activation() -> None:
+    """Not by the images: a decoder that is wide inside takes as many passes more."""
+    passes = 0
+
+    def decode(z: Tensor, width: int) -> Tensor:
+        nonlocal passes
+        passes += 1
+        return torch.tanh(z[:, :1].expand(len(z), width)).mean(1, keepdim=True)
+
+    z, counted = seeded(256, 2).double(), []
+    for width in (2**10, 2**12):
+        passes = 0
+        jacobian.columns(lambda z, width=width: decode(z, width), z)  # type: ignore[misc]
+        counted.append(passes - 1)
+    assert counted == [1, 4]
+
+
 def test_the_number_of_decoder_passes() -> None:
     """One per latent coordinate for the whole batch, and one more per pass for the images themselves."""
     counted = 0

@@ -102,7 +102,7 @@ def minimal_norm(
     def confine(perturbation: Tensor, at: Tensor) -> Tensor:
         return _nearest(allowed.of(at), perturbation)
 
-    search = Search(
+    found = Search(
         given.model,
         x,
         given.labels,
@@ -113,13 +113,11 @@ def minimal_norm(
         trust,
         bisections,
         refinements,
-    )
-    found = search.run()
+    ).run()
     every = torch.arange(len(x), device=x.device)
     feasible = torch.full_like(found.norms, inf)
     if boxed and len(x):
-        direction = search.linearised(torch.zeros_like(found.shift), every, space).direction
-        feasible = norms(confine(x[0].numel() ** 0.5 * direction, every), "l2").flatten()
+        feasible = norms(confine(x[0].numel() ** 0.5 * found.first, every), "l2").flatten()
     residual = float(share_outside(space, found.shift).max()) if space is not None and len(x) else 0.0
     return MinimalNorm(found.shift, found.norms, found.crossed, feasible, residual, found.steps)
 

@@ -78,7 +78,8 @@ class Autoencoder(Manifold):
 
     def _images(self, decoder: Code, z: Tensor) -> Tensor:
         x = _run(decoder, z, IMAGES, "decoder")
-        return (same_shape(x, self.shape, "the decoder") - self.low) / self.scale
+        x = same_shape(x, self.shape, "the decoder")
+        return x if (self.low, self.scale) == (0, 1) else (x - self.low) / self.scale
 
     def _in_float64(self, z: Tensor) -> Code | None:
         """The decoder in float64; None if it does not run in it."""

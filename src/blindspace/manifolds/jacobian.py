@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.overrides import TorchFunctionMode
 
 from ..errors import UnsupportedLayerError, first_line
 
@@ -23,11 +24,9 @@ Decode = Callable[[Tensor], Tensor]
 """A function of latent coordinates ``(B, *latent_shape)`` to images ``(B, *shape)``, image by image."""
 
 WORKING_MEMORY, ON_ACCELERATORS = 2**22, 2**26
-"""Bytes of tangents that one pass carries, which bounds the memory whatever the batch and the latent dimension. Those
-of a processor fit into its cache: passes of 2**26 bytes were measured to take half again as long in all."""
-
-WIDEST = 8
-"""How much larger the activations inside a decoder may be than the images it writes, for that bound to hold."""
+"""Bytes that the tangents of the largest activation take in one pass, which bounds the memory whatever the batch and
+the latent dimension. Those of a processor fit into its cache: much longer passes were measured to take half again as
+long for a convolutional decoder, and much shorter ones twice as long for one of few neurons, where calls take all."""
 
 
 def columns(decode: Decode, z: Tensor) -> Tensor:
@@ -43,8 +42,9 @@ def columns(decode: Decode, z: Tensor) -> Tensor:
         UnsupportedLayerError: The decoder cannot be differentiated.
     """
     z = z.detach()
-    with torch.no_grad():
-        size = decode(z[:1]).numel() * z.element_size() * WIDEST
+    with torch.no_grad(), _Largest() as seen:
+        decode(z[:1])
+    size = max(seen.size, 1) * z.element_size()
     k, most = z[0].numel(), max((WORKING_MEMORY if z.device.type == "cpu" else ON_ACCELERATORS) // size, 1)
     directions = torch.eye(k, dtype=z.dtype, device=z.device).view(k, 1, *z.shape[1:])
     found: Tensor | None = None
@@ -59,6 +59,20 @@ def columns(decode: Decode, z: Tensor) -> Tensor:
         found[start : start + at_once] = block
     assert found is not None
     return found
+
+
+class _Largest(TorchFunctionMode):
+    """Within this context, notes the number of values of the largest floating-point tensor that torch computes."""
+
+    size = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run a function of torch."""
+        found = func(*args, **(kwargs or {}))
+        for each in found if isinstance(found, tuple | list) else (found,):
+            if isinstance(each, Tensor) and each.is_floating_point():
+                self.size = max(self.size, each.numel())
+        return found
 
 
 def times(decode: Decode, z: Tensor, c: Tensor) -> Tensor:
