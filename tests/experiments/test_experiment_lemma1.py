@@ -62,6 +62,14 @@ def test_sizes_count_only_where_the_outputs_stay() -> None:
     assert [claim.holds for claim in claims(S, made(layer(0.12, 0.0, why=FULL)))][:2] == [True, True]
 
 
+def test_paths_that_end_at_kinks_are_said_to() -> None:
+    kinks = "a path ends so, 1.0e-03 of the image's norm at most was a step that corrections brought back"
+    claim = claims(S, made(layer(0.12, 0.11), layer(0.0, 0.0, why=kinks), layer(0.0, 0.0, why=FULL)))[0]
+    assert claim.holds
+    assert "for 2 there is a measured reason" in claim.text
+    assert "at 1 of them that every path followed to its end stops at kinks" in claim.text
+
+
 def test_reasons_that_differ_by_their_number_are_one() -> None:
     kept = layer(0, 0)
     kept.values["reasons"][ANY] = [FULL.replace("1e-2", "1.0e-02"), FULL.replace("1e-2", "3.0e-05")]

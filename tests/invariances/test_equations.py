@@ -1,6 +1,7 @@
 """The equations of steps: orthonormal rows of Jacobians, and nearest points of the box, beside a slow second way."""
 
 import numpy as np
+import pytest
 import scipy.optimize
 import torch
 from numpy.typing import NDArray
@@ -34,6 +35,20 @@ def test_rows_become_orthonormal_and_keep_their_span() -> None:
         torch.testing.assert_close(gram, torch.eye(v.shape[1], dtype=torch.float64).expand_as(gram), atol=off, rtol=0)
         left = j - (j @ v.mT) @ v
         assert float(left.norm() / j.norm()) < 1e-6
+
+
+def test_many_independent_rows_by_a_cholesky_factor_and_dependent_ones_by_eigenvalues() -> None:
+    for rows, rank in ((DENSE + 9, DENSE + 9), (DENSE + 9, 40)):
+        j = dependent(1, rows, rank, DENSE + 90, rank)
+        equations = made(j)
+        assert equations.rank.tolist() == [rank]
+        s = torch.linalg.svdvals(j[0])
+        assert 0 < float(equations.least[0]) <= float(s[rank - 1] / s[0])  # a lower bound …
+        assert float(equations.least[0]) >= float(s[rank - 1] / s[0]) / rank  # … and not an idle one
+        change = (j @ torch.full((1, j.shape[2], 1), 1e-3, dtype=torch.float64))[:, :, 0]
+        residual = equations.residual(change, torch.zeros(1, j.shape[2], dtype=torch.float64))
+        slow = torch.linalg.pinv(j[0], rtol=1e-9) @ change[0]
+        assert float(equations.shortest(residual)[0]) == pytest.approx(float(slow.norm()), rel=1e-6)
 
 
 def test_nearest_points_are_those_of_a_quadratic_programme() -> None:

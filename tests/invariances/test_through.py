@@ -1,12 +1,16 @@
 """Harmless perturbations through a layer: what must stay, sizes, box and mask, and the reasons where there are none."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.errors import UnknownNameError, ValueRangeError
-from blindspace.invariances.demands import Demands
+from blindspace.invariances import _search
+from blindspace.invariances.demands import Demands, Rows
+from blindspace.invariances.equations import Equations
 
 
 class Skipping(nn.Module):
@@ -159,3 +163,41 @@ def test_in_float32_the_claim_is_still_measured_in_float64(network: bs.Network, 
     torch.testing.assert_close(torch.tensor(found.output_change, dtype=torch.float64), exact)
     with pytest.raises(ValueRangeError, match=r"float64 or float32, got torch\.float16"):
         bs.through(network, "head").find(images, dtype=torch.float16)
+
+
+def test_many_rows_come_from_float32_and_what_is_found_is_as_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(100, 80), nn.Tanh(), nn.Linear(80, 60), nn.ReLU(), nn.Linear(60, 30)]
+    network = bs.load(nn.Sequential(*layers).eval(), input_shape=(1, 10, 10))
+    x = 0.2 + 0.6 * torch.rand(2, 1, 10, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    monkeypatch.setattr(_search, "ROUGH", 20)
+    asked: list[bool] = []
+    rows = Demands.rows
+
+    def watched(*args: Any, **options: Any) -> Rows:
+        asked.append(options.get("values") is not None)
+        return rows(*args, **options)
+
+    monkeypatch.setattr(Demands, "rows", watched)
+    found = bs.through(network, "3").find(x, 0.15, beyond_front=True)
+    assert asked
+    assert all(asked)
+    assert found.reasons == ("", "")
+    assert max(found.kept) <= 1e-9
+    monkeypatch.setattr(_search, "SHARP", 1.0)  # which no Jacobian reaches
+    asked.clear()
+    found = bs.through(network, "3").find(x, 0.15, beyond_front=True)
+    assert asked[0]
+    assert not any(asked[1:])
+    assert found.reasons == ("", "")
+
+
+def test_a_path_that_ends_at_kinks_says_how_far_steps_led(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corrections that are never allowed: every direction ends at once, with the rank and the longest step."""
+    torch.manual_seed(0)
+    network = bs.load(nn.Sequential(nn.Flatten(), nn.Linear(25, 20), nn.Tanh(), nn.Linear(20, 9)), (1, 5, 5))
+    monkeypatch.setattr(Equations, "shortest", lambda self, residual: torch.full((len(residual),), torch.inf))
+    x = 0.2 + 0.6 * torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    found = bs.through(network, "3").find(x, 0.3, beyond_front=True)
+    assert "paths in 8 directions end so" in found.reasons[0]
+    assert "leaves 11 of 20 directions free: it has rank 9, with singular values of at least" in found.reasons[0]

@@ -22,6 +22,7 @@ from torch import Tensor
 from .box_bound import norm_bound
 from .demands import Demands, Rows
 from .equations import Equations, LinearEquations
+from .features import Values
 from .front_space import FrontSpace
 from .implicit import Implicit, Spending
 
@@ -49,6 +50,10 @@ NOTHING = 1e-3
 FORMED = 1 << 24
 """Most values of a Jacobian that are formed: beyond, products with it cost less."""
 
+ROUGH, SHARP = 512, 2e-7
+"""Number of rows above which they are computed in float32 first, and the lower bound on their singular values, as a share
+of the largest, at which that will do: what has changed is measured in the precision of the search all the same."""
+
 BUNDLE = 256
 """Number of rows up to which those of the far side of a kink are added."""
 
@@ -59,6 +64,8 @@ BOX = "the pixel range leaves nothing of the direction"
 BOUNDED = "the pixel range allows, by a linear programme, no change of more than"
 FULL = "the Jacobian leaves nothing of the direction: it has full column rank but for rounding"
 BENT = "corrections do not converge even for short steps: the features bend, or units switch, in every direction tried"
+ENDED = "units switch, or the features bend, on every path that was followed to its end"
+CORRECTED = "of the image's norm at most was a step that corrections brought back"
 NEARED = "steps towards the target have become smaller than a thousandth of the way"
 SHORT = "steps become short: the features bend, or units switch, in every direction that is left"
 
@@ -162,6 +169,10 @@ class Search:
         self.strict = (inside > front.dim) & wanted.beyond & (len(front.rows) > 0)
         self.reasons, self.norms = [""] * len(x), dict[int, float]()
         self.full = torch.zeros(len(x), dtype=torch.bool)
+        self.longest = torch.zeros(len(x), dtype=torch.float64)
+        self.ended = torch.zeros(len(x), dtype=torch.int64)
+        self.local = [""] * len(x)
+        self.rough = torch.full((len(x),), demands.rough is not None)
         self.seen = torch.zeros(len(x), dtype=torch.float64)
         self.computed, self.products, self.runs, self.steps = torch.zeros(4, len(x), dtype=torch.int64).unbind(0)
 
@@ -200,6 +211,7 @@ class Search:
             step, ended = self._predicted(state.y, going, base, state.direction)
             left = (~ended).nonzero().flatten()
             going, base, step = going[left], base.at(left), step[left]
+            self._describe(going, base)
             share = (2 * state.share[going]).clamp(max=1)
             before = self._progress(state.y[going], going, state.direction)
             tried, after, good = state.y[going] + share[:, None] * step, before.clone(), torch.zeros_like(ended[left])
@@ -212,10 +224,13 @@ class Search:
                     tried[rest] = state.y[going[rest]] + share[rest, None] * step[rest]
                 if not len(rest):
                     break
-                found[rest], ok = self._corrected(tried[rest], going[rest], base.at(rest))
+                reach = share[rest] * step[rest].norm(dim=1)
+                found[rest], ok = self._corrected(tried[rest], going[rest], base.at(rest), reach)
                 after[rest] = self._progress(found[rest], going[rest], state.direction)
                 good[rest] = ok & (after[rest] > before[rest])
             reach = share * step.norm(dim=1)
+            part = torch.where(good, reach / self.whole[going], 0.0).double()
+            self.longest[going] = torch.maximum(self.longest[going], part)
             state.take(going, good, found, tried, share)
             self.steps[going[good]] += 1
             if w.toward:
@@ -230,7 +245,8 @@ class Search:
             slow = ~done & ~short & (state.slow[going] >= PATIENCE)
             for which, words in ((done, NEARED if w.toward else ""), (short, BENT), (slow, SHORT)):
                 for i in going[which].tolist():
-                    self.reasons[i] = words + self._least(i) if words else ""
+                    self.ended[i] += words in (BENT, SHORT)
+                    self.reasons[i] = words + self._least(i) + self._corrected_most(i) if words else ""
             self.hopeful[going[done]] = False
             state.going = going[~(done | short | slow)]
             self.report(int((~self.hopeful).sum()))
@@ -243,6 +259,29 @@ class Search:
             f"; the Jacobian may have full column rank: {self.products[i]} products found no direction that changes "
             f"what must stay by less than {float(self.seen[i]):.1e} of its largest singular value"
         )
+
+    def _describe(self, some: Tensor, base: LinearEquations) -> None:
+        """Note of the points of some images how many directions are free."""
+        if not isinstance(base, Equations) or base.sides > 1:
+            return
+        for i, rank, least in zip(some.tolist(), base.rank.tolist(), base.least.tolist(), strict=True):
+            left = self._free(i)
+            self.local[i] = (
+                f"; the Jacobian leaves {max(left - rank, 0)} of {left} directions free: it has rank {rank}, with "
+                f"singular values of at least {least:.1e} of the largest"
+            )
+
+    def _free(self, i: int) -> int:
+        """How many directions what may change has for an image."""
+        left = int((self.box[0][i] < self.box[1][i]).sum())
+        return min(left, len(self.x[i]) - self.front.dim) if self.wanted.beyond else left
+
+    def _corrected_most(self, i: int) -> str:
+        """What the steps of an image have shown of the kinks around it; nothing before a path has ended at one."""
+        if not self.ended[i] or self.wanted.toward:
+            return ""
+        paths = f"paths in {self.ended[i]} directions end so" if self.ended[i] > 1 else "a path ends so"
+        return f"; {paths}, {float(self.longest[i]):.1e} {CORRECTED}{self.local[i]}"
 
     def _progress(self, y: Tensor, some: Tensor, direction: Tensor) -> Tensor:
         """The sizes that count of points, or how much of the way to their targets is done, ``(b,)``."""
@@ -257,6 +296,8 @@ class Search:
         spent = self.products[going] >= self.wanted.products
         for i in going[spent].tolist():
             self.reasons[i] = f"{self.computed[i]} Jacobians were computed; more may lead further"
+            if self.ended[i]:
+                self.reasons[i] = f"{ENDED}{self._corrected_most(i)}; {self.reasons[i]}"
             self.hopeful[i] = False
         return going[~spent]
 
@@ -322,9 +363,7 @@ class Search:
         most = self.demands.most(self._shaped(y[some]))
         kept = []
         for place, i in enumerate(some.tolist()):
-            left = int((self.box[0][i] < self.box[1][i]).sum())
-            if self.wanted.beyond:
-                left = min(left, len(y[i]) - self.front.dim)
+            left = self._free(i)
             if not left:
                 self.reasons[i] = "no value may change that the affine front sees"
                 self.hopeful[i] = False
@@ -344,15 +383,21 @@ class Search:
             self.computed[some] += 1
             points, spending = self._shaped(y[some]), Spending(self.products, self.wanted.products)
             return some, Implicit(self.demands, points, self.scale[some], beside, some, spending, self.norms)
-        rows = self._rows(y[some], some, int(most.max()))
+        if int(most.max()) > ROUGH and bool(self.rough[some].all()):
+            made = Equations(self._rows(y[some], some, int(most.max()), self.demands.rough), beside)
+            if bool((made.rank == made.rows.matrix.shape[1]).all()) and float(made.least.min()) >= SHARP:
+                return some, made
+            self.rough[some] = False
+        rows, sides = self._rows(y[some], some, int(most.max())), 1
         if len(rows.matrix[0]) <= BUNDLE and any(i in far for i in some.tolist()):
-            other = self._rows(torch.stack([far.get(i, y[i]) for i in some.tolist()]), some, int(most.max()))
+            sides, other = 2, self._rows(torch.stack([far.get(i, y[i]) for i in some.tolist()]), some, int(most.max()))
             rows = Rows(
                 torch.cat([rows.matrix, other.matrix], 1),
                 torch.cat([rows.index, other.index]),
                 None if rows.mixing is None or other.mixing is None else torch.cat([rows.mixing, other.mixing]),
             )
         made = Equations(rows, beside)
+        made.sides = sides
         made.tries = 1 if len(rows.matrix[0]) <= BUNDLE else made.tries
         return some, made
 
@@ -360,8 +405,8 @@ class Search:
         """Whether a Jacobian of so many rows is formed."""
         return rows <= self.wanted.largest and rows * self.x.shape[1] <= FORMED
 
-    def _rows(self, y: Tensor, some: Tensor, most: int) -> Rows:
-        rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.mixing)
+    def _rows(self, y: Tensor, some: Tensor, most: int, values: Values | None = None) -> Rows:
+        rows = self.demands.rows(self._shaped(y), self.scale[some], most, self.mixing, values=values)
         self.computed[some] += 1
         self.products[some] += rows.matrix.shape[1]
         return rows
@@ -391,23 +436,28 @@ class Search:
             self.reasons[i] = f"{BOUNDED} {bound:.1e} of the image's norm, to first order"
             self.hopeful[i] = False
 
-    def _corrected(self, y: Tensor, some: Tensor, base: LinearEquations) -> tuple[Tensor, Tensor]:
-        """Points after corrections, and for which of them nothing has changed."""
+    def _corrected(self, y: Tensor, some: Tensor, base: LinearEquations, reach: Tensor) -> tuple[Tensor, Tensor]:
+        """Points after corrections, and for which of them nothing has changed.
+
+        A correction longer than the step that led to a point is none: it is given up at once.
+        """
         w = self.wanted
         y = torch.minimum(torch.maximum(y, self.box[0][some]), self.box[1][some])
         change, size = self._change(y, some)
+        far = torch.zeros(len(y), dtype=torch.bool)
         going, own = torch.arange(len(y)), base
         for renewed in range(base.renewals + 1):
             first = size[going].clone()
             at_work, equations = going, own
             for _ in range(base.corrections):
-                working = (size[at_work] > w.tolerance).nonzero().flatten()
+                left = equations.residual(change[at_work], y[at_work] - self.x[some[at_work]])
+                far[at_work] = equations.shortest(left) > reach[at_work]
+                working = (~far[at_work] & (size[at_work] > w.tolerance)).nonzero().flatten()
                 if not len(working):
                     break
-                at_work, equations = at_work[working], equations.at(working)
+                at_work, equations, left = at_work[working], equations.at(working), left[working]
                 images = some[at_work]
                 box = self.box[0][images], self.box[1][images]
-                left = equations.residual(change[at_work], y[at_work] - self.x[images])
                 moved = equations.nearest(y[at_work], y[at_work], left, box, base.exact * left.norm(dim=1))
                 new_change, new = self._change(moved, images)
                 better = new < size[at_work]
@@ -420,7 +470,7 @@ class Search:
                     break
             if renewed == base.renewals:
                 break
-            hopeful = (size[going] < CONVERGES * first) | (renewed == 0)
+            hopeful = ~far[going] & ((size[going] < CONVERGES * first) | (renewed == 0))
             budget = self.products[some[going]] < w.products
             going = going[(size[going] > w.tolerance) & hopeful & budget]
             if not len(going):

@@ -119,7 +119,22 @@ class Demands:
         moved = torch.cat([values.jvp(part, v.to(part).expand_as(part)) for part in in_sizes(x)])
         return (self._read(moved) if values is self._values else moved) != 0
 
-    def rows(self, x: Tensor, scale: Tensor, k: int, generator: torch.Generator, mixed: bool = True) -> Rows:
+    @cached_property
+    def rough(self) -> Values | None:
+        """The values in float32, whose rows of Jacobians cost less than half; None where there is no such run."""
+        if self.dtype != torch.float64 or self.network.dtype != torch.float32:
+            return None
+        return Values(self.network, self._nodes, torch.float32)
+
+    def rows(
+        self,
+        x: Tensor,
+        scale: Tensor,
+        k: int,
+        generator: torch.Generator,
+        mixed: bool = True,
+        values: Values | None = None,
+    ) -> Rows:
         """The rows of the Jacobians at images ``(B, *shape)`` that span all of them, or as many of them as asked for.
 
         Args:
@@ -128,6 +143,7 @@ class Demands:
             k: Bound on the ranks. Where more rows than that are not 0, random combinations of them take their place.
             generator: Source of the randomness.
             mixed: Whether combinations are taken; else single rows, drawn at random.
+            values: What is differentiated, such as ``rough``; the values themselves if None.
         """
         index = self._move(self._values, x).any(0).nonzero().flatten()
         mixing = None
@@ -143,13 +159,15 @@ class Demands:
         for part in in_sizes(x):
             some = slice(start, start + len(part))
             start += len(part)
-            self._fill(found[some], part, scale[some], index, mixing)
+            self._fill(found[some], part, scale[some], index, mixing, values or self._values)
         return Rows(found, index, mixing)
 
-    def _fill(self, found: Tensor, x: Tensor, scale: Tensor, index: Tensor, mixing: Tensor | None) -> None:
+    def _fill(
+        self, found: Tensor, x: Tensor, scale: Tensor, index: Tensor, mixing: Tensor | None, values: Values
+    ) -> None:
         """Compute rows at images, a power of 2 many, as many per pass as fit beside the images."""
         each = max((CHUNK if x[0].numel() <= SMALL else CHUNK // 8) // len(x), 1)
-        pull = self._values.pull(x.repeat_interleave(each, 0))
+        pull = values.pull(x.repeat_interleave(each, 0))
         for start in range(0, found.shape[1], each):
             n = min(each, found.shape[1] - start)
             w = x.new_zeros(each, self.dim, dtype=self.dtype)

@@ -28,6 +28,9 @@ method around them makes up for it."""
 DEPENDENT = 100.0
 """Units of rounding, relative to the largest eigenvalue of J Jᵀ, up to which one counts as 0."""
 
+INDEPENDENT = 1e-3
+"""Up to this ‖V Vᵀ − I‖, a Cholesky factor of J Jᵀ has shown that its many rows are independent."""
+
 
 class Orthonormal(Linearised):
     """Orthonormal rows V, some of which may be 0 instead.
@@ -112,6 +115,10 @@ class LinearEquations(ABC):
         """What the equations see of a change of what must stay, ``(B, dim)``, and of a perturbation, ``(B, n)``."""
 
     @abstractmethod
+    def shortest(self, residual: Tensor) -> Tensor:
+        """Lower bounds on the lengths of the steps that undo residuals, ``(B,)``."""
+
+    @abstractmethod
     def along(self, v: Tensor) -> Tensor:
         """The orthogonal projection on the nullspace of the equations, ``(B, n)``."""
 
@@ -132,11 +139,16 @@ class Equations(LinearEquations):
 
     Attributes:
         rank: Number of independent equations of each image, those of ``beside`` left out; int64 ``(B,)``.
+        least: Lower bounds on the smallest singular value that is not 0, as a share of the largest, ``(B,)``.
+        sides: Number of points whose rows these are: 2 where those of the far side of a kink were added.
     """
+
+    sides = 1
 
     def __init__(self, rows: Rows, beside: Tensor) -> None:
         self.rows = rows
         self._inverse, made, self.rank = _orthonormal(rows.matrix)
+        self.least = 1 / (rows.matrix.flatten(1).norm(dim=1) * self._inverse.flatten(1).norm(dim=1)).clamp(min=1)
         if len(beside):
             made = torch.cat([made, beside.expand(len(made), -1, -1)], 1)
         self._beside = len(beside)
@@ -154,7 +166,7 @@ class Equations(LinearEquations):
         part = object.__new__(Equations)
         part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
         part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
-        part.tries = self.tries
+        part.tries, part.sides, part.least = self.tries, self.sides, self.least[some]
         part._jacobian = self._jacobian.at(some)
         return part
 
@@ -164,6 +176,11 @@ class Equations(LinearEquations):
         if not self._beside:
             return found
         return torch.cat([found, self.jacobian.forward(off)[:, -self._beside :]], 1)
+
+    def shortest(self, residual: Tensor) -> Tensor:
+        """As ``LinearEquations.shortest``: the rows are orthonormal."""
+        found: Tensor = residual.norm(dim=1)
+        return found
 
     def along(self, v: Tensor) -> Tensor:
         """As ``LinearEquations.along``."""
@@ -181,6 +198,14 @@ def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     gram = j @ j.mT
     if not k:
         return gram, j, torch.zeros(batch, dtype=torch.int64)
+    if k > DENSE:  # most are independent, and eigenvalues cost ten times as much
+        lower, failed = torch.linalg.cholesky_ex(gram)
+        if not bool(failed.any()):
+            inverse = torch.linalg.solve_triangular(lower, torch.eye(k, dtype=j.dtype).expand_as(lower), upper=False)
+            made = inverse @ j
+            again = made @ made.mT
+            if float((again - torch.eye(k, dtype=j.dtype)).norm(dim=(1, 2)).max()) <= INDEPENDENT:
+                return *_again(inverse, made, again), torch.full((batch,), k)
     values, vectors = torch.linalg.eigh(gram)
     kept = values > DEPENDENT * eps * values[:, -1:].clamp(min=torch.finfo(j.dtype).tiny)
     inverse = torch.where(kept, values.clamp(min=0), torch.inf).rsqrt()[:, :, None] * vectors.mT
@@ -188,11 +213,14 @@ def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     most = max(int(rank.max()), 1)
     inverse = inverse[:, -most:]
     made = inverse @ j
-    # What rounding has left of the smallest ones is made orthonormal by a second pass.
     again = made @ made.mT + torch.diag_embed((~kept[:, -most:]).to(j.dtype))
-    lower = torch.linalg.cholesky(again)
+    return *_again(inverse, made, again), rank
+
+
+def _again(inverse: Tensor, made: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
+    """M⁺ and V where a second pass makes orthonormal what rounding has left of the smallest rows of V."""
+    lower = torch.linalg.cholesky(gram)
     return (
         torch.linalg.solve_triangular(lower, inverse, upper=False),
         torch.linalg.solve_triangular(lower, made, upper=False),
-        rank,
     )

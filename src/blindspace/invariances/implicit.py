@@ -177,6 +177,11 @@ class Implicit(LinearEquations):
         """As ``LinearEquations.residual``: all of the change."""
         return torch.cat([change, self._weights * (off @ self._beside.T)], 1) if len(self._beside) else change
 
+    def shortest(self, residual: Tensor) -> Tensor:
+        """As ``LinearEquations.shortest``."""
+        found: Tensor = residual.norm(dim=1) / max(self.jacobian.norm, torch.finfo(residual.dtype).tiny)
+        return found
+
     def along(self, v: Tensor) -> Tensor:
         """As ``LinearEquations.along``, up to a thousandth of what v changes."""
         g = self.jacobian.forward(v)

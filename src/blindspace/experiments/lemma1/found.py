@@ -14,7 +14,10 @@ from .settings import ANY, BEYOND, Case, Lemma1
 NEAR = 1e-6
 """Relative shortfall of a size that is due to rounding."""
 
-MEASURED = ("full column rank", "the pixel range")
+KINKS = "corrections brought back"
+"""What is named by the reason that paths end at kinks, with the free directions and the longest step."""
+
+MEASURED = ("full column rank", "the pixel range", KINKS)
 """What is named by the reasons that are measured at the image; others say how a search ended."""
 
 NUMBER = re.compile(r"\d\.\d*e[-+]\d+")
@@ -74,6 +77,10 @@ class FoundLayer:
     def explained(self, way: str) -> bool:
         """Whether every image is done or has a measured reason: none of a search that ended without one."""
         return all(any(words in why for words in MEASURED) for why in self.reasons(way))
+
+    def kinks(self, way: str) -> bool:
+        """Whether one of the reasons is that paths end at kinks, which proves nothing of other paths."""
+        return any(KINKS in why for why in self.reasons(way))
 
     def facts(self) -> str:
         """The layer's nullspace, and what must stay besides."""
