@@ -51,8 +51,9 @@ FORMED = 1 << 24
 """Most values of a Jacobian that are formed: beyond, products with it cost less."""
 
 ROUGH, SHARP = 512, 2e-7
-"""Number of rows above which they are computed in float32 first, and the lower bound on their singular values, as a share
-of the largest, at which that will do: what has changed is measured in the precision of the search all the same."""
+"""Number of rows above which they are computed in float32 first, and the lower bound on their singular values, as a
+share of the largest, at which that will do: what has changed is measured in the precision of the search all the same.
+"""
 
 BUNDLE = 256
 """Number of rows up to which those of the far side of a kink are added."""

@@ -28,8 +28,8 @@ LARGEST = 4096
 """Most rows of a Jacobian that are formed."""
 
 AT_ONCE, HELD = 64, 1 << 22
-"""Most images that are searched at once, and most values of their Jacobians: many rows fill the passes of one image, and
-those of a batch are the rows of units that are on at any of its images."""
+"""Most images that are searched at once, and most values of their Jacobians: many rows fill the passes of one image,
+and those of a batch are the rows of units that are on at any of its images."""
 
 DIRECTIONS = 8
 """Number of random directions that are tried from an image."""

@@ -96,7 +96,7 @@ def _large(s: Lemma1, every: list[FoundLayer], way: str) -> Claim:
     )
     if len(others) > len(left):
         text += f"; for {len(others) - len(left)} there is a measured reason at every image that lacks one"
-    kinks = sum(layer.kinks(way) for layer in others if layer not in left)
+    kinks = sum(layer.kinks(way) for layer in others if layer.explained(way))
     if kinks:
         text += f", at {kinks} of them that every path followed to its end stops at kinks"
     if left:
