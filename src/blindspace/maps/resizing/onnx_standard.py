@@ -29,6 +29,7 @@ def onnx_matrix(
     antialias: bool = False,
     cubic_coefficient: float = -0.75,
     exclude_outside: bool = False,
+    precision: type[np.floating] = np.float64,
 ) -> Tensor:
     """The matrix ``(out, size)`` of ONNX's Resize along one axis, in float64, by the formulas of the standard.
 
@@ -42,11 +43,12 @@ def onnx_matrix(
         antialias: Whether the filter is widened where the image shrinks.
         cubic_coefficient: Coefficient a of the cubic convolution kernel.
         exclude_outside: Whether pixels outside the image get weight 0.
+        precision: Type in which the coordinates are computed; runtimes take float32, for images of any type.
 
     Raises:
         UnknownNameError: There is no such coordinate transformation mode.
     """
-    at = _onnx_coordinates(coordinates, size, out, scale, region)
+    at = _onnx_coordinates(coordinates, size, out, scale, region, precision).astype(np.float64)
     widened = max(1 / scale, 1.0) if antialias else 1.0
     reach = ONNX_FILTERS[mode] * widened
     taps = np.floor(at - reach).astype(np.int64)[:, None] + np.arange(2 * floor(reach) + 4)
@@ -62,31 +64,41 @@ def onnx_matrix(
     return torch.from_numpy(matrix)
 
 
-def _onnx_coordinates(mode: str, size: int, out: int, scale: float, region: tuple[float, float]) -> Array:
+def _onnx_coordinates(
+    mode: str, size: int, out: int, scale: float, region: tuple[float, float], precision: type[np.floating]
+) -> Array:
     """The position of each output pixel among the input pixels, ``(out,)``."""
-    x = np.arange(out)
-    half_pixel = (x + 0.5) / scale - 0.5
+    x, factor = np.arange(out).astype(precision), precision(scale)
+    half, n, wanted = precision(0.5), precision(size), precision(out)
+    half_pixel: Array = (x + half) / factor - half
     match mode:
         case "half_pixel":
             return half_pixel
         case "half_pixel_symmetric":
-            return half_pixel + size / 2 * (1 - out / (scale * size))
+            return np.asarray(half_pixel + n / 2 * (1 - wanted / (factor * n)))
         case "pytorch_half_pixel":
             return half_pixel if out > 1 else np.zeros(1)
         case "align_corners":
-            return x * (size - 1) / (out - 1) if out > 1 else np.zeros(1)
+            return x * (n - 1) / (wanted - 1) if out > 1 else np.zeros(1)
         case "asymmetric":
-            return x / scale
+            return np.asarray(x / factor)
         case "tf_half_pixel_for_nn":
-            return (x + 0.5) / scale
+            return np.asarray((x + half) / factor)
         case "tf_crop_and_resize":
-            start, end = region
-            middle = np.array([0.5 * (start + end) * (size - 1)])
-            return start * (size - 1) + x * (end - start) * (size - 1) / (out - 1) if out > 1 else middle
+            start, end = precision(region[0]), precision(region[1])
+            middle = np.array([half * (start + end) * (n - 1)])
+            return start * (n - 1) + x * (end - start) * (n - 1) / (wanted - 1) if out > 1 else middle
     raise UnknownNameError(f"ONNX's Resize has no coordinate transformation mode {mode!r}")
 
 
-def onnx_nearest(size: int, out: int, scale: float, coordinates: str, rounding: str) -> Tensor:
+def onnx_nearest(
+    size: int,
+    out: int,
+    scale: float,
+    coordinates: str,
+    rounding: str,
+    precision: type[np.floating] = np.float64,
+) -> Tensor:
     """The matrix ``(out, size)`` of ONNX's Resize to the nearest pixel along one axis, in float64, by the standard.
 
     Args:
@@ -95,11 +107,12 @@ def onnx_nearest(size: int, out: int, scale: float, coordinates: str, rounding: 
         scale: Factor from which the coordinates are computed.
         coordinates: Coordinate transformation mode of the standard.
         rounding: One of ``ROUNDINGS``.
+        precision: Type in which the coordinates are computed; runtimes take float32.
 
     Raises:
         UnknownNameError: There is no such coordinate transformation mode.
     """
-    at = _onnx_coordinates(coordinates, size, out, scale, (0.0, 1.0))
+    at = _onnx_coordinates(coordinates, size, out, scale, (0.0, 1.0), precision)
     matrix = np.zeros((out, size))
     matrix[np.arange(out), ROUNDINGS[rounding](at).astype(np.int64).clip(0, size - 1)] = 1
     return torch.from_numpy(matrix)
@@ -118,15 +131,15 @@ COORDINATES = ("half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"
 
 
 def _by_size(size: int, out: int, mode: str, coordinates: str, antialias: bool = False) -> Tensor:
-    return onnx_matrix(size, out, mode, out / size, coordinates, antialias=antialias)
+    return onnx_matrix(size, out, mode, out / size, coordinates, antialias=antialias, precision=np.float32)
 
 
 def _nearest_by_size(size: int, out: int, coordinates: str, rounding: str) -> Tensor:
-    return onnx_nearest(size, out, out / size, coordinates, rounding)
+    return onnx_nearest(size, out, out / size, coordinates, rounding, np.float32)
 
 
 def _resizer(mode: str, matrix: Callable[[int, int], Tensor], eight_bit: str, bound: float) -> Resizer:
-    linear = "linear; runtimes compute in float32 and round the positions to it"
+    linear = "linear; positions are rounded to float32, as onnxruntime rounds them"
     return Resizer(f"onnx {mode}", "onnx", mode, linear, eight_bit, bound, each_axis(matrix))
 
 

@@ -6,13 +6,25 @@ To add a library: write its file beside this one, with a tuple ``RESIZERS``, and
 from __future__ import annotations
 
 from ...errors import UnknownNameError, did_you_mean
-from . import onnx_standard, pillow, pytorch
+from . import chromium, imagemagick, libvips, onnx_standard, opencv, pillow, pytorch, scikit_image, tensorflow
 from .base import Matrices, Resizer, Size
 
 __all__ = ["LIBRARIES", "RESIZERS", "Matrices", "Resizer", "Size", "modes", "resizer"]
 
 RESIZERS: dict[str, Resizer] = {
-    each.name: each for library in (pillow, pytorch, onnx_standard) for each in library.RESIZERS
+    each.name: each
+    for library in (
+        pillow,
+        pytorch,
+        onnx_standard,
+        opencv,
+        scikit_image,
+        tensorflow,
+        libvips,
+        imagemagick,
+        chromium,
+    )
+    for each in library.RESIZERS
 }
 """Every resizer by its name."""
 

@@ -1,0 +1,1 @@
+"""Beyond the paper: the resizes of libraries as linear maps, compared with the libraries themselves."""
