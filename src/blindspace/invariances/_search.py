@@ -447,7 +447,7 @@ class Search:
         change, size = self._change(y, some)
         far = torch.zeros(len(y), dtype=torch.bool)
         going, own = torch.arange(len(y)), base
-        for renewed in range(base.renewals + 1):
+        for renewed in range(2 * base.renewals + 1):
             first = size[going].clone()
             at_work, equations = going, own
             for _ in range(base.corrections):
@@ -469,9 +469,10 @@ class Search:
                 at_work, equations = at_work[keep], equations.at(keep)
                 if not len(at_work):
                     break
-            if renewed == base.renewals:
+            if renewed == 2 * base.renewals:
                 break
-            hopeful = ~far[going] & ((size[going] < CONVERGES * first) | (renewed == 0))
+            needed = CONVERGES if renewed < base.renewals else CONTRACTS
+            hopeful = ~far[going] & ((size[going] < needed * first) | (renewed == 0))
             budget = self.products[some[going]] < w.products
             going = going[(size[going] > w.tolerance) & hopeful & budget]
             if not len(going):

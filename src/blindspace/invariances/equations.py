@@ -91,7 +91,7 @@ class LinearEquations(ABC):
         near: Gap of the linear equations that a predicted step may leave, as a share of its length.
         exact: Share of a residual that a correction may leave.
         corrections: Number of corrections by one Jacobian.
-        renewals: Number of Jacobians computed on the way of one step.
+        renewals: Number of Jacobians computed on the way of one step, and of more where they converge fast.
         tries: Number of lengths of a step that are tried from one point, each a quarter of the last.
         quieter: Number of times that a first direction is brought nearer to those that change the front least.
         steps: Largest number of Newton steps for a nearest point of the box.
