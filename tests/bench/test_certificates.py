@@ -10,6 +10,7 @@ import pytest
 
 from blindspace.bench import certificates as certified
 from blindspace.bench.certificates import AuditRow, StemRow, certificates
+from blindspace.bench.processes import HERE, processor_time
 from blindspace.cli.main import run
 from blindspace.errors import BlindspaceError, ValueRangeError
 
@@ -30,7 +31,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
         seconds = 8.0 if package == copy else 1.0 if certified._ONCE in task else 2.0
         return seconds, json.dumps([seconds / 4, found])
 
-    monkeypatch.setattr(certified, "_run", answer)
+    monkeypatch.setattr(certified, "processor_time", answer)
 
 
 @pytest.mark.usefixtures("pretended")
@@ -57,7 +58,7 @@ def test_command(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_stem_is_the_one_that_is_named() -> None:
-    seconds, printed = certified._run(Path(certified.__file__).parents[2], ["-c", certified._STEM, "32"])
+    seconds, printed = processor_time(HERE, ["-c", certified._STEM, "32"])
     took, found = json.loads(printed)
     assert 0 < took <= seconds
     assert (found["rank"], found["kind"], found["sigma_above_is"]) == (3 * 32 * 32, "exact", "≥")
@@ -66,7 +67,7 @@ def test_the_stem_is_the_one_that_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--before", "."], "give --certificates too"),
+        (["--tangents", "--before", "."], "give --certificates too"),
         (["--certificates", "--tangents"], "give it alone"),
         (["--certificates", "--before", "."], "holds no package blindspace"),
     ],
@@ -80,4 +81,4 @@ def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueRangeError, match="no package"):
         next(iter(certificates(tmp_path)))
     with pytest.raises(BlindspaceError, match=r"failed with the package of .*: ValueError: no"):
-        certified._run(tmp_path, ["-c", "raise ValueError('no')"])
+        processor_time(tmp_path, ["-c", "raise ValueError('no')"])

@@ -7,15 +7,11 @@ for audits a process that imports timm, builds the network and runs it once, whi
 from __future__ import annotations
 
 import json
-import os
-import resource
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BlindspaceError, ValueRangeError
+from .processes import HERE, of_package, processor_time
 
 SIDES = (224, 1024)
 """Sides of the images at which the stem is certified."""
@@ -110,32 +106,18 @@ def certificates(
         ValueRangeError: The folder holds no copy of the package.
         BlindspaceError: A process failed; the message holds the last line that it wrote.
     """
-    if before is not None and not (before / "blindspace" / "__init__.py").is_file():
-        raise ValueRangeError(f"{before} holds no package blindspace; give the folder src of a checkout")
-    here = Path(__file__).parents[2]
+    if before is not None:
+        of_package(before)
     for side in sides:
         task = ["-c", _STEM, str(side)]
-        other = None if before is None else json.loads(_run(before, task)[1])[0]
-        seconds, found = json.loads(_run(here, task)[1])
+        other = None if before is None else json.loads(processor_time(before, task)[1])[0]
+        seconds, found = json.loads(processor_time(HERE, task)[1])
         yield StemRow(side, found["kind"], found["sigma_above_is"], found["sigma_above"], seconds, other)
     for network, layers in audits:
         flags = ["--random-weights", "--layers" if layers else "--no-layers"]
         task = ["-m", "blindspace", "audit", network, *flags]
-        earlier = None if before is None else _run(before, task)[0]
-        now = _run(here, task)[0]
+        earlier = None if before is None else processor_time(before, task)[0]
+        now = processor_time(HERE, task)[0]
         source, _, name = network.partition(":")
-        once = _run(here, ["-c", _ONCE, name])[0] if source == "timm" else None
+        once = processor_time(HERE, ["-c", _ONCE, name])[0] if source == "timm" else None
         yield AuditRow(network, layers, now, earlier, once)
-
-
-def _run(package: Path, task: Sequence[str]) -> tuple[float, str]:
-    """The processor time of a Python process with a copy of the package, and what it printed."""
-    path = os.pathsep.join(filter(None, [str(package.resolve()), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, "BLINDSPACE_CACHE_LIMIT": "0"}
-    start = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, *task], capture_output=True, text=True, env=environment)
-    end = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["failed without a word"])[-1]
-        raise BlindspaceError(f"{' '.join(task[-4:])} failed with the package of {package}: {last}")
-    return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime, done.stdout

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import ValueRangeError
 from ..experiments.common.pictures import MUTED, RULE, End, name_ends
 from ..report.picture import check_picture, save_figure
+from .growth import GrowthRow
 from .run import BaselineRow, BenchRow
 
 if TYPE_CHECKING:
@@ -69,6 +70,53 @@ def draw(path: Path, rows: Sequence[BenchRow], baselines: Sequence[BaselineRow])
     save_figure(figure, path)
 
 
+def draw_growth(path: Path, rows: Sequence[GrowthRow]) -> None:
+    """Draw the cost against the side of the image and against the batch, and memory, before and now if both are there.
+
+    Args:
+        path: Path of the picture, .png, .svg or .pdf.
+        rows: What was measured.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        ValueRangeError: The file name does not end like a picture's.
+        FileError: The picture cannot be written.
+    """
+    check_picture(path)
+    from matplotlib.figure import Figure
+
+    largest = max(row.side for row in rows if len(row.batches) > 1)
+    colours = {"before": _BOUND, "now": _OURS}
+    cost: list[_Line] = []
+    by_batch: list[_Line] = []
+    memory: list[_Line] = []
+    for name, colour in colours.items():
+        mine = [row for row in rows if row.copy == name]
+        for row in (row for row in mine if row.side == largest):
+            by_batch.append(_Line(name, colour, [(b, c, True) for b, c in zip(row.batches, row.costs, strict=True)]))
+        if mine:
+            cost.append(_Line(name, colour, [(row.side, row.costs[0], True) for row in mine]))
+            kept = [(row.side, row.kept / 1e6, True) for row in mine]
+            memory += [
+                _Line(
+                    f"{name}, peak of set-up", colour, [(row.side, row.peak_setup / 1e6, True) for row in mine], True
+                ),
+                _Line(f"{name}, kept", colour, kept),
+            ]
+    figure = Figure(figsize=(15, 5.4))
+    panels = (
+        ("one image, in passes of the layer", cost, "side of the image, pixels"),
+        (f"batches at {largest}×{largest}, in passes", by_batch, "images at once"),
+        ("memory, megabytes", memory, "side of the image, pixels"),
+    )
+    for index, (title, lines, axis) in enumerate(panels):
+        axes = figure.add_axes((0.045 + index * 0.325, 0.13, 0.2, 0.74))
+        _panel(axes, title, lines, sorted({at for line in lines for at, *_ in line.points}), axis)
+    name = "7×7 convolution of stride 2, 3→10 channels, float64; a pass is one forward and one adjoint"
+    figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
+    save_figure(figure, path)
+
+
 def _panels(rows: Sequence[BenchRow], baselines: Sequence[BaselineRow]) -> dict[str, list[_Line]]:
     """The lines of each chart, by its title."""
 
@@ -99,14 +147,16 @@ def _panels(rows: Sequence[BenchRow], baselines: Sequence[BaselineRow]) -> dict[
     }
 
 
-def _panel(axes: Axes, title: str, lines: Sequence[_Line], sides: Sequence[int]) -> None:
+def _panel(
+    axes: Axes, title: str, lines: Sequence[_Line], sides: Sequence[int], axis: str = "side of the image, pixels"
+) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xticks(sides, [str(side) for side in sides])
     axes.minorticks_off()
     axes.set_xlim(sides[0] / 1.08, sides[-1] * 1.08)
     axes.set_title(title, loc="left", color=MUTED, size=12.5, pad=10)
-    axes.set_xlabel("side of the image, pixels", color=MUTED, size=11, labelpad=6)
+    axes.set_xlabel(axis, color=MUTED, size=11, labelpad=6)
     axes.grid(axis="y", color=RULE, linewidth=1)
     axes.tick_params(colors=MUTED, labelsize=10.5, length=0, pad=6)
     axes.set_frame_on(False)

@@ -16,7 +16,9 @@ from rich.table import Table
 from ..bench import certificates as certified
 from ..bench.baselines import BASELINES
 from ..bench.certificates import AuditRow, StemRow
-from ..bench.chart import draw
+from ..bench.chart import draw, draw_growth
+from ..bench.growth import SIDES, GrowthRow
+from ..bench.growth import growth as measure_growth
 from ..bench.learning import AttackRow, PointRow
 from ..bench.learning import attack as measure_attack
 from ..bench.learning import point as measure_point
@@ -68,13 +70,20 @@ def bench(
     before: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Measure the package in this folder in turn with this one, with --certificates only."
+            metavar="DIR",
+            help="Measure the package in this folder in turn with this one: the stem at several sides and batches, or "
+            "what --certificates measures.",
         ),
     ] = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
+    if before is not None and not (certificates or tangents or learning or protect):
+        if cases:
+            raise ValueRangeError("--before measures the stem at several sides and batches; give it without cases")
+        _growth(before, _sides(sizes), picture, seed, json)
+        return
     if before is not None and not certificates:
         raise ValueRangeError("--before is a copy of the package to measure beside this one; give --certificates too")
     instead = (
@@ -130,6 +139,25 @@ def bench(
         "refused": [asdict(no) for no in refused],
     }
     write_json({**_machine(), **settings, **measured}, json)
+
+
+def _growth(before: Path, sides: list[int] | None, picture: Path | None, seed: int, json: str | None) -> None:
+    """Measure, show and draw how the cost of a projection grows, beside another copy of the package."""
+    rows: list[GrowthRow] = []
+    sides = sides or list(SIDES)
+    with progress("bench") as report:
+        for index, row in enumerate(measure_growth(before, sides, seed=seed)):
+            rows.append(row)
+            report(index + 1, 2 * len(sides), f"{row.copy}, {row.side} pixels")
+    table = _table(["stem at", "copy"], ["set-up s", "kept MB", "peak MB", "cost / LB, by batch", "residual"])
+    for row in rows:
+        costs = ", ".join(f"{cost:.1f} ({batch})" for batch, cost in zip(row.batches, row.costs, strict=True))
+        sizes = (f"{row.kept / 1e6:.1f}", f"{row.peak_setup / 1e6:.0f}")
+        table.add_row(f"{row.side}", row.copy, f"{row.setup:.2f}", *sizes, costs, f"{row.residual:.0e}")
+    console(json).print(table)
+    if picture is not None:
+        draw_growth(picture, rows)
+    write_json({**_machine(), "seed": seed, "growth": [asdict(row) for row in rows]}, json)
 
 
 def _tangents(seed: int, json: str | None) -> None:
