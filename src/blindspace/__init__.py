@@ -17,7 +17,21 @@ if TYPE_CHECKING:
     from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba, sparse
     from .collections import protect
     from .errors import BlindspaceError
-    from .evidence import Acceptance, Audit, Evidence, accept, audit, blind_energy, identify, inspect, leakage, verify
+    from .evidence import (
+        Acceptance,
+        Audit,
+        Evidence,
+        ResizeReference,
+        accept,
+        audit,
+        blind_energy,
+        clean_resize,
+        identify,
+        inspect,
+        inspect_resize,
+        leakage,
+        verify,
+    )
     from .experiments.runner import reproduce
     from .integrations import (
         Clean,
@@ -93,6 +107,7 @@ __all__ = [
     "Perturbed",
     "PixelEnergy",
     "Report",
+    "ResizeReference",
     "Split",
     "Subspace",
     "TangentSpaces",
@@ -105,6 +120,7 @@ __all__ = [
     "bench",
     "blind_energy",
     "clean_preprocessor",
+    "clean_resize",
     "compare_attributions",
     "confined",
     "confined_classifier",
@@ -122,6 +138,7 @@ __all__ = [
     "harmless_set",
     "identify",
     "inspect",
+    "inspect_resize",
     "keyed",
     "largest",
     "latent",
@@ -166,7 +183,8 @@ _ROOMS = {
     "attacks": "fgsm latent minimal_norm nes pgd simba sparse",
     "collections": "protect",
     "errors": "BlindspaceError",
-    "evidence": "Acceptance Audit Evidence accept audit blind_energy identify inspect leakage verify",
+    "evidence": "Acceptance Audit Evidence ResizeReference accept audit blind_energy clean_resize identify inspect "
+    "inspect_resize leakage verify",
     "experiments.runner": "reproduce",
     "integrations": "Clean VisibleComponent clean_preprocessor compare_attributions confined confined_classifier "
     "export_clean",

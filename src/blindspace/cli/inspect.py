@@ -11,6 +11,7 @@ from rich.markup import escape
 from torch import Tensor
 
 from ..data import write_images, write_png
+from ..errors import FileError
 from ..evidence import Canonical, canonical, verify
 from ..evidence import inspect as measure
 from ..evidence._inspect import embedded_images
@@ -18,6 +19,7 @@ from ..evidence.detection import validate
 from ..networks import Network, harmless
 from ..networks.labels import share
 from ..report.inspect import detection_table, draw, table
+from .before_resize import Keep, first_resize, inspect_photographs
 from .images import load_images, stack
 from .options import (
     ImagesArgument,
@@ -63,10 +65,31 @@ def inspect(
             callback=writable_picture,
         ),
     ] = None,
+    resizers: Annotated[
+        list[str],
+        typer.Option(
+            "--resizers",
+            metavar="NAME",
+            help="Inspect photographs before a resize, without a model: all, or a resizer alone or with its output "
+            "size, such as 'torch nearest 224x224'; may be repeated.",
+        ),
+    ] = [],  # noqa: B006
+    keep: Annotated[
+        Keep,
+        typer.Option(help="Keep, where photographs before a resize are cleaned, what the network reads or people see."),
+    ] = Keep.people,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
+    own = first_resize(reader.preprocess)
+    if resizers or (own is not None and usual is None and not _embedded(reader.input_shape)):
+        asked = resizers or [str(own)]
+        told = inspect_photographs(images, asked, usual, false_positives, clean, keep, picture, seed, console(json))
+        write_json(told, json)
+        if told["suspicious"]:
+            raise typer.Exit(1)
+        return
     network = reader.load()
     named = load_images(images, network, pixel_range=False)
     names, x = [image.name for image in named], stack(named, network)
@@ -100,6 +123,14 @@ def inspect(
     write_json(found, json)
     if suspicious:
         raise typer.Exit(1)
+
+
+def _embedded(shape: tuple[int, ...] | None) -> bool:
+    """Whether clean images of a shape come with the package."""
+    try:
+        return shape is not None and len(embedded_images(shape)) > 0
+    except FileError:
+        return False
 
 
 def _clean(network: Network, made: Canonical, images: Tensor, names: list[str], folder: Path) -> dict[str, Any]:

@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from .acceptance import Acceptance, accept
     from .energy import Energies, blind_energy
     from .prior import Prior
+    from .resizes.cleaning import Cleaned, clean_resize
+    from .resizes.detection import ResizeInspection, ResizeReference, inspect_resize
 
 __all__ = [
     "Acceptance",
     "Audit",
     "Canonical",
+    "Cleaned",
     "Energies",
     "Evidence",
     "Identification",
@@ -31,16 +34,20 @@ __all__ = [
     "Prior",
     "Probe",
     "Reference",
+    "ResizeInspection",
+    "ResizeReference",
     "Response",
     "Similarity",
     "accept",
     "audit",
     "blind_energy",
     "canonical",
+    "clean_resize",
     "conditional_mean",
     "fingerprint",
     "identify",
     "inspect",
+    "inspect_resize",
     "leakage",
     "probe",
     "similarity",
@@ -59,6 +66,8 @@ _NAMES = {
     "acceptance": "Acceptance accept",
     "energy": "Energies blind_energy",
     "prior": "Prior",
+    "resizes.cleaning": "Cleaned clean_resize",
+    "resizes.detection": "ResizeInspection ResizeReference inspect_resize",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

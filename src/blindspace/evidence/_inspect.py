@@ -27,6 +27,7 @@ from ..maps import Operator
 from ..networks.arguments import as_images, as_pixels, as_space
 from ..progress import Progress
 from ..subspaces import Subspace
+from . import conformal
 from ._conditional_mean import conditional_mean
 from ._fingerprint import fingerprint
 from .energy import Energies, blind_energy
@@ -184,8 +185,7 @@ class Reference(Shown):
         They bound the probability of a false alarm, whatever the distribution, for images drawn like the reference
         ones.
         """
-        at_least = len(self.scores) - torch.searchsorted(self.scores, scores)
-        return (1 + at_least.double()) / (1 + len(self.scores))
+        return conformal.p_values(scores, self.scores)
 
     def threshold(self, false_positives: float) -> float:
         """The score above which an image's p-value is at most the given false-positive rate.
@@ -193,15 +193,7 @@ class Reference(Shown):
         Raises:
             ValueRangeError: the rate is not between 0 and 1, or the reference is too small for it.
         """
-        if not isinstance(false_positives, float) or not 0 < false_positives < 1:
-            raise ValueRangeError(f"a false-positive rate lies between 0 and 1, got {false_positives}")
-        allowed = int(false_positives * (1 + len(self.scores)) + 1e-9)
-        if allowed < 1:
-            raise ValueRangeError(
-                f"{len(self.scores)} reference scores cannot support a false-positive rate of {false_positives:g}; "
-                f"give more reference images or a rate of {1 / (1 + len(self.scores)):.2g} or more"
-            )
-        return float(self.scores[-allowed])
+        return conformal.threshold(self.scores, false_positives)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the scores."""
