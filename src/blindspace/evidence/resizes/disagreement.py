@@ -115,9 +115,8 @@ def _unevenness(matrix: Tensor) -> float:
 
 
 def _content(axis: scipy.sparse.csr_array) -> bytes:
-    whole = scipy.sparse.csr_array(
-        (np.rint(axis.data / DIGITS).astype(np.int64), axis.indices, axis.indptr), axis.shape
-    )
+    whole = axis.copy()  # its arrays are changed
+    whole.data = np.rint(axis.data / DIGITS).astype(np.int64)
     whole.eliminate_zeros()
     return b"".join(part.tobytes() for part in (whole.data, whole.indices, whole.indptr))
 

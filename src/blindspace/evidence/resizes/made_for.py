@@ -36,12 +36,12 @@ def made_for(image: npt.NDArray[np.floating], found: Sequence[Disagreement]) -> 
     best = max(each.score for each in found)
     close = [each for each in found if each.score >= CLOSE * best]
     detail, before = _detail(image), (image.shape[1], image.shape[2])
-    sizes: dict[Size, dict[tuple[str, ...], Axes]] = {}
-    for each in close:
-        if each.size not in sizes:
-            names = [name for other in close if other.size == each.size for name in other.resizers]
-            sizes[each.size] = dict(different([RESIZERS[name] for name in names], before, each.size))
-    return max(close, key=lambda each: _likelihood(detail, sizes[each.size][each.resizers]))
+    return max(close, key=lambda each: _likelihood(detail, _axes(each, before)))
+
+
+def _axes(found: Disagreement, before: Size) -> Axes:
+    ((_, axes),) = different([RESIZERS[found.resizers[0]]], before, found.size)
+    return axes
 
 
 def _detail(image: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
