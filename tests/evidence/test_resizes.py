@@ -45,7 +45,8 @@ def tampered(cover: Tensor, target: Tensor, name: str) -> Tensor:
     rows, columns = resizer(name).matrices(tuple(cover.shape[1:]), tuple(target.shape[1:]))
     missing = target - rows @ cover @ columns.T
     change = torch.linalg.pinv(rows) @ missing @ torch.linalg.pinv(columns).T
-    return ((cover + change).clamp(0, 1) * 255).round() / 255
+    made: Tensor = ((cover + change).clamp(0, 1) * 255).round() / 255
+    return made
 
 
 CASES = [

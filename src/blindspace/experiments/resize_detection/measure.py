@@ -101,11 +101,12 @@ def _clean(s: ResizeDetection, progress: Progress) -> Kept:
 def _made(s: ResizeDetection, name: str, ratio: float, progress: Progress) -> Kept:
     """Images made for one resize, scored without and with knowledge of it, beside clean pictures scored with it."""
     test, everything = pictures(s, 1), parse("all")
+    shown = (test + pictures(s, 0))[1:]
     unknown, known, others, right, same, moved = [], [], [], 0, 0, []
     for step, cover in enumerate(test[: s.made]):
         progress(step, s.made, "images")
         size = _size(cover, ratio)
-        image = attacked(cover, _shown(test[(step + 1) % len(test)], cover, size), name)
+        image = attacked(cover, _shown(shown[step], cover, size), name)
         found = compare(image, everything)
         unknown.append(found[0].score)
         known.append(_known(image, name, size))

@@ -55,7 +55,7 @@ class ResizeDetection(Settings):
     )
     height: int = 320
     width: int = 400
-    made: int = 5
+    made: int = 4
     clean: int = 9
 
 
