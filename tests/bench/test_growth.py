@@ -21,7 +21,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "blindspace" / "__init__.py").touch()
 
     def answer(package: Path, task: list[str]) -> tuple[float, str]:
-        _, _, _, batches = json.loads(task[-1])
+        _, _, _, batches, _ = json.loads(task[-1])
         times = 4.0 if package == tmp_path else 1.0
         sizes = {"kept": 10, "peak_setup": 20, "peak_project": 30, "residual": 1e-16}
         return 9.0, json.dumps({"setup": times, "costs": [times / batch for batch in batches], **sizes})

@@ -17,6 +17,9 @@ from .processes import HERE, of_package, processor_time
 SIDES, BATCHES = (32, 64, 128, 224, 320), (1, 4, 16, 64)
 """Sides of the images of the stem that is measured, and numbers of perturbations at once."""
 
+LEAST = 0.1
+"""Seconds of processor time that a measurement is repeated for at least."""
+
 LARGEST_BATCH = 224
 """Side above which one perturbation at a time is measured."""
 
@@ -26,10 +29,16 @@ from blindspace.bench.cases import stem
 from blindspace.bench.measure import noise, residual
 from blindspace.bench.memory import held, peak
 from blindspace.solvers import choose
-side, seed, turns, batches = json.loads(sys.argv[1])
+side, seed, turns, batches, least = json.loads(sys.argv[1])
 operator = stem(side).operator(seed)
 operator.adjoint(operator.forward(noise(operator, 1)))
 now = time.process_time
+def taken(work):
+    calls, start = 0, now()
+    while not calls or now() - start < least:  # some machines count processor time in steps of milliseconds
+        work()
+        calls += 1
+    return (now() - start) / calls
 with peak() as factoring:
     start = now()
     solver = choose(operator)
@@ -43,11 +52,8 @@ for batch in batches:
     projecting = max(projecting, growing.size)
     ratios = []
     for _ in range(turns):
-        start = now()
-        operator.adjoint(operator.forward(x))
-        middle = now()
-        solver.project(x)
-        ratios.append((now() - middle) / (middle - start))
+        bound = taken(lambda: operator.adjoint(operator.forward(x)))
+        ratios.append(taken(lambda: solver.project(x)) / bound)
     costs.append(statistics.median(ratios))
 few = noise(operator, 1)
 print(json.dumps({
@@ -107,6 +113,6 @@ def growth(
     for side in sides:
         some = tuple(batches) if side <= LARGEST_BATCH else tuple(batches)[:1]
         for name, package in copies.items():
-            task = ["-c", _GROWTH, json.dumps([side, seed, turns, some])]
+            task = ["-c", _GROWTH, json.dumps([side, seed, turns, some, LEAST])]
             found: dict[str, Any] = json.loads(processor_time(package, task)[1])
             yield GrowthRow(copy=name, side=side, batches=some, **{**found, "costs": tuple(found["costs"])})
