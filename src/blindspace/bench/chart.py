@@ -98,20 +98,22 @@ def draw_growth(path: Path, rows: Sequence[GrowthRow]) -> None:
             cost.append(_Line(name, colour, [(row.side, row.costs[0], True) for row in mine]))
             kept = [(row.side, row.kept / 1e6, True) for row in mine]
             memory += [
-                _Line(
-                    f"{name}, peak of set-up", colour, [(row.side, row.peak_setup / 1e6, True) for row in mine], True
-                ),
+                _Line(f"{name}, peak", colour, [(row.side, row.peak_setup / 1e6, True) for row in mine], True),
                 _Line(f"{name}, kept", colour, kept),
             ]
     figure = Figure(figsize=(15, 5.4))
     panels = (
         ("one image, in passes of the layer", cost, "side of the image, pixels"),
         (f"batches at {largest}×{largest}, in passes", by_batch, "images at once"),
-        ("memory, megabytes", memory, "side of the image, pixels"),
+        ("memory kept, and its peak at set-up, megabytes", memory, "side of the image, pixels"),
     )
     for index, (title, lines, axis) in enumerate(panels):
         axes = figure.add_axes((0.045 + index * 0.325, 0.13, 0.2, 0.74))
         _panel(axes, title, lines, sorted({at for line in lines for at, *_ in line.points}), axis)
+        values = [value for line in lines for _, value, _ in line.points]
+        ticks = [digit * 10.0**power for power in range(-3, 6) for digit in (1, 2, 5)]
+        ticks = [tick for tick in ticks if 0.8 * min(values) <= tick <= 1.25 * max(values)]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     name = "7×7 convolution of stride 2, 3→10 channels, float64; a pass is one forward and one adjoint"
     figure.text(0.045, 0.955, name, size=12.5, color=MUTED)
     save_figure(figure, path)
