@@ -38,9 +38,9 @@ MODULES = {
 }
 """What a distribution is imported as, where that is not its name."""
 
-LAZY = ("captum", "mkdocs-material", "mkdocstrings")
-"""Distributions that nothing asks for: attributions of captum are compared where it is installed, and ``make docs``
-runs the others."""
+LAZY = ("captum", "mkdocs-material", "mkdocstrings", "opencv-python-headless", "pyvips", "pyvips-binary")
+"""Distributions that nothing asks for: attributions of captum, and resizes of OpenCV and libvips, are compared where
+they are installed, and ``make docs`` runs the others."""
 
 CASE = (bs.load(torch.nn.Flatten(), (1, 4, 4)).module, torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))
 

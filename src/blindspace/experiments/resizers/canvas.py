@@ -77,7 +77,7 @@ def _process() -> subprocess.Popen[str]:
     program = next(filter(None, map(which, BROWSERS)), None)
     if program is None or find_spec("playwright") is None:
         raise ImportError("Chromium and playwright are needed: apt-get install chromium, pip install playwright")
-    command = [sys.executable, "-m", __name__, program]
+    command = [sys.executable, __file__, program]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     atexit.register(process.kill)
     return process

@@ -169,10 +169,10 @@ RESIZERS = tuple(
     for mode, bound in (
         ("nearest", 0.0),
         ("linear", 2.0),
-        ("cubic", 3.0),
-        ("mitchell", 3.0),
-        ("lanczos2", 3.0),
-        ("lanczos3", 3.0),
+        ("cubic", 2.0),
+        ("mitchell", 2.0),
+        ("lanczos2", 2.0),
+        ("lanczos3", 2.0),
     )
 )
 """libvips's ways to resize; ``thumbnail`` and sharp use them with "lanczos3" unless another is asked for."""
