@@ -25,7 +25,10 @@ TORCH_AXES = {
 NO_ANTIALIAS = " no-antialias"
 """Ending of the modes without antialiasing, which torch's own functions have unless they are asked for it."""
 
-FIXED_POINT = "weights of up to 16 bits in fixed point; rounded to 0…255 after each pass, the horizontal one first"
+FIXED_POINT = (
+    "weights of up to 16 bits in fixed point; rounded to 0…255 after each pass, the horizontal one first; "
+    "torchvision's functional.resize goes through float32 instead and rounds once"
+)
 
 UNITS = 512
 """Number of unit vectors that torch resizes at a time."""
