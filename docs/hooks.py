@@ -84,15 +84,22 @@ def commands() -> str:
 
 
 def results() -> dict[str, str]:
-    """The page of the results by experiment; what precedes the first one has no name."""
+    """The page of the results by experiment, with all figures; what precedes the first one has no name."""
     text = (ROOT / "results" / "README.md").read_text("utf-8")
     heads = [*EXPERIMENT.finditer(text)]
     bounds = [head.start() for head in heads] + [len(text)]
-    pages = {head[1]: text[start + 1 : end] for head, start, end in zip(heads, bounds, bounds[1:], strict=False)}
+    parts = zip(heads, bounds, bounds[1:], strict=False)
+    pages = {head[1]: with_figures(head[1], text[start:end]) for head, start, end in parts}
     # The search finds experiments by the first page, which has a line for each.
     return {"": text[: bounds[0]]} | {
         name: f"---\nsearch:\n  exclude: true\n---\n\n{page}" for name, page in pages.items()
     }
+
+
+def with_figures(name: str, section: str) -> str:
+    """The section of an experiment as a page, the link to its figures replaced by the figures themselves."""
+    before, after = section[1:].split(f"- [all figures]({name}/table.md)\n")
+    return before + (ROOT / "results" / name / "table.md").read_text("utf-8").removeprefix(before) + after
 
 
 def results_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Results as Markdown, the paper's figures beside ours: one table per experiment, and one page for all of them."""
+"""Results as Markdown, the paper's figures beside ours: one file per experiment, and one page of what all say."""
 
 from __future__ import annotations
 
@@ -20,26 +20,32 @@ _HEAD = """# Results
 Every table and figure of *Seeing is not always believing: the space of harmless perturbations* (arXiv 2402.02095), what
 goes beyond it, and the experiments that decide *The dimpled manifold model of adversarial examples in machine learning*
 (arXiv 2106.10151). This page is generated: `blindspace reproduce all --preset cpu` writes it anew, with the pictures
-and one `result.json` per experiment. "Reference" is the paper's figure where it has one, else one that others, or
-earlier and smaller measurements of our own, found for the same quantity; "95 %" is a confidence interval over images or
-random draws. Controls must not show the effect that they are compared with. The networks of this preset are trained for
-a few epochs and evaluated on fewer images than the paper's; each result says how many, and how accurate its networks
-are.
+and, for each experiment, all figures as `table.md` and `result.json`. "Reference" is the paper's figure where it has
+one, else one that others, or earlier and smaller measurements of our own, found for the same quantity; "95 %" is a
+confidence interval over images or random draws. Controls must not show the effect that they are compared with. The
+networks of this preset are trained for a few epochs and evaluated on fewer images than the paper's; each result says
+how many, and how accurate its networks are.
 """
 
 
 def markdown(result: Result) -> str:
     """A result's claims, rows and settings, under a heading of its own."""
-    return "\n".join([f"# {result.name}: {result.title}", "", *body(result)]) + "\n"
+    return "\n".join([f"# {_heading(result)}", "", *_statements(result), *_figures(result)]) + "\n"
 
 
-def body(result: Result) -> list[str]:
-    """The lines of a result, without a heading."""
+def _statements(result: Result) -> list[str]:
+    """What a result asks and what it says, in lines."""
     lines = [f"*{result.source[:1].upper()}{result.source[1:]}.* {result.question}", ""]
     if result.claims:
         lines += [*(f"- {MARKS[claim.holds]}: {claim.text}" for claim in result.claims), ""]
     if result.verdicts:
         lines += [*(f"- {QUESTIONS[each.question].claim} **{answer(each)}**" for each in result.verdicts), ""]
+    return lines
+
+
+def _figures(result: Result) -> list[str]:
+    """All figures of a result, and what they were computed with, in lines."""
+    lines: list[str] = []
     for heading, control in (("", False), ("Controls", True)):
         rows = [row for row in result.rows if row.control is control]
         if rows:
@@ -76,7 +82,7 @@ def _setting(value: object) -> str:
 
 
 def write_page(folder: Path, names: Sequence[str] = NAMES) -> Path:
-    """Write ``README.md`` with every result in a folder.
+    """Write ``README.md`` with what every result in a folder says, its pictures, and the file of its figures.
 
     Args:
         folder: Folder of results, one folder per experiment in it.
@@ -92,7 +98,7 @@ def write_page(folder: Path, names: Sequence[str] = NAMES) -> Path:
     missing = [name for name in names if name not in {result.name for result in found}]
     lines += ["", f"Not run here: {', '.join(missing)}."] if missing else []
     for result in found:
-        lines += ["", f"## {_heading(result)}", "", *body(result)]
+        lines += ["", f"## {_heading(result)}", "", *_statements(result), f"- [all figures]({result.name}/table.md)"]
         run = folder / result.name / "run.json"
         if run.is_file():
             lines += [f"- {json.loads(run.read_text())['minutes']:.1f} minutes"]

@@ -9,6 +9,8 @@ the nearest point of the box converges.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -106,9 +108,22 @@ class LinearEquations(ABC):
     def jacobian(self) -> Linearised:
         """Their left side."""
 
-    @abstractmethod
-    def at(self, some: Tensor) -> LinearEquations:
+    def at(self, some: Tensor) -> Self:
         """The equations of some images."""
+        if len(some) == self.count:
+            return self
+        part = copy(self)
+        part._choose(some)
+        return part
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def _choose(self, some: Tensor) -> None:
+        """Keep the equations of some images alone."""
 
     @abstractmethod
     def residual(self, change: Tensor, off: Tensor) -> Tensor:
@@ -159,16 +174,15 @@ class Equations(LinearEquations):
         """Orthonormal rows of the same span."""
         return self._jacobian
 
-    def at(self, some: Tensor) -> Equations:
-        """As ``LinearEquations.at``."""
-        if len(some) == len(self.rank):
-            return self
-        part = object.__new__(Equations)
-        part.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
-        part._inverse, part.rank, part._beside = self._inverse[some], self.rank[some], self._beside
-        part.tries, part.sides, part.least = self.tries, self.sides, self.least[some]
-        part._jacobian = self._jacobian.at(some)
-        return part
+    @property
+    def count(self) -> int:
+        """As ``LinearEquations.count``."""
+        return len(self.rank)
+
+    def _choose(self, some: Tensor) -> None:
+        self.rows = Rows(self.rows.matrix[:0], self.rows.index, self.rows.mixing)
+        self._inverse, self.rank, self.least = self._inverse[some], self.rank[some], self.least[some]
+        self._jacobian = self._jacobian.at(some)
 
     def residual(self, change: Tensor, off: Tensor) -> Tensor:
         """As ``LinearEquations.residual``."""

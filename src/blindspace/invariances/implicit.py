@@ -164,14 +164,13 @@ class Implicit(LinearEquations):
         """Products with the Jacobians."""
         return self._jacobian
 
-    def at(self, some: Tensor) -> Implicit:
-        """As ``LinearEquations.at``."""
-        if len(some) == len(self.seen):
-            return self
-        part = object.__new__(Implicit)
-        part._jacobian, part._beside, part.near = self._jacobian.at(some), self._beside, self.near
-        part._weights, part.seen = self._weights[some], self.seen[some]
-        return part
+    @property
+    def count(self) -> int:
+        """As ``LinearEquations.count``."""
+        return len(self.seen)
+
+    def _choose(self, some: Tensor) -> None:
+        self._jacobian, self._weights, self.seen = self._jacobian.at(some), self._weights[some], self.seen[some]
 
     def residual(self, change: Tensor, off: Tensor) -> Tensor:
         """As ``LinearEquations.residual``: all of the change."""

@@ -19,6 +19,8 @@ SHARP = 0.5
 QUICK_COLUMNS, QUICK_WORK = 1200, 4e9
 """Columns and operations of an elimination that takes a second at most."""
 
+METHOD = "elimination modulo a prime in"
+
 FEW = 100
 """Channels up to which the bound on ‖A‖ that does not depend on the image is quicker than products with the map."""
 
@@ -36,7 +38,7 @@ def tall(operator: LinearMap) -> bool:
 
 
 def proof(operator: LinearMap, columns: int = QUICK_COLUMNS, work: float = QUICK_WORK) -> str | None:
-    """How windows prove that a map is injective on the values that it reads, in words; None if they do not.
+    """The windows that prove that a map is injective on the values that it reads, in words; None if none do.
 
     Args:
         operator: A convolution, or the adjoint of one, that ``tall`` accepts.
@@ -47,14 +49,15 @@ def proof(operator: LinearMap, columns: int = QUICK_COLUMNS, work: float = QUICK
     if sides is None:
         return None
     places = "inputs, of the adjoint" if isinstance(operator, Adjoint) else "outputs"
-    return f"elimination modulo a prime in windows of up to {'×'.join(map(str, sides))} {places}"
+    return f"windows of up to {'×'.join(map(str, sides))} {places}"
 
 
 def full_row_rank(operator: LinearMap) -> str | None:
     """How windows prove within a second that the rows of a map are independent; None if they do not."""
     if not tall(operator.T) or windows.windowed(operator.T).rank < operator.out_dim:
         return None
-    return proof(operator.T)
+    found = proof(operator.T)
+    return found and f"{METHOD} {found}"
 
 
 def certificate(
@@ -73,8 +76,8 @@ def certificate(
     if not isinstance(operator, Convolution):
         return None
     for side in filter(tall, (operator, operator.T)):
-        method = proof(side, columns, work)
-        if method is None:
+        proved = proof(side, columns, work)
+        if proved is None:
             continue
         rank = windows.windowed(side).rank
         few = min(len(operator.weight), operator.in_shape[0] * prod(operator.stride)) <= FEW
@@ -86,7 +89,7 @@ def certificate(
         found = Certificate(
             rank=rank,
             kind="exact",
-            method=method,
+            method=f"{METHOD} {proved}",
             tolerance=tolerance,
             sigma_max=largest,
             sigma_above=below if bounded else above,
@@ -94,6 +97,6 @@ def certificate(
             sigma_above_is="≥" if bounded else "≤",
         )
         what = f"determine all {rank} values that they read" if side is operator else f"show {rank} independent rows"
-        reason = f"windows {method.split('windows ')[1]} {what}"
+        reason = f"{proved} {what}"
         return found, f"{reason}; the smallest σ is between {below:.3g} and {above:.3g}" if bounded else reason
     return None
