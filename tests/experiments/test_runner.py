@@ -52,6 +52,7 @@ def test_smoke(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert result.rows
     assert result.claims
     assert result.pictures
+    assert (folder / "table.md").read_text("utf-8") == markdown(result)
     assert {path.name for path in folder.iterdir()} == {"result.json", "run.json", "table.md", *result.pictures}
     for picture in result.pictures:
         suffix = Path(picture).suffix
@@ -364,6 +365,13 @@ def test_the_table(tmp_path: Path) -> None:
     assert "| a\\|b | sum |  | not run |  |  | not thrown |" in lines
     assert lines[lines.index("**Controls**") + 2] == "| case | quantity | ours |"  # empty columns are left out
     assert any("test accuracy 50.00%" in line for line in lines)
+
+
+def test_committed_tables_are_those_of_their_results() -> None:
+    committed = sorted((Path(__file__).parents[2] / "results").glob("*/table.md"))
+    assert committed
+    for table in committed:
+        assert table.read_text("utf-8") == markdown(read(table.with_name("result.json"))), table
 
 
 def test_the_page(tmp_path: Path) -> None:

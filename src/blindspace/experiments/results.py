@@ -76,8 +76,11 @@ def _network(network: dict[str, object]) -> str:
 
 
 def _setting(value: object) -> str:
+    """A setting in words; JSON turns tuples into lists, and both read alike."""
     if isinstance(value, list | tuple):
-        return "(" + ", ".join(map(str, value)) + ")"
+        return "(" + ", ".join(map(_setting, value)) + ")"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_setting(each)}" for key, each in value.items())
     return str(value)
 
 
