@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         audit,
         blind_energy,
         clean_resize,
+        exposure,
         identify,
         inspect,
         inspect_resize,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         largest,
         least_harmful,
         perturb,
+        scaling_attack,
     )
     from .progress import progress_bar
     from .report.demo import demo
@@ -128,6 +130,7 @@ __all__ = [
     "decoy",
     "demo",
     "export_clean",
+    "exposure",
     "family",
     "fgsm",
     "from_module",
@@ -165,6 +168,7 @@ __all__ = [
     "read_set",
     "reproduce",
     "rowspace",
+    "scaling_attack",
     "simba",
     "smallest_window",
     "soft_dimension",
@@ -183,8 +187,8 @@ _ROOMS = {
     "attacks": "fgsm latent minimal_norm nes pgd simba sparse",
     "collections": "protect",
     "errors": "BlindspaceError",
-    "evidence": "Acceptance Audit Evidence ResizeReference accept audit blind_energy clean_resize identify inspect "
-    "inspect_resize leakage verify",
+    "evidence": "Acceptance Audit Evidence ResizeReference accept audit blind_energy clean_resize exposure identify "
+    "inspect inspect_resize leakage verify",
     "experiments.runner": "reproduce",
     "integrations": "Clean VisibleComponent clean_preprocessor compare_attributions confined confined_classifier "
     "export_clean",
@@ -193,7 +197,7 @@ _ROOMS = {
     "manifolds": "Manifold OnOff manifold on_off",
     "maps": "LinearMap from_module",
     "networks": "Network front harmless load train",
-    "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb",
+    "perturbations": "Key Perturbed decoy family harmless_noise keyed largest least_harmful perturb scaling_attack",
     "progress": "progress_bar",
     "report.demo": "demo",
     "report.network_report": "Report write_report",

@@ -17,7 +17,7 @@ from ..errors import UnknownNameError, did_you_mean
 PURPOSES = {
     "Find what a network cannot see": ("demo", "audit", "local", "units", "level-set", "manifold"),
     "Use it on images": ("perturb", "protect", "export-clean", "app"),
-    "Prove and check": ("verify", "inspect", "identify", "leakage"),
+    "Prove and check": ("verify", "inspect", "exposure", "identify", "leakage"),
     "Research": ("reproduce", "mislabel", "learn", "train", "bench", "data"),
 }
 """The commands by what they are for, in the order of the help."""

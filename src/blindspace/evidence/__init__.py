@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .prior import Prior
     from .resizes.cleaning import Cleaned, clean_resize
     from .resizes.detection import ResizeInspection, ResizeReference, inspect_resize
+    from .resizes.exposure import Exposure, exposure
 
 __all__ = [
     "Acceptance",
@@ -28,6 +29,7 @@ __all__ = [
     "Cleaned",
     "Energies",
     "Evidence",
+    "Exposure",
     "Identification",
     "Inspection",
     "Leakage",
@@ -44,6 +46,7 @@ __all__ = [
     "canonical",
     "clean_resize",
     "conditional_mean",
+    "exposure",
     "fingerprint",
     "identify",
     "inspect",
@@ -68,6 +71,7 @@ _NAMES = {
     "prior": "Prior",
     "resizes.cleaning": "Cleaned clean_resize",
     "resizes.detection": "ResizeInspection ResizeReference inspect_resize",
+    "resizes.exposure": "Exposure exposure",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

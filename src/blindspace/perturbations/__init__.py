@@ -6,6 +6,7 @@ from ._keyed import Key, key_score, keyed
 from ._largest import Largest, largest
 from ._least_harmful import LeastHarmful, least_harmful
 from ._perturb import Perturbed, perturb
+from ._scaling_attack import ScalingAttack, scaling_attack
 from .builtin_kinds import BUILTIN_KINDS
 from .contour import ContourGrid, contour_grid
 from .registry import Kind, Made, Recipe, Task, kind_named, kinds, register
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "Relation",
     "Removal",
+    "ScalingAttack",
     "Task",
     "contour_grid",
     "decompose",
@@ -47,6 +49,7 @@ __all__ = [
     "remove_keyed",
     "rescale",
     "round_to_levels",
+    "scaling_attack",
     "smallest",
     "text_picture",
 ]
