@@ -51,7 +51,7 @@ def test_photographs_of_several_sizes_and_the_advice() -> None:
     assert [row.resizer for row in found.rows] == ["torch nearest", "pil box", "torch area", "pil nearest"]
     assert found.advised.resizer == "torch area"  # as safe as Pillow's box, and of the same library
     assert found.own.score > 0.6 > 0.3 > found.advised.score
-    assert found.ratios == (28 / 8, 40 / 11)
+    assert found.ratios == (3.5, 4.0)
     assert found.own.kept is None
     assert json.dumps(found.to_dict())
 
