@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
@@ -52,6 +54,14 @@ def test_map_module_and_preprocessing_are_the_matrices(
         (step,) = parse(spec)
         assert isinstance(step, networks.Resize)
         assert (step.mode, step.antialias, step.convention) == (module.mode, module.antialias, module.convention)
+
+
+def test_resizers_travel_to_other_processes() -> None:
+    for each in RESIZERS.values():
+        (vertical, _), (expected, _) = (
+            one.matrices((5, 7), (3, 4)) for one in (pickle.loads(pickle.dumps(each)), each)
+        )
+        assert torch.equal(vertical, expected)
 
 
 def test_the_short_names_keep_their_meaning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import Tensor
 
@@ -75,4 +76,8 @@ class Resizer:
 
 def each_axis(matrix: Callable[[int, int], Tensor]) -> Callable[[Size, Size], Matrices]:
     """The matrices along two axes that are resized without regard to one another, from the matrix along one."""
-    return lambda before, after: (matrix(before[0], after[0]), matrix(before[1], after[1]))
+    return partial(_both, matrix)
+
+
+def _both(matrix: Callable[[int, int], Tensor], before: Size, after: Size) -> Matrices:
+    return matrix(before[0], after[0]), matrix(before[1], after[1])

@@ -6,6 +6,8 @@ an image that shrinks is the sum of two levels of a pyramid, each resized, with 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -65,9 +67,7 @@ def _linear(size: int, at: Array) -> Tensor:
 
 
 def _resizer(mode: str, linear: str, eight_bit: str, bound: float) -> Resizer:
-    def build(before: Size, after: Size) -> Matrices:
-        return chromium_matrices(before, after, mode)
-
+    build = partial(chromium_matrices, mode=mode)
     return Resizer(f"chromium {mode}", "chromium", mode, linear, eight_bit, bound, build)
 
 
