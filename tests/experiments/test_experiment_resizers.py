@@ -41,7 +41,8 @@ def test_a_wrong_map_is_seen() -> None:
 def test_sizes_at_which_libraries_fail_are_left_out() -> None:
     assert left_out(resizer("torch bilinear"), (8, 8), (4, 1))
     assert not left_out(resizer("pil bilinear"), (8, 8), (4, 1))
-    assert left_out(resizer("onnx nearest half-pixel floor"), (14, 4), (19, 5))
+    assert left_out(resizer("onnx nearest half-pixel round-prefer-floor"), (14, 4), (19, 5))
+    assert not left_out(resizer("onnx nearest half-pixel floor"), (14, 4), (19, 5))
     assert all(after[1] > 1 for _, after in sizes(S, resizer("torch bicubic")))
 
 
