@@ -19,9 +19,8 @@ from blindspace.data import write_png
 from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
 from blindspace.evidence import ResizeReference, clean_resize, inspect_resize
 from blindspace.evidence.conformal import p_values, threshold
-from blindspace.evidence.resizes.detection import compare, parse
+from blindspace.evidence.resizes.detection import compare, likely, parse
 from blindspace.evidence.resizes.disagreement import FLOOR, different, scores, views
-from blindspace.evidence.resizes.made_for import made_for
 from blindspace.evidence.resizes.sampling_grid import candidates
 from blindspace.evidence.resizes.variants import variants
 from blindspace.maps.resizing import RESIZERS, resizer
@@ -68,7 +67,7 @@ def test_tampered_images_stand_out_at_their_own_size(name: str, size: tuple[int,
     everything = parse("all")
     clean, found = compare(cover, everything), compare(image, everything)
     assert found[0].score > 1.5 > 0.8 > clean[0].score
-    named = made_for(image.numpy(), found)
+    named = likely(image, found, everything)
     assert named.size == size
     if "nearest" in name:
         assert name in named.resizers

@@ -32,6 +32,17 @@ from .variants import variants
 ALL = "all"
 """Stands for every resizer of the registry, at every size."""
 
+REPRESENTATIVES = (
+    "torch nearest",
+    "torch nearest-exact",
+    "onnx nearest align-corners round-prefer-floor",
+    "torch bilinear no-antialias",
+    "onnx linear asymmetric",
+    "onnx linear align-corners",
+    "torch bicubic no-antialias",
+)
+"""Resizers of every grid and kernel, which stand for the whole registry while the size is searched."""
+
 EMBEDDED = "clean_scores.json"
 """Scores of clean pictures by ``ResizeReference.fit``, with what they were computed from."""
 
@@ -181,7 +192,7 @@ def inspect_resize(
             progress(step, len(pictures), "images")
         found = compare(picture, wanted)
         values.append(_best(found))
-        named.append(made_for(picture.numpy(), found) if found and values[-1] > limit else found[0] if found else None)
+        named.append(likely(picture, found, wanted) if values[-1] > limit else found[0] if found else None)
     made = torch.tensor(values, dtype=torch.float64)
     p_values = conformal.p_values(made, reference.scores)
     return ResizeInspection(made, p_values, limit, false_positives, tuple(named), reference)
@@ -227,9 +238,16 @@ def _wanted(text: str) -> list[Wanted]:
 
 
 def compare(picture: Tensor, wanted: Sequence[Wanted]) -> list[Disagreement]:
-    """The scores of every resize in question that reduces a picture ``(C, H, W)``, the highest first."""
+    """The scores of every resize in question that reduces a picture ``(C, H, W)``, the highest first.
+
+    Where many resizers are in question at any size, ``REPRESENTATIVES`` stand for them.
+    """
     x, before = picture.numpy(), (picture.shape[1], picture.shape[2])
-    suggested = candidates(x) if any(each.size is None for each in wanted) else []
+    anywhere = _anywhere(wanted)
+    suggested = candidates(x) if anywhere else []
+    if len(anywhere) > len(REPRESENTATIVES):
+        sized = [each for each in wanted if each.size is not None]
+        wanted = [*sized, *(Wanted(RESIZERS[name], None) for name in REPRESENTATIVES)]
     asked: dict[Size, dict[str, Resizer]] = {}
     for each in wanted:
         size = each.size_of(before)
@@ -238,6 +256,22 @@ def compare(picture: Tensor, wanted: Sequence[Wanted]) -> list[Disagreement]:
                 asked.setdefault(one, {})[each.resizer.name] = each.resizer
     found = [one for size, group in asked.items() for one in scores(x, list(group.values()), size)]
     return sorted(found, key=lambda each: -each.score)
+
+
+def likely(picture: Tensor, found: Sequence[Disagreement], wanted: Sequence[Wanted]) -> Disagreement:
+    """The resize that a picture ``(C, H, W)`` was most likely made for, of what ``compare`` found for it.
+
+    The size is chosen first, and then the resizer among all in question at that size.
+    """
+    x = picture.numpy()
+    first = made_for(x, found)
+    known = [each.size_of((x.shape[1], x.shape[2])) for each in wanted]
+    there = [each.resizer for each, size in zip(wanted, known, strict=True) if size is None or size == first.size]
+    return made_for(x, scores(x, there, first.size))
+
+
+def _anywhere(wanted: Sequence[Wanted]) -> list[Resizer]:
+    return [each.resizer for each in wanted if each.size is None]
 
 
 def _best(found: Sequence[Disagreement]) -> float:

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from ...evidence import ResizeReference
 from ...evidence.processing import jpeg, noisy
-from ...evidence.resizes.detection import compare, parse
+from ...evidence.resizes.detection import compare, likely, parse
 from ...evidence.resizes.disagreement import Size
-from ...evidence.resizes.made_for import made_for
 from ...evidence.resizes.variants import resized, sharpened
 from ...extras import library
 from ...maps.resizing import resizer
@@ -111,7 +110,7 @@ def _made(s: ResizeDetection, name: str, ratio: float, progress: Progress) -> Ke
         unknown.append(found[0].score)
         known.append(_known(image, name, size))
         others.append(baselines(image, name, size))
-        most_likely = made_for(image.numpy(), found)
+        most_likely = likely(image, found, everything)
         right += most_likely.size == size
         same += most_likely.size == size and name in most_likely.resizers
         moved.append(float((image - cover).square().mean().sqrt()))
