@@ -14,11 +14,13 @@ from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
 from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
+from blindspace.solvers.fourier import direct_capacitance
 from blindspace.solvers.fourier.border_products import BorderProducts
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
-from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance
+from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance, elimination
 from blindspace.solvers.fourier.iterative_capacitance import IterativeCapacitance
 from blindspace.solvers.fourier.solver import FourierSolver, Method
+from blindspace.solvers.fourier.symbol_products import SymbolProducts
 from blindspace.solvers.projectors.delegating import OnDemandSolver
 from blindspace.solvers.projectors.dense import DenseSolver
 from blindspace.solvers.projectors.krylov import KrylovSolver
@@ -178,6 +180,42 @@ def test_products_at_the_border_are_those_of_the_symbol(name: str, transposed: b
     back = multiply(embedding.symbol.mH, embedding.transform(y))
     wanted = columns.read_boundary(embedding.inverse_transform(back))
     torch.testing.assert_close(border.adjoint(rows.join(y)), wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "kernel above the image", "3-D"])
+def test_products_through_the_symbol_and_by_strips_agree(name: str, transposed: bool) -> None:
+    embedding = CirculantEmbedding(layer(name).T if transposed else layer(name))
+    strips, symbol = BorderProducts(embedding), SymbolProducts(embedding)
+    for dtype, limit in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
+        f = torch.randn(embedding.columns.unknowns, 2, dtype=dtype)
+        field = torch.randn(2, embedding.rows.channels, *embedding.grid, dtype=dtype)
+        torch.testing.assert_close(symbol.spread(field, f), strips.spread(field, f), rtol=0, atol=10 * limit)
+        v = embedding.transform(field)
+        torch.testing.assert_close(symbol.collect(v, field), strips.collect(v, field), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize(("side", "whole"), [(16, True), (32, True), (224, False)])
+def test_small_systems_are_inverted_as_a_whole(side: int, whole: bool) -> None:
+    """The form that takes fewer operations is chosen, for the boundary and for the capacitance matrix."""
+    embedding = CirculantEmbedding(from_module(nn.Conv2d(3, 10, 7, 2, 3), (3, side, side)))
+    eliminated, unknowns = elimination(embedding)
+    assert bool(eliminated.any()) is not whole
+    assert (SymbolProducts.operations(embedding) < BorderProducts(embedding).operations) is whole
+    if whole:
+        system = FourierSolver(embedding.operator).capacitance
+        assert isinstance(system, DirectCapacitance)
+        assert system.eliminated is None
+        assert len(system.rest) == int(unknowns.sum())
+        assert isinstance(system.border, SymbolProducts)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_both_forms_of_the_direct_system_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the form, the solver agrees with the dense one."""
+    for slower in (0.0, float("inf")):
+        monkeypatch.setattr(direct_capacitance, "SLOWER", slower)
+        agrees(layer(name), FourierSolver(layer(name), capacitance="direct"))
 
 
 @pytest.mark.parametrize(("size", "positive", "batch"), [(3, 0, 1), (40, 40, 2), (700, 300, 1), (700, 300, 3)])

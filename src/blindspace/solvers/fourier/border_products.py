@@ -1,11 +1,13 @@
 """Products of the circular convolution with values beside the image alone, computed where they matter.
 
 Values beside the image along an axis reach few positions along that axis. There a convolution of the narrow strip
-that holds these costs next to nothing, where the product in Fourier space would read the symbol of every frequency.
+that holds these costs next to nothing on a large grid, where the product in Fourier space would read the symbol of
+every frequency.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +45,7 @@ class BorderProducts:
     """
 
     def __init__(self, embedding: CirculantEmbedding) -> None:
+        self.embedding = embedding
         self.conv = convolution_of(embedding.operator)
         self.transposed = isinstance(embedding.operator, Adjoint)
         self.columns, self.rows = embedding.columns, embedding.rows
@@ -55,6 +58,20 @@ class BorderProducts:
             left = left & ~places
             if bool(places.any()):
                 self.strips.append(self._strip(axis, places.nonzero().flatten()))
+
+    @property
+    def operations(self) -> float:
+        """Real multiplications and additions of one product per image."""
+        taps = 2 * self.conv.weight.numel()
+        return float(sum(taps * prod(len(some) for some in strip.outputs) for strip in self.strips))
+
+    def spread(self, g: Tensor, f: Tensor) -> Tensor:
+        """The transform of g + C_F f, of a field ``(B, channels, *grid)`` and boundary unknowns ``(places · C, B)``."""
+        return self.embedding.transform(g + self.rows.split(self.forward(f)))
+
+    def collect(self, v: Tensor, field: Tensor) -> Tensor:
+        """C_Fᵀ v, boundary unknowns ``(places · C, B)``, by the field whose transform v is."""
+        return self.adjoint(self.rows.join(field))
 
     def forward(self, f: Tensor) -> Tensor:
         """C_F f on the periodic image of the rows, ``(B, C, *sides)``, of boundary unknowns ``(places · C, B)``."""

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .border_products import BorderProducts
 from .circulant_embedding import CirculantEmbedding, multiply_gram_inverse, unravel
+from .symbol_products import SymbolProducts
 
 
 class Strip(NamedTuple):
@@ -63,11 +64,14 @@ class CapacitanceSystem:
     """
 
     proof: str | None
+    border: BorderProducts | SymbolProducts
 
     def __init__(self, embedding: CirculantEmbedding, whitening: Tensor) -> None:
         self.embedding, self.whitening = embedding, whitening
         self.z, self.f = embedding.rows.unknowns, embedding.columns.unknowns
-        self.border = BorderProducts(embedding)
+        strips = BorderProducts(embedding)
+        fewer = SymbolProducts.operations(embedding) < strips.operations
+        self.border = SymbolProducts(embedding) if fewer else strips
 
     def to(self, dtype: torch.dtype) -> Self:
         """The same system in another precision, sharing what needs no copy."""
@@ -90,14 +94,13 @@ class CapacitanceSystem:
     def spread(self, e: Tensor) -> Tensor:
         """Zᵀg + C_F f in Fourier space, of e = [g; f], ``(z + f, B)``."""
         embedding = self.embedding
-        g = embedding.rows.write_boundary(e[: self.z])
-        return embedding.transform(g + embedding.rows.split(self.border.forward(e[self.z :])))
+        return self.border.spread(embedding.rows.write_boundary(e[: self.z]), e[self.z :])
 
     def collect(self, v: Tensor) -> Tensor:
         """[v_Z; C_Fᵀ v], ``(z + f, B)``, of v in Fourier space."""
         embedding = self.embedding
         field = embedding.inverse_transform(v)
-        return torch.cat([embedding.rows.read_boundary(field), self.border.adjoint(embedding.rows.join(field))])
+        return torch.cat([embedding.rows.read_boundary(field), self.border.collect(v, field)])
 
     def apply(self, e: Tensor) -> Tensor:
         """M e, ``(z + f, B)``."""
@@ -170,3 +173,8 @@ class CapacitanceSystem:
         spectrum = torch.fft.rfftn(blocks, dim=tuple(range(max(len(around), 1)))).reshape(-1, d, d)
         surplus = int(self.channels[first[first < len(self.embedding.rows.boundary)]].sum())
         return Strip(self.indices(places)[order].reshape(cells, d), spectrum, around or (1,), surplus)
+
+
+def border_operations(embedding: CirculantEmbedding) -> float:
+    """Real multiplications and additions of one product with the values beside the image, per image."""
+    return min(SymbolProducts.operations(embedding), BorderProducts(embedding).operations)

@@ -6,11 +6,13 @@ Van Loan, Matrix Computations, section 4.5) of the unknowns V that lie beside th
 
     M_HH e_H + M_HV e_V = r_H,   (M_VV − M_VH M_HH⁻¹ M_HV) e_V = r_V − M_VH M_HH⁻¹ r_H.
 
-In two dimensions V is half of all unknowns, so that its dense matrix takes a quarter of the whole one.
+In two dimensions V is half of all unknowns, so that its dense matrix takes a quarter of the whole one. But M is
+applied twice for it, which costs more than the whole inverse if there are few unknowns. Then V is all of them.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Self
 
 import numpy as np
@@ -20,13 +22,16 @@ from torch import Tensor
 from ...errors import UnsupportedLayerError
 from ..dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
 from ..factor_cache import kept
-from .capacitance import CapacitanceSystem, Strip
+from .capacitance import CapacitanceSystem, Strip, border_operations
 from .circulant_embedding import WORST, CirculantEmbedding
+from .symbol_products import transform_operations
 
-VERSION = 3  # Version of the factors on disk, increased whenever they change
+VERSION = 4  # Version of the factors on disk, increased whenever they change
 ROUNDING = 100.0  # Factor by which each pivot of the capacitance matrix must exceed ε cond(K)
 PROOF = "Cholesky of the capacitance matrix in Fourier space"  # What proves full row rank
 COLUMNS = 1024  # Columns of a symmetric product computed at a time
+SLOWER = 2.0  # Time of an operation of transforms and small matrices over that of a dense product, at the least
+SOLUTIONS = 1000  # Solutions over which the set-up is spread where the cheaper form is chosen
 
 
 class DirectCapacitance(CapacitanceSystem):
@@ -50,7 +55,7 @@ class DirectCapacitance(CapacitanceSystem):
     ) -> None:
         super().__init__(embedding, whitening)
         self.precision = precision
-        eliminated, _ = _eliminated(embedding)
+        eliminated, _ = elimination(embedding)
         places = torch.arange(len(eliminated))
         self._h, self._v = places[eliminated], places[~eliminated]
         self.rest = self.indices(self._v)
@@ -67,6 +72,7 @@ class DirectCapacitance(CapacitanceSystem):
             "map": embedding.operator,
             "grid": embedding.grid,
             "precision": str(precision),
+            "inverted": len(self.rest),
         }
         arrays = {name: torch.from_numpy(array) for name, array in kept(made_from, self._invert).items()}
         self.rest_inverse = QuasidefiniteInverse(len(self.rest), int((self.rest < self.z).sum()), arrays["factor"])
@@ -75,7 +81,7 @@ class DirectCapacitance(CapacitanceSystem):
     @staticmethod
     def memory(embedding: CirculantEmbedding, precision: torch.dtype = torch.float64) -> int:
         """Bytes taken at the peak: the matrix of V with its coupling to H or its inverse, and all entries of M."""
-        eliminated, unknowns = _eliminated(embedding)
+        eliminated, unknowns = elimination(embedding)
         h = int(unknowns[eliminated].sum())
         v = int(unknowns.sum()) - h
         entries = 3 * embedding.size(embedding.operator) * embedding.columns.channels**2
@@ -172,11 +178,35 @@ class _Eliminated:
         return self._strip.in_fourier_space(apply, r)
 
 
-def _eliminated(embedding: CirculantEmbedding) -> tuple[Tensor, Tensor]:
-    """Which boundary places lie beside the image along any axis but the last, and the unknowns at every place."""
+def elimination(embedding: CirculantEmbedding) -> tuple[Tensor, Tensor]:
+    """Which boundary places are eliminated, bool ``(places,)``, and the number of unknowns at every place.
+
+    These are the places that lie beside the image along any axis but the last; none if the whole inverse costs less.
+    """
     ends, axes = (embedding.rows, embedding.columns), range(len(embedding.grid) - 1)
-    beside = [
-        torch.stack([torch.zeros_like(end.boundary, dtype=torch.bool), *(end.beside(a) for a in axes)]).any(0)
-        for end in ends
-    ]
-    return torch.cat(beside), torch.cat([torch.full_like(end.boundary, end.shape[0]) for end in ends])
+    beside = torch.cat(
+        [
+            torch.stack([torch.zeros_like(end.boundary, dtype=torch.bool), *(end.beside(a) for a in axes)]).any(0)
+            for end in ends
+        ]
+    )
+    unknowns = torch.cat([torch.full_like(end.boundary, end.shape[0]) for end in ends])
+    h, n = int(unknowns[beside].sum()), int(unknowns.sum())
+    whole, less = operations(embedding, 0, n), operations(embedding, h, n - h)
+    return (beside if less < whole else torch.zeros_like(beside)), unknowns
+
+
+def operations(embedding: CirculantEmbedding, h: int, v: int) -> float:
+    """What a solution costs if h of the unknowns are eliminated and v are left, with its share of the set-up.
+
+    The unit is a real multiplication or addition of a dense product. Set-up counts the factor's inverse, v³ · 2/3, and
+    the Schur complement, v² h; a solution the products with both triangles, and for the elimination two products with
+    M and two with M_HH⁻¹, of five products with matrices of its frequencies each.
+    """
+    dense = 2 * v**2 + (2 / 3 * v**3 + v**2 * h) / SOLUTIONS
+    if not h:
+        return dense
+    cells, p = embedding.grid[-1], embedding.rows.channels
+    gram = 2 * transform_operations(embedding, p) + 16 * p * p * (prod(embedding.grid) / 2)
+    strip = 5 * 8 * (h / cells) ** 2 * (cells // 2 + 1)
+    return dense + SLOWER * 2 * (gram + 2 * border_operations(embedding) + strip)
