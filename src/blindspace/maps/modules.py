@@ -114,18 +114,23 @@ def _torch_out_shape(module: nn.Module, shape: Shape, small: int = 2**20) -> Sha
     """The shape torch itself says the module writes, so that torch checks every option.
 
     A module in float32 or float64 with at most ``small`` input values is run on zeros, a larger one on meta tensors,
-    which have no values: their first use imports all of ``torch._dynamo``, which takes longer than a small audit.
+    which have no values: their first use imports all of ``torch._dynamo``, which takes longer than a small audit. One
+    that applies a map of this package, such as a resize of Pillow's, needs values at any size.
     """
     held = dict([*module.named_parameters(), *module.named_buffers()])
     first = next((value for value in held.values() if value.is_floating_point()), torch.empty(0))
     dtype = first.dtype
+    real = dtype in (torch.float32, torch.float64)
     with torch.no_grad():
-        if math.prod(shape) <= small and dtype in (torch.float32, torch.float64):
-            out = module(torch.zeros(1, *shape, dtype=dtype, device=first.device))
-        else:
+        if not real or math.prod(shape) > small:
             values = {name: torch.empty_like(value, device="meta") for name, value in held.items()}
             start = torch.empty(1, *shape, dtype=dtype, device="meta")
-            out = torch.func.functional_call(module, values, (start,))
+            try:
+                return tuple(int(n) for n in torch.func.functional_call(module, values, (start,)).shape[1:])
+            except BlindspaceError:
+                if not real:
+                    raise
+        out = module(torch.zeros(1, *shape, dtype=dtype, device=first.device))
     return tuple(int(n) for n in out.shape[1:])
 
 

@@ -9,8 +9,9 @@ eight bits.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from ..._html import Shown
 from ...errors import MissingExtraError, ValueRangeError
+from ...maps import Kronecker
 from ...maps.resizing.registry import RESIZERS, resizer
 from ...networks.preprocessing_modules import Resize
 from ...perturbations import scaling_attack
@@ -43,6 +45,9 @@ USUAL = (
     "tensorflow bilinear",
     "tensorflow bilinear v1",
     "scikit-image linear",
+    "libvips lanczos3",
+    "imagemagick lanczos",
+    "chromium low",
 )
 """Resizers that are compared unless others are asked for: the usual modes of the usual libraries."""
 
@@ -213,20 +218,39 @@ def exposure(
     own, x = Pipeline.of(pipeline), checked_photographs(photographs)
     if isinstance(resizers, str):
         raise ValueRangeError(f"give names of resizers in a list, not {resizers!r}")
-    asked = [name for name in USUAL if name in RESIZERS] if resizers is None else list(resizers)
+    asked = list(USUAL if resizers is None else resizers)
     asked = list(RESIZERS) if asked == ["all"] else asked
     names = list(dict.fromkeys([own.resizer, *(resizer(name).name for name in asked)]))
     labels = own.labels(x)
     rows: list[Exposed] = []
+    known: dict[str, Exposed] = {}  # libraries share many maps
     for k, name in enumerate(names):
+        chosen = own.with_resizer(name)
+        key = _fingerprint(chosen, x)
+        if key in known:
+            rows.append(replace(known[key], resizer=name))
+            continue
 
         def report(done: int, k: int = k, name: str = name) -> None:
             if progress is not None:
                 progress(k * 2 * len(x) + done, 2 * len(x) * len(names), name)
 
-        rows.append(_exposed(own.with_resizer(name), x, labels, tolerance, report))
+        rows.append(_exposed(chosen, x, labels, tolerance, report))
+        known[key] = rows[-1]
     ratios = [_ratio(own, photograph) for photograph in x]
     return Exposure(own.name, own.resizer, len(x), (min(map(min, ratios)), max(map(max, ratios))), tuple(rows))
+
+
+def _fingerprint(pipeline: Pipeline, x: Sequence[Tensor]) -> str:
+    """A text that is the same for pipelines with the same map, to nine digits, for each photograph."""
+    found = hashlib.sha256()
+    for shape in dict.fromkeys(tuple(photograph.shape) for photograph in x):
+        operator = pipeline.map(shape)
+        if not isinstance(operator, Kronecker):
+            return pipeline.resizer
+        for matrix in operator.matrices:
+            found.update(((matrix * 1e9).round() + 0.0).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _exposed(
