@@ -70,13 +70,13 @@ def inspect(
         typer.Option(
             "--resizers",
             metavar="NAME",
-            help="Inspect photographs before a resize, without a model: all, or a resizer alone or with its output "
+            help="Take photographs before this resize, without a model: all, or a resizer alone or with its output "
             "size, such as 'torch nearest 224x224'; may be repeated.",
         ),
     ] = [],  # noqa: B006
     keep: Annotated[
         Keep,
-        typer.Option(help="Keep, where photographs before a resize are cleaned, what the network reads or people see."),
+        typer.Option(help="Let cleaned photographs keep what the network reads, or what people see."),
     ] = Keep.people,
     json: JsonOption = None,
     seed: SeedOption = 0,
