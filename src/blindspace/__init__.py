@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         clean_resize,
         exposure,
         identify,
+        identify_resizer,
         inspect,
         inspect_resize,
         leakage,
@@ -140,6 +141,7 @@ __all__ = [
     "harmless_polyhedron",
     "harmless_set",
     "identify",
+    "identify_resizer",
     "inspect",
     "inspect_resize",
     "keyed",
@@ -188,7 +190,7 @@ _ROOMS = {
     "collections": "protect",
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence ResizeReference accept audit blind_energy clean_resize exposure identify "
-    "inspect inspect_resize leakage verify",
+    "identify_resizer inspect inspect_resize leakage verify",
     "experiments.runner": "reproduce",
     "integrations": "Clean VisibleComponent clean_preprocessor compare_attributions confined confined_classifier "
     "export_clean",

@@ -1,4 +1,4 @@
-"""``blindspace identify MODEL --among A --among B``."""
+"""``blindspace identify MODEL --among A --among B``, and ``--resizers all``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..errors import ShapeError, ValueRangeError
 from ..evidence import identify as measure
+from ..evidence import identify_resizer
+from ..evidence.resizes.identification import usual_sizes
+from ..networks import Network
 from ..networks.labels import DASH
 from .images import load_images, stack
-from .options import JsonOption, NetworkOptions, SeedOption, with_network
+from .options import JsonOption, NetworkOptions, SeedOption, read_shape, with_network
 from .output import console, progress, write_json
 
 
@@ -24,7 +28,26 @@ def identify(
         typer.Option(
             "--among", metavar="MODEL[=FILE]", help="Name a candidate, perhaps with a file of weights; give several."
         ),
-    ],
+    ] = [],  # noqa: B006
+    resizers: Annotated[
+        list[str],
+        typer.Option(
+            "--resizers",
+            metavar="NAME",
+            help="Determine how the model resizes photographs instead: all, or a resizer that comes into question, "
+            "such as 'pil bicubic'; may be repeated.",
+        ),
+    ] = [],  # noqa: B006
+    to: Annotated[
+        list[str],
+        typer.Option(
+            "--to",
+            metavar="SIZE",
+            help="Name a size after the resize that comes into question, in pixels: HEIGHTxWIDTH, or one number for "
+            "the shorter side; may be repeated. The usual ones if not given.",
+        ),
+    ] = [],  # noqa: B006
+    queries: Annotated[int, typer.Option(help="Ask the model at most this many pictures for its resizer.", min=4)] = 64,
     images: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,11 +61,16 @@ def identify(
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Which of several networks answers, by perturbations that only one cannot see; exit code 1 if none.
+    """Which of several networks answers, or how it resizes, by what only one cannot see; exit code 1 if none.
 
     Networks with the same first layers are indistinguishable: their affine fronts have the same nullspace.
     """
+    if bool(among) == bool(resizers):
+        raise ValueRangeError("give either --among, a network to compare with, or --resizers, such as --resizers all")
     asked = reader.load()
+    if resizers:
+        _resizers(asked, resizers, to, queries, seed, json)
+        return
     candidates = [reader.load_other(name) for name in among]
     x = stack(load_images(images, asked), asked) if images else None
     with progress("identify") as report:
@@ -59,6 +87,30 @@ def identify(
     screen.print(table)
     write_json({"model": asked.name, "size": size, "seed": seed, **answer.to_dict()}, json)
     if answer.match is None:
+        raise typer.Exit(1)
+
+
+def _resizers(asked: Network, names: list[str], to: list[str], queries: int, seed: int, json: str | None) -> None:
+    """Determine the resizer of a network by its outputs, print it, and exit with code 1 if none fits."""
+    shape = asked.input_shape
+    if len(shape) != 3:
+        raise ShapeError(f"{asked.name} reads inputs of shape {shape}, not photographs (channels, height, width)")
+    given = [read_shape(text, "--to") for text in to]
+    sizes = [size[0] if len(size) == 1 else size for size in given] or usual_sizes(shape)
+    known = None if "all" in names else names
+    with progress("identify") as report:
+        found = identify_resizer(asked.outputs, shape, sizes, known, queries, seed, report)
+    screen = console(json)
+    if not found.possible:
+        screen.print(f"{escape(asked.name)} [red]resizes in none of these ways[/red], by {found.queries} pictures")
+    else:
+        verdict = "resizes by" if found.match else "resizes by one of several ways"
+        screen.print(f"{escape(asked.name)} [green]{verdict}[/green], by {found.queries} pictures:")
+    for each in found.possible:
+        alike = f"; alike up to {each.difference:.1e} of 255" if len(each.names) > 1 else ""
+        screen.print(f"  {escape(', '.join(each.names))} to {each.size[0]}×{each.size[1]}{alike}")
+    write_json({"model": asked.name, "seed": seed, **found.to_dict()}, json)
+    if not found.possible:
         raise typer.Exit(1)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .resizes.cleaning import Cleaned, clean_resize
     from .resizes.detection import ResizeInspection, ResizeReference, inspect_resize
     from .resizes.exposure import Exposure, exposure
+    from .resizes.identification import ResizerIdentification, ResizerScore, identify_resizer
 
 __all__ = [
     "Acceptance",
@@ -38,6 +39,8 @@ __all__ = [
     "Reference",
     "ResizeInspection",
     "ResizeReference",
+    "ResizerIdentification",
+    "ResizerScore",
     "Response",
     "Similarity",
     "accept",
@@ -49,6 +52,7 @@ __all__ = [
     "exposure",
     "fingerprint",
     "identify",
+    "identify_resizer",
     "inspect",
     "inspect_resize",
     "leakage",
@@ -72,6 +76,7 @@ _NAMES = {
     "resizes.cleaning": "Cleaned clean_resize",
     "resizes.detection": "ResizeInspection ResizeReference inspect_resize",
     "resizes.exposure": "Exposure exposure",
+    "resizes.identification": "ResizerIdentification ResizerScore identify_resizer",
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -1,0 +1,147 @@
+"""Which resizer a pipeline uses: candidates against dense matrices, the answer against every nullspace in turn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import blindspace as bs
+from blindspace.cli.main import run
+from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
+from blindspace.evidence.resizes.candidates import ALIKE, STEPS, candidates, picture_of
+from blindspace.evidence.resizes.identification import usual_sizes
+from blindspace.maps.resizing import RESIZERS, resizer
+
+SHAPE, SIZE = (1, 31, 23), (10, 9)
+SOME = ("pil nearest", "torch nearest", "pil bilinear", "torch bilinear", "pil bicubic", "opencv linear", "opencv area")
+
+
+def dense(name: str) -> Tensor:
+    vertical, horizontal = resizer(name).matrices(SHAPE[1:], SIZE)
+    return torch.kron(vertical, horizontal)
+
+
+def pipeline(name: str, size: tuple[int, int] = SIZE, shape: tuple[int, ...] = SHAPE) -> Callable[[Tensor], Tensor]:
+    """A resize, rounded to eight bits, and a small network of random weights."""
+    draw, hidden = torch.Generator().manual_seed(5), resizer(name).map(shape, size)
+    first = torch.randn(40, shape[0] * size[0] * size[1], generator=draw, dtype=torch.float64)
+    last = torch.randn(6, 40, generator=draw, dtype=torch.float64)
+    return lambda x: ((hidden.forward(x) * 255).round().clamp(0, 255).flatten(1) @ first.T / 255).tanh() @ last.T
+
+
+def test_candidates_against_dense_matrices() -> None:
+    known = candidates([resizer(name) for name in SOME], SHAPE, [SIZE])
+    where = {name: index for index, each in enumerate(known) for name in each.names}
+    assert sorted(where) == sorted(SOME)
+    for a in SOME:
+        for b in SOME:
+            largest = STEPS * float((dense(a) - dense(b)).abs().sum(1).max())
+            assert (where[a] == where[b]) == (largest < ALIKE)
+            if where[a] == where[b]:
+                assert known[where[a]].difference >= largest - 1e-9
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randn(SHAPE, generator=draw, dtype=torch.float64)
+    for each in known:
+        matrix = dense(each.names[0])
+        projected = noise.flatten() - torch.linalg.pinv(matrix) @ (matrix @ noise.flatten())
+        assert torch.allclose(each.unseen(noise).flatten(), projected, atol=1e-9)
+        exact = float((matrix @ noise.flatten()).square().mean().sqrt())
+        assert each.moved(noise) == pytest.approx(exact)
+        rival = known[0] if each is not known[0] else known[1]
+        change = each.evened(each.against(rival, noise))
+        assert float((matrix @ change.flatten()).abs().max()) < 1e-9 * float(change.abs().max())
+        other = dense(rival.names[0])
+        gain = [
+            float((other @ x.flatten()).norm() / x.norm()) for x in (each.against(rival, noise), each.unseen(noise))
+        ]
+        assert gain[0] > gain[1]
+        steps = picture_of(change)
+        assert torch.equal(steps, steps.round())
+        assert float(steps.abs().max()) == STEPS
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_the_answer_is_the_map_whose_nullspace_is_not_seen(name: str) -> None:
+    """The slow way: noise out of every nullspace in turn, and the outputs move least for the right one."""
+    outputs, moved = pipeline(name), {}
+    draw = torch.Generator().manual_seed(1)
+    for each in SOME:
+        matrix = dense(each)
+        noise = torch.randn(matrix.shape[1], generator=draw, dtype=torch.float64)
+        change = 0.1 * (noise - torch.linalg.pinv(matrix) @ (matrix @ noise))
+        grey = torch.full((1, *SHAPE), 128 / 255, dtype=torch.float64)
+        moved[each] = float((outputs(grey + change.view(1, *SHAPE)) - outputs(grey)).norm())
+    unseen = {each for each, value in moved.items() if value < 1e-6}
+    found = bs.identify_resizer(outputs, SHAPE, [SIZE], SOME)
+    assert found.match is not None
+    assert name in found.match.names
+    assert set(found.match.names) == unseen
+    assert found.queries <= 64
+
+
+def test_sizes_and_all_resizers() -> None:
+    shape = (3, 61, 83)
+    for name, size in (("opencv lanczos4", (24, 24)), ("torch nearest", (20, 27)), ("pil hamming", (28, 28))):
+        asked = []
+
+        def outputs(x: Tensor, hidden: Callable[[Tensor], Tensor] = pipeline(name, size, shape)) -> Tensor:
+            asked.append(x)  # noqa: B023
+            return hidden(x)
+
+        found = bs.identify_resizer(outputs, shape, [20, (24, 24), (28, 28), 28])
+        assert found.match is not None
+        assert (name in found.match.names, found.match.size) == (True, size)
+        assert found.queries == len(asked) <= 64
+        x = torch.cat(asked)
+        assert torch.equal((x * 255).round() / 255, x)
+        assert 0 <= float(x.min()) < float(x.max()) <= 1
+
+
+def test_what_fits_nowhere_is_said() -> None:
+    shape, names = (1, 31, 23), ["pil bilinear", "torch nearest"]
+    draw = torch.Generator().manual_seed(3)
+    sees_all = nn.Sequential(nn.Flatten(), nn.Linear(31 * 23, 9).double())
+    nn.init.normal_(sees_all[1].weight, generator=draw)
+    found = bs.identify_resizer(sees_all, shape, [SIZE], names)
+    assert (found.fits, found.match, found.possible) == (False, None, ())
+    still = bs.identify_resizer(lambda x: torch.ones(len(x), 2), shape, [SIZE], names, 8)
+    assert still.match is None
+    assert not still.fits
+    assert json.loads(json.dumps(found.to_dict()))["match"] is None
+
+
+def test_bad_input() -> None:
+    outputs = pipeline("pil bilinear")
+    for error, words, call in (
+        (ShapeError, "channels, height, width", lambda: bs.identify_resizer(outputs, (31, 23), [9])),
+        (ShapeError, "hides nothing", lambda: bs.identify_resizer(outputs, SHAPE, [(40, 40)])),
+        (ShapeError, "shorter side", lambda: bs.identify_resizer(outputs, SHAPE, [(1, 2, 3)])),
+        (ValueRangeError, "at least one size", lambda: bs.identify_resizer(outputs, SHAPE, [])),
+        (ValueRangeError, "at least one resizer", lambda: bs.identify_resizer(outputs, SHAPE, [9], [])),
+        (UnknownNameError, "photoshop", lambda: bs.identify_resizer(outputs, SHAPE, [9], ["photoshop"])),
+        (ValueRangeError, "queries", lambda: bs.identify_resizer(outputs, SHAPE, [9], queries=2)),
+        (ValueRangeError, "NaN", lambda: bs.identify_resizer(lambda x: x.flatten(1) / 0, SHAPE, [9], SOME)),
+        (ShapeError, "for one picture", lambda: bs.identify_resizer(lambda x: x.sum(), SHAPE, [9], SOME)),
+        (ShapeError, "--to", lambda: usual_sizes((3, 100, 100))),
+    ):
+        with pytest.raises(error, match=words):
+            call()
+    assert usual_sizes((3, 240, 320)) == [(224, 224), 224]
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    model = ["identify", "cifar-resnet", "--input-shape", "3x71x53"]
+    hidden = [*model, "--preprocess", "opencv resize 32x32 cubic"]
+    assert run([*hidden, "--resizers", "all", "--to", "32x32", "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "opencv cubic" in found["match"]["resizers"]
+    assert found["match"]["size"] == [32, 32]
+    assert run([*hidden, "--resizers", "pil box", "--to", "32x32"]) == 1
+    assert "none of these" in capsys.readouterr().out
+    assert run(hidden) != 0
+    assert "--resizers" in capsys.readouterr().err
+    assert len(RESIZERS) > 50
