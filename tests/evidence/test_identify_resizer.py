@@ -83,8 +83,9 @@ def test_the_answer_is_the_map_whose_nullspace_is_not_seen(name: str) -> None:
     assert found.queries <= 64
 
 
-def test_sizes_and_all_resizers() -> None:
-    shape = (3, 61, 83)
+def test_sizes() -> None:
+    """Sizes and resizers at once, and what the pipeline is asked: pictures of eight bits, no more than were counted."""
+    shape, names = (3, 61, 83), ["opencv lanczos4", "opencv cubic", "torch nearest", "pil hamming", "pil bilinear"]
     for name, size in (("opencv lanczos4", (24, 24)), ("torch nearest", (20, 27)), ("pil hamming", (28, 28))):
         asked = []
 
@@ -92,7 +93,7 @@ def test_sizes_and_all_resizers() -> None:
             asked.append(x)  # noqa: B023
             return hidden(x)
 
-        found = bs.identify_resizer(outputs, shape, [20, (24, 24), (28, 28), 28])
+        found = bs.identify_resizer(outputs, shape, [20, (24, 24), (28, 28), 28], names)
         assert found.match is not None
         assert (name in found.match.names, found.match.size) == (True, size)
         assert found.queries == len(asked) <= 64

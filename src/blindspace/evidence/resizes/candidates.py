@@ -90,7 +90,8 @@ class Candidate:
 
 def _row_space(matrix: Tensor) -> Tensor:
     _, sigma, rows = torch.linalg.svd(matrix, full_matrices=False)
-    return rows[sigma > 1e-9 * sigma[0]].T.contiguous()
+    basis: Tensor = rows[sigma > 1e-9 * sigma[0]].T.contiguous()
+    return basis
 
 
 def _some(matrix: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 A picture with a change out of the nullspace of one resize, R_i δ = 0, is read as the picture without it by a network
 that begins with R_i, and as another one by every other network. The network's own Jacobian J is unknown, but
 ‖J R_j δ‖ follows ‖R_j δ‖, so each answer also says how far the network's resize is from the one that the change was
-made for. Probes are therefore chosen one after the other: each is harmless for the candidate that fits all answers best, and
-moves most what those see that fit nearly as well.
+made for. Probes are therefore chosen one after the other: each is harmless for the candidate that fits all answers
+best, and moves most what those see that fit nearly as well.
 """
 
 from __future__ import annotations
