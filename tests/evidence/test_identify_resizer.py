@@ -105,8 +105,9 @@ def test_sizes() -> None:
 def test_what_fits_nowhere_is_said() -> None:
     shape, names = (1, 31, 23), ["pil bilinear", "torch nearest"]
     draw = torch.Generator().manual_seed(3)
-    sees_all = nn.Sequential(nn.Flatten(), nn.Linear(31 * 23, 9).double())
-    nn.init.normal_(sees_all[1].weight, generator=draw)
+    layer = nn.Linear(31 * 23, 9).double()
+    nn.init.normal_(layer.weight, generator=draw)
+    sees_all = nn.Sequential(nn.Flatten(), layer)
     found = bs.identify_resizer(sees_all, shape, [SIZE], names)
     assert (found.fits, found.match, found.possible) == (False, None, ())
     still = bs.identify_resizer(lambda x: torch.ones(len(x), 2), shape, [SIZE], names, 8)
