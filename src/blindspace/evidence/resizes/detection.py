@@ -55,6 +55,12 @@ class ResizeReference(Shown):
         scores: in ascending order, float64 ``(N,)``.
         pictures: number of pictures, each of which was processed in every way.
         variants: names of the ways.
+
+    Examples:
+        >>> import blindspace as bs
+        >>> clean = bs.ResizeReference.embedded()
+        >>> clean.pictures, len(clean.variants), len(clean.scores)
+        (9, 13, 117)
     """
 
     scores: Tensor
