@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from blindspace.experiments.common.resize_libraries import LIBRARIES
 from blindspace.experiments.parts import Kept
-from blindspace.experiments.resizers.libraries import LIBRARIES
 from blindspace.experiments.resizers.measure import GIVEN, compared, left_out, properties, sizes
 from blindspace.experiments.resizers.report import claims, rows, table
 from blindspace.experiments.resizers.settings import for_preset

@@ -47,7 +47,9 @@ def identify(
             "the shorter side; may be repeated. The usual ones if not given.",
         ),
     ] = [],  # noqa: B006
-    queries: Annotated[int, typer.Option(help="Ask the model about at most this number of pictures to find its resizer.", min=4)] = 64,
+    queries: Annotated[
+        int, typer.Option(help="Ask the model about at most this number of pictures to find its resizer.", min=4)
+    ] = 64,
     images: Annotated[
         list[str] | None,
         typer.Option(

@@ -338,7 +338,9 @@ def as_device(given: torch.device | str) -> torch.device:
     try:
         return torch.empty(0, device=torch.device(given)).device
     except (TypeError, RuntimeError, AssertionError) as error:  # the last from a torch without CUDA
-        raise BlindspaceError(f"there is no device {shown(given)} here; give one that torch finds, such as 'cpu'") from error
+        raise BlindspaceError(
+            f"there is no device {shown(given)} here; give one that torch finds, such as 'cpu'"
+        ) from error
 
 
 def as_parameter(given: Array, name: str) -> Tensor:

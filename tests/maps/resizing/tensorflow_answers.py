@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from blindspace.experiments.resizers.libraries import LIBRARIES
+from blindspace.experiments.common.resize_libraries import LIBRARIES
 from blindspace.maps.resizing.registry import RESIZERS
 
 SIZES = (((9, 14), (4, 6)), ((5, 4), (7, 3)), ((1, 9), (2, 4)), ((12, 3), (3, 1)))

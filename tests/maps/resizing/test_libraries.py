@@ -11,7 +11,7 @@ import tensorflow_answers
 from onnx.reference import ReferenceEvaluator
 from PIL import Image
 
-from blindspace.experiments.resizers.libraries import LIBRARIES, Library, onnx_model
+from blindspace.experiments.common.resize_libraries import LIBRARIES, Library, onnx_model
 from blindspace.experiments.resizers.measure import left_out
 from blindspace.maps.resizing import opencv, pillow
 from blindspace.maps.resizing.onnx_standard import ROUNDINGS, onnx_matrix, onnx_nearest

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...maps.resizing.registry import RESIZERS, Resizer
 from ...progress import Progress
+from ..common.resize_libraries import LIBRARIES, Array, Run
 from ..parts import Kept, Part, seed_of
-from .libraries import LIBRARIES, Array, Run
 from .settings import ResizersSettings, Size
 
 GIVEN: tuple[tuple[Size, Size], ...] = (
