@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedLayerError
 from ..maps import LinearMap
 from ..networks import Network
 from ..networks.graph import NetworkGraph, graph_of
@@ -124,7 +125,10 @@ class Demands:
         """The values in float32, whose rows of Jacobians cost less than half; None where there is no such run."""
         if self.dtype != torch.float64 or self.network.dtype != torch.float32:
             return None
-        return Values(self.network, self._nodes, torch.float32)
+        try:
+            return Values(self.network, self._nodes, torch.float32)
+        except UnsupportedLayerError:  # the derivatives of ONNX networks are computed in float64 alone
+            return None
 
     def rows(
         self,
