@@ -45,9 +45,8 @@ def first_resize(preprocess: str | None) -> str | None:
     first = next((step for step in steps if not isinstance(step, FlipChannels)), None)
     if not isinstance(first, Resize):
         return None
-    widened = first.convention != "torch" or first.antialias or first.mode not in ("bilinear", "bicubic")
     size = first.size if isinstance(first.size, int) else "x".join(map(str, first.size))
-    return f"{first.convention} {first.mode}{'' if widened else ' no-antialias'} {size}"
+    return f"{first.resizer} {size}"
 
 
 def inspect_photographs(

@@ -42,7 +42,7 @@ def exposure(
     resizers: Annotated[
         list[str] | None,
         typer.Option(
-            "--resizer",
+            "--resizers",
             metavar="NAME",
             help="Compare with this resizer, such as 'pil box' or 'opencv area', or with all; may be repeated. The "
             "usual ones are taken if not given.",

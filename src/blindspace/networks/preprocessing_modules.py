@@ -82,6 +82,12 @@ class Resize(nn.Module):
         short = min(height, width)
         return int(self.size * height / short), int(self.size * width / short)
 
+    @property
+    def resizer(self) -> str:
+        """Its name in the registry of resizers, ``maps.resizing``."""
+        plain = self.convention == "torch" and self.mode in ("bilinear", "bicubic") and not self.antialias
+        return f"{self.convention} {self.mode}{NO_ANTIALIAS if plain else ''}"
+
     def extra_repr(self) -> str:
         """The arguments of the module."""
         return f"{self.size}, {self.mode}, antialias={self.antialias}, convention={self.convention}"

@@ -98,7 +98,7 @@ def test_bad_input_is_refused(
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for k, picture in enumerate(bs.data.samples("cifar10").tensor(torch.float64)[:2]):
         Image.fromarray((picture * 255).round().byte().permute(1, 2, 0).numpy()).save(tmp_path / f"{k}.png")
-    asked = ["exposure", "--photos", str(tmp_path), "--resizer", "pil box"]
+    asked = ["exposure", "--photos", str(tmp_path), "--resizers", "pil box"]
     out = tmp_path / "out.json"
     drawn = tmp_path / "drawn.png"
     spec = ["--preprocess", "resize 8 nearest torch"]

@@ -1,10 +1,9 @@
 """Cleaning photographs before a resize: keep what the network reads, or what people see, and drop what differs.
 
 Kept is either R x, with everything else replaced by its natural expectation given R x (``canonical``); or what people
-see at that scale, by the least change of the image after which the network reads that too: x + R⁺(t − R x), where t
-averages each cell over the pixels that the resize hardly reads, because those it reads may hold the hidden picture.
-Within the pixel range it is computed by Dykstra's alternating projections (Boyle and Dykstra, A method for finding
-projections onto the intersection of convex sets in Hilbert spaces, 1986), and rounded to eight bits.
+see at that scale, by the least change of the image within the pixel range after which the network reads that too
+(``nearest_preimage``), where it reads the average of each cell over the pixels that the resize hardly reads, because
+those it reads may hold the hidden picture. Both are rounded to eight bits.
 """
 
 from __future__ import annotations
@@ -14,23 +13,18 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..._html import Shown
 from ...errors import ShapeError, UnknownNameError
 from ...maps.resizing import resizer
+from ...maps.resizing.cell_means import cell_means
+from ...subspaces.preimage import nearest_preimage
 from .._conditional_mean import canonical
-from .detection import as_pictures
 from .disagreement import Size, views
+from .photographs import as_photographs
 
 Keep = Literal["network", "people"]
-
-ROUNDS = 40
-"""Maximum number of alternating projections."""
-
-AGREED = 1e-3
-"""Largest distance of what the network reads from what it is to read at which they end, a quarter of a step."""
 
 LEAST_WEIGHT = 1e-3
 """Weight of the pixels that are read most, where a cell has no others."""
@@ -82,7 +76,7 @@ def clean_resize(image: Tensor, name: str, size: Sequence[int], keep: Keep = "pe
         >>> round(float(clean.image.max()), 2)
         0.5
     """
-    x = as_pictures([image])[0]
+    x = as_photographs([image])[0]
     if keep not in get_args(Keep):
         raise UnknownNameError(f"keep 'network' or 'people', not {keep!r}")
     before, after = (x.shape[1], x.shape[2]), tuple(size)
@@ -99,33 +93,17 @@ def _kept_by_network(x: Tensor, name: str, size: Size) -> Tensor:
 
 
 def _kept_by_people(x: Tensor, name: str, size: Size) -> Tensor:
-    rows, columns = resizer(name).matrices(tuple(x.shape[1:]), size)
-    back = torch.linalg.pinv(rows), torch.linalg.pinv(columns)
-    target = _seen_by_people(x, rows, columns)
-    y, correction = x, torch.zeros_like(x)
-    for _ in range(ROUNDS):
-        missing = target - rows @ y @ columns.T
-        y = y + back[0] @ missing @ back[1].T
-        inside = (y + correction).clamp(0, 1)
-        correction, y = y + correction - inside, inside
-        if float((target - rows @ y @ columns.T).abs().max()) <= AGREED:
-            break
-    return y
+    resize = resizer(name)
+    target = _seen_by_people(x, *resize.matrices(x.shape[1:], size))
+    return nearest_preimage(resize.map(tuple(x.shape), size), x[None], target[None]).images[0]
 
 
 def _seen_by_people(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The average of each cell, ``(C, h, w)``, over the pixels that the resize reads less than most."""
     read = rows.abs().amax(0)[:, None] * columns.abs().amax(0)
     weight = (1 - read / read.max()).clamp(min=LEAST_WEIGHT)
-    even = [_averages(matrix) for matrix in (rows, columns)]
+    even = [cell_means(matrix.shape[1], len(matrix)) for matrix in (rows, columns)]
     return (even[0] @ (x * weight) @ even[1].T) / (even[0] @ weight @ even[1].T)
-
-
-def _averages(matrix: Tensor) -> Tensor:
-    out, n = matrix.shape
-    borders = np.arange(out + 1) * (n / out)
-    shared = np.minimum(np.arange(n) + 1, borders[1:, None]) - np.maximum(np.arange(n), borders[:-1, None])
-    return torch.from_numpy(shared.clip(min=0) * (out / n))
 
 
 def _rms(difference: np.ndarray) -> float:

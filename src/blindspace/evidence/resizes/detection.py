@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from ..._html import Shown
-from ...errors import ShapeError, ValueRangeError, seed_of
-from ...maps.floating import as_floating
+from ...errors import ValueRangeError, seed_of
 from ...maps.resizing import RESIZERS, Resizer, resizer
 from ...progress import Progress
 from .. import conformal
 from .disagreement import Disagreement, Size, scores
 from .made_for import made_for
+from .photographs import as_photographs
 from .sampling_grid import candidates
 from .variants import variants
 
@@ -86,7 +86,7 @@ class ResizeReference(Shown):
         Raises:
             ShapeError, ValueRangeError, UnknownNameError: as ``inspect_resize``.
         """
-        pictures, wanted = as_pictures(images), parse(resizers)
+        pictures, wanted = as_photographs(images), parse(resizers)
         ways = variants(seed_of(seed))
         found = []
         for step, (name, process) in enumerate(ways.items()):
@@ -186,7 +186,7 @@ def inspect_resize(
         >>> found.suspicious.tolist(), found.made_for[1].size
         ([False, True], (60, 80))
     """
-    pictures, wanted = as_pictures(images), parse(resizers)
+    pictures, wanted = as_photographs(images), parse(resizers)
     if reference is None:
         reference = ResizeReference.embedded()
     elif not isinstance(reference, ResizeReference):
@@ -282,23 +282,3 @@ def _anywhere(wanted: Sequence[Wanted]) -> list[Resizer]:
 
 def _best(found: Sequence[Disagreement]) -> float:
     return found[0].score if found else 0.0
-
-
-def as_pictures(images: Sequence[Tensor] | Tensor) -> list[Tensor]:
-    """Photographs of any sizes, each float64 ``(C, H, W)`` in [0, 1] on the processor.
-
-    Raises:
-        ShapeError: one is not (1 or 3, H, W).
-        ValueRangeError: there is none, or a pixel is outside [0, 1].
-    """
-    if isinstance(images, Tensor) and images.ndim == 3:
-        images = images[None]
-    made = [as_floating(image, "image", "(C, H, W)").detach().double().cpu() for image in images]
-    if not made:
-        raise ValueRangeError("no image is given")
-    for image in made:
-        if image.ndim != 3 or image.shape[0] not in (1, 3) or not image.numel():
-            raise ShapeError(f"an image has the shape (1 or 3, height, width), got {tuple(image.shape)}")
-        if not bool(((image >= 0) & (image <= 1)).all()):
-            raise ValueRangeError("a pixel is NaN or outside [0, 1]; divide bytes by 255")
-    return made

@@ -19,6 +19,7 @@ import scipy.sparse
 from torch import Tensor
 
 from ...maps.resizing import RESIZERS, Resizer
+from ...maps.resizing.cell_means import cell_means
 
 Array = npt.NDArray[np.float32]
 Size = tuple[int, int]
@@ -127,12 +128,7 @@ def _sparse(matrix: Tensor) -> scipy.sparse.csr_array:
 
 @lru_cache(maxsize=32)
 def _averages(n: int, out: int) -> scipy.sparse.csr_array:
-    """The matrix ``(out, n)`` of the averages over cells, with the shares of pixels at their borders."""
-    borders = np.arange(out + 1) * (n / out)
-    pixel = np.arange(n)
-    shared = np.minimum(pixel + 1, borders[1:, None]) - np.maximum(pixel, borders[:-1, None])
-    weights = shared.clip(min=0)
-    return scipy.sparse.csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
+    return _sparse(cell_means(n, out))
 
 
 def _steps(ratio: float) -> tuple[int, ...]:

@@ -21,11 +21,11 @@ from ..._html import Shown
 from ...errors import MissingExtraError, ValueRangeError
 from ...maps import Kronecker
 from ...maps.resizing.registry import RESIZERS, resizer
-from ...networks.preprocessing_modules import Resize
 from ...perturbations import scaling_attack
 from ...progress import Progress
 from .._similarity import similarity
-from .pipeline import Pipeline, Readable, checked_photographs
+from .photographs import as_photographs
+from .pipeline import Pipeline, Readable
 
 USUAL = (
     "pil nearest",
@@ -215,7 +215,7 @@ def exposure(
         >>> found.own.score > 0.7 > 0.3 > found.advised.score
         True
     """
-    own, x = Pipeline.of(pipeline), checked_photographs(photographs)
+    own, x = Pipeline.of(pipeline), as_photographs(photographs, least=2)
     if isinstance(resizers, str):
         raise ValueRangeError(f"give names of resizers in a list, not {resizers!r}")
     asked = list(USUAL if resizers is None else resizers)
@@ -320,7 +320,6 @@ def _fitted(photograph: Tensor, like: Tensor) -> Tensor:
 
 def _ratio(pipeline: Pipeline, photograph: Tensor) -> tuple[float, float]:
     """How many pixels become one along each axis: (the smaller, the larger number)."""
-    resize = next(step for step in pipeline.steps if isinstance(step, Resize))
-    size = resize.size_of(photograph.shape[1:])
+    size = pipeline.resize.size_of(photograph.shape[1:])
     ratios = [n / made for n, made in zip(photograph.shape[1:], size, strict=True)]
     return min(ratios), max(ratios)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...errors import ShapeError, UnsupportedLayerError, ValueRangeError
+from ...errors import UnsupportedLayerError
 from ...maps import LinearMap, from_module
 from ...maps.resizing.registry import resizer
 from ...networks import Network
@@ -66,11 +66,14 @@ class Pipeline:
         return found
 
     @property
+    def resize(self) -> Resize:
+        """Its resize."""
+        return next(step for step in self.steps if isinstance(step, Resize))
+
+    @property
     def resizer(self) -> str:
         """Name of its resizer."""
-        resize = next(step for step in self.steps if isinstance(step, Resize))
-        no_antialias = resize.convention == "torch" and resize.mode in ("bilinear", "bicubic") and not resize.antialias
-        return f"{resize.convention} {resize.mode}{' no-antialias' if no_antialias else ''}"
+        return self.resize.resizer
 
     def with_resizer(self, name: str) -> Pipeline:
         """The same with another resizer to the same size.
@@ -112,22 +115,3 @@ class Pipeline:
                     return None
                 found.append(labels)
         return torch.cat(found)
-
-
-def checked_photographs(photographs: Sequence[Tensor]) -> list[Tensor]:
-    """Photographs ``(C, H, W)`` in [0, 1], at least two, float64.
-
-    Raises:
-        ShapeError: One is no picture of one or three channels.
-        ValueRangeError: There are fewer than two, or a value is outside [0, 1].
-    """
-    if len(photographs) < 2:
-        raise ValueRangeError(
-            f"an exposure needs at least two photographs, each the other's target; got {len(photographs)}"
-        )
-    for each in photographs:
-        if each.ndim != 3 or each.shape[0] not in (1, 3):
-            raise ShapeError(f"a photograph has the shape (1 or 3, height, width), not {tuple(each.shape)}")
-        if not bool(((each >= 0) & (each <= 1)).all()):
-            raise ValueRangeError("a pixel is NaN or outside [0, 1]; divide bytes by 255")
-    return [each.detach().double() for each in photographs]

@@ -19,13 +19,11 @@ from ...evidence.resizes.disagreement import Size
 from ...evidence.resizes.variants import resized, sharpened
 from ...extras import library
 from ...maps.resizing import resizer
+from ...perturbations import scaling_attack
 from ...progress import Progress
 from ..parts import Kept, Part
 from .baselines import baselines
 from .settings import CONTROL, ResizeDetection
-
-ROUNDS = 40
-"""Alternating projections of the attack."""
 
 
 def parts(s: ResizeDetection) -> list[Part]:
@@ -73,14 +71,8 @@ def ways(s: ResizeDetection) -> dict[str, Callable[[Tensor], Tensor]]:
 
 def attacked(cover: Tensor, target: Tensor, name: str) -> Tensor:
     """The least change of a cover ``(C, H, W)`` after which a resize shows the target, in whole steps of eight bits."""
-    rows, columns = resizer(name).matrices(tuple(cover.shape[1:]), tuple(target.shape[1:]))
-    back = torch.linalg.pinv(rows), torch.linalg.pinv(columns)
-    y, correction = cover, torch.zeros_like(cover)
-    for _ in range(ROUNDS):
-        y = y + back[0] @ (target - rows @ y @ columns.T) @ back[1].T
-        inside = (y + correction).clamp(0, 1)
-        correction, y = y + correction - inside, inside
-    return (y * 255).round() / 255
+    resize = resizer(name).map(tuple(cover.shape), target.shape[1:])
+    return scaling_attack(resize, cover[None], target).images[0]
 
 
 def _reference(s: ResizeDetection, progress: Progress) -> Kept:

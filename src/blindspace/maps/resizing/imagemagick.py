@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .base import Resizer, each_axis
+from .cell_means import cell_means
 from .kernels import Array, Kernel, cubic, lanczos, mitchell, triangle
 
 EPSILON = 1e-12
@@ -60,14 +61,6 @@ def sample_matrix(size: int, out: int) -> Tensor:
     return torch.from_numpy(np.eye(size)[read])
 
 
-def scale_matrix(size: int, out: int) -> Tensor:
-    """The matrix ``(out, size)`` of ``-scale``: the mean over the part of the axis under each output pixel."""
-    old, new = np.arange(size + 1.0), np.arange(out + 1) * (size / out)
-    overlap = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
-    weights = overlap.clip(min=0)
-    return torch.from_numpy(weights / weights.sum(1, keepdims=True))
-
-
 FIXED = "computed in 16 bits, rounded and clipped to 0…65535 after each pass, then rounded to 8 bits"
 
 RESIZERS = (
@@ -90,7 +83,7 @@ RESIZERS = (
         linear="linear up to rounding to 16 bits",
         eight_bit=FIXED,
         bound=1.1,
-        build=each_axis(scale_matrix),
+        build=each_axis(cell_means),
     ),
     Resizer(
         name="imagemagick sample",

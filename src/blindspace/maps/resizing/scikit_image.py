@@ -10,6 +10,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from .base import Resizer, each_axis
+from .cell_means import cell_means
 from .pytorch import NO_ANTIALIAS
 
 ORDERS = {"nearest": 0, "linear": 1, "cubic": 3}
@@ -37,16 +38,6 @@ def scikit_image_matrix(size: int, out: int, mode: str, antialias: bool = True) 
     zoom = (1 / (size / out), 1.0)
     matrix = ndimage.zoom(smooth, zoom, order=ORDERS[mode], mode="mirror", grid_mode=True)
     return torch.from_numpy(np.ascontiguousarray(matrix))
-
-
-def local_mean_matrix(size: int, out: int) -> Tensor:
-    """The matrix ``(out, size)`` of ``skimage.transform.resize_local_mean`` along one axis: means over its parts."""
-    if size == out:
-        return torch.eye(size, dtype=torch.float64)
-    old, new = np.arange(size + 1.0), np.linspace(0, size, out + 1)
-    overlap = np.minimum(new[1:, None], old[None, 1:]) - np.maximum(new[:-1, None], old[None, :-1])
-    weights = overlap.clip(min=0)
-    return torch.from_numpy(weights / weights.sum(1, keepdims=True))
 
 
 FLOATS = "converted to float; the result is float in [0, 1], not rounded"
@@ -78,7 +69,7 @@ RESIZERS = (
         linear="linear",
         eight_bit=FLOATS,
         bound=0.0,
-        build=each_axis(local_mean_matrix),
+        build=each_axis(cell_means),
     ),
 )
 """scikit-image's ways to resize."""
