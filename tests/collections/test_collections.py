@@ -304,8 +304,8 @@ def of_colours() -> Protector:
 def test_other_modes_are_read_as_colours(content: bytes) -> None:
     outcome = of_colours().protect([Picture("x", content)])[0]
     assert outcome.content is not None, outcome.reason
-    assert outcome.evidence["shape"] == [3, 32, 32]
-    assert outcome.evidence["max_output_change"] < 1e-4
+    assert outcome.made["shape"] == [3, 32, 32]
+    assert outcome.made["max_output_change"] < 1e-4
 
 
 def test_pictures_of_other_sizes_go_through_the_preprocessing(tmp_path: Path) -> None:
@@ -314,12 +314,12 @@ def test_pictures_of_other_sizes_go_through_the_preprocessing(tmp_path: Path) ->
     pictures = [Picture(f"{n}", coded(rng.integers(60, 190, s).astype(np.uint8))) for n, s in enumerate(shapes)]
     protector = Protector(replace(QUICK, preprocess="resize 28x28"), spaces=2)
     outcomes = protector.protect(pictures)
-    assert [outcome.evidence.get("shape") for outcome in outcomes] == [
+    assert [outcome.made.get("shape") for outcome in outcomes] == [
         [1, *shape] if shape != (10, 12) else None for shape in shapes
     ]
     # Enlarged, a picture of 10 × 12 is seen whole.
     assert "sees every change" in outcomes[3].reason
-    assert all(outcome.evidence["label"] == outcome.evidence["label_after"] for outcome in outcomes if outcome.content)
+    assert all(outcome.made["label"] == outcome.made["label_after"] for outcome in outcomes if outcome.content)
     assert len(protector._kept) == 2
 
 
@@ -425,7 +425,7 @@ def test_bad_places(tmp_path: Path) -> None:
     (tmp_path / "full/mine.txt").write_text("mine")
     for src, dst, why in [
         (tmp_path / "missing", tmp_path / "dst", "does not exist"),
-        (tmp_path / "empty", tmp_path / "dst", "nothing to protect"),
+        (tmp_path / "empty", tmp_path / "dst", "there is no picture in"),
         (source, source, "apart from the source"),
         (source, source / "dst", "apart from the source"),
         (source / "a", source, "apart from the source"),

@@ -26,6 +26,7 @@ from PIL import Image
 import blindspace as bs
 from blindspace.cli.main import run as command
 from blindspace.collections import Settings, check, protect
+from blindspace.collections.protector import Protection
 from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
 from blindspace.experiments.crew import one_thread
@@ -220,7 +221,7 @@ def test_what_ray_gives_up_is_one_line(tmp_path: Path, monkeypatch: pytest.Monke
     nothing = SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None, exceptions=ray.exceptions)
     monkeypatch.setattr(cluster_module, "_ray", lambda: nothing)
     monkeypatch.setattr(cluster_module, "_rows", give_up)
-    job = Job(tmp_path, tmp_path, NOISE, "")
+    job = Job(tmp_path, tmp_path, Protection(NOISE), "")
     with pytest.raises(BlindspaceError, match=r"Ray gives up: The actor died unexpectedly\.; what is done stays done"):
         cluster_module._on_cluster(job, [], 1, "local", lambda answer: None)
 

@@ -2,7 +2,7 @@
 
 from ._check import Checked, check
 from ._protect import protect, salt_of
-from .manifest import Summary
+from .protected import Summary
 from .protector import Settings
 
 __all__ = ["Checked", "Settings", "Summary", "check", "protect", "salt_of"]

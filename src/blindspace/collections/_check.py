@@ -1,4 +1,4 @@
-"""Compare a protected collection with its manifest: every result must be there once, with the recorded hash."""
+"""Compare the results of a collection with its manifest: every one must be there once, with the recorded hash."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class Checked(Shown):
 
 
 def check(target: Path) -> Checked:
-    """Compare a protected collection with its manifest.
+    """Compare the results of a collection with its manifest.
 
     Args:
-        target: Destination folder of ``protect``.
+        target: Destination folder of ``protect``, or of an inspection.
 
     Raises:
         FileError: The manifest is missing, incomplete or damaged.
@@ -64,12 +64,12 @@ def check(target: Path) -> Checked:
         whole = summary["manifest_sha256"] == sha256(target / MANIFEST)
     except FileNotFoundError as error:
         raise FileError(
-            f"{error.filename} is missing: {target} is no finished collection; run protect again"
+            f"{error.filename} is missing: {target} is no finished collection; run the command again"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise FileError(f"the manifest of {target} is damaged; run protect again") from error
+        raise FileError(f"the manifest of {target} is damaged; run the command again") from error
     if not whole:
-        raise FileError(f"{target / MANIFEST} is not the file {SUMMARY} describes; run protect again")
+        raise FileError(f"{target / MANIFEST} is not the file {SUMMARY} describes; run the command again")
     pictures, seen = 0, set[str]()
     problems: dict[str, str] = {}
     count = 0
@@ -84,7 +84,7 @@ def check(target: Path) -> Checked:
         name = path.relative_to(target).as_posix()
         if not path.is_file() or name in (MANIFEST, SUMMARY) or name in seen or _OF_JOURNAL.fullmatch(name):
             continue
-        # An archive without any protected picture is named among the files only.
+        # An archive without any new picture is named among the files only.
         if files.get(name) != sha256(path):
             count += 1
             problems[name] = "not in the manifest"
@@ -92,7 +92,7 @@ def check(target: Path) -> Checked:
 
 
 def _rows(target: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the protected pictures."""
+    """The lines of the pictures that have a result."""
     with (target / MANIFEST).open(encoding="utf-8") as stream:
         for line in stream:
             row = json.loads(line)

@@ -7,15 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..data.encoding import SUFFIX
-from ..errors import BlindspaceError, FileError, ValueRangeError, shown
-from ..files import as_path
-from ..jobs import Journal, Report, carry_out, check_engine
+from ..errors import BlindspaceError, ValueRangeError, shown
+from ..jobs import Journal, Report
 from ..perturbations._keyed import Key
-from .kinds import kinds, plan
-from .manifest import MANIFEST, SUMMARY, Summary, close
-from .protector import Settings
-from .work import Job
+from .protected import Summary, summarise
+from .protector import Protection, Settings
+from .treating import Engine, begin, treat
 
 
 def protect(
@@ -70,28 +67,14 @@ def protect(
         >>> summary.protected, summary.labels_changed
         (3, 0)
     """
-    source, target = as_path(source, "the source").resolve(), as_path(target, "the target").resolve()
     if not isinstance(settings, Settings):
         raise BlindspaceError(f"protect takes Settings of the protection, got {shown(settings)}")
-    check_engine(engine, workers)
     if (key is not None) != (settings.recipe.kind == "keyed"):
         raise ValueRangeError("keyed noise, and only that, needs a key; give both or neither")
-    for inner, outer in ((source, target), (target, source)):
-        if inner == outer or outer in inner.parents:
-            raise FileError(f"{inner} is inside {outer}; give a destination apart from the source")
-    planned = plan(source, SUFFIX[settings.file_format], kinds(settings.pictures, settings.per_shard))
-    written = _written(settings, key)
-    return carry_out(
-        Job(planned.root, target, settings, settings.digest(), key),
-        planned.shards,
-        written,
-        lambda journal, before, speed: close(journal, planned, written, before, speed),
-        (MANIFEST, SUMMARY),
-        workers=workers,
-        engine=engine,
-        address=address,
-        report=report,
-    )
+    where = Engine(workers, engine, address, report)
+    planned, target = begin(source, target, settings, where)
+    plain = settings.to_dict()
+    return treat(planned, target, Protection(settings, key), plain, _written(plain, key), Summary, summarise, where)
 
 
 def salt_of(target: Path) -> str | None:
@@ -103,7 +86,7 @@ def salt_of(target: Path) -> str | None:
     return (Journal(target).settings() or {}).get("salt") or None
 
 
-def _written(settings: Settings, key: Key | None) -> dict[str, Any]:
+def _written(settings: dict[str, Any], key: Key | None) -> dict[str, Any]:
     """The settings as they are stored; of the key only a hash that distinguishes it from others."""
     sign = None if key is None else hmac.digest(key.secret, b"blindspace key check", "sha256").hex()
-    return {**settings.to_dict(), "key_check": sign, "blindspace": version("blindspace")}
+    return {**settings, "key_check": sign, "blindspace": version("blindspace")}

@@ -38,9 +38,8 @@ class Folders:
     def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
         """The files as they are."""
         pictures: list[Picture] = []
-        outputs: list[str] = []
         size = 0
-        for name, output in zip(shard.inputs, shard.outputs, strict=True):
+        for name in shard.inputs:
             try:
                 content = (root / name).read_bytes()
             except OSError as error:
@@ -48,16 +47,15 @@ class Folders:
             else:
                 pictures.append(Picture(readable(name), content))
                 size += len(content)
-            outputs.append(output)
             if size >= PORTION:
-                yield Portion(tuple(pictures), tuple(outputs))
-                pictures, outputs, size = [], [], 0
-        yield Portion(tuple(pictures), tuple(outputs))
+                yield Portion(tuple(pictures))
+                pictures, size = [], 0
+        yield Portion(tuple(pictures))
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Files]:
         """One file per picture."""
-        yield _Files(target)
+        yield _Files(target, shard.outputs)
 
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """The file itself."""
@@ -65,12 +63,14 @@ class Folders:
 
 
 class _Files:
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, outputs: Sequence[str]) -> None:
         self.target = target
+        self.left = list(outputs)
 
     def write(self, portion: Portion, contents: Sequence[bytes | None]) -> list[Place]:
-        for output, content in zip(portion.rest, contents, strict=True):
+        outputs, self.left = self.left[: len(contents)], self.left[len(contents) :]
+        for output, content in zip(outputs, contents, strict=True):
             if content is not None:
                 with writing(self.target / output) as temporary:
                     temporary.write_bytes(content)
-        return [Place(output, "") for output in portion.rest]
+        return [Place(output, "") for output in outputs]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..data.recognition import Holds, recognise_file
@@ -58,14 +58,14 @@ class Plan:
     others: tuple[str, ...]
 
 
-def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
+def plan(source: Path, suffix: str | None, kinds: dict[str, Kind]) -> Plan:
     """The shards of a collection: of a folder with all below it, or of one file.
 
     The kind of a file is determined by its content; hidden files are left out, links to folders are not followed.
 
     Args:
         source: Folder or file of the collection.
-        suffix: Suffix of the pictures' new files.
+        suffix: Suffix of the pictures' new files; None if none are written.
         kinds: The kinds by name, from ``kinds``.
 
     Raises:
@@ -83,11 +83,13 @@ def plan(source: Path, suffix: str, kinds: dict[str, Kind]) -> Plan:
         for name in names:
             found = _kind(root / name, kinds)
             (others if found is None else of_kind[found]).append(readable(name) if found is None else name)
-        shards = [shard for word, kind in kinds.items() for shard in kind.plan(root, of_kind[word], suffix)]
+        shards = [shard for word, kind in kinds.items() for shard in kind.plan(root, of_kind[word], suffix or "")]
     except OSError as error:
         raise FileError(f"cannot read {error.filename or source}: {error.strerror or error}") from error
     if not shards and not others:
-        raise FileError(f"there is nothing to protect in {source}: it contains no file")
+        raise FileError(f"there is no picture in {source}: it contains no file")
+    if suffix is None:
+        shards = [replace(shard, outputs=()) for shard in shards]
     outputs = Counter(output for shard in shards for output in shard.outputs)
     twice = [output for output, count in outputs.items() if count > 1]
     if twice:

@@ -1,11 +1,9 @@
-"""From a stored picture to a protected one, with evidence that is measured on the new file as it is read back."""
+"""From stored pictures to protected ones."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ..data.channels import in_channels
-from ..data.encoding import decode, encode
-from ..data.picture_files import Decoded, decoded
-from ..errors import FileError, MissingExtraError, ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
+from ..data.encoding import SUFFIX, encode
+from ..data.picture_files import Decoded
+from ..errors import ShapeError, TooLargeError, UnsupportedLayerError, ValueRangeError
 from ..files import sha256
 from ..maps import Shape
 from ..networks import Named, Network, harmless
 from ..perturbations._keyed import Key
 from ..perturbations.registry import Recipe, kind_named, kinds
-from ..perturbations.rounding import round_to_levels
 from ..subspaces import Subspace
 from ..subspaces._mask_argument import mask_hash
+from .decoding import BATCH_BYTES, windows
+from .new_files import LEVELS, new_files
 from .source import Picture
+from .treatment import Handle, Outcome, digest
 
 VERSION = 2
 """Version of what is protected and how; work of another one is not continued."""
-
-LEVELS = {"png": 256, "png16": 65536}
-"""Names of the formats that round pixels."""
-
-MOVED = 1e-2
-"""Largest change of an output, relative to the largest output for that picture, where no label says what counts."""
-
-BATCH_BYTES = 16 << 20
-"""Bytes of float64 pixels that are processed together; a single larger picture is processed alone."""
 
 SPACES = 4
 """Number of picture shapes whose networks and subspaces are kept; the least recently used is dropped first."""
@@ -97,6 +87,11 @@ class Settings:
         return {"version": VERSION, **asdict(self), "recipe": self.recipe.to_dict(), "files": files}
 
     @property
+    def suffix(self) -> str:
+        """Suffix of the new files."""
+        return SUFFIX[self.file_format]
+
+    @property
     def network(self) -> Named:
         """The network."""
         choices = dict(self.choices)
@@ -106,24 +101,19 @@ class Settings:
 
     def digest(self) -> str:
         """Hash of the settings."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
+        return digest(self.to_dict())
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The outcome of one picture.
+class Protection:
+    """The treatment: the settings, and the key of keyed noise."""
 
-    Attributes:
-        content: Content of the new file; None if the picture could not be protected.
-        reason: Reason why it could not be protected.
-        evidence: Plain values for JSON: hashes of both files, the network's outputs for both pictures compared, and
-            what of the original was dropped: as ``data.picture_files.Decoded`` says, or ``depth``, if the new file's
-            format has fewer levels than the original.
-    """
+    settings: Settings
+    key: Key | None = None
 
-    content: bytes | None
-    reason: str
-    evidence: dict[str, Any]
+    def handle(self) -> Handle:
+        """A protector of this process. As ``Protector``."""
+        return Protector(self.settings, self.key).protect
 
 
 class Protector:
@@ -157,46 +147,30 @@ class Protector:
             pictures: Pictures of any shapes.
 
         Returns:
-            One outcome per picture, in their order, with the reason if it cannot be read or protected.
+            One outcome per picture, in their order, with the reason if it cannot be read or protected, and else with
+            what ``new_files`` measures and what of the original was ``dropped``: as ``data.picture_files.Decoded``
+            says, or ``depth``, if the new file's format has fewer levels than the original.
 
         Raises:
             BlindspaceError: The network itself cannot be loaded.
         """
         outcomes: dict[int, Outcome] = {}
-        dropped: dict[int, tuple[str, ...]] = {}
-        for window in self._windows(pictures, outcomes, dropped):
-            for shape, members in window.items():
-                outcomes |= self._protect_alike(shape, {n: (pictures[n].name, pixels) for n, pixels in members})
-        whole = []
-        for number, picture in enumerate(pictures):
-            outcome = outcomes[number]
-            source = None if picture.content is None else hashlib.sha256(picture.content).hexdigest()
-            evidence = {"source_sha256": source, **outcome.evidence}
-            if outcome.content is not None:
-                evidence["dropped"] = list(dropped[number])
-            whole.append(Outcome(outcome.content, outcome.reason, evidence))
-        return whole
+        for read, unreadable in windows(pictures, self.batch_bytes):
+            outcomes |= {number: Outcome(reason=reason) for number, reason in unreadable.items()}
+            alike: dict[Shape, dict[int, tuple[str, npt.NDArray[np.float64]]]] = {}
+            for number, found in read.items():
+                alike.setdefault(found.pixels.shape, {})[number] = (pictures[number].name, found.pixels)
+            for shape, members in alike.items():
+                outcomes |= self._protect_alike(shape, members)
+            for number, found in read.items():
+                if outcomes[number].content is not None:
+                    outcomes[number].made["dropped"] = list(self._dropped(found))
+        return [outcomes[number] for number in range(len(pictures))]
 
-    def _windows(
-        self, pictures: Sequence[Picture], outcomes: dict[int, Outcome], dropped: dict[int, tuple[str, ...]]
-    ) -> Iterator[dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]]]:
-        """Decoded pictures by shape, as far as memory allows at once."""
-        window: dict[Shape, list[tuple[int, npt.NDArray[np.float64]]]] = {}
-        size = 0
-        for number, picture in enumerate(pictures):
-            try:
-                found = _decoded(picture)
-            except (FileError, MissingExtraError) as error:
-                outcomes[number] = Outcome(None, str(error).removeprefix(f"{picture.name} "), {})
-                continue
-            pixels, levels = found.pixels, LEVELS.get(self.settings.file_format)
-            dropped[number] = found.dropped if levels is None or _fits(pixels, levels) else (*found.dropped, "depth")
-            if window and size + pixels.nbytes > self.batch_bytes:
-                yield window
-                window, size = {}, 0
-            window.setdefault(pixels.shape, []).append((number, pixels))
-            size += pixels.nbytes
-        yield window
+    def _dropped(self, found: Decoded) -> tuple[str, ...]:
+        """What of an original is not in its new file."""
+        levels = LEVELS.get(self.settings.file_format)
+        return found.dropped if levels is None or _fits(found.pixels, levels) else (*found.dropped, "depth")
 
     def _protect_alike(
         self, shape: Shape, members: dict[int, tuple[str, npt.NDArray[np.float64]]]
@@ -207,41 +181,14 @@ class Protector:
             names = [name for name, _ in members.values()]
             alike = [in_channels(pixels, network.input_shape) for _, pixels in members.values()]
             images = torch.from_numpy(np.stack(alike)).to(network.device)
-            return dict(zip(members, self._made(network, space, images, names), strict=True))
+            made = self.settings.recipe.make(space, images, names, self.key)
+            files = new_files(network, space, images, made, self.settings.file_format)
+            return dict(zip(members, files, strict=True))
         except _OF_A_SHAPE as error:
             if len(members) == 1 or shape in self._refused:
-                return dict.fromkeys(members, Outcome(None, str(error), {}))
+                return dict.fromkeys(members, Outcome(reason=str(error)))
         alone = [self._protect_alike(shape, {number: member}) for number, member in members.items()]
         return {number: outcome for one in alone for number, outcome in one.items()}
-
-    def _made(self, network: Network, space: Subspace, images: Tensor, names: Sequence[str]) -> Iterator[Outcome]:
-        made = self.settings.recipe.make(space, images, names, self.key)
-        levels = LEVELS.get(self.settings.file_format)
-        if levels is not None:
-            made = round_to_levels(space, images, made, levels)
-        contents = [encode(image.numpy(), self.settings.file_format) for image in made.cpu()]
-        # The claim is about the new file as it is read back.
-        read = torch.from_numpy(np.stack([decode(content, self.settings.file_format) for content in contents])).to(
-            images.device
-        )
-        before, after = network.answers(images), network.answers(read)
-        change = (after.outputs - before.outputs).flatten(1).abs().amax(1)
-        allowed = MOVED * before.outputs.flatten(1).abs().amax(1)
-        pixel = (read - images).flatten(1).abs().amax(1)
-        for n, content in enumerate(contents):
-            if not bool(change[n].isfinite()):
-                yield Outcome(None, f"{network.name} makes numbers of it that are not finite", {})
-                continue
-            evidence = {
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "shape": list(read.shape[1:]),
-                "max_output_change": float(change[n]),
-                "max_pixel_change": float(pixel[n]),
-                "label": None if before.labels is None else int(before.labels[n]),
-                "label_after": None if after.labels is None else int(after.labels[n]),
-                "moved": before.labels is None and bool(change[n] > allowed[n]),
-            }
-            yield Outcome(content, "", evidence)
 
     def _reader(self, shape: Shape) -> tuple[Network, Subspace]:
         """The network for pictures of a shape (greyscale as colours if it needs those), and its harmless subspace."""
@@ -293,15 +240,3 @@ def _fits(pixels: npt.NDArray[np.float64], levels: int) -> bool:
     """Whether a format of so many levels can hold all values."""
     whole = pixels * (levels - 1)
     return bool((abs(whole - np.rint(whole)) < 1e-3).all())
-
-
-def _decoded(picture: Picture) -> Decoded:
-    """A picture's pixels, and what is dropped.
-
-    Raises:
-        FileError: The picture cannot be read.
-        MissingExtraError: Its format needs a library that is not installed.
-    """
-    if picture.content is None:
-        raise FileError(picture.reason)
-    return decoded(picture.content, picture.name)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..data.encoding import SUFFIX
 from ..jobs import Done, Journal
-from ..perturbations._keyed import Key
 from .kinds import kinds
-from .protector import Outcome, Protector, Settings
 from .source import Picture, Shard
+from .treatment import Outcome, Treatment
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,14 @@ class Job:
     Attributes:
         root: Folder of the inputs.
         target: Folder of the results.
-        settings: The settings of the protection.
+        treatment: What is done with the pictures.
         digest: Hash of the settings.
-        key: Key of keyed noise; it is not printed.
     """
 
     root: Path
     target: Path
-    settings: Settings
+    treatment: Treatment
     digest: str
-    key: Key | None = None
 
     def shard(self, fields: dict[str, Any]) -> Shard:
         """A shard of its fields."""
@@ -46,20 +44,20 @@ class Job:
 
 
 class Worker:
-    """Protects shards, one after the other.
+    """Treats shards, one after the other.
 
     Raises:
-        BlindspaceError: The network cannot be loaded.
+        BlindspaceError: What the work needs cannot be loaded.
     """
 
     def __init__(self, job: Job) -> None:
         self.job = job
         self.journal = Journal(job.target)
-        self.kinds = kinds(job.settings.pictures, job.settings.per_shard)
-        self.protector = Protector(job.settings, job.key)
+        self.kinds = kinds(job.treatment.settings.pictures, job.treatment.settings.per_shard)
+        self.handle = job.treatment.handle()
 
     def do(self, shard: Shard) -> Done:
-        """Protect one shard, unless it is finished.
+        """Treat one shard, unless it is finished.
 
         Raises:
             FileError: A result cannot be written.
@@ -68,20 +66,29 @@ class Worker:
         if known is not None:
             return known
         kind = self.kinds[shard.kind]
-        suffix = SUFFIX[self.job.settings.file_format]
-        with self.journal.recording(shard) as record, kind.writer(self.job.target, shard, suffix) as writer:
+        suffix = self.job.treatment.settings.suffix
+        writes = nullcontext() if suffix is None else kind.writer(self.job.target, shard, suffix)
+        with self.journal.recording(shard) as record, writes as writer:
             for portion in kind.read(self.job.root, shard):
-                outcomes = _together(portion.pictures, self.protector.protect(portion.pictures))
+                outcomes = self.handle(portion.pictures)
+                if writer is not None:
+                    outcomes = _together(portion.pictures, outcomes)
+                    places = writer.write(portion, [outcome.content for outcome in outcomes])
                 for name in portion.carried:
                     record.add({"name": name, "carried_over": True}, items=0)
-                places = writer.write(portion, [outcome.content for outcome in outcomes])
-                for picture, outcome, place in zip(portion.pictures, outcomes, places, strict=True):
-                    row = {"name": picture.name, **outcome.evidence, "settings": self.job.digest}
-                    if outcome.content is None:
-                        record.add({**row, "reason": " ".join(outcome.reason.split())})
-                    else:
-                        record.add({**row, "output": place.output, "member": place.member})
+                for n, (picture, outcome) in enumerate(zip(portion.pictures, outcomes, strict=True)):
+                    row = {"name": picture.name, "source_sha256": _hash(picture), **outcome.known, **outcome.made}
+                    row["settings"] = self.job.digest
+                    if outcome.reason:
+                        row["reason"] = " ".join(outcome.reason.split())
+                    if writer is not None and outcome.content is not None:
+                        row |= {"output": places[n].output, "member": places[n].member}
+                    record.add(row)
         return self.journal.done(shard)
+
+
+def _hash(picture: Picture) -> str | None:
+    return None if picture.content is None else hashlib.sha256(picture.content).hexdigest()
 
 
 def _together(pictures: tuple[Picture, ...], outcomes: list[Outcome]) -> list[Outcome]:
@@ -89,12 +96,7 @@ def _together(pictures: tuple[Picture, ...], outcomes: list[Outcome]) -> list[Ou
     pairs = list(zip(pictures, outcomes, strict=True))
     lost = {picture.group for picture, outcome in pairs if picture.group and outcome.content is None}
     return [
-        replace(
-            outcome,
-            content=None,
-            reason="another picture of its sample is left out",
-            evidence={"source_sha256": outcome.evidence["source_sha256"]},
-        )
+        replace(outcome, content=None, made={}, reason="another picture of its sample is left out")
         if outcome.content is not None and picture.group in lost
         else outcome
         for picture, outcome in pairs
