@@ -35,6 +35,14 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
     return found
 
 
+def within(x: Tensor, low: float, high: float) -> bool:
+    """Whether all values of a float32 or float64 tensor lie in a range; NaN lies in none."""
+    if not x.numel():
+        return True
+    ends = x.aminmax()  # one pass without temporaries
+    return bool(ends.min >= low) and bool(ends.max <= high)
+
+
 def _tensor(given: object) -> Tensor | None:
     """A tensor from an array or a list; None if it is of another kind."""
     if isinstance(given, list | tuple) and given and all(isinstance(part, Tensor | np.ndarray) for part in given):

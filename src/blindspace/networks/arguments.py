@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 
 from ..errors import UnsupportedLayerError, ValueRangeError
 from ..maps import Operator
-from ..maps.floating import as_floating
+from ..maps.floating import as_floating, within
 from ..maps.linear_map import as_batch
 from ..subspaces import Subspace
 from ..subspaces._mask_argument import MaskLike
@@ -79,7 +79,7 @@ def as_pixels(images: Tensor, shape: Sequence[int]) -> Tensor:
         ValueRangeError: A pixel is NaN or outside [0, 1].
     """
     x = as_images(images, shape).double()
-    if not bool(((x >= 0) & (x <= 1)).all()):
+    if not within(x, 0.0, 1.0):
         raise ValueRangeError("a pixel is NaN or outside [0, 1]; divide bytes by 255")
     return x
 

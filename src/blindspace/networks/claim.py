@@ -19,6 +19,7 @@ from torch import Tensor
 
 from .._html import Shown
 from ..errors import BlindspaceError, WithdrawnError, first_line
+from ..solvers.dense_algebra.products import root_mean_squares
 from ..subspaces import Subspace
 from .network import Network, alike
 
@@ -85,8 +86,10 @@ def measure_claim(network: Network, space: Subspace, seed: int = 0) -> Evidence 
     # Once more, as a projection onto few dimensions leaves little of the noise beside its own rounding.
     inside = space.project(space.project(draws[0]))
     residual = _residual(space, inside)
-    sizes = points.new_tensor(MAGNITUDES) * _rms(points)
-    along, noise = (each * (sizes / _rms(each)).reshape(-1, *[1] * (each.ndim - 1)) for each in (inside, draws[1]))
+    sizes = points.new_tensor(MAGNITUDES) * root_mean_squares(points)
+    along, noise = (
+        each * (sizes / root_mean_squares(each)).reshape(-1, *[1] * (each.ndim - 1)) for each in (inside, draws[1])
+    )
     signs = torch.randn(shape, generator=generator, dtype=torch.float64).to(network.device)
     with _states_kept():
         found = [
@@ -191,10 +194,6 @@ def _residual(space: Subspace, inside: Tensor) -> float:
     a = space.annihilator()
     error = a.forward(inside).flatten(1).norm(dim=1) / inside.flatten(1).norm(dim=1)
     return float(error.max()) / max(a.norm(), torch.finfo(torch.float64).tiny)
-
-
-def _rms(batch: Tensor) -> Tensor:
-    return batch.flatten(1).square().mean(1).sqrt()
 
 
 def _where(network: Network, space: Subspace, seed: int) -> str:

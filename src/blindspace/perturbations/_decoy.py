@@ -17,6 +17,7 @@ from ..errors import ShapeError, ValueRangeError
 from ..maps.floating import as_floating
 from ..networks.arguments import Space, as_pixels, as_space
 from ..progress import Progress
+from ..solvers.dense_algebra.products import root_mean_squares
 from ..subspaces import nearest
 from ..subspaces._mask_argument import MaskLike
 from ..subspaces.box import Metric, norms
@@ -129,8 +130,8 @@ def decoy(
         optimality, most = max(optimality, found.optimality), max(most, found.iterations)
     return Decoy(
         images=made,
-        distance=_rms(made - x - wanted),
-        unbounded=_rms(space.reject(wanted)),
+        distance=root_mean_squares(made - x - wanted),
+        unbounded=root_mean_squares(space.reject(wanted)),
         residual=residual,
         optimality=optimality,
         iterations=most,
@@ -164,8 +165,3 @@ def through_blur(sigma: float, shape: tuple[int, ...]) -> Metric:
 
     # Zeros around the picture keep the blur symmetric, and its norm below 1.
     return Metric(lambda e: FINE * e + (1 - FINE) * blurred(blurred(e)), FINE)
-
-
-def _rms(v: Tensor) -> Tensor:
-    mean: Tensor = v.flatten(1).square().mean(1).sqrt()
-    return mean

@@ -18,6 +18,7 @@ from ..errors import ShapeError
 from ..maps import LinearMap
 from ..networks.arguments import as_pixels
 from ..progress import Progress
+from ..solvers.dense_algebra.products import root_mean_squares
 from ..subspaces.preimage import nearest_preimage
 
 LEVELS = 255
@@ -96,7 +97,7 @@ def scaling_attack(
         >>> f"{int((made.images != pictures[:1]).any(1).sum())} of 1024 pixels"
         '64 of 1024 pixels'
     """
-    x = as_pixels(images, resize.in_shape)
+    x = as_pixels(images, resize.in_shape).contiguous()
     wanted = target.detach().to(x)
     if tuple(wanted.shape) == resize.out_shape:
         wanted = wanted[None]
@@ -106,18 +107,15 @@ def scaling_attack(
         )
     wanted = wanted.expand(len(x), *resize.out_shape)
     found = nearest_preimage(resize, x, wanted, tolerance, accuracy=accuracy, progress=progress)
-    made = (found.images * LEVELS).round() / LEVELS if eight_bit else found.images
+    made = found.images
+    if eight_bit:
+        made.mul_(LEVELS).round_().div_(LEVELS)
     away = resize.forward(made) - wanted
     return ScalingAttack(
         images=made,
-        change=_rms(made - x),
-        deviation=_rms(away),
+        change=root_mean_squares(made - x),
+        deviation=root_mean_squares(away),
         largest_deviation=away.flatten(1).abs().amax(1),
         gap=found.gap,
         products=found.products,
     )
-
-
-def _rms(v: Tensor) -> Tensor:
-    mean: Tensor = v.flatten(1).square().mean(1).sqrt()
-    return mean

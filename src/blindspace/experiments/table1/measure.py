@@ -12,6 +12,7 @@ from ...networks import Network, front, harmless
 from ...perturbations import least_harmful, rescale
 from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
+from ...solvers.dense_algebra.products import root_mean_squares
 from ..common.magnitudes import next_up
 from ..common.models import images, trained
 from ..parts import Kept, Part, about
@@ -95,7 +96,9 @@ def _measure(
 
 def _rmse(network: Network, x: Tensor, delta: Tensor, clean: Tensor, s: Table1) -> Tensor:
     """RMSE under multiples of ε of a perturbation of size 1, ``(magnitudes, B)``."""
-    return torch.stack([_rms(network.outputs(x + m * EPSILON * delta, torch.float64) - clean) for m in s.multiples])
+    return torch.stack(
+        [root_mean_squares(network.outputs(x + m * EPSILON * delta, torch.float64) - clean) for m in s.multiples]
+    )
 
 
 def _floor(network: Network, x: Tensor, delta: Tensor, s: Table1) -> Tensor:
@@ -104,10 +107,5 @@ def _floor(network: Network, x: Tensor, delta: Tensor, s: Table1) -> Tensor:
     for m in s.multiples:
         there = x + m * EPSILON * delta
         moved = next_up(there)
-        floors.append(_rms(network.outputs(moved, torch.float64) - network.outputs(there, torch.float64)))
+        floors.append(root_mean_squares(network.outputs(moved, torch.float64) - network.outputs(there, torch.float64)))
     return torch.stack(floors)
-
-
-def _rms(change: Tensor) -> Tensor:
-    squares: Tensor = change.flatten(1).square().mean(1)
-    return squares.sqrt()

@@ -45,3 +45,8 @@ def norms(x: Tensor) -> Tensor:
     """Euclidean norm of each image ``(B, …)``, ``(B,)``."""
     result: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)
     return result
+
+
+def root_mean_squares(x: Tensor) -> Tensor:
+    """Root mean square of each image ``(B, …)``, ``(B,)``."""
+    return norms(x) / math.sqrt(math.prod(x.shape[1:]))
