@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from functools import cache
 from itertools import product
@@ -225,6 +227,15 @@ def test_a_contracting_tail_is_not_left_out() -> None:
     assert blocks.narrowest(Composed(wide, small)).out_shape == (1, 12, 12)
     assert blocks.narrowest(Composed(narrow, small)).out_shape == narrow.out_shape
     assert blocks.narrowest(wide) is wide
+
+
+def test_a_plan_is_kept_no_longer_than_its_map() -> None:
+    operator = Dense(torch.eye(4, dtype=torch.float64)[:2], (4,))
+    _plan(operator)
+    gone = weakref.ref(operator)
+    del operator
+    gc.collect()
+    assert gone() is None
 
 
 def test_progress() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -203,7 +204,8 @@ class _Plan:
     """
 
     def __init__(self, a: LinearMap, whole: int, side: int) -> None:
-        self.operator = a if a.in_dim <= whole else narrowest(a)
+        # A copy, which shares the weights: kept with the map, a plan that refers to it would keep it alive for ever.
+        self.operator = copy(a if a.in_dim <= whole else narrowest(a))
         factors = self.operator.factors
         self._matrices = [scipy.sparse.csc_array(factor.to_scipy()) for factor in factors]
         self._patterns = [abs(matrix) for matrix in self._matrices]
