@@ -92,6 +92,7 @@ def of_command(words: str) -> Callable[[Tensor], Any]:
         for made in ("set", "protected") if words.startswith(("mislabel", "protect")) else ():
             shutil.rmtree(made, ignore_errors=True)
         code = run([*words.split(), "--device", str(x.device)])
+        assert code in (0, 1), "refused"  # on both devices alike, which would compare nothing
         written = dict(np.load("out.npz")) if Path("out.npz").is_file() else {}
         return [code, {name: torch.from_numpy(array) for name, array in written.items() if array.dtype.kind == "f"}]
 
@@ -101,14 +102,14 @@ def of_command(words: str) -> Callable[[Tensor], Any]:
 COMMANDS = (
     "perturb digits.npz -m mnist-mlp -o out.npz",
     "perturb digits.npz -m mnist-mlp -o out.npz --kind parallel --mask 2,1,27,20 --in-range",
-    "verify digits.npz out.npz -m mnist-mlp",
+    "verify digits.npz brighter.npz -m mnist-mlp",
     "audit mnist-mlp",
-    "local digits.npz -m mnist-mlp -k 2 -o out.npz",
+    "local mnist-mlp digits.npz -k 2 -o out.npz",
     "units mnist-mlp digits.npz",
-    "identify -m mnist-mlp --among mnist-mlp",
+    "identify mnist-mlp --among mnist-mlp",
     "inspect digits.npz -m mnist-mlp",
     "leakage digits.npz digits.npz -m mnist-mlp",
-    "manifold digits.npz --manifold pca --fit mnist:samples --dim 4 --perturbed digits.npz",
+    "manifold digits.npz --manifold pca --fit digits.npz --dim 2 --perturbed digits.npz",
     "mislabel mnist-mlp mnist:samples -o set --count 8 --steps 2 --workers 0",
     "learn set -n mlp@mnist --epochs 1",
     "protect digits protected -m mnist-mlp --workers 0",
@@ -120,7 +121,9 @@ def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], An
     if name == "maps":
         return {case.id: of_map(case) for case in CASES}
     if name == "commands":
-        np.savez("digits.npz", images=bs.data.samples("mnist").tensor(torch.float64)[:3].numpy())
+        digits = bs.data.samples("mnist").tensor(torch.float64)[:3].numpy()
+        np.savez("digits.npz", images=digits)
+        np.savez("brighter.npz", images=(digits + 0.1).clip(0, 1))
         for number, image in enumerate(bs.data.samples("mnist").tensor()[:2]):
             write_png(Path(f"digits/{number}.png"), image.numpy())
         return {words: of_command(words) for words in COMMANDS}

@@ -72,7 +72,7 @@ class Case:
 def for_preset(preset: Preset, seed: int) -> Fig5a:
     """The settings of a preset."""
     if preset == "smoke":
-        return Fig5a(preset, seed, ("resnet18",), 8, 8, 2, (1, 16, 256), ())
+        return Fig5a(preset, seed, ("resnet18",), 2, 2, 2, (1, 16, 256), ())
     return Fig5a(preset, seed, count=400 if preset == "cpu" else 10_000)
 
 

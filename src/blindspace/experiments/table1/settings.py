@@ -48,5 +48,5 @@ class Table1(Settings):
 def for_preset(preset: Preset, seed: int) -> Table1:
     """The settings of a preset."""
     if preset == "smoke":
-        return Table1(preset, seed, "resnet18", count=20, batch=20, steps=2)
+        return Table1(preset, seed, "resnet18", count=4, batch=4, steps=2)
     return Table1(preset, seed, count=300 if preset == "cpu" else 10_000)
