@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import bench, data, testing
     from .attacks import fgsm, latent, minimal_norm, nes, pgd, simba, sparse
-    from .collections import protect
+    from .collections import inspect_collection, protect
     from .errors import BlindspaceError
     from .evidence import (
         Acceptance,
@@ -143,6 +143,7 @@ __all__ = [
     "identify",
     "identify_resizer",
     "inspect",
+    "inspect_collection",
     "inspect_resize",
     "keyed",
     "largest",
@@ -187,7 +188,7 @@ __all__ = [
 
 _ROOMS = {
     "attacks": "fgsm latent minimal_norm nes pgd simba sparse",
-    "collections": "protect",
+    "collections": "inspect_collection protect",
     "errors": "BlindspaceError",
     "evidence": "Acceptance Audit Evidence ResizeReference accept audit blind_energy clean_resize exposure identify "
     "identify_resizer inspect inspect_resize leakage verify",

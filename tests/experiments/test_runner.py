@@ -29,13 +29,13 @@ from blindspace.errors import BlindspaceError, FileError, MissingExtraError, Unk
 from blindspace.experiments import crew
 from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
-from blindspace.experiments.crew import one_thread
 from blindspace.experiments.experiment import PICTURES, Claim, Experiment, Result, Row
 from blindspace.experiments.keeping import sources
 from blindspace.experiments.parts import Kept, Part, Parts, Preset, Settings, seed_of
 from blindspace.experiments.registry import NAMES, chosen, declared, experiment
 from blindspace.experiments.results import markdown, read, write_page
 from blindspace.experiments.runner import run
+from blindspace.jobs import one_thread
 from blindspace.jobs.local import run_here
 from blindspace.progress import Progress
 from processes import start

@@ -25,12 +25,12 @@ from PIL import Image
 
 import blindspace as bs
 from blindspace.cli.main import run as command
-from blindspace.collections import Settings, check, protect
+from blindspace.collections import InspectSettings, Settings, check, inspect_collection, protect
 from blindspace.collections.protector import Protection
 from blindspace.collections.work import Job
 from blindspace.errors import BlindspaceError
-from blindspace.experiments.crew import one_thread
 from blindspace.jobs import cluster as cluster_module
+from blindspace.jobs import one_thread
 from blindspace.learning import SetSettings, mislabel_set, read_set
 from blindspace.networks import Named
 from blindspace.perturbations.registry import Recipe
@@ -93,6 +93,14 @@ def test_a_lost_node_loses_nothing(tmp_path: Path, source: Path, cluster: Any) -
     assert check(tmp_path / "dst").good
     protect(source, tmp_path / "here", NOISE, workers=0)
     assert tree(tmp_path / "dst") == tree(tmp_path / "here")
+
+
+def test_an_inspection_is_the_same_on_ray(tmp_path: Path, source: Path, cluster: Any) -> None:
+    settings = InspectSettings(resizers="torch nearest 7x7")
+    summary = inspect_collection(source, tmp_path / "ray", settings, workers=1, engine="ray", address=cluster.address)
+    assert (summary.inspected, summary.shards) == (30, 2)
+    inspect_collection(source, tmp_path / "here", settings, workers=0)
+    assert tree(tmp_path / "ray") == tree(tmp_path / "here")
 
 
 def test_a_perturbed_data_set_is_the_same_on_ray(tmp_path: Path, cluster: Any) -> None:

@@ -65,9 +65,9 @@ def inspect_photographs(
     Returns:
         The result for JSON, with the number of suspicious images as ``suspicious``.
     """
-    named = _read([Path(each) for each in given])
+    named = read_photographs([Path(each) for each in given])
     images = [torch.from_numpy(image.pixels) for image in named]
-    reference = None if usual is None else [torch.from_numpy(image.pixels) for image in _read([Path(usual)])]
+    reference = None if usual is None else [torch.from_numpy(image.pixels) for image in read_photographs([Path(usual)])]
     with progress("inspecting") as report:
         result = inspect_resize(images, resizers, reference, false_positives, seed=seed, progress=report)
     found: dict[str, Any] = {"names": [image.name for image in named], "resizers": resizers, **result.to_dict()}
@@ -92,7 +92,13 @@ def inspect_photographs(
 _KEPT = {Keep.network: "network reads", Keep.people: "eye sees"}
 
 
-def _read(paths: list[Path]) -> list[NamedImage]:
+def read_photographs(paths: list[Path]) -> list[NamedImage]:
+    """Read photographs of any sizes, whose pixels must lie in [0, 1].
+
+    Raises:
+        FileError: As ``data.read_images``.
+        ValueRangeError: A pixel does not.
+    """
     images = read_images(paths)
     for image in images:
         check_pixels(image.pixels, image.name, 0.0, 1.0)
@@ -111,16 +117,17 @@ def _table(result: ResizeInspection, named: list[NamedImage]) -> Table:
             f"{height}×{width}",
             f"{float(result.scores[index]):.2f}",
             f"{float(result.p_values[index]):.4f}",
-            f"[red]{_words(row.resizers)}, {row.size[0]}×{row.size[1]}[/red]"
+            f"[red]{named_for(row.resizers, row.size)}[/red]"
             if row is not None and bool(result.suspicious[index])
             else "",
         )
     return made
 
 
-def _words(resizers: tuple[str, ...]) -> str:
+def named_for(resizers: tuple[str, ...], size: tuple[int, int]) -> str:
+    """The resizers, few of those that are alike, and the size that an image was made for."""
     more = f" (and {len(resizers) - 2} alike)" if len(resizers) > 2 else ""
-    return " or ".join(resizers[:2]) + more
+    return f"{' or '.join(resizers[:2])}{more}, {size[0]}×{size[1]}"
 
 
 def _clean(

@@ -10,8 +10,9 @@ import typer
 from rich.markup import escape
 from torch import Tensor
 
+from ..collections import InspectSettings
 from ..data import write_images, write_png
-from ..errors import FileError
+from ..errors import FileError, ValueRangeError
 from ..evidence import Canonical, canonical, verify
 from ..evidence import inspect as measure
 from ..evidence._inspect import embedded_images
@@ -21,11 +22,18 @@ from ..networks.labels import share
 from ..report.inspect import detection_table, draw, table
 from .before_resize import Keep, first_resize, inspect_photographs
 from .images import load_images, stack
+from .inspect_all import collection_settings, inspect_all
 from .options import (
+    AddressOption,
+    Engine,
+    EngineOption,
     ImagesArgument,
     JsonOption,
     NetworkOptions,
+    PerShardOption,
+    PicturesOption,
     SeedOption,
+    WorkersOption,
     with_network,
     writable_folder,
     writable_picture,
@@ -78,13 +86,56 @@ def inspect(
         Keep,
         typer.Option(help="Let cleaned photographs keep what the network reads, or what people see."),
     ] = Keep.people,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Inspect a whole collection, a folder of pictures, tar shards (WebDataset) or Parquet tables or one "
+            "such file, and write one line per picture to this folder, where an interrupted run is resumed.",
+        ),
+    ] = None,
+    pictures: PicturesOption = "",
+    per_shard: PerShardOption = InspectSettings.per_shard,
+    workers: WorkersOption = None,
+    engine: EngineOption = Engine.local,
+    address: AddressOption = None,
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
-    """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious."""
+    """Whether images hide something where the network cannot see; exit code 1 if one of them is suspicious.
+
+    With --out DIR a whole collection is inspected. DIR gets manifest.jsonl, one line per picture, and manifest.json;
+    with --clean DIR also the cleaned pictures. The exit code is then 1, too, if a picture cannot be inspected, or if
+    there is none.
+    """
     own = first_resize(reader.preprocess)
-    if resizers or (own is not None and usual is None and not _embedded(reader.input_shape)):
-        asked = resizers or [str(own)]
+    asked = resizers
+    if not asked and own is not None and usual is None and not _embedded(reader.input_shape):
+        asked = [own]
+    if target is not None:
+        if picture is not None:
+            raise ValueRangeError("--picture draws a few images and no collection; give it without --out")
+        settings = collection_settings(
+            *(asked, reader, pictures),
+            false_positives=false_positives,
+            seed=seed,
+            clean=clean is not None,
+            keep=keep.value,
+            per_shard=per_shard,
+        )
+        where = {"workers": workers, "engine": engine.value, "address": address}
+        summary = inspect_all(images, target, settings, usual, clean, console(json), **where)
+        write_json(summary.to_dict(), json)
+        if not summary.good:
+            raise typer.Exit(1)
+        return
+    if pictures or address or workers is not None or (per_shard, engine) != (InspectSettings.per_shard, Engine.local):
+        raise ValueRangeError(
+            "--pictures, --per-shard, --workers, --engine and --address are for collections; name a folder for the "
+            "results by --out"
+        )
+    if asked:
         told = inspect_photographs(images, asked, usual, false_positives, clean, keep, picture, seed, console(json))
         write_json(told, json)
         if told["suspicious"]:

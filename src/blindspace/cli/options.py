@@ -168,6 +168,15 @@ JsonOption = Annotated[
         callback=_json_path,
     ),
 ]
+PicturesOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME,…",
+        help="Take these columns of tables and endings of archive members to hold pictures; the content says "
+        "which if not given.",
+    ),
+]
+PerShardOption = Annotated[int, typer.Option(help="Take this number of files of a folder in one unit of work.", min=1)]
 WorkersOption = Annotated[
     int | None,
     typer.Option(

@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from ..collections import Settings, check, salt_of
 from ..collections import protect as run
 from ..errors import ValueRangeError
-from ..files import readable
 from ..networks.labels import DASH
 from ..perturbations import Recipe, kind_named, kinds
 from .options import (
@@ -23,12 +21,15 @@ from .options import (
     JsonOption,
     MaskOption,
     NetworkOptions,
+    PerShardOption,
+    PicturesOption,
     SeedOption,
     WorkersOption,
     with_network,
 )
 from .output import console, progress, write_json
 from .secrets import KeyFileOption, SaltOption, read_key
+from .totals import printed, show_dropped, show_rest, show_run, some
 
 NOTHING_FOUND = "nothing was protected: no picture was found"
 
@@ -72,17 +73,8 @@ def protect(
     file_format: Annotated[
         str, typer.Option("--format", help="Write the new pictures as png, png16, tiff, npz or safetensors.")
     ] = "png",
-    pictures: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME,…",
-            help="Take these columns of tables and endings of archive members to hold pictures; the content says "
-            "which if not given.",
-        ),
-    ] = "",
-    per_shard: Annotated[
-        int, typer.Option(help="Take this number of files of a folder in one unit of work.", min=1)
-    ] = 64,
+    pictures: PicturesOption = "",
+    per_shard: PerShardOption = 64,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
     address: AddressOption = None,
@@ -136,29 +128,17 @@ def protect(
     told = f"{summary.protected} of {summary.images} pictures protected"
     if not summary.protected:
         told = f"nothing was protected: none of {summary.images} pictures" if summary.images else NOTHING_FOUND
-    screen.print(f"[{colour}]{told}[/{colour}] in {_printed(str(target))}")
-    if summary.done_before:
-        screen.print(f"  done before            {summary.done_before} of {summary.shards} shards")
-    if summary.images_per_second:
-        screen.print(f"  speed                  {summary.images_per_second:.3g} pictures per second")
+    screen.print(f"[{colour}]{told}[/{colour}] in {printed(str(target))}")
+    show_run(screen, summary)
     if summary.protected:
         screen.print(f"  largest output change  {summary.max_output_change:.1e}, of the files as they are read")
     if summary.protected and summary.labels_changed is None:
         screen.print(f"  labels changed         {DASH}: the network gives none")
-        screen.print(f"  outputs moved by > 1 % {summary.moved}{_some(summary.relabelled)}")
+        screen.print(f"  outputs moved by > 1 % {summary.moved}{some(summary.relabelled)}")
     elif summary.protected:
-        screen.print(f"  labels changed         {summary.labels_changed}{_some(summary.relabelled)}")
-    for what, count in summary.dropped.items():
-        screen.print(f"  {'dropped: ' + what:<23}in {count} of {summary.protected}")
-    for name, reason in summary.not_protected.items():
-        screen.print(f"  [red]not protected[/red]  {_printed(name)}: {_printed(reason)}")
-    more = summary.images - summary.protected - len(summary.not_protected)
-    if more:
-        screen.print(f"  [red]not protected[/red]  {more} more, in manifest.jsonl")
-    if summary.carried_over:
-        screen.print(f"  copied as they are     --pictures names others{_some(summary.carried_over)}")
-    if summary.others:
-        screen.print(f"  no pictures, left in SRC{_some(summary.others)}")
+        screen.print(f"  labels changed         {summary.labels_changed}{some(summary.relabelled)}")
+    show_dropped(screen, "dropped", summary.dropped, summary.protected)
+    show_rest(screen, summary, "not protected", summary.protected, summary.not_protected, "copied as they are")
     write_json(summary.to_dict(), json)
     if not summary.good:
         raise typer.Exit(1)
@@ -171,18 +151,7 @@ def _check(target: Path, screen: Console, json: str | None) -> None:
     else:
         screen.print(f"[red]{found.wrong_in_all} wrong[/red] of {found.pictures} pictures in {found.files} files")
     for name, problem in found.wrong.items():
-        screen.print(f"  {_printed(name)}: {_printed(problem)}")
+        screen.print(f"  {printed(name)}: {printed(problem)}")
     write_json(found.to_dict(), json)
     if not found.good:
         raise typer.Exit(1)
-
-
-def _some(names: tuple[str, ...], most: int = 3) -> str:
-    if not names:
-        return ""
-    return _printed(f": {', '.join(names[:most])}" + (", …" if len(names) > most else ""))
-
-
-def _printed(name: str) -> str:
-    """A name on one line of the screen, whatever is in it."""
-    return escape("".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in readable(name)))

@@ -19,7 +19,7 @@ from ..jobs.journal import OWN, inside
 from .kinds import kind_of
 from .manifest import LISTED, MANIFEST, SUMMARY
 
-_OF_JOURNAL = re.compile(re.escape(OWN) + r"/(lock|settings\.json|records/[0-9a-f]+\.jsonl)")
+_OF_JOURNAL = re.compile(re.escape(OWN) + r"/(lock|settings\.json|reference-[0-9a-f]+\.json|records/[0-9a-f]+\.jsonl)")
 
 
 @dataclass(frozen=True)

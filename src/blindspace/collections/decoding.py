@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from ..data.picture_files import Decoded, decoded
 from ..errors import FileError, MissingExtraError
 from .source import Picture
+
+Pixels = npt.NDArray[np.float64]
+"""One picture, ``(C, H, W)`` in [0, 1]."""
 
 BATCH_BYTES = 16 << 20
 """Bytes of float64 pixels that are processed together; a single larger picture is processed alone."""

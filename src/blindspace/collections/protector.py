@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from ..data.channels import in_channels
@@ -23,7 +22,7 @@ from ..perturbations._keyed import Key
 from ..perturbations.registry import Recipe, kind_named, kinds
 from ..subspaces import Subspace
 from ..subspaces._mask_argument import mask_hash
-from .decoding import BATCH_BYTES, windows
+from .decoding import BATCH_BYTES, Pixels, windows
 from .new_files import LEVELS, new_files
 from .source import Picture
 from .treatment import Handle, Outcome, digest
@@ -157,7 +156,7 @@ class Protector:
         outcomes: dict[int, Outcome] = {}
         for read, unreadable in windows(pictures, self.batch_bytes):
             outcomes |= {number: Outcome(reason=reason) for number, reason in unreadable.items()}
-            alike: dict[Shape, dict[int, tuple[str, npt.NDArray[np.float64]]]] = {}
+            alike: dict[Shape, dict[int, tuple[str, Pixels]]] = {}
             for number, found in read.items():
                 alike.setdefault(found.pixels.shape, {})[number] = (pictures[number].name, found.pixels)
             for shape, members in alike.items():
@@ -172,9 +171,7 @@ class Protector:
         levels = LEVELS.get(self.settings.file_format)
         return found.dropped if levels is None or _fits(found.pixels, levels) else (*found.dropped, "depth")
 
-    def _protect_alike(
-        self, shape: Shape, members: dict[int, tuple[str, npt.NDArray[np.float64]]]
-    ) -> dict[int, Outcome]:
+    def _protect_alike(self, shape: Shape, members: dict[int, tuple[str, Pixels]]) -> dict[int, Outcome]:
         """Protect pictures of one shape; if that fails, one by one, so that no result depends on its neighbours."""
         try:
             network, space = self._reader(shape)
@@ -236,7 +233,7 @@ _OF_A_SHAPE = (ShapeError, TooLargeError, UnsupportedLayerError)
 """A fault of some pictures that does not concern others."""
 
 
-def _fits(pixels: npt.NDArray[np.float64], levels: int) -> bool:
+def _fits(pixels: Pixels, levels: int) -> bool:
     """Whether a format of so many levels can hold all values."""
     whole = pixels * (levels - 1)
     return bool((abs(whole - np.rint(whole)) < 1e-3).all())

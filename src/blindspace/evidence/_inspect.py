@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -194,6 +194,28 @@ class Reference(Shown):
             ValueRangeError: the rate is not between 0 and 1, or the reference is too small for it.
         """
         return conformal.threshold(self.scores, false_positives)
+
+    @classmethod
+    def of_kept(cls, values: Mapping[str, Any]) -> Reference:
+        """The reference that ``kept`` made these values of."""
+        prior = Prior(**{name: tuple(each) for name, each in values["prior"].items()})
+        (a, b), (c, d) = values["domain"]["whitening"]
+        domain = Domain(tuple(values["domain"]["centre"]), ((a, b), (c, d)), values["domain"]["radius"])
+        scores = torch.tensor(values["scores"], dtype=torch.float64)
+        coefficients, variants = tuple(values["coefficients"]), tuple(values["variants"])
+        return cls(prior, coefficients, domain, values["rounding"], scores, values["images"], variants)
+
+    def kept(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        return {
+            "prior": self.prior.to_dict(),
+            "coefficients": list(self.coefficients),
+            "domain": asdict(self.domain),
+            "rounding": self.rounding,
+            "scores": self.scores.tolist(),
+            "images": self.images,
+            "variants": list(self.variants),
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the scores."""

@@ -26,8 +26,7 @@ def threshold(reference: Tensor, false_positives: float) -> float:
     Raises:
         ValueRangeError: The rate is not between 0 and 1, or the reference is too small for it.
     """
-    if not isinstance(false_positives, float) or not 0 < false_positives < 1:
-        raise ValueRangeError(f"a false-positive rate lies between 0 and 1, got {false_positives}")
+    check_rate(false_positives)
     allowed = int(false_positives * (1 + len(reference)) + 1e-9)
     if allowed < 1:
         raise ValueRangeError(
@@ -35,3 +34,13 @@ def threshold(reference: Tensor, false_positives: float) -> float:
             f"give more reference images or a rate of {1 / (1 + len(reference)):.2g} or more"
         )
     return float(reference[-allowed])
+
+
+def check_rate(false_positives: object) -> None:
+    """Refuse what is no false-positive rate.
+
+    Raises:
+        ValueRangeError: It is not a number between 0 and 1.
+    """
+    if not isinstance(false_positives, float) or not 0 < false_positives < 1:
+        raise ValueRangeError(f"a false-positive rate lies between 0 and 1, got {false_positives}")

@@ -11,13 +11,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ..errors import BlindspaceError
 from ..files import home
@@ -126,17 +123,6 @@ class PartsWorker:
             parts = {part.name: part for part in experiment.parts(settings)}
             self._planned[name] = folder_name(experiment, settings), parts
         return self._planned[name]
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """This process computes on one thread, as workers do, while the block runs."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def compute(

@@ -22,9 +22,9 @@ import torch
 
 from ..errors import MissingExtraError
 from ..files import unwritable, writing
-from ..jobs import check_engine
+from ..jobs import check_engine, one_thread
 from ..progress import Progress
-from .crew import compute, one_thread
+from .crew import compute
 from .experiment import PICTURES, Experiment, Result, S
 from .keeping import folder_of, keep, part_file, read_part, versions
 from .parts import Kept, Part, Parts, Preset

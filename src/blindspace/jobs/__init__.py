@@ -3,6 +3,7 @@
 from ._carry_out import ENGINES, Report, carry_out, check_engine, work
 from .contract import Done, Job, Shard, Worker
 from .journal import Journal, Record
+from .processes import one_thread
 
 __all__ = [
     "ENGINES",
@@ -15,5 +16,6 @@ __all__ = [
     "Worker",
     "carry_out",
     "check_engine",
+    "one_thread",
     "work",
 ]

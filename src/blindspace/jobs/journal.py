@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -86,16 +86,42 @@ class Journal:
         Raises:
             FileError: They differ; the message names the settings that do.
         """
-        found = self.settings()
-        if found is None:
+        self.check(settings)
+        if self.settings() is None:
             with writing(self.own / "settings.json") as temporary:
                 temporary.write_text(json.dumps(settings, indent=2))
+
+    def check(self, settings: Mapping[str, Any]) -> None:
+        """Check that the settings equal those that the destination was begun with, if it was begun.
+
+        Raises:
+            FileError: They differ; the message names the settings that do.
+        """
+        found = self.settings()
+        if found is None:
             return
         new = json.loads(json.dumps(settings))
         other = [name for name in {**found, **new} if found.get(name) != new.get(name)]
         if other:
             told = ", ".join(f"{name} {found.get(name)!r} instead of {new.get(name)!r}" for name in other)
             raise FileError(f"{self.target} was begun with {told}; give the same, or another folder")
+
+    def kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Plain values for JSON that all shards need, worked out once and kept for later runs.
+
+        Args:
+            name: Its name, of letters, digits and hyphens; other values have another one.
+            make: Makes the values, if an earlier run has not kept them.
+        """
+        path = self.own / f"{name}.json"
+        with suppress(OSError, ValueError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+        made = make()
+        with writing(path) as temporary:
+            temporary.write_text(json.dumps(made), encoding="utf-8")
+        return made
 
     def sweep(self) -> None:
         """Delete half-written files of killed processes."""

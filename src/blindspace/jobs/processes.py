@@ -15,6 +15,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
+import torch
+
 from ..errors import BlindspaceError, BlindspaceWarning, first_line, is_out_of_memory
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -83,6 +85,17 @@ def received(answer: Any) -> Any:
         warnings.warn(answer, BlindspaceWarning, stacklevel=3)
         return None
     return answer
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """This process computes on one thread, as workers do, while the block runs."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

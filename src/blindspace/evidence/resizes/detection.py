@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -98,8 +98,16 @@ class ResizeReference(Shown):
     @classmethod
     def embedded(cls) -> ResizeReference:
         """The scores that come with the package: of photographs and pictures of scikit-image, all resizers tried."""
-        kept = json.loads(files(__package__).joinpath(EMBEDDED).read_text(encoding="utf-8"))
-        return cls(torch.tensor(kept["scores"], dtype=torch.float64), kept["pictures"], tuple(kept["variants"]))
+        return cls.of_kept(json.loads(files(__package__).joinpath(EMBEDDED).read_text(encoding="utf-8")))
+
+    @classmethod
+    def of_kept(cls, values: Mapping[str, Any]) -> ResizeReference:
+        """The reference that ``kept`` made these values of."""
+        return cls(torch.tensor(values["scores"], dtype=torch.float64), values["pictures"], tuple(values["variants"]))
+
+    def kept(self) -> dict[str, Any]:
+        """All of it as plain values for JSON."""
+        return {"pictures": self.pictures, "variants": list(self.variants), "scores": self.scores.tolist()}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, without the scores."""
