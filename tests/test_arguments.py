@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace import data, evidence, perturbations
 from blindspace.attacks.foreign import autoattack, foolbox
-from blindspace.collections import Settings
+from blindspace.collections import InspectSettings, Settings
 from blindspace.perturbations.rounding import rounding
 from blindspace.subspaces import nearest
 
@@ -541,6 +541,8 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "load, output": ([3, 1.5], lambda a: bs.load(MODULE, SHAPE, output=a)),
     "protect, paths": ([None, 3], lambda a: bs.protect(a, a, Settings("mnist-mlp", perturbations.Recipe()))),
     "protect, settings": ([None, 3, "mnist-mlp"], lambda a: bs.protect("a", "b", a)),
+    "inspect_collection, paths": ([None, 3], lambda a: bs.inspect_collection(a, a, InspectSettings("all"))),
+    "inspect_collection, settings": ([None, "all"], lambda a: bs.inspect_collection("a", "b", a)),
     "demo, folder": ([None, 3], bs.demo),
     "write_png, path": ([None, 3], lambda a: data.write_png(a, ARRAY[0])),
     "write_png, image": ([None, "a", X[0], ARRAY], lambda a: data.write_png("a.png", a)),

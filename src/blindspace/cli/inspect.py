@@ -91,8 +91,8 @@ def inspect(
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Inspect a whole collection, a folder of pictures, tar shards (WebDataset) or Parquet tables or one "
-            "such file, and write one line per picture to this folder, where an interrupted run is resumed.",
+            help="Write one line per picture of a whole collection to this folder, where an interrupted run is "
+            "resumed; IMAGES is then a folder of pictures, tar shards (WebDataset) or Parquet tables, or such a file.",
         ),
     ] = None,
     pictures: PicturesOption = "",
