@@ -228,6 +228,15 @@ def test_what_is_not_read_of_a_file_is_counted(tmp_path: Path) -> None:
     assert rows(tmp_path / "dst")[0]["dropped"] == ["frames: 2"]
 
 
+def test_names_matter_only_where_new_pictures_are_written(tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    for name in ("a.png", "a.jpg", "a.jpg.tif"):
+        (tmp_path / "src" / name).write_bytes(coded(PHOTOGRAPHS[0]))
+    assert run_here(tmp_path / "src", tmp_path / "dst").inspected == 3
+    with pytest.raises(FileError, match=r"would both become a\.jpg\.png"):
+        run_here(tmp_path / "src", tmp_path / "clean", replace(NEAREST, clean=True))
+
+
 # --- however the work is done -----------------------------------------------------------------------------------------
 
 
@@ -263,6 +272,7 @@ def test_other_settings_are_refused_and_change_nothing(tmp_path: Path) -> None:
     source = folder(tmp_path / "src", PHOTOGRAPHS)
     run_here(source, tmp_path / "dst")
     before = tree(tmp_path / "dst")
+    assert run_here(source, tmp_path / "dst", replace(NEAREST, resizers=NEAREST.resizers[0])).done_before == 3
     for other in (
         replace(NEAREST, resizers="all"),
         replace(NEAREST, false_positives=0.05),

@@ -75,4 +75,5 @@ class InspectSettings:
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON, with the hashes of the files that they name."""
         files = {} if self.network is None else self.network.hashes()
-        return {"version": VERSION, **asdict(self), "files": files}
+        resizers = [self.resizers] if isinstance(self.resizers, str) else list(self.resizers)
+        return {"version": VERSION, **asdict(self), "resizers": resizers, "files": files}
