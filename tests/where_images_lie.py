@@ -89,7 +89,7 @@ def of_command(words: str) -> Callable[[Tensor], Any]:
 
     def compute(x: Tensor) -> Any:
         Path("out.npz").unlink(missing_ok=True)
-        for made in ("set", "protected") if words.startswith(("mislabel", "protect")) else ():
+        for made in ("set", "protected", "inspected") if words.startswith(("mislabel", "protect", "inspect")) else ():
             shutil.rmtree(made, ignore_errors=True)
         code = run([*words.split(), "--device", str(x.device)])
         assert code in (0, 1), "refused"  # on both devices alike, which would compare nothing
@@ -108,6 +108,7 @@ COMMANDS = (
     "units mnist-mlp digits.npz",
     "identify mnist-mlp --among mnist-mlp",
     "inspect digits.npz -m mnist-mlp",
+    "inspect digits -m mnist-mlp --out inspected --clean inspected --reference usual --workers 0 --false-positives 0.1",
     "leakage digits.npz digits.npz -m mnist-mlp",
     "manifold digits.npz --manifold pca --fit digits.npz --dim 2 --perturbed digits.npz",
     "mislabel mnist-mlp mnist:samples -o set --count 8 --steps 2 --workers 0",
@@ -126,6 +127,8 @@ def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], An
         np.savez("brighter.npz", images=(digits + 0.1).clip(0, 1))
         for number, image in enumerate(bs.data.samples("mnist").tensor()[:2]):
             write_png(Path(f"digits/{number}.png"), image.numpy())
+        for number, image in enumerate(bs.data.samples("mnist").tensor()[100:125]):
+            write_png(Path(f"usual/{number}.png"), image.numpy())
         return {words: of_command(words) for words in COMMANDS}
     every: dict[str, Callable[[Tensor], Any]] = {**MAKERS} if name == "makers" else MEASUREMENTS
     left = ON_CUDA_ALONE * (device.type == second_device.NAME)

@@ -40,8 +40,8 @@ class OfInputSize:
 
     def __init__(self, settings: InspectSettings, reference: Reference) -> None:
         self.settings = settings
-        self.reference = reference
         self.network = settings.named.load()
+        self.reference = replace(reference, scores=reference.scores.to(self.network.device))
         self.space = harmless(self.network)
 
     def __call__(self, pixels: Pixels) -> Outcome:
