@@ -139,6 +139,10 @@ def test_clean_pictures_are_learnt_from_once(tmp_path: Path, monkeypatch: pytest
     assert [row["p_value"] for row in rows(tmp_path / "dst")] == expected.p_values.tolist()
     assert first.threshold == expected.threshold
     known = tree(tmp_path / "dst")
+    (kept,) = (tmp_path / "dst/.blindspace").glob("reference-*.json")
+    kept.write_bytes(kept.read_bytes()[:-20])  # damaged, and so learnt anew
+    run_here(source, tmp_path / "dst", settings, reference=clean)
+    assert tree(tmp_path / "dst") == known
     monkeypatch.setattr(ResizeReference, "fit", None)
     again = run_here(source, tmp_path / "dst", settings, reference=clean)
     assert again.done_before == again.shards
