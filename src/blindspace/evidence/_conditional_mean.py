@@ -76,13 +76,15 @@ class Canonical:
     moved: Tensor
 
 
-def canonical(space: Operator, images: Tensor, prior: Prior | None = None) -> Canonical:
+def canonical(space: Operator, images: Tensor, prior: Prior | None = None, *, inside: float = INSIDE) -> Canonical:
     """Replace the invisible component of each image by its natural expectation, inside the pixel range.
 
     Args:
         space: the invisible subspace, of images (1 or 3, H, W); a network or a map stands for its nullspace.
         images: ``(B, *space.shape)`` or one image; may leave [0, 1].
         prior: prior of natural images; ``Prior.of`` their shape if None.
+        inside: distance ‖z − x‖ / ‖x‖ of the image in the range from one with the visible component that ends the
+            search for it.
 
     Raises:
         ShapeError: the images have another shape.
@@ -90,7 +92,7 @@ def canonical(space: Operator, images: Tensor, prior: Prior | None = None) -> Ca
     """
     space = as_space(space)
     x = as_images(images, space.shape).double()
-    clean = conditional_mean(space, x, prior, in_range=True)
+    clean = conditional_mean(space, x, prior, in_range=True, inside=inside)
     change = clean - x
     visible = norms(space.reject(x), "l2").flatten().clamp(min=torch.finfo(torch.float64).tiny)
     residual = norms(space.reject(change), "l2").flatten() / visible
@@ -104,6 +106,7 @@ def conditional_mean(
     in_range: bool = False,
     tolerance: float = 1e-6,
     iterations: int = 300,
+    inside: float = INSIDE,
 ) -> Tensor:
     """The most natural of all images with the same visible component (I − P) x: E[x | A x].
 
@@ -117,6 +120,8 @@ def conditional_mean(
         tolerance: bound on the gradient P Σ⁻¹ (x − μ), relative to its size at the visible component; in range also on
             the distance from there.
         iterations: maximum number of iterations of each solve.
+        inside: in range, distance ‖z − x‖ / ‖x‖ of the image in the range from one with the visible component that ends
+            the search for it.
 
     Returns:
         Images of the shape given, float64.
@@ -130,7 +135,7 @@ def conditional_mean(
     if not bool(x.isfinite().all()):
         raise ValueRangeError("an image holds NaN or infinite values; it has no conditional mean")
     prior = Prior.of(space.shape) if prior is None else prior
-    solver = _Solver(space, prior, tolerance, iterations)
+    solver = _Solver(space, prior, tolerance, iterations, inside)
     some = max(CHUNK_BYTES // (8 * space.ambient_dim), 1)
     found = []
     for part in x.split(some):
@@ -144,8 +149,8 @@ def conditional_mean(
 class _Solver:
     """Solves P (Σ⁻¹ + ρ) P d = b in the nullspace."""
 
-    def __init__(self, space: Subspace, prior: Prior, tolerance: float, iterations: int) -> None:
-        self.space, self.prior = space, prior
+    def __init__(self, space: Subspace, prior: Prior, tolerance: float, iterations: int, inside: float) -> None:
+        self.space, self.prior, self.inside = space, prior, inside
         self.tolerance, self.iterations = tolerance, iterations
         probe = torch.randn(1, *space.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         unread = float((space.reject(probe).abs() < 1e-9 * probe.abs()).double().mean())
@@ -232,7 +237,7 @@ class _Solver:
 
         scale = _wide(_norm(visible), visible)
         start = images.clamp(0, 1) - visible
-        end = splitting(start, self.space, confine, None, INSIDE * scale, self.iterations)
+        end = splitting(start, self.space, confine, None, self.inside * scale, self.iterations)
         if bool((end.gap > IMPOSSIBLE * scale).any()):
             raise ValueRangeError(
                 "no image inside [0, 1] looks to the network like one of these, which leaves that range itself; "

@@ -14,6 +14,8 @@ momentum (FISTA; Beck and Teboulle, A fast iterative shrinkage-thresholding algo
 y(μ), and how much nearer to x any image with the same deviations d could be is bounded by weak duality with the same μ:
 
     ½ ‖y − x‖² − ½ ‖y(μ) − x‖² − ⟨μ, t − A y(μ)⟩ + Σ |μ| max(|d|, ε).
+
+What no repair makes up for is out of reach, and would need ever larger μ: then A y takes the place of t.
 """
 
 from __future__ import annotations
@@ -49,6 +51,9 @@ REPAIRS, PLAIN = 40, 2
 
 STILL = 3e-4
 """Movement by one of them, as a share of ‖y − x‖, at which they end."""
+
+OUT_OF_REACH = 0.1
+"""Share of what is missing before the first repair above which what is missing after it counts as out of reach."""
 
 TINY = 1e-300
 
@@ -86,6 +91,7 @@ class Projection:
         if not size:
             return x, Moved(0.0, 0.0, _largest(t - read), 0, 1)
         at = self._dual(x, t, self.map.inverse(start), SOFT[0] * self.map.scale)
+        short = torch.zeros_like(t)
         for soft in SOFT:
             last = soft == SOFT[-1]
             at = self._weighed(at.mu, at.missing, at.change, soft * self.map.scale)
@@ -93,13 +99,18 @@ class Projection:
                 at, used = self._step(x, t, at, soft * self.map.scale, size, inner)
                 step, products = step + 1, products + used
             if not last:
-                image, moved = self._repaired(x, t, at, accuracy)
+                image, read, moved = self._repaired(x, t, at, accuracy)
                 products += moved.products
                 if moved.gap <= accuracy * moved.change:
-                    return image, replace(moved, iterations=step, products=products)
-        return self.map.image(x, at.mu)[0], Moved(
-            at.gap * at.change, at.change, _largest(at.missing), step, products + 2
-        )
+                    deviation = _largest(t + short - read)
+                    return image, replace(moved, deviation=deviation, iterations=step, products=products)
+                left = self._beyond(t - read)
+                if soft == SOFT[0] and left.norm() > OUT_OF_REACH * self._beyond(at.missing).norm():
+                    # No multiplier would ever be large enough for this; what can be reached takes its place.
+                    short, t = left, t - left
+                    at = replace(at, missing=at.missing - left)
+        deviation = _largest(at.missing + short)
+        return self.map.image(x, at.mu)[0], Moved(at.gap * at.change, at.change, deviation, step, products + 2)
 
     def _step(self, x: Tensor, t: Tensor, at: _Dual, soft: float, start: float, inner: int) -> tuple[_Dual, int]:
         """One Newton step, and its products."""
@@ -131,18 +142,23 @@ class Projection:
             share /= 2
         return tried, products
 
-    def _repaired(self, x: Tensor, t: Tensor, at: _Dual, accuracy: float) -> tuple[Tensor, Moved]:
-        """The image of a μ, moved to where less is missing, until it hardly moves or the gap is above the accuracy."""
+    def _repaired(self, x: Tensor, t: Tensor, at: _Dual, accuracy: float) -> tuple[Tensor, Tensor, Moved]:
+        """The image y of a μ, moved to where less is missing, and A y.
+
+        It ends where y hardly moves, or where the gap is above the accuracy although t seems to be within reach.
+        """
         bound = 0.5 * at.change + float((at.mu * at.missing).sum())
         weights = at.mu.abs()
         y, read = self.map.image(x, at.mu)
         last, before, work = torch.empty_like(y), read, torch.empty_like(y)  # large, so they are used over and over
+        left = first = float(self._beyond(t - read).norm())
         moved, momentum, products = math.inf, 1.0, 2
         for step in range(REPAIRS + 1):
             change = _square(torch.sub(y, x, out=work))
             spent = float((weights * (t - read).abs().clamp(min=self.tolerance)).sum())
             gap = max(0.5 * change - bound + spent, 0.0)
-            if gap > accuracy * change or moved <= STILL**2 * change or step == REPAIRS:
+            too_far = gap > accuracy * change and left <= OUT_OF_REACH * first
+            if too_far or moved <= STILL**2 * change or step == REPAIRS:
                 break
             # The first steps are large, and momentum would carry them past the tolerance.
             following = (1 + math.sqrt(1 + 4 * momentum**2)) / 2 if step >= PLAIN else 1.0
@@ -153,9 +169,10 @@ class Projection:
             moved = _square(torch.sub(made, y, out=work))
             y, last, read, before = made, y, found, read
             products += 2
-            if _square(self._beyond(t - read)) > _square(self._beyond(t - before)):
+            earlier, left = left, float(self._beyond(t - read).norm())
+            if left > earlier:
                 momentum = 1.0
-        return y, Moved(gap, change, _largest(t - read), 0, products)
+        return y, read, Moved(gap, change, _largest(t - read), 0, products)
 
     def _beyond(self, missing: Tensor) -> Tensor:
         """What is missing beyond the tolerance."""

@@ -26,6 +26,12 @@ from .photographs import as_photographs
 
 Keep = Literal["network", "people"]
 
+ACCURACY = 1e-2
+"""Duality gap at which the nearest image is near enough: it is rounded to eight bits."""
+
+INSIDE = 1e-4
+"""Relative distance from the pixel range at which the conditional mean is near enough, for the same reason."""
+
 LEAST_WEIGHT = 1e-3
 """Weight of the pixels that are read most, where a cell has no others."""
 
@@ -89,13 +95,13 @@ def clean_resize(image: Tensor, name: str, size: Sequence[int], keep: Keep = "pe
 
 
 def _kept_by_network(x: Tensor, name: str, size: Size) -> Tensor:
-    return canonical(resizer(name).map(tuple(x.shape), size), x[None]).images[0]
+    return canonical(resizer(name).map(tuple(x.shape), size), x[None], inside=INSIDE).images[0]
 
 
 def _kept_by_people(x: Tensor, name: str, size: Size) -> Tensor:
     resize = resizer(name)
     target = _seen_by_people(x, *resize.matrices(x.shape[1:], size))
-    return nearest_preimage(resize.map(tuple(x.shape), size), x[None], target[None]).images[0]
+    return nearest_preimage(resize.map(tuple(x.shape), size), x[None], target[None], accuracy=ACCURACY).images[0]
 
 
 def _seen_by_people(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
