@@ -48,6 +48,14 @@ def exposure(
             "usual ones are taken if not given.",
         ),
     ] = None,
+    perceptual: Annotated[
+        bool,
+        typer.Option(
+            "--perceptual",
+            help="Measure the perceptual distance of what people see too, which takes several times as long as the "
+            "attacks.",
+        ),
+    ] = False,
     most: Annotated[int, typer.Option("--most", help="Take at most this number of the photographs.", min=2)] = 4,
     picture: Annotated[
         Path | None,
@@ -74,7 +82,7 @@ def exposure(
         shape = reader.input_shape or tuple(x[0].shape)
         pipeline = replace(reader, input_shape=shape).load()
     with progress("exposure") as report:
-        found = measure(pipeline, x, resizers or None, progress=report)
+        found = measure(pipeline, x, resizers or None, with_perceptual=perceptual, progress=report)
     screen = console(json)
     low, high = found.ratios
     screen.print(

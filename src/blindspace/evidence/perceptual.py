@@ -163,6 +163,16 @@ def blur_pool(x: Tensor) -> Tensor:
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), blur, stride=2, groups=x.shape[1])
 
 
+def load_weights() -> None:
+    """Read the weights now, so that what they lack is known before anything is computed.
+
+    Raises:
+        MissingExtraError: stlpips-pytorch is not installed.
+        FileError: its weights are missing or damaged.
+    """
+    _weights()
+
+
 @cache
 def _weights() -> dict[str, Tensor]:
     needed = [f"net.{name}.{part}" for name in STAGES for part in ("weight", "bias")]

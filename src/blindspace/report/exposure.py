@@ -11,13 +11,16 @@ from ..evidence.resizes.exposure import Exposed, Exposure, Way
 from ..networks.labels import DASH
 from .picture import check_picture, save_figure
 
+AT_NETWORK = ("away at the network", "read as wanted", "labels kept")
+
 COLUMNS = ("shown", "shown, changed", "what the network reads", "what it is to read")
 
 
 def table(found: Exposure) -> Table:
     """One row per resizer, the pipeline's own first, then the least exposed first."""
     made = Table("resizer", box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("exposure", "largest", "PSNR dB", "SSIM", "away at the network", "read as wanted", "labels kept"):
+    distance = ("perceptual",) if found.own.decoy.perceptual is not None else ()
+    for heading in ("exposure", "largest", "PSNR dB", "SSIM", *distance, *AT_NETWORK):
         made.add_column(heading, justify="right")
     for row in ordered(found):
         made.add_row(*cells(row, found))
@@ -39,6 +42,7 @@ def cells(row: Exposed, found: Exposure) -> tuple[str, ...]:
         f"{row.worst:.2f}",
         f"{_mean(ways, 'psnr'):.1f}",
         DASH if any(way.ssim is None for way in ways) else f"{_mean(ways, 'ssim'):.3f}",
+        *(() if any(way.perceptual is None for way in ways) else (f"{_mean(ways, 'perceptual'):.3f}",)),
         f"{_mean(ways, 'deviation'):.2f}/255",
         f"{sum(hits)}/{2 * found.photographs}" if hits else DASH,
         DASH if row.kept is None else f"{row.kept}/{found.photographs}",

@@ -12,9 +12,18 @@ from torch import Tensor, nn
 
 import blindspace as bs
 from blindspace.cli.main import run as command
-from blindspace.errors import BlindspaceError, ShapeError, UnknownNameError, UnsupportedLayerError, ValueRangeError
+from blindspace.errors import (
+    BlindspaceError,
+    MissingExtraError,
+    ShapeError,
+    UnknownNameError,
+    UnsupportedLayerError,
+    ValueRangeError,
+)
+from blindspace.evidence.perceptual import perceptual
 from blindspace.evidence.resizes.pipeline import Pipeline
 from blindspace.maps.resizing.registry import resizer
+from blindspace.report.exposure import cells, table
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +63,37 @@ def test_photographs_of_several_sizes_and_the_advice() -> None:
     assert found.ratios == (3.5, 4.0)
     assert found.own.kept is None
     assert json.dumps(found.to_dict())
+
+
+def test_the_perceptual_distance_is_measured_where_it_is_asked_for(noise: list[Tensor]) -> None:
+    pytest.importorskip("stlpips_pytorch")
+    found = bs.exposure("resize 8x6 nearest torch", noise[:2], ["pil box"], with_perceptual=True)
+    for row in found.rows:
+        assert row.impersonation.perceptual is not None
+        shown, changed = row.pictures[0][:2]
+        expected = perceptual(changed[None], shown[None])
+        torch.testing.assert_close(row.impersonation.perceptual[:1], expected)
+    heading = [str(column.header) for column in table(found).columns]
+    assert heading.index("perceptual") == heading.index("SSIM") + 1
+    assert all(len(cells(row, found)) == len(heading) for row in found.rows)
+    plain = bs.exposure("resize 8x6 nearest torch", noise[:2], [])
+    assert plain.own.to_dict()["decoy"]["perceptual"] is None
+    assert "perceptual" not in [column.header for column in table(plain).columns]
+
+
+def test_missing_weights_are_told_before_anything_is_computed(
+    noise: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> None:
+        raise MissingExtraError("no weights")
+
+    done: list[int] = []
+    monkeypatch.setattr("blindspace.evidence.resizes.exposure.load_weights", missing)
+    with pytest.raises(MissingExtraError):
+        bs.exposure(
+            "resize 8 nearest torch", noise, [], with_perceptual=True, progress=lambda k, of, what: done.append(k)
+        )
+    assert not done
 
 
 class Bright(nn.Module):

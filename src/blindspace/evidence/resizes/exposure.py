@@ -24,6 +24,7 @@ from ...maps.resizing.registry import RESIZERS, resizer
 from ...perturbations import scaling_attack
 from ...progress import Progress
 from .._similarity import similarity
+from ..perceptual import load_weights, perceptual
 from .photographs import as_photographs
 from .pipeline import Pipeline, Readable
 
@@ -72,6 +73,7 @@ class Way:
         scores: 1 − ‖change‖ / ‖difference of the photographs‖ of each, ``(B,)``.
         change: Root mean square of the change that people could see, in [0, 1], ``(B,)``.
         ssim: Structural similarity of what people see to the photograph shown, ``(B,)``; None without torchmetrics.
+        perceptual: Perceptual distance of the same two, ``(B,)``; None unless it was asked for.
         deviation: Root mean square of what the network reads minus what it is to read, in steps of 1/255, ``(B,)``.
         hits: Attacks that the network labels as what it is to read; None without labels.
     """
@@ -79,6 +81,7 @@ class Way:
     scores: Tensor
     change: Tensor
     ssim: Tensor | None
+    perceptual: Tensor | None
     deviation: Tensor
     hits: int | None
 
@@ -95,6 +98,7 @@ class Way:
             "change": self.change.tolist(),
             "psnr": self.psnr.tolist(),
             "ssim": None if self.ssim is None else self.ssim.tolist(),
+            "perceptual": None if self.perceptual is None else self.perceptual.tolist(),
             "deviation": self.deviation.tolist(),
             "hits": self.hits,
         }
@@ -189,6 +193,7 @@ def exposure(
     resizers: Sequence[str] | None = None,
     *,
     tolerance: float = TOLERANCE,
+    with_perceptual: bool = False,
     progress: Progress | None = None,
 ) -> Exposure:
     """Measure how exposed the resize in front of a network is, and how exposed others in its place would be.
@@ -199,12 +204,15 @@ def exposure(
         photographs: At least two, each ``(C, H, W)`` in [0, 1], of any size; each one's target is the next one.
         resizers: Names of resizers to compare with, or ("all",); usual ones if None.
         tolerance: Deviation per value at the network that an attack may keep, in [0, 1].
+        with_perceptual: Whether to measure the perceptual distance too (see ``similarity``), which takes several times
+            as long as an attack, and photographs of one or three channels.
         progress: Called before each attack with attacks done, attacks in all and what is being done.
 
     Raises:
         UnsupportedLayerError: The pipeline has no resize that can be exchanged.
         UnknownNameError: A resizer is not known.
         ShapeError, ValueRangeError: The photographs are no pictures in [0, 1], or fewer than two.
+        MissingExtraError: The perceptual distance was asked for, and its weights are not installed.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -218,6 +226,8 @@ def exposure(
     own, x = Pipeline.of(pipeline), as_photographs(photographs, least=2)
     if isinstance(resizers, str):
         raise ValueRangeError(f"give names of resizers in a list, not {resizers!r}")
+    if with_perceptual:
+        load_weights()  # before minutes of attacks
     asked = list(USUAL if resizers is None else resizers)
     asked = list(RESIZERS) if asked == ["all"] else asked
     names = list(dict.fromkeys([own.resizer, *(resizer(name).name for name in asked)]))
@@ -235,7 +245,7 @@ def exposure(
             if progress is not None:
                 progress(k * 2 * len(x) + done, 2 * len(x) * len(names), name)
 
-        rows.append(_exposed(chosen, x, labels, tolerance, report))
+        rows.append(_exposed(chosen, x, labels, (tolerance, with_perceptual), report))
         known[key] = rows[-1]
     ratios = [_ratio(own, photograph) for photograph in x]
     return Exposure(own.name, own.resizer, len(x), (min(map(min, ratios)), max(map(max, ratios))), tuple(rows))
@@ -254,7 +264,11 @@ def _fingerprint(pipeline: Pipeline, x: Sequence[Tensor]) -> str:
 
 
 def _exposed(
-    pipeline: Pipeline, x: Sequence[Tensor], labels: Tensor | None, tolerance: float, report: Callable[[int], None]
+    pipeline: Pipeline,
+    x: Sequence[Tensor],
+    labels: Tensor | None,
+    options: tuple[float, bool],
+    report: Callable[[int], None],
 ) -> Exposed:
     """One row: every photograph shown while the next one is read, and read while the next one is shown."""
     others = [*x[1:], x[0]]
@@ -264,8 +278,8 @@ def _exposed(
     seen = [pipeline.map(photograph.shape).forward(photograph[None])[0] for photograph in x]
     read = [pipeline.map(other.shape).forward(other[None])[0] for other in alike]
     named = None if here is None else pipeline.labels(alike)
-    impersonation, pictures = _way(pipeline, x, read, alike, named, tolerance, report)
-    decoy, _ = _way(pipeline, alike, seen, x, here, tolerance, lambda done: report(len(x) + done))
+    impersonation, pictures = _way(pipeline, x, read, alike, named, options, report)
+    decoy, _ = _way(pipeline, alike, seen, x, here, options, lambda done: report(len(x) + done))
     kept = None if here is None or labels is None else int((here == labels).sum())
     return Exposed(pipeline.resizer, impersonation, decoy, kept, pictures)
 
@@ -276,11 +290,12 @@ def _way(
     read: Sequence[Tensor],
     behind: Sequence[Tensor],
     labels: Tensor | None,
-    tolerance: float,
+    options: tuple[float, bool],
     report: Callable[[int], None],
 ) -> tuple[Way, tuple[tuple[Tensor, Tensor, Tensor, Tensor], ...]]:
     """Attacks that show some photographs while the network reads what others (``behind``) become."""
-    scores, changes, ssims, deviations, made = [], [], [], [], []
+    tolerance, with_perceptual = options
+    scores, changes, ssims, distances, deviations, made = [], [], [], [], [], []
     pictures: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
     for k, (people, target, other) in enumerate(zip(shown, read, behind, strict=True)):
         report(k)
@@ -296,6 +311,8 @@ def _way(
             ssims.append(similarity(found.images, people[None], with_perceptual=False).ssim[0])
         except MissingExtraError:
             ssims = []
+        if with_perceptual:
+            distances.append(perceptual(found.images, people[None])[0])
         if k < SHOWN:
             pictures.append((people, found.images[0], resize.forward(found.images)[0].clamp(0, 1), target.clamp(0, 1)))
     answers = None if labels is None else pipeline.labels(made)
@@ -303,6 +320,7 @@ def _way(
         torch.stack(scores),
         torch.stack(changes),
         torch.stack(ssims) if len(ssims) == len(shown) else None,
+        torch.stack(distances) if distances else None,
         torch.stack(deviations),
         None if answers is None or labels is None else int((answers == labels).sum()),
     )
