@@ -129,6 +129,8 @@ OF_IMAGES: dict[str, Verb] = {
     "similarity": lambda x: evidence.similarity(batch(x), batch(x), False).ssim,
     "leakage": lambda x: bs.leakage(NETWORK, x, x, with_perceptual=False),
     "inspect": lambda x: bs.inspect(SPACE, x, MANY),
+    "inspect_resize": lambda x: bs.inspect_resize(x, "torch nearest 4x4").scores,
+    "exposure": lambda x: bs.exposure("resize 4x4 nearest torch", twice(x), ["torch nearest"]).own.score,
     "blind_energy": lambda x: bs.blind_energy(NETWORK, x).raw,
     "identify": lambda x: bs.identify(NETWORK, [NETWORK], x),
     "probe": lambda x: evidence.probe(NETWORK, x, generator=seeded()).harmless,
@@ -167,7 +169,14 @@ OF_BATCHES: dict[str, Verb] = {
 
 
 FORMS = ("float16", "with a gradient", "of inference mode", "array of the other byte order")
-SLOW = {"leakage": FORMS[1:2], "canonical": FORMS, "similarity": FORMS, "inspect": FORMS, "conditional_mean": FORMS}
+SLOW = {
+    "exposure": FORMS[1:2],
+    "leakage": FORMS[1:2],
+    "canonical": FORMS,
+    "similarity": FORMS,
+    "inspect": FORMS,
+    "conditional_mean": FORMS,
+}
 """Verbs that take long, each with the forms that are tried."""
 
 
@@ -183,6 +192,11 @@ def count(x: Any) -> int:
 def batch(x: Any) -> Any:
     """One image as a batch of one; everything else as it is."""
     return x[None] if count(x) == 1 else x
+
+
+def twice(x: Any) -> Any:
+    """One image as a list of two; everything else as it is."""
+    return [x, x] if count(x) == 1 else x
 
 
 def refused(call: Callable[[], Any], what: str) -> None:
@@ -452,6 +466,7 @@ OF_LAYERS: dict[str, Verb] = {
     "blind_energy": lambda a: bs.blind_energy(a, X, input_shape=SHAPE),
     "inspect": lambda a: bs.inspect(a, X, MANY, input_shape=SHAPE),
     "identify": lambda a: bs.identify(a, [NETWORK], input_shape=SHAPE),
+    "identify_resizer": lambda a: bs.identify_resizer(a, SHAPE, [4], ["pil box"]),
     "identify among": lambda a: bs.identify(NETWORK, [a]),
     "leakage": lambda a: bs.leakage(a, X[:1], X[:1], with_perceptual=False, input_shape=SHAPE),
     "leakage in a space": lambda a: bs.leakage(NETWORK, X[:1], X[:1], space=a, with_perceptual=False),
@@ -496,6 +511,8 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "leakage, seed": (SEEDS, lambda a: bs.leakage(NETWORK, X[:1], X[:1], with_perceptual=False, seed=a)),
     "blind_energy, seed": (SEEDS, lambda a: bs.blind_energy(NETWORK, X, seed=a)),
     "identify, seed": (SEEDS, lambda a: bs.identify(NETWORK, [NETWORK], seed=a)),
+    "identify_resizer, seed": (SEEDS, lambda a: bs.identify_resizer(NETWORK, SHAPE, [4], ["pil box"], seed=a)),
+    "inspect_resize, seed": (SEEDS, lambda a: bs.inspect_resize(X, "torch nearest 4x4", list(X), seed=a)),
     "perturb, seed": (SEEDS, lambda a: bs.perturb(X, NETWORK, seed=a)),
     "inspect, seed": (SEEDS, lambda a: bs.inspect(SPACE, X, MANY, seed=a)),
     "soft_dimension, seed": (SEEDS, lambda a: bs.soft_dimension(NETWORK, seed=a, estimate=True)),
@@ -505,12 +522,19 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "family, size": (SIZES, lambda a: bs.family(SPACE, X[:1], 2, a)),
     "keyed, size": (SIZES, lambda a: bs.keyed(SPACE, KEY, ["a"], a)),
     "identify, size": (SIZES, lambda a: bs.identify(NETWORK, [NETWORK], size=a)),
+    "inspect_resize, rate": (SIZES, lambda a: bs.inspect_resize(X, "torch nearest 4x4", None, a)),
+    "exposure, tolerance": (SIZES, lambda a: bs.exposure("resize 4 box pil", X, ["pil box"], tolerance=a)),
     "rescale, size": (SIZES, lambda a: perturbations.rescale(X, a)),
     "inspect, rate": (SIZES, lambda a: bs.inspect(SPACE, X, MANY, a)),
     "harmless_noise, count": (COUNTS, lambda a: bs.harmless_noise(SPACE, a, 0.1)),
     "sample, count": (COUNTS, SPACE.sample),
     "family, count": (COUNTS, lambda a: bs.family(SPACE, X[:1], a, 0.1)),
     "identify, count": (COUNTS, lambda a: bs.identify(NETWORK, [NETWORK], count=a)),
+    "identify_resizer, queries": (COUNTS, lambda a: bs.identify_resizer(NETWORK, SHAPE, [4], ["pil box"], a)),
+    "identify_resizer, size": (
+        [-1, 1.5, "a", None, True, (3,), 10**9],
+        lambda a: bs.identify_resizer(NETWORK, SHAPE, [a]),
+    ),
     "least_harmful, count": (COUNTS, lambda a: bs.least_harmful(NETWORK, k=a)),
     "largest, iterations": ([*COUNTS[:1], *COUNTS[2:]], lambda a: bs.largest(NETWORK, X, iterations=a)),
     "perturb, members": (COUNTS, lambda a: bs.perturb(X, NETWORK, "family", members=a)),
@@ -519,6 +543,7 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "load, shape": (SHAPES, lambda a: bs.load(MODULE, a)),
     "verify, shape": (SHAPES, lambda a: bs.verify(MODULE, X, X, a)),
     "leakage, shape": (SHAPES, lambda a: bs.leakage(MODULE, X[:1], X[:1], input_shape=a, with_perceptual=False)),
+    "identify_resizer, shape": (SHAPES, lambda a: bs.identify_resizer(NETWORK, a, [4], ["pil box"])),
     "harmless_noise, generator": (SOURCES, lambda a: bs.harmless_noise(SPACE, 2, 0.1, generator=a)),
     "largest, generator": (SOURCES, lambda a: bs.largest(NETWORK, X, iterations=2, generator=a)),
     "probe, generator": (SOURCES, lambda a: evidence.probe(NETWORK, X, generator=a)),
@@ -530,12 +555,28 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "key_score, names": ([*LISTS, []], lambda a: perturbations.key_score(SPACE, KEY, a, X)),
     "perturb, names": ([LISTS[0], LISTS[2]], lambda a: bs.perturb(X, NETWORK, names=a)),
     "perturb, also": (LISTS, lambda a: bs.perturb(X, NETWORK, also=a)),
+    "identify_resizer, sizes": (
+        ["a", None, 1, [None], []],
+        lambda a: bs.identify_resizer(NETWORK, SHAPE, a, ["pil box"]),
+    ),
+    "identify_resizer, resizers": (
+        [LISTS[0], *LISTS[2:], []],
+        lambda a: bs.identify_resizer(NETWORK, SHAPE, [4], a),
+    ),
+    "inspect_resize, resizers": ([*LISTS, []], lambda a: bs.inspect_resize(X, a)),
+    "inspect_resize, reference": (LISTS[:1] + LISTS[2:], lambda a: bs.inspect_resize(X, "torch nearest 4x4", a)),
+    "exposure, resizers": ([LISTS[0], *LISTS[2:]], lambda a: bs.exposure("resize 4 box pil", X, a)),
+    "exposure, pipeline": (["a", None, 1, [1], NETWORK, MODULE], lambda a: bs.exposure(a, X, ["pil box"])),
     "identify, among": ([*LISTS, []], lambda a: bs.identify(NETWORK, a)),
     "Key": (["a", None, b"a", 3], bs.Key),
     "keyed, key": (["a", None, bytes(32)], lambda a: bs.keyed(SPACE, a, ["a"], 0.1)),
     "perturb, kind": (["a", None, 1], lambda a: bs.perturb(X, NETWORK, a)),
     "nearest, box": ([None, "a", X, X[:1] - 1, X.numpy()], lambda a: nearest(X, SPACE, a, X + 1)),
     "identify, answers": ([None, "a", X[:2], X.long(), 3], lambda a: bs.identify(lambda x: a, [NETWORK])),
+    "identify_resizer, answers": (
+        [None, "a", X[:2], X[:1] / 0, 3],
+        lambda a: bs.identify_resizer(lambda x: a, SHAPE, [4], ["pil box"]),
+    ),
     "verify, pairs": ([X[:2], X[:, :, :6]], lambda a: bs.verify(NETWORK, X, a)),
     "load, vary": ([3, 1.5], lambda a: bs.load(MODULE, SHAPE, vary=a)),
     "load, output": ([3, 1.5], lambda a: bs.load(MODULE, SHAPE, output=a)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from itertools import combinations
 
 import pytest
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.cli.main import run
 from blindspace.errors import ShapeError, UnknownNameError, ValueRangeError
-from blindspace.evidence.resizes.candidates import ALIKE, STEPS, candidates, picture_of
-from blindspace.evidence.resizes.identification import usual_sizes
+from blindspace.evidence.resizes.candidates import ALIKE, STEPS, candidates, evened, picture_of
+from blindspace.evidence.resizes.confirmation import ERROR_RATE, QUERIES, REPEATS, Confirmation, confirm
+from blindspace.evidence.resizes.identification import LEAST, usual_sizes
+from blindspace.evidence.resizes.search import Search
 from blindspace.maps.resizing import RESIZERS, resizer
 
 SHAPE, SIZE = (1, 31, 23), (10, 9)
@@ -52,16 +56,91 @@ def test_candidates_against_dense_matrices() -> None:
         exact = float((matrix @ noise.flatten()).square().mean().sqrt())
         assert each.moved(noise) == pytest.approx(exact)
         rival = known[0] if each is not known[0] else known[1]
-        change = each.evened(each.against(rival, noise))
+        change = evened(each.against(rival, noise), each)
         assert float((matrix @ change.flatten()).abs().max()) < 1e-9 * float(change.abs().max())
         other = dense(rival.names[0])
         gain = [
             float((other @ x.flatten()).norm() / x.norm()) for x in (each.against(rival, noise), each.unseen(noise))
         ]
         assert gain[0] > gain[1]
-        steps = picture_of(change)
-        assert torch.equal(steps, steps.round())
-        assert float(steps.abs().max()) == STEPS
+        vertical, horizontal = each.vertical, each.horizontal
+        for steps, unclipped in ((picture_of(change), [change]), (picture_of(change, each), [])):
+            assert torch.equal(steps, steps.round())
+            passes = unclipped or [change, vertical @ change, change @ horizontal.T]
+            largest = max(float(y.abs().max()) for y in passes)
+            assert torch.equal(steps, (change * (STEPS / largest)).round())
+        result = torch.randn(1, *SIZE, generator=draw, dtype=torch.float64)
+        least = torch.linalg.pinv(matrix) @ result.flatten()
+        assert torch.allclose(each.read_as(result).flatten(), least, atol=1e-9)
+
+
+@pytest.mark.parametrize("waves", [1, 2, 5])
+def test_a_change_beside_a_map_is_seen_by_its_neighbours(waves: int) -> None:
+    """Against kernels that are written down pixel by pixel: none of it is read, and more of it by the neighbours."""
+    each = candidates([resizer("pil bicubic")], SHAPE, [SIZE])[0]
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    change = each.beside(waves, noise)
+    assert float((dense("pil bicubic") @ change.flatten()).abs().max()) < 1e-9 * float(change.abs().max())
+    beside = []
+    for matrix in (each.vertical, each.horizontal):
+        rows = torch.zeros_like(matrix)
+        for i, row in enumerate(matrix):
+            read = [j for j, weight in enumerate(row.tolist()) if abs(weight) > 1e-6]
+            for j in range(max(read[0] - 1, 0), min(read[-1] + 2, len(row))):
+                rows[i, j] = math.sin(math.pi * waves * (j - read[0] + 2) / (read[-1] - read[0] + 4))
+        beside.append(rows / rows.norm() * matrix.norm())
+    neighbours = torch.cat([torch.kron(beside[0], each.horizontal), torch.kron(each.vertical, beside[1])])
+    gain = [float((neighbours @ x.flatten()).norm() / x.norm()) for x in (change, each.unseen(noise))]
+    assert gain[0] > 1.2 * gain[1]
+
+
+@pytest.mark.parametrize("name", ["pil bilinear", "opencv linear", "torch nearest"])
+def test_the_right_resize_is_refused_as_rarely_as_is_stated(name: str) -> None:
+    """Twenty tests of the right one, and of another one, which is always refused."""
+    candidate, other = (candidates([resizer(each)], SHAPE, [SIZE])[0] for each in (name, "pil hamming"))
+    refused = {}
+    for tested in (candidate, other):
+        refused[tested.names] = 0
+        for seed in range(20):
+            search = Search(pipeline(name), [tested], SHAPE, torch.Generator().manual_seed(seed))
+            test = confirm(tested, [], search.ask, search.noise, search.generator)
+            assert len(test.controls) == REPEATS
+            refused[tested.names] += not test.fits
+            assert search.asked <= 1 + QUERIES
+    assert refused[candidate.names] <= 1
+    assert refused[other.names] == 20
+
+
+def test_the_p_value_against_all_ways_to_rank_the_answers() -> None:
+    test = Confirmation((0.5, 1.5, 2.5, 4.0), (1.0, 2.0, 3.0, 0.1), 0.3)
+    both = [*test.tests, *test.controls]
+    wins = [sum(a > b for a in test.tests for b in test.controls)]
+    wins += [
+        sum(both[i] > both[j] for i in chosen for j in range(8) if j not in chosen)
+        for chosen in combinations(range(8), 4)
+    ]
+    assert test.p_value == pytest.approx(sum(each >= wins[0] for each in wins[1:]) / math.comb(8, 4))
+    assert test.change == pytest.approx(0.3 * 2.0 / 1.5)
+    assert test.fits
+    worst = Confirmation(tuple(range(8, 15)), tuple(range(1, 8)), 0.3)
+    assert worst.p_value == pytest.approx(1 / math.comb(14, 7))
+    assert not worst.fits
+    unanswered = Confirmation((0.0,) * 7, (0.0,) * 7, 3.0)
+    assert (unanswered.change, unanswered.fits) == (None, False)
+
+
+def test_clipping_between_the_passes_is_avoided() -> None:
+    """A library that rounds and clips after each pass reads almost nothing of a change that its map cannot see."""
+    shape, size = (1, 101, 75), (32, 32)
+    cubic = candidates([resizer("torch bicubic no-antialias")], shape, [size])[0]
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    change = evened(cubic.unseen(noise), cubic)
+    read = []
+    for steps in (picture_of(change), picture_of(change, cubic)):
+        bytes_ = (steps + 128).byte()[None]
+        resized = nn.functional.interpolate(bytes_, size, mode="bicubic")
+        read.append(float((resized.double() - 128).square().mean().sqrt()))
+    assert read[1] < 0.5 < read[0]
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -110,10 +189,23 @@ def test_what_fits_nowhere_is_said() -> None:
     sees_all = nn.Sequential(nn.Flatten(), layer)
     found = bs.identify_resizer(sees_all, shape, [SIZE], names)
     assert (found.fits, found.match, found.possible) == (False, None, ())
-    still = bs.identify_resizer(lambda x: torch.ones(len(x), 2), shape, [SIZE], names, 8)
-    assert still.match is None
-    assert not still.fits
-    assert json.loads(json.dumps(found.to_dict()))["match"] is None
+    assert found.p_value is not None
+    assert found.p_value <= ERROR_RATE / 2
+    still = bs.identify_resizer(lambda x: torch.ones(len(x), 2), shape, [SIZE], names, LEAST)
+    assert (still.match, still.fits, still.change) == (None, False, None)
+    for each in (found, still):
+        assert json.loads(json.dumps(each.to_dict(), allow_nan=False))["match"] is None
+
+
+@pytest.mark.parametrize("name", ["libvips lanczos2", "imagemagick lanczos", "pil bicubic"])
+def test_a_neighbour_is_not_named_for_a_resize_that_is_no_candidate(name: str) -> None:
+    """Of all maps the nearest ones are candidates, the right one is not."""
+    shape, size = (1, 71, 53), (24, 22)
+    same = next(each.names for each in candidates(RESIZERS.values(), shape, [size]) if name in each.names)
+    others = [each for each in RESIZERS if each not in same]
+    found = bs.identify_resizer(pipeline(name, size, shape), shape, [size], others)
+    assert (found.fits, found.match, found.possible) == (False, None, ())
+    assert name in bs.identify_resizer(pipeline(name, size, shape), shape, [size]).scores[0].names
 
 
 def test_bad_input() -> None:

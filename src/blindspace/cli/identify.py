@@ -11,7 +11,7 @@ from rich.table import Table
 from ..errors import ShapeError, ValueRangeError
 from ..evidence import identify as measure
 from ..evidence import identify_resizer
-from ..evidence.resizes.identification import usual_sizes
+from ..evidence.resizes.identification import LEAST, usual_sizes
 from ..networks import Network
 from ..networks.labels import DASH
 from .images import load_images, stack
@@ -48,7 +48,7 @@ def identify(
         ),
     ] = [],  # noqa: B006
     queries: Annotated[
-        int, typer.Option(help="Ask the model about at most this number of pictures to find its resizer.", min=4)
+        int, typer.Option(help="Ask the model about at most this number of pictures to find its resizer.", min=LEAST)
     ] = 64,
     images: Annotated[
         list[str] | None,
@@ -103,11 +103,16 @@ def _resizers(asked: Network, names: list[str], to: list[str], queries: int, see
     with progress("identify") as report:
         found = identify_resizer(asked.outputs, shape, sizes, known, queries, seed, report)
     screen = console(json)
-    if not found.possible:
-        screen.print(f"{escape(asked.name)} [red]resizes in none of these ways[/red], by {found.queries} pictures")
-    else:
+    if found.possible:
         verdict = "resizes by" if found.match else "resizes by one of several ways"
         screen.print(f"{escape(asked.name)} [green]{verdict}[/green], by {found.queries} pictures:")
+    else:
+        best = found.scores[0]
+        nearest = f"{best.names[0]} to {best.size[0]}×{best.size[1]}"
+        screen.print(f"{escape(asked.name)} [red]resizes in none of these ways[/red], by {found.queries} pictures")
+        if found.change is not None:
+            reads = f"reads {found.change:.2g} of 255 of changes that this one cannot see"
+            screen.print(f"  the nearest, {escape(nearest)}, was refused: the model {reads}")
     for each in found.possible:
         alike = f"; alike up to {each.difference:.1e} of 255" if len(each.names) > 1 else ""
         screen.print(f"  {escape(', '.join(each.names))} to {each.size[0]}×{each.size[1]}{alike}")

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from ..._html import Shown
-from ...errors import ValueRangeError, seed_of
+from ...errors import ValueRangeError, seed_of, shown
 from ...maps.resizing import RESIZERS, Resizer, resizer
 from ...progress import Progress
 from .. import conformal
@@ -235,9 +235,9 @@ def parse(given: str | Sequence[str]) -> list[Wanted]:
         UnknownNameError: no resizer has such a name.
         ValueRangeError: nothing is given.
     """
-    texts = [given] if isinstance(given, str) else list(given)
+    texts = [given] if isinstance(given, str) else list(given) if isinstance(given, Sequence) else []
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise ValueRangeError(f"give 'all', or resizers such as 'torch nearest 224x224', got {given!r}")
+        raise ValueRangeError(f"give 'all', or resizers such as 'torch nearest 224x224', got {shown(given)}")
     return [each for text in texts for each in _wanted(text.strip())]
 
 

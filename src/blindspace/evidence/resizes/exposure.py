@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..._html import Shown
-from ...errors import MissingExtraError, ValueRangeError
+from ...errors import MissingExtraError, ValueRangeError, shown
 from ...maps import Kronecker
 from ...maps.resizing.registry import RESIZERS, resizer
 from ...perturbations import scaling_attack
@@ -189,7 +189,7 @@ class Exposure(Shown):
 
 def exposure(
     pipeline: Readable,
-    photographs: Sequence[Tensor],
+    photographs: Sequence[Tensor] | Tensor,
     resizers: Sequence[str] | None = None,
     *,
     tolerance: float = TOLERANCE,
@@ -201,7 +201,8 @@ def exposure(
     Args:
         pipeline: A network with its preprocessing, or a preprocessing as it is spelled for ``load``; with a network,
             labels are compared too.
-        photographs: At least two, each ``(C, H, W)`` in [0, 1], of any size; each one's target is the next one.
+        photographs: At least two, each ``(C, H, W)`` in [0, 1], of any size, or a batch; each one's target is the
+            next one.
         resizers: Names of resizers to compare with, or ("all",); usual ones if None.
         tolerance: Deviation per value at the network that an attack may keep, in [0, 1].
         with_perceptual: Whether to measure the perceptual distance too (see ``similarity``), which takes several times
@@ -224,8 +225,8 @@ def exposure(
         True
     """
     own, x = Pipeline.of(pipeline), as_photographs(photographs, least=2)
-    if isinstance(resizers, str):
-        raise ValueRangeError(f"give names of resizers in a list, not {resizers!r}")
+    if isinstance(resizers, str) or not isinstance(resizers, Sequence | None):
+        raise ValueRangeError(f"give names of resizers in a list, not {shown(resizers)}")
     if with_perceptual:
         load_weights()  # before minutes of attacks
     asked = list(USUAL if resizers is None else resizers)

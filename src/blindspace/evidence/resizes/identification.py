@@ -1,54 +1,37 @@
 """Which resize a network begins with, from its outputs alone.
 
 A picture with a change out of the nullspace of one resize, R_i δ = 0, is read as the picture without it by a network
-that begins with R_i, and as another one by every other network. The network's own Jacobian J is unknown, but
-‖J R_j δ‖ follows ‖R_j δ‖, so each answer also says how far the network's resize is from the one that the change was
-made for. Probes are therefore chosen one after the other: each is harmless for the candidate that fits all answers
-best, and moves most what those see that fit nearly as well.
+that begins with R_i, and as another one by every other network. A search finds the resize that explains the answers
+best (``search``); then a test with a stated error rate says whether it is that one, or one next to it that is no
+candidate (``confirmation``).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..._html import Shown
-from ...errors import ShapeError, ValueRangeError, integer, seed_of
+from ...errors import ShapeError, ValueRangeError, integer, seed_of, shown
 from ...maps.linear_map import as_shape
 from ...maps.resizing import RESIZERS, Resizer, resizer
 from ...networks import Network
+from ...networks.arguments import as_network
 from ...networks.preprocessing_modules import Resize
 from ...progress import Progress
-from .candidates import GREY, Candidate, Size, candidates, picture_of
+from .candidates import Size, candidates
+from .confirmation import QUERIES, Confirmation, confirm
+from .search import MARGIN, Outputs, Search
 
-Outputs = Callable[[Tensor], Tensor]
-"""A pipeline known by its answers only: pictures ``(B, C, H, W)``, multiples of 1/255 in [0, 1], to ``(B, …)``."""
-
-SPREAD = 0.7
-"""Standard deviation of log ‖J v‖ / ‖v‖ over changes v of what the network reads, as it is assumed here."""
-
-MOST = 12.0
-"""Largest evidence of one answer, as a logarithm of likelihood: no single answer excludes everything."""
-
-MARGIN = 6.0
-"""A candidate is excluded if its logarithm of likelihood lies this far behind the best one's."""
-
-FITS = 1.6
-"""Logarithm of the factor by which a network may answer to its own probes more than rounding explains."""
-
-ROUNDING = 0.4
-"""Root mean square by which the rounding of a library may move a result, in steps of 1/255."""
+LEAST = QUERIES + 8
+"""Least number of queries."""
 
 USUAL = (224, 256, 299, 384)
 """Usual sides of networks' inputs, in pixels."""
-
-FEW = 6
-"""Number of rivals up to which probes are made against the nearest one."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +66,22 @@ class ResizerIdentification(Shown):
 
     Attributes:
         scores: every candidate, the best first.
-        fits: whether the pipeline answers to the best candidate's probes as if they were no change.
-        change: its largest answer to such a probe, relative to what it would answer to a change of the rounding's size.
+        fits: whether the test does not refuse the best candidate.
+        p_value: probability of such answers to the changes that the best candidate cannot see and maps next to it see
+            most of, if it is the pipeline's resize; refused at 0.01 and below, which happens to the right one in 2 % of
+            all tests at most, as there are two looks. None if the queries did not suffice.
+        change: root mean square of what the network reads of those changes, in steps of 1/255, by its answers to
+            changes of known size. None if it answers to none of these, or was not tested.
+        resolution: root mean square of the known ones, in steps of 1/255: if the pipeline reads less than that of the
+            tested changes, its resize cannot be told from the best candidate. None if it was not tested.
         queries: number of pictures that it was asked.
     """
 
     scores: tuple[ResizerScore, ...]
     fits: bool
-    change: float
+    p_value: float | None
+    change: float | None
+    resolution: float | None
     queries: int
 
     @property
@@ -109,7 +100,9 @@ class ResizerIdentification(Shown):
             "match": None if self.match is None else self.match.to_dict(),
             "possible": [each.to_dict() for each in self.possible],
             "fits": self.fits,
+            "p_value": self.p_value,
             "change": self.change,
+            "resolution": self.resolution,
             "queries": self.queries,
             "candidates": [each.to_dict() for each in self.scores],
         }
@@ -136,7 +129,7 @@ def identify_resizer(
         in_shape: shape ``(C, H, W)`` of one picture.
         sizes: the sizes after the resize that come into question: (height, width), or one number for the shorter side.
         resizers: names of the resizers that come into question; None for all in ``blindspace.maps.resizing``.
-        queries: largest number of pictures to ask, at least 4.
+        queries: largest number of pictures to ask, at least 28.
         seed: seed of the probes.
         progress: called with the queries done, their largest number, and the best candidate.
 
@@ -146,6 +139,7 @@ def identify_resizer(
     Raises:
         ShapeError: the picture is no image, no larger than a size along either axis, or the outputs have no batch axis.
         UnknownNameError: a resizer has no such name.
+        UnsupportedLayerError: the pipeline is neither a function nor a network.
         ValueRangeError: there is nothing to choose from, or an output is NaN or infinite.
 
     Examples:
@@ -159,24 +153,29 @@ def identify_resizer(
         >>> found.match.names, found.match.size
         (('pil bicubic',), (24, 24))
     """
-    shape, queries = as_shape(in_shape), integer(queries, "the number of queries", 4)
+    shape, queries = as_shape(in_shape), integer(queries, "the number of queries", LEAST)
     if len(shape) != 3:
         raise ShapeError(f"a picture has the shape (channels, height, width), not {shape}")
     known = candidates(_named(resizers), shape, _sizes(sizes, shape))
-    search = _Search(_asked(outputs), known, torch.Generator().manual_seed(seed_of(seed)), shape)
+    generator = torch.Generator().manual_seed(seed_of(seed))
+    search, tested = Search(_asked(outputs, shape), known, shape, generator), dict[int, Confirmation]()
     report = progress or (lambda done, total, name: None)
-    search.control(coarse=False)
-    search.control(coarse=True)
-    while search.asked + 2 <= queries:
-        likelihood = search.likelihood()
-        best, *others = sorted(range(len(known)), key=lambda i: -likelihood[i])
-        report(search.asked, queries, known[best].names[0])
-        rivals = [i for i in others if likelihood[i] > likelihood[best] - MARGIN]
-        if not rivals and any(probe.harmless_for == best for probe in search.probes):
+    search.start()
+    while True:
+        best, rivals = search.ranked(without=[i for i, test in tested.items() if not test.fits])
+        report(search.asked, queries, "" if best is None else known[best].names[0])
+        if best is None:
             break
-        search.probe(best, rivals)
+        spare = queries - search.asked - (0 if best in tested else QUERIES)
+        if rivals and spare >= 2:
+            search.probe(best, rivals)
+        elif best in tested or spare < 0:
+            break
+        else:
+            others = [each for i, each in enumerate(known) if i != best]
+            tested[best] = confirm(known[best], others, search.ask, search.noise, generator)
     report(queries, queries, "")
-    return search.result()
+    return _result(search, tested)
 
 
 def usual_sizes(in_shape: Sequence[int]) -> list[int | Size]:
@@ -198,148 +197,55 @@ def usual_sizes(in_shape: Sequence[int]) -> list[int | Size]:
 
 
 def _named(resizers: Sequence[str] | None) -> list[Resizer]:
-    if isinstance(resizers, str):
-        resizers = [resizers]
-    chosen = list(RESIZERS.values()) if resizers is None else [resizer(name) for name in dict.fromkeys(resizers)]
-    if not chosen:
-        raise ValueRangeError("there is nothing to choose from; give at least one resizer, or None for all")
-    return chosen
+    if resizers is None:
+        return list(RESIZERS.values())
+    names = [resizers] if isinstance(resizers, str) else list(resizers) if isinstance(resizers, Sequence) else []
+    if not names:
+        raise ValueRangeError(
+            f"give at least one resizer, such as 'pil bicubic', or None for all; got {shown(resizers)}"
+        )
+    found = {each.name: each for each in map(resizer, names)}
+    return list(found.values())
 
 
 def _sizes(sizes: Sequence[int | Sequence[int]], shape: tuple[int, ...]) -> list[Size]:
     """(height, width) of every size, each once."""
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Sequence) or not sizes:
+        raise ValueRangeError(f"give at least one size in a list, such as [224, (256, 256)]; got {shown(sizes)}")
     made: dict[Size, None] = {}
     for size in sizes:
-        numbers = (size,) if isinstance(size, int) else tuple(size)
-        if len(numbers) not in (1, 2) or any(not isinstance(n, int) or n < 1 for n in numbers):
-            raise ShapeError(f"a size is (height, width) or one number for the shorter side, not {size!r}")
-        height, width = Resize(size if isinstance(size, int) else numbers).size_of(shape[-2:])
+        numbers = tuple(size) if isinstance(size, Sequence) else (size,)
+        if len(numbers) not in (1, 2) or any(type(n) is not int or n < 1 for n in numbers):
+            raise ShapeError(f"a size is (height, width) or one number for the shorter side, not {shown(size)}")
+        height, width = Resize(numbers[0] if len(numbers) == 1 else numbers).size_of(shape[-2:])
         if height >= shape[1] and width >= shape[2]:
             raise ShapeError(
                 f"a picture of {shape[1]}×{shape[2]} pixels resized to {height}×{width} hides nothing; "
                 "take a larger one"
             )
         made[height, width] = None
-    if not made:
-        raise ValueRangeError("there is nothing to choose from; give at least one size")
     return list(made)
 
 
-def _asked(outputs: Outputs | Network) -> Outputs:
-    if isinstance(outputs, Network):
-        return outputs.outputs
-    if isinstance(outputs, nn.Module):
-        return outputs.eval()
-    return outputs
+def _asked(outputs: Outputs | Network, shape: tuple[int, ...]) -> Outputs:
+    if isinstance(outputs, nn.Module | type) or not callable(outputs):
+        outputs = as_network(outputs, shape)
+    return outputs.outputs if isinstance(outputs, Network) else outputs
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """A change that was asked: the candidate it is harmless for, what each reads of it (steps), and the answer."""
-
-    harmless_for: int | None
-    read: tuple[float, ...]
-    answer: float
-
-
-@dataclass
-class _Search:
-    """The answers so far, and what follows from them."""
-
-    outputs: Outputs
-    known: list[Candidate]
-    generator: torch.Generator
-    shape: tuple[int, ...]
-    asked: int = 0
-    probes: list[_Probe] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.base = self._output(torch.zeros(self.shape, dtype=torch.float64))
-
-    def _output(self, change: Tensor) -> Tensor:
-        with torch.no_grad():
-            answer = self.outputs((GREY + change)[None] / 255)
-        if not isinstance(answer, Tensor) or answer.shape[:1] != (1,):
-            given = str(tuple(answer.shape)) if isinstance(answer, Tensor) else type(answer).__name__
-            raise ShapeError(f"the pipeline must answer with tensors (B, …), got {given} for one picture")
-        if not bool(answer.isfinite().all()):
-            raise ValueRangeError("an output of the pipeline is NaN or infinite")
-        self.asked += 1
-        return answer.detach().double().flatten()
-
-    def _ask(self, change: Tensor, harmless_for: int | None) -> None:
-        change = picture_of(change)
-        answer = float((self._output(change) - self.base).norm())
-        self.probes.append(_Probe(harmless_for, tuple(each.moved(change) for each in self.known), answer))
-
-    def _noise(self) -> Tensor:
-        """Independent signs: of all noise of one norm the one that the range permits most of."""
-        signs = torch.randint(0, 2, self.shape, generator=self.generator, dtype=torch.float64)
-        return 2 * signs - 1
-
-    def control(self, coarse: bool) -> None:
-        """Ask noise that is harmless for none: of single pixels, or of blocks that every resize keeps."""
-        noise = self._noise()
-        if coarse:
-            least = min(self.known, key=lambda each: each.size[0] * each.size[1]).size
-            steps = [2 * math.ceil(n / m) for n, m in zip(self.shape[1:], least, strict=True)]
-            noise = noise[:, :: steps[0], :: steps[1]]
-            noise = noise.repeat_interleave(steps[0], 1).repeat_interleave(steps[1], 2)
-            noise = noise[:, : self.shape[1], : self.shape[2]]
-        self._ask(noise * 0.5, None)
-
-    def probe(self, best: int, rivals: list[int]) -> None:
-        """Ask a change that the best candidate cannot see; if few rivals remain, one for it and one for the nearest.
-
-        Of such a pair each sees as much as possible of what the other cannot see. Both changes are of one kind, so
-        that the network's own sensitivity to it, which may be far from the average, drops out of their comparison.
-        """
-        if not 0 < len(rivals) <= FEW:
-            self._ask(self.known[best].evened(self.known[best].unseen(self._noise())), best)
-            return
-        for one, other in ((best, rivals[0]), (rivals[0], best)):
-            change = self.known[one].against(self.known[other], self._noise())
-            self._ask(self.known[one].evened(change), one)
-
-    def likelihood(self) -> list[float]:
-        """Logarithm of every candidate's likelihood."""
-        return [sum(-min(MOST, (gap / SPREAD) ** 2 / 2) for gap in self._gaps(i)) for i in range(len(self.known))]
-
-    def _gain(self, index: int) -> float:
-        """Logarithm of the answer per step that the network reads, if it begins with a candidate."""
-        slack = ROUNDING
-        ratios = sorted(
-            math.log(max(probe.answer, 1e-300) / probe.read[index])
-            for probe in self.probes
-            if probe.read[index] > 2 * slack
-        )
-        return ratios[len(ratios) // 2] if ratios else math.inf
-
-    def _gaps(self, index: int) -> list[float]:
-        """By how much each answer is larger (positive) or smaller than a candidate explains, as logarithms.
-
-        Rounding may add its own size to what is read, or take it away.
-        """
-        slack, gain, gaps = ROUNDING, self._gain(index), []
-        for probe in self.probes:
-            answer, read = math.log(max(probe.answer, 1e-300)) - gain, probe.read[index]
-            most = math.log(math.hypot(read, slack))
-            least = math.log(read - slack) if read > slack else -math.inf
-            gaps.append(max(answer - most, 0.0) + min(answer - least, 0.0))
-        return gaps
-
-    def result(self) -> ResizerIdentification:
-        """What the answers say."""
-        likelihood = self.likelihood()
-        best = max(range(len(self.known)), key=lambda i: likelihood[i])
-        own = [gap for gap, probe in zip(self._gaps(best), self.probes, strict=True) if probe.harmless_for == best]
-        worst = max(own, default=math.inf)
-        scores = [
-            ResizerScore(each.names, each.size, each.difference, likelihood[best] - value)
-            for each, value in zip(self.known, likelihood, strict=True)
-        ]
-        moved = any(probe.answer > 0 for probe in self.probes)
-        fits = moved and worst <= FITS
-        return ResizerIdentification(
-            tuple(sorted(scores, key=lambda each: each.behind)), fits, math.exp(min(worst, 700.0)), self.asked
-        )
+def _result(search: Search, tested: dict[int, Confirmation]) -> ResizerIdentification:
+    """What the answers say: first the candidate that fits, or if none does, the one that explains them best."""
+    likelihood = search.likelihood()
+    refused = [i for i, test in tested.items() if not test.fits]
+    if any(test.fits for test in tested.values()):
+        least = min(likelihood) - MARGIN
+        likelihood = [least if i in refused else value for i, value in enumerate(likelihood)]
+    scores = [
+        ResizerScore(each.names, each.size, each.difference, max(likelihood) - value)
+        for each, value in zip(search.known, likelihood, strict=True)
+    ]
+    order = sorted(range(len(scores)), key=lambda i: scores[i].behind)
+    ordered, test = tuple(scores[i] for i in order), tested.get(order[0])
+    if test is None:
+        return ResizerIdentification(ordered, False, None, None, None, search.asked)
+    return ResizerIdentification(ordered, test.fits, test.p_value, test.change, test.noise, search.asked)

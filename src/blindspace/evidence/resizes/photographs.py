@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from torch import Tensor
 
-from ...errors import ShapeError, ValueRangeError
+from ...errors import ShapeError, ValueRangeError, shown
 from ...maps.floating import as_floating
 
 
@@ -18,11 +19,13 @@ def as_photographs(images: Sequence[Tensor] | Tensor, least: int = 1) -> list[Te
         least: Smallest number of them.
 
     Raises:
-        ShapeError: One is not (1 or 3, H, W).
+        ShapeError: One is not (1 or 3, H, W), or they are no images.
         ValueRangeError: There are fewer, or a pixel is outside [0, 1].
     """
-    if isinstance(images, Tensor) and images.ndim == 3:
+    if isinstance(images, Tensor | np.ndarray) and images.ndim == 3:
         images = images[None]
+    if not isinstance(images, Iterable) or (isinstance(images, Tensor | np.ndarray) and images.ndim < 3):
+        raise ShapeError(f"images are photographs (C, H, W) in a list, or a batch of them; got {shown(images)}")
     made = [as_floating(image, "image", "(C, H, W)").detach().double().cpu() for image in images]
     if len(made) < least:
         raise ValueRangeError(

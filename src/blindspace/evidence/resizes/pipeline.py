@@ -12,6 +12,7 @@ from ...errors import UnsupportedLayerError
 from ...maps import LinearMap, from_module
 from ...maps.resizing.registry import resizer
 from ...networks import Network
+from ...networks.arguments import as_network
 from ...networks.preprocessing_modules import ChannelsLast, FlipChannels, Multiply, Normalise, Resize
 from ...networks.sources.preprocessing import parse
 
@@ -50,6 +51,7 @@ class Pipeline:
         if isinstance(given, str):
             found = cls(given, parse(given))
         else:
+            given = as_network(given)
             parts = dict(given.module.named_children())
             if not {"preprocessing", "network"} <= set(parts):
                 raise UnsupportedLayerError(
