@@ -51,8 +51,8 @@ class ResizerIdentificationSettings(Settings):
     queries: int = 64
     resizers: tuple[str, ...] = tuple(RESIZERS)
     every: int = 6
-    several: Several = Several((101, 75), None, (32, (32, 32), 36, (36, 36), (40, 40)))
-    large: Several = Several((301, 403), 224, ((224, 224), 256), 11)
+    several: Several = Several((101, 75), None, (32, (32, 32), 36, (36, 36), (40, 40)), 3)
+    large: Several = Several((301, 403), 224, ((224, 224), 256), 15)
 
 
 def for_preset(preset: Preset, seed: int) -> ResizerIdentificationSettings:
