@@ -13,6 +13,7 @@ import blindspace as bs
 from blindspace.evidence import canonical, conditional_mean, fingerprint, similarity
 from blindspace.learning import CONTROLS, controlled
 from blindspace.manifolds import Manifold, intrinsic_dimension
+from blindspace.maps.resizing import resizer
 from blindspace.networks import Recipe
 from makers import SHAPE, network, pictures
 
@@ -46,6 +47,15 @@ def _learnt(x: Tensor) -> Any:
     ).curve
 
 
+def _identified(x: Tensor) -> Any:
+    """The resizer in front of a network that lies where the images do."""
+    hidden = resizer("pil bilinear").map((3, 31, 23), SHAPE[1:])
+    names = ["pil bilinear", "opencv linear", "torch nearest"]
+    return bs.identify_resizer(
+        lambda y: network().outputs(hidden.forward(y).to(x), torch.float64), (3, 31, 23), [SHAPE[1:]], names
+    )
+
+
 def _controlled(name: str) -> Callable[[Tensor], Tensor]:
     return lambda x: controlled(name, x, torch.tensor([0, 1, 1]).to(x.device), torch.Generator().manual_seed(0))
 
@@ -64,6 +74,9 @@ MEASUREMENTS: dict[str, Callable[[Tensor], Any]] = {
     "conditional_mean": lambda x: conditional_mean(bs.harmless(network()), x),
     "fingerprint": lambda x: fingerprint(bs.harmless(network()), x[:1]),
     "identify": lambda x: bs.identify(network(), [network()], _many(x), count=4),
+    "identify_resizer": _identified,
+    "inspect_resize": lambda x: bs.inspect_resize(x, "torch nearest 4x4"),
+    "exposure": lambda x: bs.exposure("resize 4x4 nearest torch", x, ["pil box"]),
     "units": lambda x: bs.units(network(), x),
     "on_off of principal components": lambda x: bs.on_off(_principal(x.device), x, 0.1 - 0.1 * x, network()),
     "on_off of an autoencoder": lambda x: bs.on_off(_autoencoder(), x, 0.1 - 0.1 * x, network()),

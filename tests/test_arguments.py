@@ -532,7 +532,7 @@ OTHERS: dict[str, tuple[list[Any], Verb]] = {
     "identify, count": (COUNTS, lambda a: bs.identify(NETWORK, [NETWORK], count=a)),
     "identify_resizer, queries": (COUNTS, lambda a: bs.identify_resizer(NETWORK, SHAPE, [4], ["pil box"], a)),
     "identify_resizer, size": (
-        [-1, 1.5, "a", None, True, (3,), 10**9],
+        [-1, 1.5, "a", None, True, 10**9],
         lambda a: bs.identify_resizer(NETWORK, SHAPE, [a]),
     ),
     "least_harmful, count": (COUNTS, lambda a: bs.least_harmful(NETWORK, k=a)),

@@ -39,7 +39,7 @@ class ResizerScore:
     """How well one candidate explains the answers.
 
     Attributes:
-        names: resizers that are this map at this size, up to half a step of 1/255.
+        names: resizers that are this map at this size, up to what rounding hides.
         size: (height, width) after the resize, in pixels.
         difference: most by which their results for a picture can differ, in steps of 1/255.
         behind: logarithm of its likelihood relative to the best candidate's, 0 for that and larger for others.
@@ -120,7 +120,8 @@ def identify_resizer(
     """Determine by which library, kernel and size a pipeline resizes its pictures, from its outputs alone.
 
     Resizers that are the same map between two sizes are one answer, and so are those whose results differ by less than
-    half a step of 1/255. Sizes at odd ratios tell most apart; the picture should be larger than all sizes.
+    half a step of 1/255, or whose difference rounding hides from the probes that are best for it. Sizes at odd ratios
+    tell most apart; the picture should be larger than all sizes.
 
     Args:
         outputs: the pipeline: a function from pictures ``(B, C, H, W)``, float64 multiples of 1/255 in [0, 1], to

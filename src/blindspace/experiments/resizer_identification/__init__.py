@@ -12,8 +12,8 @@ EXPERIMENT: Experiment[ResizerIdentificationSettings] = Experiment(
     question=(
         "From the outputs of a network alone, can it be told which library's resize stands in front of it, and to "
         "which size? Every resizer that is known stands once in front of a trained network: in real numbers, rounded "
-        "to eight bits, and as the library itself resizes bytes. Names that stand for one map, up to half a step of "
-        "1/255, are one answer. Then the size is unknown too; of a larger picture the network reads the middle. "
+        "to eight bits, and as the library itself resizes bytes. Names that stand for one map, up to what rounding "
+        "hides, are one answer. Then the size is unknown too; of a larger picture the network reads the middle. "
         "The controls leave the right answer out of the candidates: then none may be named."
     ),
     settings=for_preset,
