@@ -109,8 +109,11 @@ def _resizers(asked: Network, names: list[str], to: list[str], queries: int, see
     else:
         best = found.scores[0]
         nearest = f"{best.names[0]} to {best.size[0]}×{best.size[1]}"
-        screen.print(f"{escape(asked.name)} [red]resizes in none of these ways[/red], by {found.queries} pictures")
-        if found.change is not None:
+        verdict = "resizes in none of these ways" + (" that were tested" if found.p_value is None else "")
+        screen.print(f"{escape(asked.name)} [red]{verdict}[/red], by {found.queries} pictures")
+        if found.p_value is None:
+            screen.print(f"  {escape(nearest)} was not tested; ask more pictures (--queries)")
+        elif found.change is not None:
             reads = f"reads {found.change:.2g} of 255 of changes that this one cannot see"
             screen.print(f"  the nearest, {escape(nearest)}, was refused: the model {reads}")
     for each in found.possible:
