@@ -12,7 +12,7 @@ EXPERIMENT: Experiment[Lemma1] = Experiment(
     question=(
         "Harmless input perturbations are the union over the layers of those that change what a layer reads only "
         "within its nullspace; the paper uses the first layer alone. How large are perturbations through the other "
-        "layers? For each layer of four networks, one is looked for at several images that has a tenth of the image's "
+        "layers? For each layer of four networks, one is looked for at one to four images that has a tenth of its "
         "norm, stays in [0, 1] and changes no output by more than 1e-6 in float64: anywhere, and outside the "
         "nullspace of the network's affine front, which is harmless at every layer. Where a skip connection passes a "
         "layer by, what it carries must stay too. Where there is none, the measured reason is stated. Controls have "

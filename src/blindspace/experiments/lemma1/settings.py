@@ -38,8 +38,8 @@ class Case:
 
 CASES = (
     Case("mnist-mlp", "mnist-mlp", "mnist", 4),
-    Case("cifar-resnet", "cifar-resnet", "cifar10", 2),
-    Case("ResNet-20", RESNET20, "cifar10", 2),
+    Case("cifar-resnet", "cifar-resnet", "cifar10", 1),
+    Case("ResNet-20", RESNET20, "cifar10", 1),
     Case("ViT", VIT, "cifar10", 2),
 )
 
@@ -63,7 +63,7 @@ class Lemma1(Settings):
     present: tuple[str, ...] = ()
     every: int = 1
     size: float = 0.1
-    products: int = 25_000
+    products: int = 60_000
     tolerance: float = 1e-6
     reference: int = 1000
     pairs: int = 10_000
