@@ -101,14 +101,14 @@ def of_command(words: str) -> Callable[[Tensor], Any]:
 
 COMMANDS = (
     "perturb digits.npz -m mnist-mlp -o out.npz",
-    "perturb digits.npz -m mnist-mlp -o out.npz --kind parallel --mask 2,1,27,20 --in-range",
+    "perturb digits.npz -m mnist-mlp -o out.npz --kind parallel --mask 2,1,27,20",
     "verify digits.npz brighter.npz -m mnist-mlp",
     "audit mnist-mlp",
     "local mnist-mlp digits.npz -k 2 -o out.npz",
     "units mnist-mlp digits.npz",
     "identify mnist-mlp --among mnist-mlp",
     "inspect digits.npz -m mnist-mlp",
-    "inspect digits -m mnist-mlp --out inspected --clean inspected --reference usual --workers 0 --false-positives 0.1",
+    "inspect digits -m mnist-mlp --out inspected --reference usual --workers 0 --false-positives 0.1",
     "leakage digits.npz digits.npz -m mnist-mlp",
     "manifold digits.npz --manifold pca --fit digits.npz --dim 2 --perturbed digits.npz",
     "mislabel mnist-mlp mnist:samples -o set --count 8 --steps 2 --workers 0",

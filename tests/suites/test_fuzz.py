@@ -20,7 +20,7 @@ from fuzz import COUNTS, Readers
 from fuzz_corpus import graphs, write
 from mutations import mutated
 
-FEW = 4
+FEW = 2
 
 
 @pytest.fixture(scope="module")
