@@ -4,10 +4,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 TESTS_READY := .venv/.ready-for-tests
 DOCS_READY := .venv/.ready-for-docs
-# Three test processes with one thread each, for two cores: BLAS and torch threads on the same cores would wait for one
-# another, and some tests wait, for a browser or a cluster. Each takes neighbouring tests, which share what they set up,
-# and the one that ends first takes over some of another's.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
+# Two test processes with one thread each: BLAS and torch threads on the same cores would wait for one another. Each
+# takes neighbouring tests, which share what they set up, and the one that ends first takes over some of the other's.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo test lint types docs suites results architectures bench dist clean
 

@@ -53,7 +53,7 @@ def visit(app: web.App, browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_page(**settings: Any) -> Page:
         page = browser.new_context(**{"viewport": WIDE, **settings}).new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)  # the machine may be busy with other things
         opened.append((page, requests_elsewhere(page)))
         page.goto(app.url)
         page.get_by_label("Seed").wait_for()
