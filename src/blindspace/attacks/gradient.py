@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, UnsupportedLayerError, ValueRangeError, real
 from ..maps import Operator
-from ..maps.floating import as_floating
+from ..maps.floating import as_floating, within
 from ..networks.network import Network
 from ..subspaces import Mask, Norm, Subspace, nearest, norms, nullspace
 from ..subspaces._arguments import described, floating
@@ -218,7 +218,7 @@ def prepared(
         inside = as_mask(mask, tuple(x.shape[1:]))
         space = Mask(inside) if space is None else space.within(inside)
     allowed = Constraint(x, real(eps, "eps"), norm, space)
-    if not bool(((x >= 0) & (x <= 1)).all()):
+    if not within(x, 0.0, 1.0):
         raise ValueRangeError(
             f"attacks need images in [0, 1], got values from {float(x.min()):.4g} to {float(x.max()):.4g}"
         )

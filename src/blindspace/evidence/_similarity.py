@@ -15,7 +15,7 @@ from torch import Tensor
 from .._html import Shown
 from ..errors import ShapeError, ValueRangeError
 from ..extras import library
-from ..maps.floating import as_floating
+from ..maps.floating import as_floating, within
 from .perceptual import perceptual
 
 SIGMA = 1.5
@@ -108,7 +108,7 @@ def _checked(images: Tensor, name: str) -> Tensor:
         raise ValueRangeError(
             f"a comparison needs at least one pair of images, got {name} of shape {tuple(images.shape)}"
         )
-    if not bool(((images >= 0) & (images <= 1)).all()):
+    if not within(images, 0.0, 1.0):
         raise ValueRangeError(
             f"{name} to be compared must lie in [0, 1], got {float(images.min()):g} to {float(images.max()):g}; "
             "clip them first"

@@ -36,7 +36,7 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
 
 
 def within(x: Tensor, low: float, high: float) -> bool:
-    """Whether all values of a float32 or float64 tensor lie in a range; NaN lies in none."""
+    """Whether all values of a floating-point tensor lie in a range; NaN lies in none."""
     if not x.numel():
         return True
     ends = x.aminmax()  # one pass without temporaries

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError
+from ..maps.floating import within
 from ..networks.arguments import Space, as_images, as_space
 from ..subspaces import Subspace, nearest
 from ..subspaces._mask_argument import MaskLike
@@ -108,7 +109,7 @@ def smallest(space: Subspace, delta: Tensor, images: Tensor | None = None, toler
         return space.reject(delta)
     images = as_images(images, space.shape)
     attacked = images + delta
-    if not bool(((attacked >= 0) & (attacked <= 1)).all()):
+    if not within(attacked, 0.0, 1.0):
         raise ValueRangeError("x + δ leaves [0, 1], so there is no range to keep it in; give no images")
     return delta + nearest(-delta, space, -attacked, 1 - attacked, tolerance=tolerance).value
 

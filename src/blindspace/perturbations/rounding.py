@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..errors import ShapeError, ValueRangeError, integer
 from ..maps import LinearMap
+from ..maps.floating import within
 from ..maps.linear_map import checked
 from ..networks.arguments import Space, as_space
 from ..progress import Progress
@@ -174,7 +175,7 @@ def _check(images: Tensor, perturbed: Tensor, levels: int) -> int:
         raise ShapeError(f"{len(images)} images and {len(perturbed)} perturbed ones are no pairs; give as many of each")
     if not 2 <= integer(levels, "the number of levels", 0) <= 65536:
         raise ValueRangeError(f"an image can be rounded to 2 to 65536 levels, got {levels}")
-    if not bool(((perturbed >= 0) & (perturbed <= 1)).all()) or not bool(images.isfinite().all()):
+    if not within(perturbed, 0.0, 1.0) or not bool(images.isfinite().all()):
         raise ValueRangeError("a perturbed image leaves [0, 1], or an image is not finite; files hold pixels in [0, 1]")
     return levels - 1
 

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from ...errors import ShapeError, ValueRangeError, shown
-from ...maps.floating import as_floating
+from ...maps.floating import as_floating, within
 
 
 def as_photographs(images: Sequence[Tensor] | Tensor, least: int = 1) -> list[Tensor]:
@@ -34,6 +34,6 @@ def as_photographs(images: Sequence[Tensor] | Tensor, least: int = 1) -> list[Te
     for image in made:
         if image.ndim != 3 or image.shape[0] not in (1, 3) or not image.numel():
             raise ShapeError(f"an image has the shape (1 or 3, height, width), got {tuple(image.shape)}")
-        if not bool(((image >= 0) & (image <= 1)).all()):
+        if not within(image, 0.0, 1.0):
             raise ValueRangeError("a pixel is NaN or outside [0, 1]; divide bytes by 255")
     return made
