@@ -6,9 +6,11 @@ import gc
 import weakref
 from collections.abc import Callable
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 
+import numpy as np
 import pytest
+import scipy.sparse
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -227,6 +229,30 @@ def test_a_contracting_tail_is_not_left_out() -> None:
     assert blocks.narrowest(Composed(wide, small)).out_shape == (1, 12, 12)
     assert blocks.narrowest(Composed(narrow, small)).out_shape == narrow.out_shape
     assert blocks.narrowest(wide) is wide
+
+
+@pytest.mark.parametrize("sizes", [(40, 30), (40, 6, 50), (9, 20, 5, 30, 8), (6, 300, 200)])
+@pytest.mark.parametrize("density", [0.05, 1.0])
+def test_gram_of_factors(sizes: tuple[int, ...], density: float) -> None:
+    """From the narrowest place outwards, sparse or dense, it is that of the product."""
+    random = np.random.default_rng(0)
+    factors = [
+        scipy.sparse.random_array((rows, columns), density=density, format="csr", random_state=random)
+        for columns, rows in pairwise(sizes)
+    ]
+    product = np.linalg.multi_dot([*(f.toarray() for f in factors[::-1]), np.eye(sizes[0])])
+    np.testing.assert_allclose(blocks.gram_of(factors), product.T @ product, atol=1e-11)
+
+
+def test_an_inexact_perturbation_does_not_touch_its_neighbours() -> None:
+    """Where the layer sees nothing but rounding, no system is solved for it; others beside it change nothing."""
+    space = space_of("patches")
+    images, perturbed = pair(space, 3, margin=0.1)
+    mixed = perturbed.clone()
+    mixed[1] += 0.3 / 255
+    result = round_to_levels(space, images, mixed)
+    for n in range(3):
+        assert torch.equal(result[n : n + 1], round_to_levels(space, images[n : n + 1], mixed[n : n + 1]))
 
 
 def test_a_plan_is_kept_no_longer_than_its_map() -> None:

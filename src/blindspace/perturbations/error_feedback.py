@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,29 +39,39 @@ class Quadratic:
         matrix: H, positive definite, float64 ``(n, n)``.
         order: Order of the values in the factorisation, ``(n,)``; they are rounded from its end.
         factor: R, upper triangular, H[order, order] = RᵀR.
+        shift: λ ≥ 0 for which H − λ I is positive semidefinite.
     """
 
     matrix: Tensor
     order: Tensor
     factor: Tensor
+    shift: float = 0.0
 
 
-def quadratic(matrix: Tensor, order: Tensor | None = None, sort_up_to: int = SORTED) -> Quadratic:
+def quadratic(matrix: Tensor, order: Tensor | None = None, sort_up_to: int = SORTED, shift: float = 0.0) -> Quadratic:
     """Factorise H, ``(n, n)``, positive definite, float64.
 
     Args:
-        matrix: H.
+        matrix: H less ``shift`` times the identity.
         order: Order of the values; if None the smallest pivot first.
         sort_up_to: Number of values up to which the order is sorted.
+        shift: λ ≥ 0.
     """
+    matrix = matrix.clone()
+    matrix.diagonal().add_(shift)
     n = len(matrix)
     if order is None and n <= sort_up_to:
         order, lower = smallest_pivot_first(matrix)
-        return Quadratic(matrix, order, lower.T.contiguous())
+        return Quadratic(matrix, order, lower.T.contiguous(), shift)
     if order is None:
         # The values of one pixel beside each other: an image stores its channels far apart.
         order = torch.arange(n).reshape(3, -1).T.flatten() if n % 3 == 0 else torch.arange(n)
-    return Quadratic(matrix, order, torch.linalg.cholesky(matrix[order][:, order], upper=True))
+    return Quadratic(
+        matrix,
+        order,
+        torch.linalg.cholesky(torch.from_numpy(matrix[order].numpy().take(order.numpy(), axis=1)), upper=True),
+        shift,
+    )
 
 
 def smallest_pivot_first(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,22 +112,26 @@ def rounded(form: Quadratic, values: Tensor, slope: Tensor, top: int) -> Tensor:
     Returns:
         r, float64 ``(B, n)``.
     """
-    order, factor = form.order, form.factor
-    target = values[:, order]
-    if bool(slope.any()):
-        best = target - torch.cholesky_solve(slope[:, order].T.contiguous(), factor, upper=True).T
+    order, factor = form.order, form.factor.numpy()
+    # One row per value: the thousands of steps read and write memory in one piece, as numpy, which calls sooner.
+    wanted = values.T[order]
+    moved = slope.any(1)
+    if bool(moved.any()):
+        best = wanted[:, moved] - torch.cholesky_solve(slope[moved][:, order].T.contiguous(), form.factor, upper=True)
         # What the box does not allow cannot be compensated by other values that it does not allow either.
-        target = best.clamp(0, top)
-    error = torch.zeros_like(target)
+        wanted[:, moved] = best.clamp(0, top)
+    target = wanted.numpy()
+    error = np.zeros_like(target)
     for stop in range(len(order), 0, -BLOCK):
         start = max(stop - BLOCK, 0)
-        fed = error[:, stop:] @ factor[start:stop, stop:].T
-        for i in range(stop - 1, start - 1, -1):
-            owed = fed[:, i - start] + error[:, i + 1 : stop] @ factor[i, i + 1 : stop]
-            aim = target[:, i] - owed / factor[i, i]
-            error[:, i] = nearest_whole(aim).clamp(0, top) - target[:, i]
-    whole = torch.empty_like(error)
-    whole[:, order] = (error + target).round()
+        here, given = error[start:stop], target[start:stop]
+        rows = factor[start:stop] / factor.diagonal()[start:stop, None]
+        aim = given - rows[:, stop:] @ error[stop:]
+        for i in range(stop - start - 1, -1, -1):
+            aim[i] -= rows[i, start + i + 1 : stop] @ here[i + 1 :]
+            np.subtract(np.floor(aim[i] + (0.5 + TIE)).clip(0, top), given[i], out=here[i])
+    whole = torch.empty_like(values)
+    whole[:, order] = torch.from_numpy(error + target).round().T
     return whole
 
 

@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,14 +29,11 @@ from ..networks.arguments import Space, as_space
 from ..progress import Progress
 from ..subspaces import Confined, Subspace
 from ..subspaces._mask_argument import MaskLike
-from .blocks import SIDE, WHOLE, Index, blocks_of, narrowest, stages_of, through
+from .blocks import SIDE, WHOLE, Index, blocks_of, gram_of, narrowest, stages_of, through
 from .error_feedback import TIE, Quadratic, improved, nearest_whole, quadratic, rounded
 
 ORDERS = 16
 """Number of different blocks of one size that get an order of their own; tiles of a resize can all be different."""
-
-SPARSE = 0.1
-"""Share of nonzero entries up to which a matrix is multiplied as a sparse one."""
 
 KEPT = 1 << 30
 """Largest size in bytes of the factorisations kept with a map for the next call."""
@@ -127,11 +124,14 @@ def round_to_levels(
     plan = _plan(a, whole, side)
     least = _change(a, best - x)
     steps = len(feedback) * len(plan.stages)
+    begun = values.clone()
+    begun.flatten(1)[:, plan.unread] = best.flatten(1)[:, plan.unread]
+    first = plan.pull(0, begun - x) if plan.stages else None
     for i, share in enumerate(feedback):
-        rounded_to = values.clone()
-        rounded_to.flatten(1)[:, plan.unread] = best.flatten(1)[:, plan.unread]
+        rounded_to = begun.clone()
         for k in range(len(plan.stages)):
-            plan.round_stage(k, share, x, values, rounded_to, top)
+            pull = first if first is not None and k == 0 else plan.pull(k, rounded_to - x)
+            plan.round_stage(k, share, pull, values, rounded_to, top)
             if progress is not None:
                 progress(i * len(plan.stages) + k + 1, steps, "rounding")
         change = _change(a, rounded_to - x)
@@ -196,6 +196,18 @@ def _plan(a: LinearMap, whole: int = WHOLE, side: int = SIDE) -> _Plan:
     return known[whole, side]
 
 
+class Pull(NamedTuple):
+    """What outputs want of the values that they read.
+
+    Attributes:
+        slope: AᵀW A (r − x) of each image, ``(B, n)``.
+        size: ‖√W A (r − x)‖ of each image, ``(B,)``.
+    """
+
+    slope: Tensor
+    size: Tensor
+
+
 class _Plan:
     """The blocks of an image for a map, and their factorisations.
 
@@ -219,15 +231,22 @@ class _Plan:
         self._factored: dict[tuple[str, float], Quadratic] = {}
         self._bytes = 0
 
-    def round_stage(self, stage: int, share: float, x: Tensor, values: Tensor, whole: Tensor, top: int) -> None:
-        """Round the blocks of one stage, in place in ``whole``, given those of the stages before."""
+    def pull(self, stage: int, error: Tensor) -> Pull:
+        """What the outputs that read a stage want of it, given the errors r − x so far."""
+        weight = self._weights[stage]
+        read = self.operator.forward(error)
+        slope = self.operator.adjoint(read * weight.reshape(self.operator.out_shape)).flatten(1)
+        return Pull(slope, (read.flatten(1) * weight.sqrt()).norm(dim=1))
+
+    def round_stage(self, stage: int, share: float, pull: Pull, values: Tensor, whole: Tensor, top: int) -> None:
+        """Round the blocks of one stage, in place in ``whole``, given those of the stages before and their pull."""
 
         def chosen(form: Quadratic, v: Tensor, _: Tensor, slope: Tensor) -> Tensor:
             r = rounded(form, v, slope, top)
             # With several stages the later ones were fitted to the earlier ones, which must not change any more.
             return r if len(self.stages) == 1 else improved(form.matrix, v, slope, r, top)
 
-        self._block_by_block(stage, share, x, values, whole, chosen)
+        self._block_by_block(stage, share, pull, values, whole, chosen)
 
     def improve(self, share: float, x: Tensor, values: Tensor, whole: Tensor, top: int) -> Tensor:
         """Single steps that lower ‖A (r − x)‖, if there is one stage; r itself otherwise."""
@@ -239,29 +258,29 @@ class _Plan:
             # The slope is that at r.
             return improved(form.matrix, r, slope, r, top)
 
-        self._block_by_block(0, share, x, values, result, chosen)
+        self._block_by_block(0, share, self.pull(0, result - x), values, result, chosen)
         return result
 
     def _block_by_block(
         self,
         stage: int,
         share: float,
-        x: Tensor,
+        pull: Pull,
         values: Tensor,
         whole: Tensor,
         chosen: Callable[[Quadratic, Tensor, Tensor, Tensor], Tensor],
     ) -> None:
         """Replace the blocks of a stage in ``whole`` by what ``chosen`` makes of their form, v, r and slope at r."""
-        weight = self._weights[stage]
-        error = self.operator.forward(whole - x)
-        slope = self.operator.adjoint(error * weight.reshape(self.operator.out_shape)).flatten(1)
         flat, given = whole.flatten(1), values.flatten(1)
         alike: dict[str, list[Index]] = {}
         for number, block in enumerate(self.stages[stage]):
             alike.setdefault(self._key(stage, number), []).append(block)
         for key, blocks in alike.items():
-            form = self._form(key, share, blocks[0], weight)
-            v, r, b = (torch.cat([rows[:, block] for block in blocks]) for rows in (given, flat, slope))
+            form = self._form(key, share, blocks[0], self._weights[stage])
+            v, r, b = (torch.cat([rows[:, block] for block in blocks]) for rows in (given, flat, pull.slope))
+            if form is not None:
+                # H = AᵀWA + λI moves no value by more than ‖√W A (r − x)‖ / (2 √λ): here by less than a tie.
+                b[(pull.size <= TIE * form.shift**0.5).repeat(len(blocks))] = 0.0
             # Where all outputs that read a block have weight 0 there is no form.
             r = nearest_whole(v) if form is None else chosen(form, v, r, b)
             for block, part in zip(blocks, r.split(len(values)), strict=True):
@@ -278,28 +297,28 @@ class _Plan:
             weights.append(torch.from_numpy((through(self._patterns, read) / total) ** LOOKAHEAD))
         return weights
 
-    def _columns(self, block: Index) -> tuple[Index, scipy.sparse.csr_array]:
-        """The outputs that read a block, and their rows of A there, in one order without zeros."""
-        columns = self._matrices[0][:, block]
-        for matrix in self._matrices[1:]:
-            columns = matrix @ columns
-        columns = scipy.sparse.csr_array(columns)
-        columns.sum_duplicates()
-        columns.eliminate_zeros()
-        rows = np.flatnonzero(np.diff(columns.indptr))
-        return rows, columns[rows]
+    def _between(self, block: Index) -> tuple[Index, list[scipy.sparse.csr_array]]:
+        """The outputs that read a block, and the part of every factor between them, in one order without zeros."""
+        parts, reached = [], block
+        for matrix in self._matrices:
+            part = scipy.sparse.csr_array(matrix[:, reached])
+            part.sum_duplicates()
+            part.eliminate_zeros()
+            reached = np.flatnonzero(np.diff(part.indptr))
+            parts.append(part[reached])
+        return reached, parts
 
     def _key(self, stage: int, number: int) -> str:
         """A key that is equal for blocks that can share a factorisation."""
         if (stage, number) not in self._keys:
-            rows, columns = self._columns(self.stages[stage][number])
+            rows, parts = self._between(self.stages[stage][number])
             # Blocks of a resize are equal except in the last bits.
-            weights = self._weights[stage].numpy()[rows].astype(np.float32)
-            digest = hashlib.sha256(repr(columns.shape).encode())
-            for array in (columns.indptr, columns.indices):
-                digest.update(array.astype(np.int64).tobytes())
-            for array in (columns.data.astype(np.float32), weights):
-                digest.update(array.tobytes())
+            digest = hashlib.sha256(self._weights[stage].numpy()[rows].astype(np.float32).tobytes())
+            for part in parts:
+                digest.update(repr(part.shape).encode())
+                for array in (part.indptr.astype(np.int64), part.indices.astype(np.int64)):
+                    digest.update(array.tobytes())
+                digest.update(part.data.astype(np.float32).tobytes())
             self._keys[stage, number] = digest.hexdigest()
         return self._keys[stage, number]
 
@@ -310,9 +329,7 @@ class _Plan:
         mean = float(gram.trace()) / len(block)
         if mean == 0:
             return None
-        shifted = gram.clone()
-        shifted.diagonal().add_(share * mean)
-        form = quadratic(shifted, self._order(key, len(block)))
+        form = quadratic(gram, self._order(key, len(block)), shift=share * mean)
         self._orders.setdefault(len(block), {}).setdefault(key, form.order)
         size = 16 * len(block) ** 2
         if self._bytes + size <= KEPT:
@@ -324,13 +341,9 @@ class _Plan:
         """AᵀWA of a block, which serves every λ."""
         if key in self._grams:
             return self._grams[key]
-        rows, columns = self._columns(block)
-        seen = scipy.sparse.diags_array(weight.numpy()[rows] ** 0.5) @ columns
-        if seen.nnz < SPARSE * seen.shape[0] * seen.shape[1]:
-            gram = torch.from_numpy((seen.T @ seen).toarray())
-        else:
-            dense = seen.toarray()
-            gram = torch.from_numpy(dense.T @ dense)
+        rows, parts = self._between(block)
+        parts[-1] = scipy.sparse.diags_array(weight.numpy()[rows] ** 0.5) @ parts[-1]
+        gram = torch.from_numpy(gram_of(parts))
         size = 8 * len(block) ** 2
         if self._bytes + size <= KEPT:
             self._bytes += size
