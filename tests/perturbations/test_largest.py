@@ -17,7 +17,7 @@ from blindspace.maps import Dense
 from blindspace.perturbations import feasibility
 from blindspace.perturbations._largest import largest
 from blindspace.perturbations.douglas_rachford import ascend, largest_bound
-from blindspace.perturbations.feasibility import into_box, leaving
+from blindspace.perturbations.feasibility import into_box
 from blindspace.perturbations.repeated import Repeated, repeated, with_basis
 from blindspace.perturbations.vertex_step import parts, vertex_step
 from blindspace.subspaces import Subspace
@@ -296,18 +296,40 @@ def test_what_is_inside_stays() -> None:
     torch.testing.assert_close(into_box(Repeated(space), delta, -x, 1 - x), delta, atol=1e-15, rtol=0)
 
 
-@pytest.mark.parametrize(("made", "count"), [(Repeated, 3), (with_basis, 5)])  # by iteration, and by factors
+@pytest.mark.parametrize(("made", "count"), [(Repeated, 3), (with_basis, 5)])  # by iteration, and by a basis
 def test_pinned_values_stay_and_the_rest_is_nearest(made: Callable[[Subspace], Repeated], count: int) -> None:
     space = SPACES["stem"]()
+    project = made(space)
     v = torch.randn(5, *space.shape, generator=seeded(0), dtype=torch.float64)
     pinned = torch.rand(v.shape, generator=seeded(1)) < torch.tensor([0.0, 0.05, 0.15, 0.9, 0.0]).view(5, 1, 1, 1)
     pinned[4, :, :3] = True  # whole rows of pixels, among which the network's values are dependent
-    found = leaving(made(space), v[:count], pinned[:count]).flatten(1)
+    if project.rows is None:
+        found = feasibility._leaving(project, v[:count], pinned[:count]).flatten(1)
+    else:
+        moved = [feasibility.moved_by(project.rows, values) for values in pinned]
+        found = project.project_without(v, moved).flatten(1)
     for i in range(count):
         matrix = space.annihilator().to_dense(limit=None)
         both = torch.cat([matrix, torch.eye(space.ambient_dim, dtype=torch.float64)[pinned[i].flatten()]])
         null = torch.from_numpy(scipy.linalg.null_space(both.numpy()))
         torch.testing.assert_close(found[i], null @ (null.T @ v[i].flatten()), atol=1e-9, rtol=0)
+
+
+def test_perturbations_at_a_wall() -> None:
+    """A white wall is pinned; in what is left of the subspace a point of the box is found, the same in any batch."""
+    space = SPACES["stem"]()
+    project = with_basis(space)
+    x = natural(5, space.shape).clamp(0.1, 0.9)
+    x[:4, :, :6] = 1
+    drawn = space.sample(5, seeded(0))
+    delta = 1.5 * drawn / drawn.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+    found = into_box(project, delta, -x, 1 - x)
+    assert bool((found >= -x).all())
+    assert bool((found <= 1 - x).all())
+    assert bool(space.contains(found, 1e-10).all())
+    assert bool((found.flatten(1).norm(dim=1) > 0.5 * delta.flatten(1).norm(dim=1)).all())
+    for n in range(5):
+        assert torch.equal(into_box(project, delta[n : n + 1], -x[n : n + 1], 1 - x[n : n + 1])[0], found[n])
 
 
 def test_the_climb_ends_near_the_box(space: Subspace) -> None:

@@ -27,7 +27,7 @@ from .new_files import LEVELS, new_files
 from .source import Picture
 from .treatment import Handle, Outcome, digest
 
-VERSION = 2
+VERSION = 3
 """Version of what is protected and how; work of another one is not continued."""
 
 SPACES = 4

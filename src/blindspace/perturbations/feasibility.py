@@ -3,7 +3,8 @@
 Known as the Douglas-Rachford method for convex feasibility (Lions & Mercier 1979). It ends after finitely many steps
 because it aims a little inside the box. Where the box is too tight for that, some values must not change at all, such
 as those of a white wall: the values that stay outside are pinned to 0, and the subspace is restricted to the
-perturbations that vanish there. 0 lies in the box, so pinning too many values costs magnitude and nothing else.
+perturbations that vanish there, exactly where a basis is stored: then the rest of the splitting is as quick as any.
+0 lies in the box, so pinning too many values costs magnitude and nothing else.
 
 Every comparison with the box allows for rounding, so that rounding decides nothing: white and black pixels where the
 perturbation is 0 up to rounding count as inside on every processor, and are clamped at the end.
@@ -11,7 +12,7 @@ perturbation is 0 up to rounding count as inside on every processor, and are cla
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -83,14 +84,20 @@ def into_box(project: Repeated, delta: Tensor, low: Tensor, high: Tensor, aim: f
     hopeless = HOPELESS * delta.flatten(1).norm(dim=1)
     for number in range(ROUNDS):
         aims = (LATER_AIM, later) if number else (aim, FIRST_STEPS)
-        point, state = _split(project, point, state, low, high, pinned, *aims)
+        moving = None
+        if number and project.rows is not None:
+            moving = [moved_by(project.rows.to(delta.device), values) for values in pinned]
+            low, high = (limit.masked_fill(pinned, 0.0) for limit in (low, high))
+            point = project.project_without(point, moving)
+        point, state = _split(project, point, state, low, high, pinned, *aims, moving)
         done = _is_inside(point, low, high)
         result[still[done]] = point[done].clamp(low[done], high[done])
         held = pinned.flatten(1).any(1) & ~done
         if bool(held.any()):
-            # The pinned values are 0 only nearly so far; making them 0 moves the rest, which is scaled towards 0.
-            cut = leaving(project, point[held], pinned[held])
-            state[held] = point[held] = cut
+            cut = point[held]
+            if moving is None:
+                # The pinned values are 0 only nearly so far; making them 0 moves the rest, which is scaled towards 0.
+                state[held] = point[held] = cut = _leaving(project, cut, pinned[held])
             cut = cut.masked_fill(pinned[held], 0.0)
             share = _share(cut, low[held], high[held])
             best = result[still[held]]
@@ -142,14 +149,40 @@ def unmoved(project: Repeated, pinned: Tensor) -> Repeated:
     """
     assert project.rows is not None
     rows = project.rows.to(pinned.device)
-    u, sigma, _ = torch.linalg.svd(rows[:, pinned.flatten()], full_matrices=True)
-    # Perturbations that move the pinned values by little are left out too: no iteration would ever remove them.
-    free = u[:, int((sigma > UNMOVED).sum()) :].T @ rows
+    moving = moved_by(rows, pinned)
+    free = torch.linalg.qr(moving, mode="complete").Q[:, moving.shape[1] :].T @ rows
     return Repeated(project.space, free.masked_fill(pinned.flatten(), 0.0))
 
 
+def moved_by(rows: Tensor, pinned: Tensor) -> Tensor:
+    """An orthonormal basis of the combinations of some rows that move pinned values, ``(len(rows), k)``.
+
+    Combinations that move them by little are among those: no iteration would ever remove what they do.
+
+    Args:
+        rows: Orthonormal rows ``(dim, n)``.
+        pinned: Whether each value must not change, bool, n in all.
+    """
+    columns = rows[:, pinned.flatten()]
+    if len(rows) < columns.shape[1]:
+        columns = torch.linalg.qr(columns.T, mode="r").R.T
+    basis, triangle = torch.linalg.qr(columns)
+    if bool((torch.linalg.svdvals(triangle) > UNMOVED).all()):  # mostly; a whole SVD takes several times as long
+        return basis
+    u, sigma, _ = torch.linalg.svd(triangle)
+    return basis @ u[:, sigma > UNMOVED]
+
+
 def _split(
-    project: Repeated, point: Tensor, state: Tensor, low: Tensor, high: Tensor, pinned: Tensor, aim: float, steps: int
+    project: Repeated,
+    point: Tensor,
+    state: Tensor,
+    low: Tensor,
+    high: Tensor,
+    pinned: Tensor,
+    aim: float,
+    steps: int,
+    moving: Sequence[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Douglas-Rachford splitting until every point of the subspace is inside the box, or the steps are done.
 
@@ -164,6 +197,7 @@ def _split(
         pinned: Whether each value is to become 0, bool, as point.
         aim: Distance inside the box at which the splitting aims.
         steps: Largest number of steps.
+        moving: For each image what is left out of the subspace, as ``Repeated.project_without`` takes it.
     """
     inner_low = torch.minimum(low + aim, (low + high) / 2).masked_fill(pinned, 0.0)
     inner_high = torch.maximum(high - aim, (low + high) / 2).masked_fill(pinned, 0.0)
@@ -179,45 +213,21 @@ def _split(
             points[still[over]], ends[still[over]] = point[over], state[over]
             carried = (still, point, state, low, high, inner_low, inner_high, before)
             still, point, state, low, high, inner_low, inner_high, before = (t[~over] for t in carried)
+            moving = moving and [basis for basis, ends_here in zip(moving, over.tolist(), strict=True) if not ends_here]
         if not len(still):
             break
         inside = state.clamp(inner_low, inner_high)
-        point = project.project(2 * inside - state)
+        mirrored = 2 * inside - state
+        point = project.project(mirrored) if moving is None else project.project_without(mirrored, moving)
         state = state + point - inside
     return points, ends
 
 
-def leaving(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
-    """The perturbation of the subspace nearest to v that is 0 at the pinned values."""
-    if project.rows is None:
-        return _leaving_by_iteration(project, v, pinned)
-    found = [_without(project.rows.to(v.device), one.flatten(), values) for one, values in zip(v, pinned, strict=True)]
-    return torch.stack(found).reshape(v.shape).masked_fill(pinned, 0.0)
+def _leaving(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
+    """The perturbation of the subspace nearest to v that is 0 at the pinned values, by conjugate gradients.
 
-
-def _without(rows: Tensor, v: Tensor, pinned: Tensor) -> Tensor:
-    """The combination of orthonormal rows nearest to v that is 0 at the pinned values, flat."""
-    at = pinned.flatten()
-    share = rows @ v
-    # What moves a pinned value is the range of these columns, or of their triangular factor.
-    columns = rows[:, at]
-    if len(rows) < columns.shape[1]:
-        basis, columns = None, torch.linalg.qr(columns.T, mode="r").R.T
-    else:
-        basis, columns = torch.linalg.qr(columns)
-    moving = basis
-    sigma = torch.linalg.svdvals(columns)
-    if not bool((sigma > UNMOVED).all()):  # rarely; a whole SVD takes several times as long
-        u = torch.linalg.svd(columns, full_matrices=False).U[:, sigma > UNMOVED]
-        moving = u if basis is None else basis @ u
-    if moving is None:
-        return torch.zeros_like(v)
-    nearest: Tensor = (share - moving @ (moving.T @ share)) @ rows
-    return nearest
-
-
-def _leaving_by_iteration(project: Repeated, v: Tensor, pinned: Tensor) -> Tensor:
-    """The same by conjugate gradients: P v − P y, where y is 0 but at the pinned values and P y there equal to P v."""
+    It is P v − P y, where y is 0 but at the pinned values and P y equals P v there.
+    """
     tiny = torch.finfo(v.dtype).tiny
     result = project.project(v)
     found = result.clone()

@@ -7,6 +7,8 @@ So small images are projected in batches padded to a multiple of four, and large
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
@@ -57,17 +59,39 @@ class Repeated(Subspace):
         """The annihilator of ``space``."""
         return self.space.annihilator()
 
+    def project_without(self, v: Tensor, left_out: Sequence[Tensor]) -> Tensor:
+        """The nearest points of a part of the subspace, of its own for each image.
+
+        Args:
+            v: ``(B, *shape)``, float64.
+            left_out: For each image an orthonormal basis ``(dim, k)`` of combinations of ``rows`` that are left out.
+        """
+        assert self.rows is not None
+        rows = self.rows.to(v.device)
+        share = self._padded(v).flatten(1) @ rows.T
+        for one, basis in zip(share, left_out, strict=False):  # the padding has none
+            one -= basis @ (basis.T @ one)
+        return (share @ self._columns.to(v.device).T)[: len(v)].reshape(v.shape)
+
+    def _padded(self, v: Tensor) -> Tensor:
+        return torch.cat([v, v.new_zeros(-len(v) % ROWS, *self.shape)])
+
     def _project(self, v: Tensor) -> Tensor:
         if self.ambient_dim > SMALL:
             return torch.cat([self._plain(image[None]) for image in v]) if len(v) else v
-        padding = v.new_zeros(-len(v) % ROWS, *self.shape)
-        return self._plain(torch.cat([v, padding]))[: len(v)]
+        return self._plain(self._padded(v))[: len(v)]
 
     def _plain(self, v: Tensor) -> Tensor:
         if self.rows is None:
             return self.space.project(v)
-        rows = self.rows.to(v.device)
-        return ((v.flatten(1) @ rows.T) @ rows).reshape(v.shape)
+        share = v.flatten(1) @ self.rows.to(v.device).T
+        return (share @ self._columns.to(v.device).T).reshape(v.shape)
+
+    @cached_property
+    def _columns(self) -> Tensor:
+        """The basis ``(n, dim)``: products along its rows and along its columns each read memory in one piece."""
+        assert self.rows is not None
+        return self.rows.T.contiguous()
 
 
 def repeated(space: Subspace) -> Repeated:
