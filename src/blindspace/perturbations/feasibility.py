@@ -166,11 +166,13 @@ def moved_by(rows: Tensor, pinned: Tensor) -> Tensor:
     columns = rows[:, pinned.flatten()]
     if len(rows) < columns.shape[1]:
         columns = torch.linalg.qr(columns.T, mode="r").R.T
+    basis: Tensor
     basis, triangle = torch.linalg.qr(columns)
     if bool((torch.linalg.svdvals(triangle) > UNMOVED).all()):  # mostly; a whole SVD takes several times as long
         return basis
     u, sigma, _ = torch.linalg.svd(triangle)
-    return basis @ u[:, sigma > UNMOVED]
+    moving: Tensor = basis @ u[:, sigma > UNMOVED]
+    return moving
 
 
 def _split(
