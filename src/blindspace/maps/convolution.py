@@ -112,13 +112,18 @@ class Convolution(LinearMap):
         taps = int(np.prod(self.kernel))
         position, inside = position.reshape(-1, taps), inside.reshape(-1, taps)
         site, tap = np.nonzero(inside)
-        pixel = position[site, tap]
-        sites = position.shape[0]
-        weight = self.weight.numpy().reshape(c_out, c_in, taps)
-        group = np.arange(c_out) // (c_out // self.groups)
-        rows = np.arange(c_out)[:, None, None] * sites + site
-        columns = (group[:, None, None] * c_in + np.arange(c_in)[None, :, None]) * pixels + pixel
-        values = weight[:, :, tap]
-        rows, columns = np.broadcast_to(rows, values.shape), np.broadcast_to(columns, values.shape)
-        entries = (values.ravel(), (rows.ravel(), columns.ravel()))
-        return scipy.sparse.csr_array(entries, shape=(self.out_dim, self.in_dim))
+        # The entries of one output channel, row after row in the order of the columns; the others have them shifted.
+        channel = np.arange(c_in)[:, None]
+        columns = (channel * pixels + position[site, tap]).ravel()
+        order = np.lexsort((columns, np.tile(site, c_in)))
+        lengths = np.bincount(site, minlength=position.shape[0]) * c_in
+        starts = np.cumsum([0, *np.tile(lengths, c_out)])
+        index = scipy.sparse.get_index_dtype(maxval=max(int(starts[-1]), self.in_dim))
+        first = (np.arange(c_out) // (c_out // self.groups) * c_in * pixels).astype(index)
+        columns = first[:, None] + columns[order].astype(index)
+        values = self.weight.numpy().reshape(c_out, c_in * taps)[:, (channel * taps + tap).ravel()[order]]
+        matrix = scipy.sparse.csr_array(
+            (values.ravel(), columns.ravel(), starts.astype(index)), shape=(self.out_dim, self.in_dim)
+        )
+        matrix.sum_duplicates()  # padding by reflection reads a pixel more than once
+        return matrix

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -65,11 +65,29 @@ def _joined(matrices: Sequence[scipy.sparse.csc_array]) -> Index:
     """The number of each value's connected component, ``(in_dim,)``."""
     sizes = [matrices[0].shape[1], *(matrix.shape[0] for matrix in matrices)]
     starts = np.cumsum([0, *sizes])
-    edges = [(m.row + starts[i + 1], m.col + starts[i]) for i, m in enumerate(matrix.tocoo() for matrix in matrices)]
+    edges = [(row + starts[i + 1], col + starts[i]) for i, (row, col) in enumerate(_entries(matrices))]
     rows, columns = (np.concatenate(ends) for ends in zip(*edges, strict=True))
     graph = scipy.sparse.csr_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(starts[-1], starts[-1]))
     _, labels = scipy.sparse.csgraph.connected_components(graph, directed=False)
     return np.unique(labels[: sizes[0]], return_inverse=True)[1]
+
+
+def _entries(matrices: Sequence[scipy.sparse.csc_array]) -> Iterator[tuple[Index, Index]]:
+    """Rows and columns of the nonzero entries of each matrix; of alike rows of the last one, one stands for all.
+
+    The outputs of a convolution at one place read the same values, and are many.
+    """
+    for matrix in matrices:
+        rows, columns = matrix.indices, np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
+        if matrix is matrices[-1]:
+            # Rows that read the same values have the same sum of random numbers, modulo 2⁶⁴.
+            drawn = np.random.default_rng(0).integers(-(2**63), 2**63, matrix.shape[1])
+            ones = np.ones(matrix.nnz, dtype=np.int64)
+            sums = scipy.sparse.csc_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape) @ drawn
+            kept = np.zeros(matrix.shape[0], dtype=bool)
+            kept[np.unique(sums, return_index=True)[1]] = True
+            rows, columns = rows[kept[rows]], columns[kept[rows]]
+        yield rows, columns
 
 
 def stages_of(patterns: Sequence[scipy.sparse.csc_array], blocks: Sequence[Index]) -> list[Index]:

@@ -277,14 +277,14 @@ class _Plan:
             alike.setdefault(self._key(stage, number), []).append(block)
         for key, blocks in alike.items():
             form = self._form(key, share, blocks[0], self._weights[stage])
-            v, r, b = (torch.cat([rows[:, block] for block in blocks]) for rows in (given, flat, pull.slope))
+            places = torch.from_numpy(np.stack(blocks))
+            v, r, b = (rows[:, places].transpose(0, 1).flatten(0, 1) for rows in (given, flat, pull.slope))
             if form is not None:
                 # H = AᵀWA + λI moves no value by more than ‖√W A (r − x)‖ / (2 √λ): here by less than a tie.
                 b[(pull.size <= TIE * form.shift**0.5).repeat(len(blocks))] = 0.0
             # Where all outputs that read a block have weight 0 there is no form.
             r = nearest_whole(v) if form is None else chosen(form, v, r, b)
-            for block, part in zip(blocks, r.split(len(values)), strict=True):
-                flat[:, block] = part
+            flat[:, places] = r.unflatten(0, (len(blocks), -1)).transpose(0, 1)
         whole.copy_(flat.reshape(whole.shape))
 
     def _share_read(self) -> list[Tensor]:
