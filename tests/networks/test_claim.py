@@ -15,7 +15,7 @@ import blindspace as bs
 from blindspace.cli.main import run
 from blindspace.errors import WithdrawnError
 from blindspace.maps import Dense
-from blindspace.networks import Network, hold, measure_claim
+from blindspace.networks import Network, claim, hold, measure_claim
 from blindspace.networks.following.watched import Watched
 
 Function = Callable[[nn.Module, Tensor], Tensor]
@@ -124,6 +124,40 @@ def test_evidence_that_says_nothing_is_called_void(function: Function, reason: s
     evidence = measure_claim(network(function), CLAIMED)
     assert evidence is not None
     assert reason in evidence.void
+
+
+SAYING: dict[str, Function] = {
+    **LEAKING,
+    "honest": HONEST,
+    "constant": lambda m, x: half(x) * 0,
+    "random": lambda m, x: half(x) + torch.rand(1, 4),
+    "not finite": lambda m, x: half(x) / 0,
+    "not finite far away": lambda m, x: half(x) / (x.abs().max() < 100),
+    "not finite in noise": lambda m, x: half(x) / (x[:, :4].abs().max() < 100) + x[:, 4:].abs(),
+    "steps": lambda m, x: (half(x) * 4).round() / 4,
+    "in one precision only": lambda m, x: half(x) * (x.dtype == torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", SAYING)
+def test_controls_that_are_not_run_would_decide_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside the largest of all evidence, every control included."""
+    every: list[claim._Precision] = []
+    decisive = claim._decisive
+    monkeypatch.setattr(claim, "_decisive", lambda found: every.extend(found) or decisive(found))
+    evidence = measure_claim(network(SAYING[name]), CLAIMED)
+    found = [each for precision in every for each in precision.evidence()]
+    assert evidence == max(found, key=lambda each: (not each.holds, each.moved / (each.rounding or 1e-300)))
+
+
+def test_only_the_control_that_decides_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    controls: list[Tensor] = []
+    control = claim._control
+    monkeypatch.setattr(claim, "_control", lambda net, x, *rest: controls.append(x) or control(net, x, *rest))
+    evidence = measure_claim(network(lambda m, x: half(x) + 1e-15 * x[:, 4:]), CLAIMED)
+    assert evidence is not None
+    assert evidence.noise > 0
+    assert len(controls) == 1
 
 
 def test_random_masks_of_others_are_not_taken_for_constants() -> None:

@@ -276,7 +276,7 @@ def test_few_inputs_decide_unless_the_network_may_state_labels() -> None:
         return network
 
     assert counted(lambda y: y).labelling.kind == "argmax"
-    assert sum(seen) == 2
+    assert not seen  # the two inputs that showed whether it takes batches
     assert counted(lambda y: (y, y.argmax(1))).labelling.kind == "stated"
     assert max(seen) == 8
 

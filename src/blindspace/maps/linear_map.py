@@ -355,9 +355,14 @@ def as_parameter(given: Array, name: str) -> Tensor:
         what = type(given).__name__ if values is None else values.dtype
         raise BlindspaceError(f"the {name} must be a tensor or array of real numbers, got {what}")
     values = values.detach().to("cpu", torch.float64)
-    if not bool(torch.isfinite(values).all()):
+    if not all_finite(values):
         raise ValueRangeError(f"the {name} of a linear map holds NaN or infinite values")
     return values
+
+
+def all_finite(values: Tensor) -> bool:
+    """Whether no number is NaN or infinite; a sum tells in a single pass, unless it overflows itself."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
 def as_batch(x: Tensor, shape: Shape, what: str, single: bool = True) -> tuple[Tensor, bool]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from ..errors import BlindspaceError, ShapeError, UnsupportedLayerError, ValueRangeError, shown
 from . import operations
-from .linear_map import LinearMap, Shape, as_shape
+from .linear_map import LinearMap, Shape, all_finite, as_shape
 from .moves import Identity
 from .reparametrised import plain_layer
 from .simplify import compose
@@ -82,7 +82,7 @@ def from_module(module: nn.Module, in_shape: Sequence[int]) -> LinearMap:
         if nn.parameter.is_lazy(value) or value.is_meta or value.is_complex():
             what = "complex" if value.is_complex() else "not loaded yet"
             raise UnsupportedLayerError(f"{kind}.{name} is {what}; its values must be real and loaded")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        if value.is_floating_point() and not all_finite(value):
             raise ValueRangeError(f"{kind}.{name} holds NaN or infinite values")
     if _is_sequence(module):
         parts: list[LinearMap] = []

@@ -152,10 +152,12 @@ class Recording:
     Attributes:
         graph: The values that are affine in the input, and the operations that read them.
         layers: The linear layers in the order in which they are called; a layer that is called twice occurs twice.
+        precision: The coarsest precision in which the network multiplied while it was recorded, or that of its input.
     """
 
     graph: AffineGraph
     layers: tuple[Layer, ...]
+    precision: torch.dtype = torch.float64
 
 
 def front_values(graph: AffineGraph) -> dict[Value, list[str]]:

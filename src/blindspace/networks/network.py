@@ -22,7 +22,7 @@ from .following.trace import first_difference
 from .labels import NOTHING_DECLARED, STATED, Answers, Declared, Facts, Labelling, decide, may_state_labels
 from .last_operation import last_operation
 from .one_tensor import found
-from .outputs import side_by_side
+from .outputs import Found, side_by_side
 from .precisions import computed_in, in_float64, parameter_dtype
 
 ALIKE = 1e-3
@@ -143,6 +143,14 @@ class Network:
     @cached_property
     @torch.inference_mode(False)
     def _recording(self) -> Recording:
+        if "_double" not in vars(self):
+            # Most networks can be followed in float64, which then shows that they run in it: one run instead of two.
+            with suppress(Exception):  # code of others may raise anything
+                double = in_float64(self.module)
+                found = record_module(double, self.input_shape, torch.float64, self.name, self.precision)
+                if found.precision == torch.float64:
+                    vars(self)["_double"] = double
+                    return found
         if self.runs_in_float64:
             # Weights that the code computes while it runs are then as exact as the others.
             return record_module(self.double, self.input_shape, torch.float64, self.name, self.precision)
@@ -293,12 +301,18 @@ class Network:
     @torch.no_grad()
     def takes_batches(self) -> bool:
         """Whether the outputs for an image are the same in a batch as alone, up to rounding."""
-        images = self._random_inputs(2)
         try:
-            both, alone = (self._run(part, self.dtype) for part in (images, images[1:]))
+            both = side_by_side(self._two.compared, 2)
+            alone = self._run(self._random_inputs(2)[1:], self.dtype)
         except Exception:  # code made for one image may raise anything
             return False
         return both.shape == (2, *alone.shape[1:]) and alike(both[1:], alone)
+
+    @cached_property
+    @torch.no_grad()
+    def _two(self) -> Found:
+        """The outputs for two random inputs at once; raises whatever the code raises."""
+        return found(self.module, self._random_inputs(2).to(self.dtype))
 
     @cached_property
     def is_random(self) -> bool:
@@ -315,7 +329,7 @@ class Network:
             ValueRangeError: The user states a kind of label that the outputs do not have.
         """
         count = 2 if self.takes_batches else 1
-        outputs = found(self.module, self._random_inputs(count).to(self.dtype))
+        outputs = self._two if count > 1 else found(self.module, self._random_inputs(1).to(self.dtype))
         if count > 1 and may_state_labels(outputs):  # more of them, as two may agree by chance
             count = STATED_INPUTS
             outputs = found(self.module, self._random_inputs(count).to(self.dtype))

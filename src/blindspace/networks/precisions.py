@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,7 +35,20 @@ def computed_in(module: nn.Module, x: Tensor) -> torch.dtype:
     watch = _Products()
     with eagerly(), watch:
         module(x)
-    return max([x.dtype, *watch.found], key=lambda dtype: torch.finfo(dtype).eps)
+    return coarsest(x.dtype, watch.found)
+
+
+def coarsest(own: torch.dtype, others: Iterable[torch.dtype]) -> torch.dtype:
+    """The coarsest of floating-point dtypes; the first of them if several are as coarse."""
+    return max([own, *others], key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def products_of(func: Any, result: Any) -> set[torch.dtype]:
+    """The floating-point dtypes that an operation of ATen returned products in; empty if it multiplies nothing."""
+    if func._schema.name.removeprefix("aten::") not in MULTIPLYING:
+        return set()
+    tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+    return {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
 
 
 class _Products(TorchDispatchMode):
@@ -54,9 +67,7 @@ class _Products(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func._schema.name.removeprefix("aten::") in MULTIPLYING:
-            tensors = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
-            self.found |= {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+        self.found |= products_of(func, result)
         return result
 
 

@@ -24,6 +24,7 @@ from ...errors import UnsupportedLayerError, first_line
 from ...maps import LinearMap, Shape, from_module, is_affine
 from ...maps.modules import is_own_rule
 from ..affine_graph import AffineGraph, Layer, Recording, Value
+from ..precisions import coarsest, products_of
 from .aten_call import Call, shape_of, tensors_in
 from .aten_centring import centred
 from .aten_operations import PASSED_ON, RULES, linear_part
@@ -86,7 +87,7 @@ def record_module(
     if failure is not None:
         where = f" beyond {recorder.last}" if recorder.last else ""
         raise UnsupportedLayerError(f"the code of {name} cannot be followed{where}: {first_line(failure)}") from failure
-    return Recording(recorder.graph, tuple(recorder.layers()))
+    return Recording(recorder.graph, tuple(recorder.layers()), coarsest(dtype, recorder.multiplied))
 
 
 @dataclass(eq=False)
@@ -186,6 +187,7 @@ class Recorder(TorchDispatchMode):
         self.last = ""
         self.finished = False
         self.functions: list[Any] = []
+        self.multiplied: set[torch.dtype] = set()
         self.refused: UnsupportedLayerError | None = None
         self._names = {id(part): name for name, part in module.named_modules()}
         self._calls: list[_Called] = []
@@ -374,6 +376,7 @@ class Recorder(TorchDispatchMode):
                 self._refuse_what_leaves(call)
             made = self._made(call)
             result = call.func(*call.args, **call.kwargs)
+            self.multiplied |= products_of(func, result)
             if call.name == "lift_fresh" and result.untyped_storage().resizable():
                 result = result.clone()  # torch.tensor(…) makes memory that nobody else has, unlike torch.from_numpy(…)
             self._record(call, made, result)
