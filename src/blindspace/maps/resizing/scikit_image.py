@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from .base import Resizer, each_axis
@@ -32,6 +31,8 @@ def scikit_image_matrix(size: int, out: int, mode: str, antialias: bool = True) 
 
     Source: skimage/transform/_warps.py, whose filters are SciPy's.
     """
+    from scipy import ndimage  # takes a tenth of a second to import, and few programs resize so
+
     units = np.eye(size)
     deviation = max(0.0, (size / out - 1) / 2) if antialias else 0.0
     smooth = ndimage.gaussian_filter(units, (deviation, 0), mode="mirror")
