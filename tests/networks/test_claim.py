@@ -144,7 +144,12 @@ def test_controls_that_are_not_run_would_decide_nothing(name: str, monkeypatch: 
     """Beside the largest of all evidence, every control included."""
     every: list[claim._Precision] = []
     decisive = claim._decisive
-    monkeypatch.setattr(claim, "_decisive", lambda found: every.extend(found) or decisive(found))
+
+    def kept(found: list[claim._Precision]) -> claim.Evidence:
+        every.extend(found)
+        return decisive(found)
+
+    monkeypatch.setattr(claim, "_decisive", kept)
     evidence = measure_claim(network(SAYING[name]), CLAIMED)
     found = [each for precision in every for each in precision.evidence()]
     assert evidence == max(found, key=lambda each: (not each.holds, each.moved / (each.rounding or 1e-300)))
@@ -153,7 +158,12 @@ def test_controls_that_are_not_run_would_decide_nothing(name: str, monkeypatch: 
 def test_only_the_control_that_decides_is_run(monkeypatch: pytest.MonkeyPatch) -> None:
     controls: list[Tensor] = []
     control = claim._control
-    monkeypatch.setattr(claim, "_control", lambda net, x, *rest: controls.append(x) or control(net, x, *rest))
+
+    def counted(net: Network, x: Tensor, dtype: torch.dtype, base: Tensor) -> float | None:
+        controls.append(x)
+        return control(net, x, dtype, base)
+
+    monkeypatch.setattr(claim, "_control", counted)
     evidence = measure_claim(network(lambda m, x: half(x) + 1e-15 * x[:, 4:]), CLAIMED)
     assert evidence is not None
     assert evidence.noise > 0

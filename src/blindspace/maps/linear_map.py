@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import BlindspaceError, ShapeError, ValueRangeError, require_memory, shown
 from .floating import as_floating
+from .lanczos import extreme_ritz
 
 Shape = tuple[int, ...]
 Array = Tensor | np.ndarray
@@ -26,6 +27,7 @@ Array = Tensor | np.ndarray
 DENSE_LIMIT = 2 << 30
 """Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
 
+LARGE, STEPS = 20_000, 1000  # Size from which a norm is known to three digits, and the products that it may take
 FEW = 64  # Number of inputs up to which the matrix of a composition is found column by column
 
 
@@ -224,15 +226,27 @@ class LinearMap(ABC):
         if min(self.in_dim, self.out_dim) <= 16:
             return float(torch.linalg.matrix_norm(self.to_dense(limit=None), 2))
 
+        wide = self.out_dim < self.in_dim
+        if min(self.in_dim, self.out_dim) >= LARGE:
+            return self._norm_of_large(self.T if wide else self)
         A = self.as_linear_operator()
-        gram = A @ A.T if self.out_dim < self.in_dim else A.T @ A
+        gram = A @ A.T if wide else A.T @ A
         size = gram.shape[0]
         start = np.random.default_rng(0).standard_normal(size)
         if not gram.matvec(start).any():
             return 0.0  # the Lanczos iteration cannot start on a zero map
-        # The error of an eigenvalue is the square of its vector's. Large maps, whose σ lie close, get fewer digits.
-        options = {"v0": start, "tol": 1e-6 if size < 20_000 else 1e-3, "ncv": min(40, size - 1)}
+        options = {"v0": start, "tol": 1e-6, "ncv": min(40, size - 1)}
         return sqrt(scipy.sparse.linalg.eigsh(gram, k=1, return_eigenvectors=False, **options)[0])
+
+    def _norm_of_large(self, tall: LinearMap) -> float:
+        """The norm of a map with at least as many outputs as inputs, whose σ may lie close to one another."""
+        start = torch.from_numpy(np.random.default_rng(0).standard_normal(tall.in_dim)).to(self.device)
+
+        def product(v: Tensor) -> Tensor:
+            return tall._adjoint(tall._forward(v.reshape(1, *tall.in_shape))).flatten()
+
+        # The error of an eigenvalue is the square of its vector's.
+        return sqrt(max(extreme_ritz(product, start, STEPS, lambda value, rest: rest <= 1e-3 * value)[0], 0.0))
 
     def _refuse_above(self, limit: int | None) -> None:
         if limit is not None:

@@ -117,7 +117,7 @@ def hold(network: Network, space: Subspace, seed: int = 0) -> Evidence | None:
 
 @dataclass(frozen=True)
 class _Moved:
-    """What runs of one precision and magnitude show, as ``Evidence`` has it; the control is run when it is asked for."""
+    """What runs of one precision and magnitude show, as ``Evidence`` has it; the control is run on demand."""
 
     moved: float
     rounding: float
