@@ -16,9 +16,7 @@ def test_both_ends_of_a_spectrum_are_found(smallest: bool) -> None:
     matrix = rows @ rows.T
     values, vectors = torch.linalg.eigh(matrix)
     start, basis = torch.randn(60, generator=generator, dtype=torch.float64), torch.empty(300, 60, dtype=torch.float64)
-    found, v = extreme_ritz(
-        lambda v: matrix @ v, start, 300, lambda value, rest: rest < 1e-9 * value, smallest, basis
-    )
+    found, v = extreme_ritz(lambda v: matrix @ v, start, 300, lambda value, rest: rest < 1e-9 * value, smallest, basis)
     end = 0 if smallest else -1
     assert found == pytest.approx(float(values[end]), rel=1e-12)
     assert v is not None

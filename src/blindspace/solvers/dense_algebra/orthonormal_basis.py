@@ -140,7 +140,8 @@ def projector(
     """
     size = int(matrix.shape[1])
     nonzero = matrix != 0
-    read, rows = (np.flatnonzero(np.asarray(nonzero.sum(axis)).ravel()) for axis in (0, 1))
+    dense = isinstance(nonzero, np.ndarray)
+    read, rows = (np.flatnonzero(nonzero.any(axis) if dense else nonzero.sum(axis)) for axis in (0, 1))
     if not len(read):
         nothing = judge(np.empty(0), (0, 0), "all weights are 0")
         empty = torch.empty(0, 0, dtype=torch.float64)

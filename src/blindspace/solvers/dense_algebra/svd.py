@@ -14,14 +14,16 @@ from functools import cache
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse
-import scipy.sparse.linalg
+import scipy.linalg.blas
+import torch
 
+from ...maps.lanczos import extreme_ritz
 from ..rank.certificate import Certificate, judge
 from .products import gram
 
 SVD_LIMIT = 640  # Size of the smaller side up to which a matrix is decomposed by LAPACK's SVD
 RESOLVED = 1e-9  # Share of the largest eigenvalue of a Gram matrix below which eigenvalues are not trusted
+STEPS, SETTLED = 1000, 1e-6  # Steps for an end of the spectrum, and the residual at which they end, as a share of it
 PROOF = 6.0  # Shift of the Gram matrix, in units of its rounding error, before Cholesky is to prove its full rank
 Array = np.ndarray
 Apply = Callable[[Array], Array]
@@ -76,9 +78,7 @@ def _by_svd(a: Array) -> Spectrum:
 
 def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
     """Full rank, if Cholesky of the Gram matrix minus PROOF·p·ε·‖gram‖, more than all rounding, succeeds; else None."""
-    start = np.random.default_rng(0).standard_normal(len(gram))
-    ends = {"v0": start, "k": 1, "tol": 1e-10, "return_eigenvectors": False}
-    largest = float(scipy.sparse.linalg.eigsh(gram, **ends)[0])
+    largest = _largest(len(gram), lambda v: scipy.linalg.blas.dsymv(1.0, gram.T, v, lower=1))
     shift = PROOF * len(gram) * float(np.finfo(np.float64).eps) * largest
     diagonal = gram.ravel()[:: len(gram) + 1]
     try:
@@ -88,8 +88,7 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
         return None
     finally:
         diagonal += shift
-    inverse = scipy.sparse.linalg.LinearOperator(gram.shape, matvec=_solver(shifted), dtype=np.float64)
-    smallest = shift + 1 / float(scipy.sparse.linalg.eigsh(inverse, **ends)[0])
+    smallest = shift + 1 / _largest(len(gram), _solver(shifted))
     sigma = np.sqrt(np.array([largest, smallest]))
     found = judge(sigma, a.shape, "Cholesky of the shifted Gram matrix")
     certificate = replace(found, rank=len(gram), sigma_below=None)
@@ -107,6 +106,15 @@ def _by_cholesky(a: Array, gram: Array) -> Spectrum | None:
         np.empty((a.shape[1], 0)),
         None if wide else np.empty((a.shape[1], 0)),
     )
+
+
+def _largest(size: int, product: Apply) -> float:
+    """The largest eigenvalue of a positive definite matrix, by its products with vectors, to about ten digits."""
+    start = torch.from_numpy(np.random.default_rng(0).standard_normal(size))
+    # The error of an eigenvalue is the square of its vector's.
+    return extreme_ritz(
+        lambda v: torch.from_numpy(product(v.numpy())), start, STEPS, lambda value, rest: rest <= SETTLED * value
+    )[0]
 
 
 def _solver(factor: tuple[Array, bool]) -> Apply:

@@ -43,10 +43,12 @@ def determines(operator: LinearMap, columns: int = COLUMNS, work: float = WORK_L
         None if no sweep with windows of the sizes tried shows it.
     """
     seen = windowed(operator)
+    kinds = [next(i for i, other in enumerate(seen.axes) if axis.is_like(other)) for axis in seen.axes]
     tries = 0
     for first in range(1, LARGEST + 1):
         for behind in range(1, first + 1):
-            axes = [_blocks(axis, first, behind) for axis in seen.axes]
+            blocks = {kind: _blocks(seen.axes[kind], first, behind) for kind in set(kinds)}
+            axes = [blocks[kind] for kind in kinds]
             windows = list(product(*axes))
             sizes = [seen.size(window) for window in windows]
             if any(wide > min(high, columns) for high, wide in sizes):

@@ -40,6 +40,12 @@ class Axis:
         self.first = np.searchsorted(self.row, np.arange(self.rows + 1))
         self.taps = reads.shape[1]
 
+    def is_like(self, other: Axis) -> bool:
+        """Whether another axis has the same connections."""
+        mine, others = ((axis.rows, axis.columns, axis.taps) for axis in (self, other))
+        pairs = ((self.row, other.row), (self.column, other.column), (self.tap, other.tap))
+        return mine == others and all(np.array_equal(a, b) for a, b in pairs)
+
     def met(self, start: int, stop: int) -> np.ndarray:
         """The columns that rows from ``start`` to before ``stop`` meet, ascending."""
         return np.unique(self.column[self.first[start] : self.first[stop]])
