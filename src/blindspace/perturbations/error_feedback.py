@@ -150,7 +150,8 @@ def improved(matrix: Tensor, values: Tensor, slope: Tensor, whole: Tensor, top: 
     Returns:
         r, float64 ``(B, n)``.
     """
-    slope = slope + (whole - values) @ matrix
+    moved = whole - values
+    slope = slope + moved @ matrix if bool(moved.any()) else slope.clone()
     bend = matrix.diagonal() / 2
     result, left = whole.clone(), torch.arange(len(whole))
     for _ in range(MOVES):
