@@ -244,6 +244,26 @@ def test_gram_of_factors(sizes: tuple[int, ...], density: float) -> None:
     np.testing.assert_allclose(blocks.gram_of(factors), product.T @ product, atol=1e-11)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_connected_values_by_the_whole_graph(seed: int) -> None:
+    """Rows that read the same stand for one another, in every factor; rows that read nothing connect nothing."""
+    random = np.random.default_rng(seed)
+    sizes = random.integers(1, 14, random.integers(2, 5))
+    factors = [
+        scipy.sparse.csc_array(scipy.sparse.random_array((rows, columns), density=0.15, random_state=random))
+        for columns, rows in pairwise(sizes)
+    ]
+    reached = np.eye(sizes[0], dtype=bool)
+    joined = reached.copy()
+    for factor in factors:
+        reached = (factor.toarray() != 0) @ reached
+        joined |= reached.T @ reached
+    for _ in range(4):
+        joined = joined @ joined
+    labels = blocks._joined(factors)
+    assert np.array_equal(labels[:, None] == labels, joined)
+
+
 def test_an_inexact_perturbation_does_not_touch_its_neighbours() -> None:
     """Where the layer sees nothing but rounding, no system is solved for it; others beside it change nothing."""
     space = space_of("patches")

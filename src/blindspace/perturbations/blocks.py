@@ -73,21 +73,22 @@ def _joined(matrices: Sequence[scipy.sparse.csc_array]) -> Index:
 
 
 def _entries(matrices: Sequence[scipy.sparse.csc_array]) -> Iterator[tuple[Index, Index]]:
-    """Rows and columns of the nonzero entries of each matrix; of alike rows of the last one, one stands for all.
+    """Rows and columns of the nonzero entries of each matrix, where one of several alike rows stands for all.
 
     The outputs of a convolution at one place read the same values, and are many.
     """
+    names = np.arange(matrices[0].shape[1])
     for matrix in matrices:
-        rows, columns = matrix.indices, np.repeat(np.arange(matrix.shape[1]), np.diff(matrix.indptr))
-        if matrix is matrices[-1]:
-            # Rows that read the same values have the same sum of random numbers, modulo 2⁶⁴.
-            drawn = np.random.default_rng(0).integers(-(2**63), 2**63, matrix.shape[1])
-            ones = np.ones(matrix.nnz, dtype=np.int64)
-            sums = scipy.sparse.csc_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape) @ drawn
-            kept = np.zeros(matrix.shape[0], dtype=bool)
-            kept[np.unique(sums, return_index=True)[1]] = True
-            rows, columns = rows[kept[rows]], columns[kept[rows]]
-        yield rows, columns
+        rows, columns = matrix.indices, np.repeat(names, np.diff(matrix.indptr))
+        # Rows that read the same values have the same sum of random numbers, modulo 2⁶⁴.
+        drawn = np.random.default_rng(0).integers(-(2**63), 2**63, matrix.shape[1])
+        ones = np.ones(matrix.nnz, dtype=np.int64)
+        sums = scipy.sparse.csc_array((ones, matrix.indices, matrix.indptr), shape=matrix.shape) @ drawn
+        _, first, alike = np.unique(sums, return_index=True, return_inverse=True)
+        # What reads nothing connects nothing.
+        names = np.where(sums == 0, np.arange(len(sums)), first[alike])
+        kept = names == np.arange(len(names))
+        yield rows[kept[rows]], columns[kept[rows]]
 
 
 def stages_of(patterns: Sequence[scipy.sparse.csc_array], blocks: Sequence[Index]) -> list[Index]:
