@@ -37,7 +37,28 @@ def test_rows_become_orthonormal_and_keep_their_span() -> None:
         assert float(left.norm() / j.norm()) < 1e-6
 
 
-def test_many_independent_rows_by_a_cholesky_factor_and_dependent_ones_by_eigenvalues() -> None:
+@pytest.mark.parametrize("lowest", [-4, -9])  # of the condition number, J Jᵀ would have the square
+def test_of_many_dependent_rows_as_many_as_are_independent_are_chosen(lowest: int) -> None:
+    generator = torch.Generator().manual_seed(lowest)
+    k, n, ranks = DENSE + 90, DENSE + 9, (60, 41)
+    j = torch.zeros(2, k, n, dtype=torch.float64)
+    for each, rank in zip(j, ranks, strict=True):
+        size = torch.logspace(0, lowest, rank, dtype=torch.float64)
+        some = torch.linalg.qr(torch.randn(n, rank, generator=generator, dtype=torch.float64)).Q
+        each[:] = torch.randn(k, rank, generator=generator, dtype=torch.float64) * size @ some.T
+    equations = made(j)
+    assert equations.rank.tolist() == list(ranks)
+    for each, rank, v, least in zip(j, ranks, equations.jacobian.rows, equations.least, strict=True):
+        _, s, right = torch.linalg.svd(each)
+        torch.testing.assert_close(v.T @ v, right[:rank].T @ right[:rank], atol=1e-5, rtol=0)
+        assert 0 < float(least) <= float(s[rank - 1] / s[0])
+    step = torch.stack([each.T @ torch.randn(k, generator=generator, dtype=torch.float64) for each in j])
+    change = (j @ step[:, :, None])[:, :, 0]
+    residual = equations.residual(change, torch.zeros_like(step))
+    torch.testing.assert_close(equations.jacobian.adjoint(residual), step, atol=1e-6 * float(step.norm()), rtol=0)
+
+
+def test_many_independent_rows_by_a_cholesky_factor_and_dependent_ones_by_pivoting() -> None:
     for rows, rank in ((DENSE + 9, DENSE + 9), (DENSE + 9, 40)):
         j = dependent(1, rows, rank, DENSE + 90, rank)
         equations = made(j)

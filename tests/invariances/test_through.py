@@ -201,3 +201,24 @@ def test_a_path_that_ends_at_kinks_says_how_far_steps_led(monkeypatch: pytest.Mo
     found = bs.through(network, "3").find(x, 0.3, beyond_front=True)
     assert "paths in 8 directions end so" in found.reasons[0]
     assert "leaves 11 of 20 directions free: it has rank 9, with singular values of at least" in found.reasons[0]
+
+
+def test_rows_that_repeat_one_another_hide_no_equation() -> None:
+    """Most rows are one and the same: few of a sample are independent, which says nothing of the others."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = nn.Linear(49, 49).double(), nn.Linear(49, 400, bias=False).double()
+    with torch.no_grad():
+        first.weight.copy_(torch.linalg.qr(torch.randn(49, 49, generator=generator, dtype=torch.float64)).Q)
+        rows = torch.randn(44, 49, generator=generator, dtype=torch.float64)
+        second.weight.copy_(rows[torch.arange(400).clamp(max=43)])
+    layers = [nn.Flatten(), first, nn.Softplus(), second, nn.Softplus(), nn.Linear(400, 3).double()]
+    network = bs.load(nn.Sequential(*layers).eval(), input_shape=(1, 7, 7))
+    x = 0.2 + 0.6 * torch.rand(2, 1, 7, 7, generator=generator, dtype=torch.float64)
+    found = bs.through(network, "5").find(x, 0.1)
+    assert found.reasons == ("", "")
+    assert min(found.size) >= 0.1 * (1 - 1e-6)
+    assert max(found.kept) <= 1e-9
+    slow = network.double(found.images) - network.double(x)
+    assert float(slow.detach().abs().max()) <= 1e-9
+    blocked = bs.through(network, "3").find(x, 0.1, beyond_front=True)  # 44 of 400 rows are independent there too
+    assert blocked.reasons == ("", "")

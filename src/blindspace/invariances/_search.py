@@ -169,7 +169,7 @@ class Search:
         inside = 0.5 * ((self.x > self.box[0]).double() + (self.x < self.box[1]).double()).sum(1)
         self.strict = (inside > front.dim) & wanted.beyond & (len(front.rows) > 0)
         self.reasons, self.norms = [""] * len(x), dict[int, float]()
-        self.full = torch.zeros(len(x), dtype=torch.bool)
+        self.full, self.asked = torch.zeros(2, len(x), dtype=torch.bool).unbind(0)
         self.longest = torch.zeros(len(x), dtype=torch.float64)
         self.ended = torch.zeros(len(x), dtype=torch.int64)
         self.local = [""] * len(x)
@@ -209,7 +209,12 @@ class Search:
             going, base = self._base(state.y, going, state.far)
             if base is None:
                 return state.y.index_select(0, some)
-            step, ended = self._predicted(state.y, going, base, state.direction)
+            beside = [i in state.far for i in going.tolist()]
+            step, ended = self._predicted(state.y, going, base, state.direction, beside)
+            # Both sides of a kink may leave nothing together: on one of them a shorter step is left.
+            again = going[ended & torch.tensor(beside)]
+            for i in again.tolist():
+                del state.far[i]
             left = (~ended).nonzero().flatten()
             going, base, step = going[left], base.at(left), step[left]
             self._describe(going, base)
@@ -249,7 +254,7 @@ class Search:
                     self.ended[i] += words in (BENT, SHORT)
                     self.reasons[i] = words + self._least(i) + self._corrected_most(i) if words else ""
             self.hopeful[going[done]] = False
-            state.going = going[~(done | short | slow)]
+            state.going = torch.cat([going[~(done | short | slow)], again]).sort().values
             self.report(int((~self.hopeful).sum()))
 
     def _least(self, i: int) -> str:
@@ -302,8 +307,13 @@ class Search:
             self.hopeful[i] = False
         return going[~spent]
 
-    def _predicted(self, y: Tensor, some: Tensor, base: LinearEquations, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """Steps within the linearised level and the box, and which images have none."""
+    def _predicted(
+        self, y: Tensor, some: Tensor, base: LinearEquations, direction: Tensor, beside: Sequence[bool]
+    ) -> tuple[Tensor, Tensor]:
+        """Steps within the linearised level and the box, and which images have none.
+
+        Those whose far side of a kink is beside get no reason.
+        """
         w, here, off = self.wanted, y[some], y[some] - self.x[some]
         box = self.box[0][some], self.box[1][some]
         left = base.residual((self._values(here, some) - self.at[some]) * self.scale[some], off)
@@ -348,8 +358,8 @@ class Search:
         given_up = strict & (size < 0.1 * reach) & ~nothing
         self.strict[some[given_up]] = False
         boxed = ~given_up & (size < (ARRIVED * reach if w.toward else SHORTEST * w.size * self.whole[some]))
-        for i, full, cut in zip(some.tolist(), nothing.tolist(), boxed.tolist(), strict=True):
-            if full or cut:
+        for i, full, cut, two in zip(some.tolist(), nothing.tolist(), boxed.tolist(), beside, strict=True):
+            if (full or cut) and not two:
                 self.reasons[i] = FULL if full else BOX
                 self.hopeful[i] &= not full
                 if cut and not w.toward and isinstance(base, Equations):
@@ -370,9 +380,9 @@ class Search:
                 self.hopeful[i] = False
                 continue
             self.full[i] = most[place] >= left
-            if self.full[i] and self.wanted.explain and self._formed(left):
-                most[place] = left - self._nullity(y[i], i, left)
-                if most[place] == left:
+            if self.full[i] and self.wanted.explain and self._formed(left) and not self.asked[i]:
+                self.asked[i] = True
+                if self._has_full_rank(y[i], i, left):
                     self.hopeful[i] = False
                     continue
             kept.append(place)
@@ -412,8 +422,11 @@ class Search:
         self.products[some] += rows.matrix.shape[1]
         return rows
 
-    def _nullity(self, y: Tensor, i: int, left: int) -> int:
-        """The dimension of the nullspace of the Jacobian at a point, measured on enough of its rows."""
+    def _has_full_rank(self, y: Tensor, i: int, left: int) -> bool:
+        """Whether a sample of the rows of the Jacobian at a point has full column rank, as then all of them have.
+
+        If it has not, they may: single rows of a convolution depend on one another more than random combinations do.
+        """
         one = self.scale[i : i + 1]
         rows = self.demands.rows(self._shaped(y[None]), one, left, self.generators[i], mixed=False).matrix[0]
         self.computed[i] += 1
@@ -427,7 +440,7 @@ class Search:
             f"the Jacobian has full column rank {left} there: its smallest singular value is at least "
             f"{float(values[0] / values[-1]):.1e} of the largest"
         )
-        return int((values <= ROUNDING * values[-1]).sum())
+        return len(values) == left and bool(values[0] > ROUNDING * values[-1])
 
     def _bounded(self, i: int, rows: Tensor) -> None:
         """Say so, and give up, where a linear programme bounds what the box has of the nullspace of some equations."""

@@ -13,6 +13,7 @@ from copy import copy
 from typing import Self
 
 import torch
+from scipy.linalg import qr
 from torch import Tensor
 
 from ..errors import ValueRangeError
@@ -28,7 +29,7 @@ INNER, INEXACT = 200, 1e-5
 method around them makes up for it."""
 
 DEPENDENT = 100.0
-"""Units of rounding, relative to the largest eigenvalue of J Jᵀ, up to which one counts as 0."""
+"""Units of rounding, relative to the largest eigenvalue of J Jᵀ, up to which one counts as 0, with few rows."""
 
 INDEPENDENT = 1e-3
 """Up to this ‖V Vᵀ − I‖, a Cholesky factor of J Jᵀ has shown that its many rows are independent."""
@@ -220,6 +221,7 @@ def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             again = made @ made.mT
             if float((again - torch.eye(k, dtype=j.dtype)).norm(dim=(1, 2)).max()) <= INDEPENDENT:
                 return *_again(inverse, made, again), torch.full((batch,), k)
+        return _independent(j)
     values, vectors = torch.linalg.eigh(gram)
     kept = values > DEPENDENT * eps * values[:, -1:].clamp(min=torch.finfo(j.dtype).tiny)
     inverse = torch.where(kept, values.clamp(min=0), torch.inf).rsqrt()[:, :, None] * vectors.mT
@@ -229,6 +231,27 @@ def _orthonormal(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     made = inverse @ j
     again = made @ made.mT + torch.diag_embed((~kept[:, -most:]).to(j.dtype))
     return *_again(inverse, made, again), rank
+
+
+def _independent(j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """M⁺, V and the ranks, by QR decompositions with pivoting that choose as many rows as are independent.
+
+    J Jᵀ would square the condition number, so that rows that matter would be lost with those that do not.
+    """
+    batch, k, n = j.shape
+    parts = [qr(each.T.numpy(), mode="economic", pivoting=True) for each in j]
+    sizes = [abs(r.diagonal()) for _, r, _ in parts]
+    ranks = [int((size > max(k, n) * torch.finfo(j.dtype).eps * size[0]).sum()) for size in sizes]
+    most = max(*ranks, 1)
+    inverse, made = j.new_zeros(batch, most, k), j.new_zeros(batch, most, n)
+    for i, ((q, r, chosen), rank) in enumerate(zip(parts, ranks, strict=True)):
+        upper = torch.from_numpy(r[:rank, :rank])
+        eye = torch.eye(rank, dtype=j.dtype)
+        inverse[i, :rank, torch.from_numpy(chosen[:rank]).long()] = torch.linalg.solve_triangular(
+            upper.mT, eye, upper=False
+        )
+        made[i, :rank] = torch.from_numpy(q[:, :rank]).mT
+    return inverse, made, torch.tensor(ranks)
 
 
 def _again(inverse: Tensor, made: Tensor, gram: Tensor) -> tuple[Tensor, Tensor]:
