@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -251,3 +253,36 @@ def test_what_is_refused() -> None:
         bs.local(net, images())
     with pytest.raises(bs.BlindspaceError, match="k must be at most"):
         bs.local(net, x, k=37)
+
+
+def test_an_onnx_network_leads_where_the_same_network_in_torch_does(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    torch_network = network()
+    linear = [layer for layer in torch_network.module.modules() if isinstance(layer, nn.Linear)]
+    nodes, value = [onnx.helper.make_node("Flatten", ["x"], ["v0"])], "v0"
+    weights = []
+    for i, layer in enumerate(linear):
+        for name, parameter in (("w", layer.weight), ("b", layer.bias)):
+            weights.append(onnx.numpy_helper.from_array(parameter.detach().float().numpy(), f"{name}{i}"))
+        nodes.append(onnx.helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"h{i}"], transB=1))
+        value = f"h{i}"
+        if i + 1 < len(linear):
+            nodes.append(onnx.helper.make_node("Relu", [value], [f"r{i}"]))
+            value = f"r{i}"
+    x, y = (onnx.helper.make_tensor_value_info(name, 1, shape) for name, shape in (("x", ["n", *SHAPE]), (value, None)))
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], weights)
+    model = onnx.helper.make_model(graph, ir_version=10, opset_imports=[onnx.helper.make_opsetid("", 22)])
+    onnx.save(model, tmp_path / "m.onnx")
+    runtime = bs.load(str(tmp_path / "m.onnx"))
+    start, goal = images()
+    found, slow = bs.local(runtime, start, k=3), bs.local(torch_network, start, k=3)
+    assert found.nullity == slow.nullity
+    assert found.most.sigma.tolist() == pytest.approx(slow.most.sigma.tolist(), rel=1e-6)
+    path = bs.level_set(runtime, start, goal, steps=20)
+    beside = bs.level_set(torch_network, start, goal, steps=20)
+    assert path.level == beside.level
+    assert float(path.rmse[-1]) == pytest.approx(float(beside.rmse[-1]), rel=0.02)
+    assert path.own_change is not None  # as the runtime computes it
+    exact = torch_network.outputs(path.vertices, torch.float64) - torch_network.outputs(start[None], torch.float64)
+    assert float(exact.abs().max()) <= 2 * float(path.changes.max()) * float(path.outputs[0].abs().max())

@@ -85,7 +85,8 @@ class Level:
     def __init__(self, network: Network, layer: str, x: Tensor, inside: Tensor | None = None) -> None:
         self.network = network
         self.features = Features(network, layer, dtype=torch.float64)
-        own = network.dtype == torch.float32
+        self._runs_in_float64 = network.runs_in_float64  # of ONNX networks torch computes what the runtime does not
+        own = network.dtype == torch.float32 and self._runs_in_float64
         self._rough = Features(network, layer, dtype=torch.float32) if own else self.features
         self._nearby = None if self.features.function is None else Nearby(self.features.function)
         self._reference: tuple[Tensor, Tensor, Differences] | None = None
@@ -125,7 +126,9 @@ class Level:
         if self._reference is not None:
             return self._by_differences(points, *self._reference)
         images = self.images(points)
-        if self.features.layer == OUTPUTS:  # the module itself is twice as fast as its recording
+        if (
+            self.features.layer == OUTPUTS and self._runs_in_float64
+        ):  # the module itself is twice as fast as its recording
             return self.network.outputs(images, torch.float64, batch_size=IN_CACHE).flatten(1)
         return torch.cat([self.features(part).flatten(1) for part in images.split(_sizes(len(points)))])
 
