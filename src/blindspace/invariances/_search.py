@@ -436,11 +436,13 @@ class Search:
             rows = self.front.reject(rows)
         gram = rows @ rows.T if len(rows) < rows.shape[1] else rows.T @ rows
         values = torch.linalg.eigvalsh(gram)[-left:].clamp(min=0).sqrt()
+        if len(values) < left or not bool(values[0] > ROUNDING * values[-1]):
+            return False
         self.reasons[i] = (
             f"the Jacobian has full column rank {left} there: its smallest singular value is at least "
             f"{float(values[0] / values[-1]):.1e} of the largest"
         )
-        return len(values) == left and bool(values[0] > ROUNDING * values[-1])
+        return True
 
     def _bounded(self, i: int, rows: Tensor) -> None:
         """Say so, and give up, where a linear programme bounds what the box has of the nullspace of some equations."""

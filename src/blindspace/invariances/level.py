@@ -126,9 +126,8 @@ class Level:
         if self._reference is not None:
             return self._by_differences(points, *self._reference)
         images = self.images(points)
-        if (
-            self.features.layer == OUTPUTS and self._runs_in_float64
-        ):  # the module itself is twice as fast as its recording
+        # The module itself is twice as fast as its recording.
+        if self.features.layer == OUTPUTS and self._runs_in_float64:
             return self.network.outputs(images, torch.float64, batch_size=IN_CACHE).flatten(1)
         return torch.cat([self.features(part).flatten(1) for part in images.split(_sizes(len(points)))])
 
