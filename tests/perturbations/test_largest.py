@@ -315,6 +315,25 @@ def test_pinned_values_stay_and_the_rest_is_nearest(made: Callable[[Subspace], R
         torch.testing.assert_close(found[i], null @ (null.T @ v[i].flatten()), atol=1e-9, rtol=0)
 
 
+@pytest.mark.parametrize("count", [0, 4, 8, 20, 26, 32])
+@pytest.mark.parametrize("repeat", [False, True])
+def test_combinations_that_move_pinned_values(count: int, repeat: bool) -> None:
+    """With few pinned values and with more than there are rows, dependent on one another or not."""
+    rows = torch.zeros(10, 32, dtype=torch.float64)
+    for some, block in ((slice(6), slice(20)), (slice(6, 10), slice(20, 32))):  # 20 values that four of the rows leave
+        shape = rows[some, block].shape
+        rows[some, block] = torch.linalg.qr(torch.randn(*shape, generator=seeded(0), dtype=torch.float64).T).Q.T
+    if repeat:
+        rows[:6, 1:4] = rows[:6, :1]
+        rows = torch.linalg.qr(rows.T).Q.T
+    pinned = torch.arange(32) < count
+    moving = feasibility.moved_by(rows, pinned)
+    columns = rows[:, pinned].numpy()
+    wanted = torch.from_numpy(scipy.linalg.orth(columns)) if count else torch.zeros(10, 0, dtype=torch.float64)
+    assert moving.shape == wanted.shape
+    torch.testing.assert_close(moving @ moving.T, wanted @ wanted.T, atol=1e-9, rtol=0)
+
+
 def test_perturbations_at_a_wall() -> None:
     """A white wall is pinned; in what is left of the subspace a point of the box is found, the same in any batch."""
     space = SPACES["stem"]()

@@ -12,6 +12,7 @@ perturbation is 0 up to rounding count as inside on every processor, and are cla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -55,6 +56,9 @@ HOPELESS = 1e-3
 
 UNMOVED = 1e-13
 """Largest change of the pinned values by a perturbation of norm 1 that counts as rounding."""
+
+ALL_MOVED = 1e-6
+"""Smallest singular value above which the Gram matrix shows the rank: its rounding errors are some 1e-14."""
 
 RESIDUAL = 1e-12
 """Share of a perturbation outside the subspace above which 0 is returned in its place."""
@@ -165,14 +169,29 @@ def moved_by(rows: Tensor, pinned: Tensor) -> Tensor:
     """
     columns = rows[:, pinned.flatten()]
     if len(rows) < columns.shape[1]:
+        factor, failed = torch.linalg.cholesky_ex(columns @ columns.T)
+        if not bool(failed) and _smallest(factor) > ALL_MOVED:
+            return torch.eye(len(rows), dtype=rows.dtype, device=rows.device)
         columns = torch.linalg.qr(columns.T, mode="r").R.T
     basis: Tensor
     basis, triangle = torch.linalg.qr(columns)
-    if bool((torch.linalg.svdvals(triangle) > UNMOVED).all()):  # mostly; a whole SVD takes several times as long
+    if _smallest(triangle.T) > UNMOVED:  # mostly; a singular value decomposition takes many times as long
         return basis
     u, sigma, _ = torch.linalg.svd(triangle)
     moving: Tensor = basis @ u[:, sigma > UNMOVED]
     return moving
+
+
+def _smallest(lower: Tensor) -> float:
+    """A lower bound on the smallest singular value of a lower triangular matrix: 0 if that is singular, ∞ if empty.
+
+    It is 1 / ‖L⁻¹‖ in the Frobenius norm, at most √k below that singular value.
+    """
+    identity = torch.eye(len(lower), dtype=lower.dtype, device=lower.device)
+    size = float(torch.linalg.solve_triangular(lower, identity, upper=False).norm())
+    if not math.isfinite(size):
+        return 0.0
+    return 1 / size if size else math.inf
 
 
 def _split(
