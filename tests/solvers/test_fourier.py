@@ -161,7 +161,7 @@ def test_the_capacitance_matrix_is_what_is_applied(name: str, method: Method) ->
     solver = FourierSolver(operator, capacitance=method)
     system, embedding = solver.capacitance, solver.capacitance.embedding
     places = torch.arange(len(embedding.rows.boundary) + len(embedding.columns.boundary))
-    matrix = system.block(places, places)
+    (matrix,) = system.blocks((places, places))
     applied = system.apply(torch.eye(system.z + system.f, dtype=torch.float64))
     torch.testing.assert_close(matrix, applied, rtol=0, atol=1e-12)
     r = torch.randn(system.z + system.f, 3, dtype=torch.float64)

@@ -108,36 +108,43 @@ class CapacitanceSystem:
         image[self.z :] -= e[self.z :]
         return image
 
-    def block(self, rows: Tensor, columns: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Entries of M at all channels of boundary places, given by ascending indices, those of Z before those of F."""
-        embedding, surplus = self.embedding, len(self.embedding.rows.boundary)
-        ends = embedding.rows, embedding.columns
-        split = [[s[s < surplus], s[s >= surplus] - surplus] for s in (rows, columns)]
-        sizes = [[len(s) * end.shape[0] for s, end in zip(some, ends, strict=True)] for some in split]
-        result = torch.empty(sum(sizes[0]), sum(sizes[1]), dtype=dtype)
-        at = [[slice(0, z), slice(z, z + f)] for z, f in sizes]
-        for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            if not sizes[0][i] or not sizes[1][j]:
-                continue
-            if (i, j) == (1, 0) and rows is columns:
-                result[at[0][1], at[1][0]] = result[at[0][0], at[1][1]].mT
-                continue
-            operator = self._operator(i, j).to(dtype.to_complex())
-            a, b = ends[i], ends[j]
-            found = embedding.entries(operator, a.boundary[split[0][i]], b.boundary[split[1][j]], (a, b))
-            result[at[0][i], at[1][j]] = found
-        both = (split[0][1][:, None] == split[1][1]).nonzero()
-        channels = torch.arange(embedding.columns.shape[0])
-        diagonal = [(index[:, None] * len(channels) + channels).flatten() for index in both.T]
-        result[at[0][1], at[1][1]][diagonal[0], diagonal[1]] -= 1
-        return result
+    def blocks(self, *wanted: tuple[Tensor, Tensor], dtype: torch.dtype = torch.float64) -> list[Tensor]:
+        """Blocks of entries of M, computed together.
 
-    def _operator(self, i: int, j: int) -> Tensor:
-        """K⁻¹, (K⁻¹C), (K⁻¹C)ᵀ or (CᵀK⁻¹C) in Fourier space, by the ends 0 for rows and 1 for columns."""
-        symbol = self.embedding.symbol
-        left, right = (self.whitening @ symbol if end else self.whitening for end in (i, j))
-        operator: Tensor = left.mH @ right
-        return operator
+        Args:
+            wanted: For each block the boundary places of its rows and of its columns, as ascending indices, places of Z
+                before those of F; the block holds all channels of these.
+            dtype: The dtype of the blocks.
+        """
+        embedding, surplus = self.embedding, len(self.embedding.rows.boundary)
+        ends = z, f = embedding.rows, embedding.columns
+        factors = self.whitening, self.whitening @ embedding.symbol
+        embedding.release()
+        # The places of each block by its two sides, and of each side by Z and F.
+        places = [
+            [[z.boundary[s[s < surplus]], f.boundary[s[s >= surplus] - surplus]] for s in sides] for sides in wanted
+        ]
+        sizes = [
+            [[len(s) * end.shape[0] for s, end in zip(some, ends, strict=True)] for some in sides] for sides in places
+        ]
+        found = [torch.empty(sum(rows), sum(columns), dtype=dtype) for rows, columns in sizes]
+        parts = [
+            [part.split(columns, 1) for part in matrix.split(rows)]
+            for matrix, (rows, columns) in zip(found, sizes, strict=True)
+        ]
+        for i, j in ((0, 0), (0, 1), (1, 1)):
+            some = [(rows[i], columns[j], part[i][j]) for (rows, columns), part in zip(places, parts, strict=True)]
+            if i != j:  # M is symmetric
+                some += [
+                    (columns[i], rows[j], part[j][i].mT) for (rows, columns), part in zip(places, parts, strict=True)
+                ]
+            embedding.write_entries((factors[i], factors[j]), (ends[i], ends[j]), some)
+        channels = torch.arange(embedding.columns.shape[0])
+        for (rows, columns), part in zip(places, parts, strict=True):
+            both = (rows[1][:, None] == columns[1]).nonzero()
+            diagonal = [(index[:, None] * len(channels) + channels).flatten() for index in both.T]
+            part[1][1][diagonal[0], diagonal[1]] -= 1
+        return found
 
     @cached_property
     def position(self) -> list[Tensor]:
@@ -157,22 +164,28 @@ class CapacitanceSystem:
         first = (self.channels.cumsum(0) - self.channels)[places]
         return (first - channels.cumsum(0) + channels).repeat_interleave(channels) + torch.arange(int(channels.sum()))
 
-    def strip(self, places: Tensor, axes: Sequence[int]) -> Strip:
-        """The strip of boundary places that are alike at every position along some axes."""
-        around = tuple(self.embedding.grid[a] for a in axes)
+    def cell(self, places: Tensor, axes: Sequence[int]) -> Tensor:
+        """For each of the boundary places that are alike along some axes, its position along these as one number."""
         cell = torch.zeros_like(places)
-        for a, m in zip(axes, around, strict=True):
-            cell = cell * m + self.position[a][places]
-        first = places[cell == 0]
-        column = self.block(places, first)
+        for a in axes:
+            cell = cell * self.embedding.grid[a] + self.position[a][places]
+        return cell
+
+    def first_column(self, places: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The block of M, as ``blocks`` takes it, from which ``strip`` is made."""
+        return places, places[self.cell(places, axes) == 0]
+
+    def strip(self, places: Tensor, axes: Sequence[int], column: Tensor) -> Strip:
+        """The strip of boundary places that are alike at every position along some axes, by its ``first_column``."""
+        around = tuple(self.embedding.grid[a] for a in axes) or (1,)
         # The unknowns of all places in the order of the block, sorted into cells, each of which lists them alike.
-        order = torch.repeat_interleave(cell, self.channels[places]).argsort(stable=True)
-        cells = max(prod(around), 1)
-        d = len(order) // cells
-        blocks = column[order].reshape(*(around or (1,)), d, d)
-        spectrum = torch.fft.rfftn(blocks, dim=tuple(range(max(len(around), 1)))).reshape(-1, d, d)
+        order = torch.repeat_interleave(self.cell(places, axes), self.channels[places]).argsort(stable=True)
+        d = column.shape[1]
+        blocks = column[order].reshape(*around, d, d)
+        spectrum = torch.fft.rfftn(blocks, dim=tuple(range(len(around)))).reshape(-1, d, d)
+        first = self.first_column(places, axes)[1]
         surplus = int(self.channels[first[first < len(self.embedding.rows.boundary)]].sum())
-        return Strip(self.indices(places)[order].reshape(cells, d), spectrum, around or (1,), surplus)
+        return Strip(self.indices(places)[order].reshape(-1, d), spectrum, around, surplus)
 
 
 def border_operations(embedding: CirculantEmbedding) -> float:

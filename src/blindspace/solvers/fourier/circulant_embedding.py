@@ -11,6 +11,7 @@ output, the boundary unknowns, are what ``capacitance`` corrects for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import cos, pi, prod, sqrt
@@ -27,6 +28,7 @@ from ...maps.linear_map import Adjoint
 
 WORST = 1e-11  # Least share of the largest that each eigenvalue of K = C Cᵀ must have
 FINENESS = 8  # Frequencies per axis and degree at which the norm of a convolution is bounded
+SLAB = 64 << 20  # Bytes of entries, or of products of symbols, that are computed at a time
 FLOOR = 1e-6  # Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions
 
 
@@ -191,10 +193,12 @@ class CirculantEmbedding:
             component = component * s + offsets[:, axis] % s
             place = place * m + (offsets[:, axis] // s) % m
         taps.view(c_out, c_in, -1).index_add_(2, component * prod(self.grid) + place, conv.weight.flatten(2))
+        c = self.transform(taps.reshape(c_out, -1, *self.grid))
+        del taps
+        if isinstance(self.operator, Adjoint):
+            return c.permute(2, 1, 0).contiguous()
         # Cross-correlation: the conjugate of the transform.
-        c = self.transform(taps.reshape(c_out, -1, *self.grid)).conj()
-        symbol = c.permute(2, 0, 1)
-        return (symbol.mH if isinstance(self.operator, Adjoint) else symbol).resolve_conj().contiguous()
+        return c.permute(2, 0, 1).contiguous().conj_physical_()
 
     def release(self) -> None:
         """Gives back the memory of the symbol, which nothing but the set-up of solvers needs."""
@@ -203,8 +207,7 @@ class CirculantEmbedding:
     @cached_property
     def gram_values(self) -> Tensor:
         """Eigenvalues of K̂ = Ĉ Ĉᴴ, ascending, ``(frequencies, p)``."""
-        values: Tensor = torch.linalg.eigvalsh(self.symbol @ self.symbol.mH)
-        return values
+        return torch.cat([torch.linalg.eigvalsh(some @ some.mH) for some in self._slabs()])
 
     @property
     def norm_bound(self) -> float:
@@ -222,10 +225,21 @@ class CirculantEmbedding:
         values = self.gram_values
         if float(values[:, 0].min()) <= WORST * float(values.max()):
             raise UnsupportedLayerError("the rows of the circulant embedding are not independent at some frequency")
-        upper = torch.linalg.qr(self.symbol.mH)[1]
-        eye = torch.eye(upper.shape[-1], dtype=upper.dtype).expand(upper.shape)
-        whitening: Tensor = torch.linalg.solve_triangular(upper.mH, eye, upper=False)
-        return whitening.contiguous()
+        eye = torch.eye(values.shape[1], dtype=self.symbol.dtype)
+        whitening = eye.new_empty(len(values), *eye.shape)
+        for some, out in zip(self._slabs(), whitening.split(self._few), strict=True):
+            lower = torch.linalg.qr(some.mH, mode="r")[1].mH
+            out.copy_(torch.linalg.solve_triangular(lower, eye.expand(lower.shape), upper=False))
+        return whitening
+
+    def _slabs(self) -> tuple[Tensor, ...]:
+        """The symbol, some frequencies at a time."""
+        slabs: tuple[Tensor, ...] = self.symbol.split(self._few)
+        return slabs
+
+    @property
+    def _few(self) -> int:
+        return max(SLAB // (8 * self.symbol[0].nbytes), 1)
 
     def transform(self, field: Tensor) -> Tensor:
         """The transform of a field ``(B, channels, *grid)``, ``(B, channels, frequencies)``."""
@@ -239,37 +253,47 @@ class CirculantEmbedding:
         field: Tensor = torch.fft.irfftn(spectrum.reshape(*spectrum.shape[:2], *half), s=self.grid, dim=axes)
         return field
 
-    def entries(self, operator: Tensor, rows: Tensor, columns: Tensor, ends: tuple[GridEnd, GridEnd]) -> Tensor:
-        """Entries, between places of two ends, of a circular operator.
+    def write_entries(
+        self,
+        factors: tuple[Tensor, Tensor],
+        ends: tuple[GridEnd, GridEnd],
+        wanted: Sequence[tuple[Tensor, Tensor, Tensor]],
+    ) -> None:
+        """Writes entries of a circular operator Lᴴ R between places of two ends.
 
-        They depend on the difference of two positions alone: one inverse transform holds them all.
+        They depend on the difference of two positions alone: one inverse transform holds them all, of which a few
+        channels of the rows are computed at a time.
 
         Args:
-            operator: One matrix per frequency, ``(frequencies, p, q)``.
-            rows: The m places of the rows, as in ``GridEnd.boundary``.
-            columns: The n places of the columns.
-            ends: The ends on which the places lie.
-
-        Returns:
-            Entries ``(m · p / components, n · q / components)``, channels fastest, in the operator's precision.
+            factors: L and R, one matrix per frequency each, ``(frequencies, r, p)`` and ``(frequencies, r, q)``.
+            ends: The ends on which the rows and the columns lie.
+            wanted: The m places of the rows of a block, as in ``GridEnd.boundary``, the n places of its columns, and
+                where its entries go, ``(m · p / components, n · q / components)``, channels fastest.
         """
-        by_difference = self.inverse_transform(operator.permute(1, 2, 0)).flatten(2)
-        size, (upper, lower) = by_difference.shape[-1], (end.components for end in ends)
-        high, wide = operator.shape[1] // upper, operator.shape[2] // lower
-        blocks = by_difference.reshape(high, upper, wide, lower, -1).permute(4, 1, 3, 0, 2).contiguous()
-        del by_difference
-        result = torch.empty(len(rows), high, len(columns), wide, dtype=blocks.dtype)
-        theirs = unravel(columns % size, self.grid)
-        step = max((4 << 20) // max(8 * high * len(columns) * wide, 1), 1)
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            difference = torch.zeros((), dtype=torch.int64)
-            ours = unravel(some % size, self.grid)
-            for here, there, m in zip(ours, theirs, self.grid, strict=True):
-                difference = difference * m + (here[:, None] - there) % m
-            entries = blocks[difference, (some // size)[:, None], columns // size]
-            result[start : start + step] = entries.transpose(1, 2)
-        return result.reshape(len(rows) * high, len(columns) * wide)
+        wanted = [block for block in wanted if block[2].numel()]
+        if not wanted:
+            return
+        (left, right), size = factors, prod(self.grid)
+        (upper, lower), (high, wide) = (end.components for end in ends), (end.shape[0] for end in ends)
+        few = min(max(SLAB // (8 * size * upper * lower * wide), 1), high)
+        for first in range(0, high, few):
+            slab = left[..., first * upper : (first + few) * upper]
+            by_difference = self.inverse_transform((slab.mH @ right).permute(1, 2, 0))
+            blocks = by_difference.reshape(-1, upper, wide, lower, size).permute(4, 1, 3, 0, 2).contiguous()
+            del by_difference
+            for rows, columns, entries in wanted:
+                out = entries.unflatten(1, (len(columns), wide)).unflatten(0, (len(rows), high))
+                out = out[:, first : first + few]
+                theirs = unravel(columns % size, self.grid)
+                step = max((4 << 20) // max(8 * len(columns) * few * wide, 1), 1)
+                for start in range(0, len(rows), step):
+                    some = rows[start : start + step]
+                    difference = torch.zeros((), dtype=torch.int64)
+                    ours = unravel(some % size, self.grid)
+                    for here, there, m in zip(ours, theirs, self.grid, strict=True):
+                        difference = difference * m + (here[:, None] - there) % m
+                    found = blocks[difference, (some // size)[:, None], columns // size]
+                    out[start : start + step] = found.transpose(1, 2)
 
 
 def unravel(index: Tensor, shape: tuple[int, ...]) -> list[Tensor]:

@@ -62,7 +62,8 @@ class DirectCapacitance(CapacitanceSystem):
         self.eliminated: _Eliminated | None = None
         pivots: list[Tensor] = []
         if len(self._h):
-            strip = self.strip(self._h, [len(embedding.grid) - 1])
+            along = [len(embedding.grid) - 1]
+            strip = self.strip(self._h, along, *self.blocks(self.first_column(self._h, along)))
             factor, pivots = inverse_factor(strip.spectrum.clone(), strip.surplus)
             self.eliminated = _Eliminated(strip, factor).to(precision)
         self._require(pivots)
@@ -88,9 +89,8 @@ class DirectCapacitance(CapacitanceSystem):
         return precision.itemsize * (v * v + max(v * v, v * h) + entries)
 
     def _invert(self) -> dict[str, np.ndarray]:
-        matrix = self.block(self._v, self._v, self.precision)
+        matrix, coupling = self.blocks((self._v, self._v), (self._h, self._v), dtype=self.precision)
         if self.eliminated is not None and len(self.rest):
-            coupling = self.block(self._h, self._v, self.precision)
             at = torch.searchsorted(self.indices(self._h), self.eliminated.unknowns)
             coupling = coupling[at]
             signs = self.eliminated.signs.to(self.precision)[:, None]
@@ -99,7 +99,8 @@ class DirectCapacitance(CapacitanceSystem):
             for start in range(0, len(matrix), COLUMNS):  # the lower half alone
                 some = signs * coupling[:, start : start + COLUMNS]
                 matrix[start:, start : start + COLUMNS].addmm_(coupling[:, start:].mT, some, alpha=-1)
-            del coupling, some
+            del some
+        del coupling
         factor, pivots = inverse_factor(matrix, int((self.rest < self.z).sum()))
         self._require(pivots)
         return {"factor": lower_blocks(factor).numpy(), "pivots_z": pivots[0].numpy(), "pivots_f": pivots[1].numpy()}

@@ -47,11 +47,13 @@ class IterativeCapacitance(CapacitanceSystem):
         self._outside = [torch.cat([end.beside(axis) for end in ends]) for axis in axes]
         others = [[a for a in axes if a != axis] for axis in axes]
         outside = [mask.nonzero().flatten() for mask in self._outside]
-        strips = [self.strip(outside[axis], others[axis]) for axis in axes if len(outside[axis])]
+        sides = [(outside[axis], others[axis]) for axis in axes if len(outside[axis])]
+        around = self._set_window(window)
+        *columns, corner = self.blocks(*(self.first_column(*side) for side in sides), (around, around))
+        strips = [self.strip(*side, column) for side, column in zip(sides, columns, strict=True)]
         self.strips = [strip._replace(spectrum=torch.linalg.inv(strip.spectrum)) for strip in strips]
+        self.window_inverse = torch.linalg.inv(corner)
         self.limit, self.iterations, self.solved = limit, 0, True
-        self.window_inverse: Tensor
-        self._set_window(window)
 
     def to(self, dtype: torch.dtype) -> Self:
         """The same system in another precision, the preconditioner included."""
@@ -60,8 +62,8 @@ class IterativeCapacitance(CapacitanceSystem):
         other.window_inverse = self.window_inverse.to(dtype)
         return other
 
-    def _set_window(self, most: int) -> None:
-        """The largest window around the crossing of two strips, and its inner part, whose values are taken from it."""
+    def _set_window(self, most: int) -> Tensor:
+        """The places of the largest window around the crossing of two strips; its inner part gives values."""
         away = []
         for axis, m in enumerate(self.embedding.grid):
             strip = torch.unique(self.position[axis][self._outside[axis]])
@@ -74,7 +76,7 @@ class IterativeCapacitance(CapacitanceSystem):
         self.window = self.indices(window)
         inner = (crossing <= reach * CORE).nonzero().flatten()
         self.inner = torch.isin(self.window, self.indices(inner))
-        self.window_inverse = torch.linalg.inv(self.block(window, window)) if len(window) else torch.empty(0, 0)
+        return window
 
     def precondition(self, r: Tensor) -> Tensor:
         """An approximation of M⁻¹ r: each strip by itself, and the corner by itself."""

@@ -51,7 +51,7 @@ RESOLVED = 1e-6
 
 FEW_DIGITS = 1e-3  # Least share of a residual that single precision is trusted to leave
 SINGLE = 1e-4  # Share of the residual that such a pass leaves at least
-ROUGHLY = 1e-3  # 1 / cond(K) from which single precision inverts to a few digits
+ROUGHLY = 1e-4  # 1 / cond(K) from which single precision inverts to a few digits
 REFINEMENTS = 2  # Steps by which an inverse in single precision becomes one in double
 INVERTED = 1e-10  # Share of b that an inverse of A Aᵀ may leave without refinement
 
@@ -208,7 +208,7 @@ class FourierSolver(Solver):
 
     def _check(self) -> None:
         """Measures inverse and residual; as what a projection removes lies in the row space, that proves it right."""
-        if not inverts(self.operator, self.gram_inverse):
+        if not inverts(self.operator, lambda b: self.approximate_gram_inverse(b, INVERTED)):
             raise UnsupportedLayerError(f"{self.operator} does not have full row rank to working precision")
         generator = torch.Generator().manual_seed(0)
         x = torch.randn(1, *self.operator.in_shape, generator=generator, dtype=torch.float64)
