@@ -13,7 +13,7 @@ from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
-from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
+from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_panels
 from blindspace.solvers.fourier import direct_capacitance
 from blindspace.solvers.fourier.border_products import BorderProducts
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
@@ -92,7 +92,7 @@ def test_single_precision_inside_reaches_the_same_residual(method: Method) -> No
     solver = FourierSolver(operator, capacitance=method, inner=torch.float32)
     agrees(operator, solver)
     whole = FourierSolver(operator, capacitance=method)
-    assert solver.capacitance.whitening.nbytes * 2 == whole.capacitance.whitening.nbytes
+    assert solver.capacitance.inverse.matrices.nbytes * 2 == whole.capacitance.inverse.matrices.nbytes
 
 
 def test_factors_that_fit_in_single_precision_alone() -> None:
@@ -225,7 +225,7 @@ def test_quasidefinite_matrices_are_inverted(size: int, positive: int, batch: in
     matrix = matrix + matrix.mT + torch.diag(torch.where(torch.arange(size) < positive, 4.0, -4.0).double())
     b = torch.randn(size, batch, generator=generator, dtype=torch.float64)
     factor, _ = inverse_factor(matrix.clone(), positive)
-    found = QuasidefiniteInverse(size, positive, lower_blocks(factor)) @ b
+    found = QuasidefiniteInverse(size, positive, lower_panels(factor)) @ b
     torch.testing.assert_close(found, torch.linalg.solve(matrix, b), rtol=0, atol=1e-10)
     with pytest.raises(UnsupportedLayerError, match="full row rank"):
         inverse_factor(-matrix, positive)

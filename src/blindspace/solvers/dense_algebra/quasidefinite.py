@@ -13,27 +13,24 @@ from torch import Tensor
 
 from ...errors import UnsupportedLayerError
 
-SIDE = 512  # Rows and columns of a block: few enough for the cache of a core
+ROWS = 96  # Rows of a panel: few enough for it to stay in the cache between two products
 SMALL = 256  # Side up to which a triangular matrix is inverted by substitution
 
 
 class QuasidefiniteInverse:
-    """M⁻¹ of a real M by the lower blocks of G, half of what a square array would take.
+    """M⁻¹ of a real M by the lower half of G, in panels of a few rows.
 
     Args:
         size: Rows n of M.
         positive: Rows of P.
-        entries: The blocks, one row of blocks after the other, ``(stored,)``.
+        entries: The panels one after the other, ``(stored,)``, as ``lower_panels`` returns them.
     """
 
     def __init__(self, size: int, positive: int, entries: Tensor) -> None:
         self.size, self.positive, self.entries = size, positive, entries
-        self._blocks: list[tuple[slice, slice, Tensor]] = []
-        at = 0
-        for rows, columns in _places(size):
-            shape = rows.stop - rows.start, columns.stop - columns.start
-            self._blocks.append((rows, columns, entries[at : at + shape[0] * shape[1]].view(shape)))
-            at += shape[0] * shape[1]
+        sides = _panels(size)
+        parts = entries.split([(end - start) * end for start, end in sides])
+        self._panels = [(side, part.view(-1, side[1])) for side, part in zip(sides, parts, strict=True)]
 
     def to(self, dtype: torch.dtype) -> QuasidefiniteInverse:
         """The same in another precision."""
@@ -43,36 +40,27 @@ class QuasidefiniteInverse:
         """M⁻¹ r of columns ``(n, B)``."""
         # Products take about half as long with columns that lie one after the other in memory; a vector has a routine.
         r = r[:, 0] if r.shape[1] == 1 else r.mT.contiguous()
-        y, e = torch.zeros_like(r), torch.zeros_like(r)
-        for rows, columns, block in self._blocks:
-            _add(y[..., rows], block, r[..., columns])
-        y[..., self.positive :].neg_()
-        for rows, columns, block in self._blocks:
-            _add(e[..., columns], block.mT, y[..., rows])
+        e = torch.zeros_like(r)
+        signs = torch.where(torch.arange(self.size) < self.positive, 1, -1).to(r.dtype)
+        for (start, end), panel in self._panels:  # each is read from memory once for both products
+            if r.ndim == 1:
+                e[:end].addmv_(panel.mT, torch.mv(panel, r[:end]) * signs[start:end])
+            else:
+                e[:, :end].addmm_((r[:, :end] @ panel.mT) * signs[start:end], panel)
         return e[:, None] if e.ndim == 1 else e.mT
 
 
-def _add(y: Tensor, matrix: Tensor, x: Tensor) -> None:
-    if x.ndim == 1:
-        y.addmv_(matrix, x)
-    else:
-        y.addmm_(x, matrix.mT)
+def _panels(size: int) -> list[tuple[int, int]]:
+    """First row, and the row after the last, of every panel."""
+    return [(start, min(start + ROWS, size)) for start in range(0, size, ROWS)]
 
 
-def _places(size: int) -> list[tuple[slice, slice]]:
-    parts = [slice(start, min(start + SIDE, size)) for start in range(0, size, SIDE)]
-    return [(rows, columns) for i, rows in enumerate(parts) for columns in parts[: i + 1]]
-
-
-def lower_blocks(matrix: Tensor) -> Tensor:
-    """The lower blocks of a matrix ``(n, n)``, as ``QuasidefiniteInverse`` takes them."""
-    places = _places(len(matrix))
-    entries = matrix.new_empty(sum((r.stop - r.start) * (c.stop - c.start) for r, c in places))
-    at = 0
-    for rows, columns in places:
-        block = matrix[rows, columns].reshape(-1)
-        entries[at : at + len(block)] = block
-        at += len(block)
+def lower_panels(matrix: Tensor) -> Tensor:
+    """The lower half of a matrix ``(n, n)``, as panels of rows, the form that ``QuasidefiniteInverse`` takes."""
+    sides = _panels(len(matrix))
+    entries = matrix.new_empty(sum((end - start) * end for start, end in sides))
+    for (start, end), panel in zip(sides, entries.split([(b - a) * b for a, b in sides]), strict=True):
+        panel.view(-1, end).copy_(matrix[start:end, :end])
     return entries
 
 

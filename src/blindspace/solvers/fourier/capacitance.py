@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from .border_products import BorderProducts
-from .circulant_embedding import CirculantEmbedding, multiply_gram_inverse, unravel
+from .circulant_embedding import CirculantEmbedding, GramInverse, unravel
 from .symbol_products import SymbolProducts
 
 
@@ -57,17 +57,17 @@ class CapacitanceSystem:
 
     Args:
         embedding: The circulant embedding of A.
-        whitening: Ŵ of K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``.
 
     Attributes:
+        inverse: K⁻¹ in Fourier space.
         proof: What proves that A has full row rank; None if nothing does.
     """
 
     proof: str | None
     border: BorderProducts | SymbolProducts
 
-    def __init__(self, embedding: CirculantEmbedding, whitening: Tensor) -> None:
-        self.embedding, self.whitening = embedding, whitening
+    def __init__(self, embedding: CirculantEmbedding) -> None:
+        self.embedding, self.inverse = embedding, GramInverse.of(embedding)
         self.z, self.f = embedding.rows.unknowns, embedding.columns.unknowns
         strips = BorderProducts(embedding)
         fewer = SymbolProducts.operations(embedding) < strips.operations
@@ -76,15 +76,15 @@ class CapacitanceSystem:
     def to(self, dtype: torch.dtype) -> Self:
         """The same system in another precision, sharing what needs no copy."""
         other = copy(self)
-        other.whitening = self.whitening.to(dtype.to_complex())
+        other.inverse = self.inverse.to(dtype)
         return other
 
     def gram_inverse(self, b: Tensor, share: float) -> Tensor:
         """(A Aᵀ)⁻¹ b, ``(B, *out_shape)``, with the capacitance system solved up to a share of its residual."""
-        v = multiply_gram_inverse(self.whitening, self.embedding.transform(self.embedding.rows.embed(b)))
+        v = self.inverse @ self.embedding.transform(self.embedding.rows.embed(b))
         r = -self.collect(v)
         e = self.solve(r, max(share, torch.finfo(b.dtype).eps) * r.norm(dim=0))
-        v = v + multiply_gram_inverse(self.whitening, self.spread(e))
+        v = v + self.inverse @ self.spread(e)
         return self.embedding.rows.extract(self.embedding.inverse_transform(v))
 
     def solve(self, r: Tensor, tolerance: Tensor) -> Tensor:
@@ -104,7 +104,7 @@ class CapacitanceSystem:
 
     def apply(self, e: Tensor) -> Tensor:
         """M e, ``(z + f, B)``."""
-        image = self.collect(multiply_gram_inverse(self.whitening, self.spread(e)))
+        image = self.collect(self.inverse @ self.spread(e))
         image[self.z :] -= e[self.z :]
         return image
 
@@ -118,8 +118,8 @@ class CapacitanceSystem:
         """
         embedding, surplus = self.embedding, len(self.embedding.rows.boundary)
         ends = z, f = embedding.rows, embedding.columns
-        factors = self.whitening, self.whitening @ embedding.symbol
-        embedding.release()
+        factors = embedding.whitening, embedding.whitening @ embedding.symbol
+        embedding.release("symbol")
         # The places of each block by its two sides, and of each side by Z and F.
         places = [
             [[z.boundary[s[s < surplus]], f.boundary[s[s >= surplus] - surplus]] for s in sides] for sides in wanted

@@ -29,6 +29,7 @@ from ...maps.linear_map import Adjoint
 WORST = 1e-11  # Least share of the largest that each eigenvalue of K = C Cᵀ must have
 FINENESS = 8  # Frequencies per axis and degree at which the norm of a convolution is bounded
 SLAB = 64 << 20  # Bytes of entries, or of products of symbols, that are computed at a time
+EXPLICIT = 1e-6  # Least share of the largest that eigenvalues of K have where its inverse is applied as one matrix
 FLOOR = 1e-6  # Least share of the largest to which eigenvalues are raised where the inverse of K only preconditions
 
 
@@ -200,9 +201,10 @@ class CirculantEmbedding:
         # Cross-correlation: the conjugate of the transform.
         return c.permute(2, 0, 1).contiguous().conj_physical_()
 
-    def release(self) -> None:
-        """Gives back the memory of the symbol, which nothing but the set-up of solvers needs."""
-        vars(self).pop("symbol", None)
+    def release(self, *names: str) -> None:
+        """Gives back the memory of the symbol and its whitening, which nothing but the set-up of solvers needs."""
+        for name in names or ("symbol", "whitening"):
+            vars(self).pop(name, None)
 
     @cached_property
     def gram_values(self) -> Tensor:
@@ -214,8 +216,9 @@ class CirculantEmbedding:
         """‖C‖, which is at least ‖A‖, as A is a part of C."""
         return float(self.gram_values.max().sqrt())
 
+    @cached_property
     def whitening(self) -> Tensor:
-        """Ŵ, lower triangular, with K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``; Ŵ Ĉ has orthonormal rows.
+        """Ŵ, lower triangular, with K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``; Ŵ Ĉ has orthonormal rows. Kept as the symbol.
 
         It comes from a QR decomposition of Ĉᴴ, so that rounding is amplified by cond(C), not by its square.
 
@@ -347,11 +350,36 @@ def multiply(matrices: Tensor, x: Tensor) -> Tensor:
     return product.permute(1, 2, 0)
 
 
-def multiply_gram_inverse(whitening: Tensor, x: Tensor) -> Tensor:
-    """The products Ŵᴴ Ŵ x of K̂⁻¹ = Ŵᴴ Ŵ with transforms ``(B, p, w)``."""
-    white = torch.bmm(x.permute(2, 0, 1).contiguous(), whitening.mT)
-    product: Tensor = torch.bmm(white.conj().resolve_conj(), whitening).conj()
-    return product.resolve_conj().permute(1, 2, 0)
+class GramInverse:
+    """K⁻¹ in Fourier space: K̂⁻¹ itself, or Ŵ with K̂⁻¹ = ŴᴴŴ where K is ill-conditioned.
+
+    What rounding in K̂⁻¹ leaves of a residual grows with cond(K), what rounding in Ŵ leaves with its root.
+
+    Args:
+        matrices: K̂⁻¹ or Ŵ, ``(frequencies, p, p)``.
+        factored: Whether it is Ŵ.
+    """
+
+    def __init__(self, matrices: Tensor, factored: bool) -> None:
+        self.matrices, self.factored = matrices, factored
+
+    @classmethod
+    def of(cls, embedding: CirculantEmbedding) -> GramInverse:
+        """That of an embedding."""
+        whitening, values = embedding.whitening, embedding.gram_values
+        factored = float(values.min()) < EXPLICIT * float(values.max())
+        return cls(whitening if factored else whitening.mH @ whitening, factored)
+
+    def to(self, dtype: torch.dtype) -> GramInverse:
+        """The same in another precision."""
+        return GramInverse(self.matrices.to(dtype.to_complex()), self.factored)
+
+    def __matmul__(self, x: Tensor) -> Tensor:
+        """The products with transforms ``(B, p, w)``."""
+        product = multiply(self.matrices, x)
+        if self.factored:
+            product = multiply(self.matrices.mT, product.conj().resolve_conj()).conj().resolve_conj()
+        return product
 
 
 class CirculantPreconditioner:

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedLayerError
-from ..dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_blocks
+from ..dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_panels
 from ..factor_cache import kept
 from .capacitance import CapacitanceSystem, Strip, border_operations
 from .circulant_embedding import WORST, CirculantEmbedding
 from .symbol_products import transform_operations
 
-VERSION = 4  # Version of the factors on disk, increased whenever they change
+VERSION = 5  # Version of the factors on disk, increased whenever they change
 ROUNDING = 100.0  # Factor by which each pivot of the capacitance matrix must exceed ε cond(K)
 PROOF = "Cholesky of the capacitance matrix in Fourier space"  # What proves full row rank
 COLUMNS = 1024  # Columns of a symmetric product computed at a time
@@ -43,17 +43,14 @@ class DirectCapacitance(CapacitanceSystem):
 
     Args:
         embedding: The circulant embedding of A.
-        whitening: Ŵ of K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``.
         precision: The dtype to invert in; single takes half the bytes, and its pivots may prove less.
 
     Raises:
         UnsupportedLayerError: A does not have full row rank to working precision.
     """
 
-    def __init__(
-        self, embedding: CirculantEmbedding, whitening: Tensor, precision: torch.dtype = torch.float64
-    ) -> None:
-        super().__init__(embedding, whitening)
+    def __init__(self, embedding: CirculantEmbedding, precision: torch.dtype = torch.float64) -> None:
+        super().__init__(embedding)
         self.precision = precision
         eliminated, _ = elimination(embedding)
         places = torch.arange(len(eliminated))
@@ -103,7 +100,7 @@ class DirectCapacitance(CapacitanceSystem):
         del coupling
         factor, pivots = inverse_factor(matrix, int((self.rest < self.z).sum()))
         self._require(pivots)
-        return {"factor": lower_blocks(factor).numpy(), "pivots_z": pivots[0].numpy(), "pivots_f": pivots[1].numpy()}
+        return {"factor": lower_panels(factor).numpy(), "pivots_z": pivots[0].numpy(), "pivots_f": pivots[1].numpy()}
 
     def _require(self, pivots: list[Tensor]) -> None:
         if self.precision == torch.float64 and not self._proved(pivots):

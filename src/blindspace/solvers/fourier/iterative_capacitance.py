@@ -29,7 +29,6 @@ class IterativeCapacitance(CapacitanceSystem):
 
     Args:
         embedding: The circulant embedding of A.
-        whitening: Ŵ of K̂⁻¹ = Ŵᴴ Ŵ, ``(frequencies, p, p)``.
         window: Largest number of unknowns in the window around a corner.
         limit: Largest number of iterations.
 
@@ -39,10 +38,8 @@ class IterativeCapacitance(CapacitanceSystem):
 
     proof = None
 
-    def __init__(
-        self, embedding: CirculantEmbedding, whitening: Tensor, window: int = WINDOW, limit: int = ITERATIONS
-    ) -> None:
-        super().__init__(embedding, whitening)
+    def __init__(self, embedding: CirculantEmbedding, window: int = WINDOW, limit: int = ITERATIONS) -> None:
+        super().__init__(embedding)
         ends, axes = (embedding.rows, embedding.columns), range(len(embedding.grid))
         self._outside = [torch.cat([end.beside(axis) for end in ends]) for axis in axes]
         others = [[a for a in axes if a != axis] for axis in axes]

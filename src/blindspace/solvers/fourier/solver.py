@@ -103,14 +103,14 @@ class FourierSolver(Solver):
         super().__init__(operator)
         needed = self.cost(operator).memory
         require_memory(f"the fourier solver of {operator}", needed, limit, "take a smaller input shape")
-        embedding, whitening = self._embedded()
+        embedding = self._embedded()
         self.norm_bound, self.passes, self._chunk = embedding.norm_bound, 0, chunk
         self._window, self._limit = window, iterations
         self._single: DirectCapacitance | IterativeCapacitance | None = None
         plans = [(capacitance, inner or torch.float64)] if capacitance else _plans(embedding, inner, direct_limit)
         for method, precision in plans:
             try:
-                self._prepare(embedding, whitening, method, precision)
+                self._prepare(embedding, method, precision)
                 break
             except UnsupportedLayerError as error:
                 refusal = error
@@ -161,27 +161,29 @@ class FourierSolver(Solver):
         """Whether the capacitance matrix of a map that ``applies`` accepts can be factored in float64."""
         return DirectCapacitance.memory(CirculantEmbedding(operator)) <= DIRECT_LIMIT
 
-    def _prepare(self, embedding: CirculantEmbedding, whitening: Tensor, method: str, precision: torch.dtype) -> None:
+    def _prepare(self, embedding: CirculantEmbedding, method: str, precision: torch.dtype) -> None:
         """Sets up the capacitance system and measures that it solves."""
         found: DirectCapacitance | IterativeCapacitance
         if method == "direct":
-            found = DirectCapacitance(embedding, whitening, precision)
+            found = DirectCapacitance(embedding, precision)
         else:
-            found = IterativeCapacitance(embedding, whitening, self._window, self._limit)
+            found = IterativeCapacitance(embedding, self._window, self._limit)
         self.capacitance = found if precision == torch.float64 else found.to(precision)
         self.inner = precision
         embedding.release()
         self.certificate = self._certify()
         self._check()
 
-    def _embedded(self) -> tuple[CirculantEmbedding, Tensor]:
-        """The embedding and Ŵ of K̂⁻¹ = ŴᴴŴ, of the first size of the grid at which K is regular at every frequency."""
+    def _embedded(self) -> CirculantEmbedding:
+        """The embedding of the first size of the grid at which K is regular at every frequency."""
         for larger in range(TRIES):
             embedding = CirculantEmbedding(self.operator, larger)
             try:
-                return embedding, embedding.whitening()
+                embedding.whitening  # noqa: B018
             except UnsupportedLayerError as error:
                 refusal = error
+            else:
+                return embedding
         raise UnsupportedLayerError(f"{self.operator}: {refusal}") from refusal
 
     def _certify(self) -> Certificate:
