@@ -45,6 +45,7 @@ bench: $(READY) ## Measure what a projection costs, as a ratio to the least it c
 	$(BIN)/blindspace bench --json results/bench/result.json --picture results/bench/cost.png
 	$(BIN)/blindspace bench --tangents --json results/bench/tangents.json
 	$(BIN)/blindspace bench --learning --json results/bench/learning.json
+	$(BIN)/blindspace bench --directions --json results/bench/directions.json
 	OMP_NUM_THREADS=1 $(BIN)/blindspace bench --protect --json results/bench/protect.json
 
 dist: $(READY) ## Build the wheel and the sdist in dist/

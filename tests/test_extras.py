@@ -70,6 +70,7 @@ NEEDED: dict[tuple[str, str], str | Callable[[], object]] = {
     ("metrics", "skimage"): "leakage picture.png picture.png",
     ("attacks", "foolbox"): lambda: foolbox("LinfPGD", *CASE, 0.1),
     ("attacks", "pyautoattack"): lambda: autoattack("apgd-ce", *CASE, 0.1),
+    ("peers", "plenoptic"): "bench --directions",
     ("art", "art"): lambda: bs.clean_preprocessor(
         torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)), (1, 4, 4)
     ),

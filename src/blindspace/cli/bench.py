@@ -17,6 +17,8 @@ from ..bench import certificates as certified
 from ..bench.baselines import BASELINES
 from ..bench.certificates import AuditRow, StemRow
 from ..bench.chart import draw, draw_growth
+from ..bench.directions import DirectionRow
+from ..bench.directions import directions as measure_directions
 from ..bench.growth import SIDES, GrowthRow
 from ..bench.growth import growth as measure_growth
 from ..bench.learning import AttackRow, PointRow
@@ -33,6 +35,9 @@ from .output import console, progress, write_json
 
 ATTACKED = ("mnist-mlp", "convnet@mnist")
 """Networks whose images are perturbed."""
+
+LOOKED_AT = ("mnist-mlp", "cifar-resnet")
+"""Networks whose directions at an image are found."""
 
 
 def bench(
@@ -64,6 +69,9 @@ def bench(
     protect: Annotated[
         bool, typer.Option("--protect", help="Measure protecting and completing pictures instead.")
     ] = False,
+    directions: Annotated[
+        bool, typer.Option("--directions", help="Measure the directions of networks at an image instead.")
+    ] = False,
     certificates: Annotated[
         bool, typer.Option("--certificates", help="Measure certificates and whole audits of networks instead.")
     ] = False,
@@ -79,7 +87,7 @@ def bench(
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
-    if before is not None and not (certificates or tangents or learning or protect):
+    if before is not None and not (certificates or tangents or learning or protect or directions):
         if cases:
             raise ValueRangeError("--before measures the stem at several sides and batches; give it without cases")
         _growth(before, _sides(sizes), picture, seed, json)
@@ -90,6 +98,7 @@ def bench(
         ("--tangents", tangents, _tangents),
         ("--learning", learning, _learning),
         ("--protect", protect, _protect),
+        ("--directions", directions, _directions),
         ("--certificates", certificates, partial(_certificates, before)),
     )
     wanted = [(option, measured) for option, asked, measured in instead if asked]
@@ -224,6 +233,25 @@ def _protect(seed: int, json: str | None) -> None:
         table.add_row(row.what, str(row.images), f"{row.seconds:.3g}", f"{row.figure:.4g}", row.figure_is)
     console(json).print(table)
     write_json({**_machine(), "seed": seed, "protect": [asdict(row) for row in rows]}, json)
+
+
+def _directions(seed: int, json: str | None) -> None:
+    """Measure and show what the directions of networks at an image cost."""
+    rows: list[DirectionRow] = []
+    with progress("bench") as report:
+        for index, name in enumerate(LOOKED_AT):
+            report(index, len(LOOKED_AT), name)
+            rows.append(measure_directions(name, seed))
+    table = _table(["outputs at an image", "method"], ["n", "m", "s", "× ours", "residual", "largest σ of the least"])
+    for row in rows:
+        ours = (f"{row.local:.3f}", "", f"{row.residual:.0e}", f"{row.sigma:.0e}")
+        power = (f"{row.power:.3f}", f"{row.faster_power:.1f}", f"{row.residual_power:.0e}", f"{row.sigma_power:.0e}")
+        exact = (f"{row.exact:.3f}", f"{row.faster_exact:.1f}", f"{row.residual_exact:.0e}", f"{row.sigma_exact:.0e}")
+        table.add_row(row.network, "local", str(row.inputs), str(row.outputs), *ours)
+        table.add_row("", "plenoptic, power", "", "", *power)
+        table.add_row("", "plenoptic, exact", "", "", *exact)
+    console(json).print(table)
+    write_json({**_machine(), "seed": seed, "directions": [asdict(row) for row in rows]}, json)
 
 
 def _certificates(before: Path | None, seed: int, json: str | None) -> None:
