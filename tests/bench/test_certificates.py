@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
 from blindspace.bench import certificates as certified
 from blindspace.bench.certificates import AuditRow, StemRow, certificates
 from blindspace.bench.processes import HERE, processor_time
 from blindspace.cli.main import run
 from blindspace.errors import BlindspaceError, ValueRangeError
+from blindspace.maps import from_module
 
 
 @pytest.fixture
@@ -28,6 +30,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
     found = {"kind": "exact", "sigma_above_is": "≥", "sigma_above": 0.25}
 
     def answer(package: Path, task: Sequence[str]) -> tuple[float, str]:
+        if certified._SMALLEST in task:
+            return 9.0, "0.5"
         seconds = 8.0 if package == copy else 1.0 if certified._ONCE in task else 2.0
         return seconds, json.dumps([seconds / 4, found])
 
@@ -37,8 +41,9 @@ def pretended(monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
 @pytest.mark.usefixtures("pretended")
 def test_figures_belong_to_what_they_name(copy: Path) -> None:
     audits = (("timm:a", False), ("torchvision:b", True))
-    assert list(certificates(copy, (32,), audits)) == [
-        StemRow(32, "exact", "≥", 0.25, 0.5, 2.0),
+    assert list(certificates(copy, (32, 1024), audits)) == [
+        StemRow(32, "exact", "≥", 0.25, 0.5, 0.5, 2.0),
+        StemRow(1024, "exact", "≥", 0.25, None, 0.5, 2.0),
         AuditRow("timm:a", False, 2.0, 8.0, 1.0),
         AuditRow("torchvision:b", True, 2.0, 8.0, None),
     ]
@@ -62,6 +67,15 @@ def test_the_stem_is_the_one_that_is_named() -> None:
     took, found = json.loads(printed)
     assert 0 < took <= seconds
     assert (found["rank"], found["kind"], found["sigma_above_is"]) == (3 * 32 * 32, "exact", "≥")
+
+
+def test_the_smallest_singular_value_is_that_of_the_matrix() -> None:
+    torch.manual_seed(0)
+    stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+    torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    dense = from_module(stem, (3, 10, 10)).to_dense()
+    found = json.loads(processor_time(HERE, ["-c", certified._SMALLEST, "10"])[1])
+    assert found == pytest.approx(float(torch.linalg.svdvals(dense)[-1]), rel=1e-6)
 
 
 @pytest.mark.parametrize(

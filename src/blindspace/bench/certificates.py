@@ -14,7 +14,10 @@ from pathlib import Path
 from .processes import HERE, of_package, processor_time
 
 SIDES = (224, 1024)
-"""Sides of the images at which the stem is certified."""
+"""Sides of the images at which the stem is certified …"""
+
+COMPUTED = 224
+"""… and the largest at which the smallest singular value is computed too, to judge the bound."""
 
 AUDITS = (
     ("timm:resnet50", False),
@@ -41,6 +44,24 @@ space = bs.nullspace(layer)
 print(json.dumps([time.process_time() - start, space.certificate.to_dict()]))
 """
 
+_SMALLEST = """
+import json, sys, torch
+import numpy as np
+from scipy.sparse.linalg import LinearOperator, eigsh
+import blindspace as bs
+torch.manual_seed(0)
+stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+layer = bs.from_module(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
+def product(v):
+    x = torch.from_numpy(np.ascontiguousarray(v)).reshape(1, *layer.in_shape)
+    return layer.adjoint(layer.forward(x)).numpy().ravel()
+gram = LinearOperator((layer.in_dim, layer.in_dim), matvec=product, dtype=np.float64)
+start = np.random.default_rng(0).standard_normal(layer.in_dim)
+found = eigsh(gram, k=1, which="SA", v0=start, ncv=60, tol=1e-4, return_eigenvectors=False)
+print(json.dumps(float(found[0]) ** 0.5))
+"""
+
 _ONCE = """
 import sys, torch
 from blindspace.extras import library
@@ -61,6 +82,7 @@ class StemRow:
         kind: Kind of the certificate.
         relation: Whether ``sigma`` is the smallest singular value or a bound on it, "=", "≥" or "≤".
         sigma: That value.
+        smallest: The smallest singular value by SciPy's Lanczos method; None above a side of ``COMPUTED``.
         seconds: Processor time of the certificate, after that of a small image in the same process.
         before: The same of the other copy of the package; None without one.
     """
@@ -69,6 +91,7 @@ class StemRow:
     kind: str
     relation: str
     sigma: float
+    smallest: float | None
     seconds: float
     before: float | None
 
@@ -112,7 +135,8 @@ def certificates(
         task = ["-c", _STEM, str(side)]
         other = None if before is None else json.loads(processor_time(before, task)[1])[0]
         seconds, found = json.loads(processor_time(HERE, task)[1])
-        yield StemRow(side, found["kind"], found["sigma_above_is"], found["sigma_above"], seconds, other)
+        smallest = None if side > COMPUTED else json.loads(processor_time(HERE, ["-c", _SMALLEST, str(side)])[1])
+        yield StemRow(side, found["kind"], found["sigma_above_is"], found["sigma_above"], smallest, seconds, other)
     for network, layers in audits:
         flags = ["--random-weights", "--layers" if layers else "--no-layers"]
         task = ["-m", "blindspace", "audit", network, *flags]

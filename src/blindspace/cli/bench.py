@@ -265,10 +265,11 @@ def _certificates(before: Path | None, seed: int, json: str | None) -> None:
     stems = [row for row in rows if isinstance(row, StemRow)]
     audits = [row for row in rows if isinstance(row, AuditRow)]
     screen = console(json)
-    table = _table(["7×7 stem, 3→64, at", "certificate", "smallest σ"], ["before s", "s"])
+    table = _table(["7×7 stem, 3→64, at", "certificate", "smallest σ"], ["is", "before s", "s"])
     for stem in stems:
         side, sigma = f"{stem.side}×{stem.side}", f"{stem.relation} {stem.sigma:.3g}"
-        table.add_row(side, stem.kind, sigma, _number(stem.before, "{:.2f}"), f"{stem.seconds:.2f}")
+        smallest = _number(stem.smallest, "{:.3g}")
+        table.add_row(side, stem.kind, sigma, smallest, _number(stem.before, "{:.2f}"), f"{stem.seconds:.2f}")
     screen.print(table)
     screen.print()
     table = _table(["audit", "layers"], ["before s", "s", "× before", "run once s", "× once"])
