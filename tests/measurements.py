@@ -10,11 +10,15 @@ import torch
 from torch import Tensor, nn
 
 import blindspace as bs
+from blindspace.bench.cases import stem
+from blindspace.bench.measure import measure, noise, turns
 from blindspace.evidence import canonical, conditional_mean, fingerprint, similarity
 from blindspace.learning import CONTROLS, controlled
 from blindspace.manifolds import Manifold, intrinsic_dimension
+from blindspace.maps import LinearMap
 from blindspace.maps.resizing import resizer
 from blindspace.networks import Recipe
+from blindspace.solvers import choose
 from makers import SHAPE, network, pictures
 
 
@@ -56,6 +60,17 @@ def _identified(x: Tensor) -> Any:
     )
 
 
+@cache
+def _layer() -> LinearMap:
+    return stem(8).operator(0)
+
+
+def _turns(x: Tensor) -> bool:
+    """Whether a projection of perturbations that lie where the images do takes time."""
+    project = choose(_layer()).project
+    return turns(_layer(), project, noise(_layer(), 2, x.device), 1, 0.01).ratio > 0
+
+
 def _controlled(name: str) -> Callable[[Tensor], Tensor]:
     return lambda x: controlled(name, x, torch.tensor([0, 1, 1]).to(x.device), torch.Generator().manual_seed(0))
 
@@ -88,6 +103,8 @@ MEASUREMENTS: dict[str, Callable[[Tensor], Any]] = {
     "harmless_set": lambda x: bs.harmless_set(nn.ReLU(), x[0] - 0.5).contains(0.01 * x[0]),
     "compare_attributions": lambda x: bs.compare_attributions(network(), x),
     "learn": _learnt,
+    "bench": lambda x: measure(stem(8), 1, 0, 0.01, x.device).residual,
+    "bench, its turns": _turns,
     **{f"controlled {name}": _controlled(name) for name in CONTROLS},
 }
 """Everything that measures images."""

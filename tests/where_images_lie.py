@@ -37,9 +37,9 @@ AGAIN = (
 )
 """Makers that run in another form too, whose turn on a slow device is saved."""
 
-ON_CUDA_ALONE = ("foolbox", "on_off of an autoencoder")
-"""What cannot run on the second device: foolbox knows torch's own tensors alone, and forward derivatives of a module
-pass through tensors without values."""
+ON_CUDA_ALONE = ("foolbox", "on_off of an autoencoder", "bench")
+"""What cannot run on the second device: foolbox knows torch's own tensors alone, forward derivatives of a module pass
+through tensors without values, and the bytes that a solver holds are those of storages, which that device lacks."""
 
 FILES = ("leakage", "level_set", "harmless_polyhedron")
 """What gives its images on the CPU: those of a report, a path in a file, and a set that SciPy solves for."""

@@ -25,7 +25,7 @@ from blindspace.bench.baselines import BASELINES, measure_baseline, refusal, spa
 from blindspace.bench.cases import CASES, SIDES, BenchCase, find, stem
 from blindspace.bench.chart import draw
 from blindspace.bench.learning import BATCHES, EPOCHS, AttackRow, Protocol, attack, point
-from blindspace.bench.measure import affordable, measure, residual, turns
+from blindspace.bench.measure import affordable, measure, residual, taken, turns
 from blindspace.bench.memory import held, peak
 from blindspace.bench.protecting import protecting
 from blindspace.bench.run import BaselineRow, BenchRow, Refused, bench, select
@@ -149,7 +149,7 @@ def test_turns_end_with_patience() -> None:
 
 def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([1.0, 100.0, 2.0, 6.0])
-    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work: next(clock))
+    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work, device: next(clock))
     found = turns(Dense(torch.eye(3)), lambda x: x, torch.ones(1, 3), 1, 1e9)
     assert (found.bound, found.seconds, found.ratio) == (2, 6, 3)
 
@@ -157,8 +157,8 @@ def test_the_first_turn_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("in_dim", "each", "most"), [(10, 0.0, 64), (4 * MIB, 0.0, 16), (10, 1.0, 16), (10, 50.0, 1)])
 def test_how_many_at_once(monkeypatch: pytest.MonkeyPatch, in_dim: int, each: float, most: int) -> None:
     """Limited by 512 MiB of perturbations and by twice a patience of ten seconds."""
-    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work: each * work())
-    monkeypatch.setattr("blindspace.bench.measure.noise", lambda operator, batch: batch)
+    monkeypatch.setattr("blindspace.bench.measure.taken", lambda work, device: each * work())
+    monkeypatch.setattr("blindspace.bench.measure.noise", lambda operator, batch, device: batch)
     operator = SimpleNamespace(in_dim=in_dim)
     assert affordable(operator, lambda batch: batch, 10.0) == most  # type: ignore[arg-type]
 
@@ -329,7 +329,8 @@ def test_processes_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     assert given["command"] == [sys.executable, "-m", "blindspace.bench.run"]
     assert given["env"]["BLINDSPACE_CACHE_LIMIT"] == "0"
     assert given["env"]["PYTHONPATH"].split(":")[0] == str(Path(bench_module.__file__).parents[2])
-    assert json.loads(given["input"]) == {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 7, "patience": 0.5}
+    task = {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 7, "patience": 0.5, "device": "cpu"}
+    assert json.loads(given["input"]) == task
 
 
 def out_of_time(*_: object, **__: object) -> None:
@@ -365,11 +366,11 @@ def test_a_process_that_fails_stops_nothing(
     ],
 )
 def test_what_cannot_be_measured_is_reported(monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str) -> None:
-    def fails(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchRow:
+    def fails(case: BenchCase, repeats: int, seed: int, patience: float, device: str) -> BenchRow:
         raise error
 
     monkeypatch.setattr(bench_module, "measure", fails)
-    task = {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 0, "patience": 1.0}
+    task = {"case": stem(8).name, "side": 8, "repeats": 3, "seed": 0, "patience": 1.0, "device": "cpu"}
     assert reason in bench_module._work(task)["refused"]
 
 
@@ -515,6 +516,30 @@ def test_one_backward_pass_per_pixel() -> None:
     rows = per_pixel(decoder, z, 4)
     slow = torch.stack([torch.func.jacrev(decoder)(point)[:4] for point in z], 1)
     torch.testing.assert_close(rows, slow)
+
+
+# --- devices -------------------------------------------------------------------------------------------------
+
+
+def test_a_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    monkeypatch.setattr(torch, "pretended", SimpleNamespace(synchronize=lambda: order.append("wait")), raising=False)
+    device: Any = SimpleNamespace(type="pretended")
+    assert taken(lambda: order.append("work"), device) >= 0
+    assert order == ["wait", "work", "wait"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--device", "nowhere"], "there is no device"),
+        (["--device", "meta", "--tangents"], "give it without"),
+        (["--device", "meta", "--before", "."], "give it without"),
+    ],
+)
+def test_devices_that_cannot_be(options: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bench", *options]) == 2
+    assert words in " ".join(capsys.readouterr().err.split())
 
 
 # --- protecting pictures ------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -90,7 +91,7 @@ class Turns:
     ratio: float
 
 
-def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchRow:
+def measure(case: BenchCase, repeats: int, seed: int, patience: float, device: torch.device | str = "cpu") -> BenchRow:
     """Measure a case in this process.
 
     Args:
@@ -98,30 +99,31 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
         repeats: Alternating measurements of projector and lower bound, fewer if they take longer than ``patience``.
         seed: Seed of weights and perturbations.
         patience: Seconds that one kind of measurement may take, approximately.
+        device: Where the perturbations lie, and what can be done there is done.
 
     Raises:
         BlindspaceError: No solver serves it.
     """
     operator = case.operator(seed)
-    operator.adjoint(operator.forward(noise(operator, 1)))  # torch's own set-up at its first convolution does not count
+    operator.adjoint(
+        operator.forward(noise(operator, 1, device))
+    )  # torch's own set-up at its first convolution does not count
     with peak() as factoring:
         started = time.perf_counter()
         solver = choose(operator)
         setup = time.perf_counter() - started
     kept = held(solver, beside=operator)
-    one = turns(operator, solver.project, noise(operator, 1), repeats, patience)
-    batch = affordable(operator, solver.project, patience)
-    x = noise(operator, batch)
+    one = turns(operator, solver.project, noise(operator, 1, device), repeats, patience)
+    batch = affordable(operator, solver.project, patience, device)
+    x = noise(operator, batch, device)
     with peak() as projecting:
-        started = time.perf_counter()
-        solver.project(x)
-        first = time.perf_counter() - started
+        first = taken(partial(solver.project, x), x.device)
     many = turns(operator, solver.project, x, repeats, patience)
     del x
-    single = noise(operator, 1).float()
+    single = noise(operator, 1, device).float()
     float32 = turns(operator, solver.project, single, repeats, patience / 2)
     residual_float32 = residual(operator, solver.project(single), single)
-    few = noise(operator, min(4, batch))
+    few = noise(operator, min(4, batch), device)
     scale = BATCH / batch
     return BenchRow(
         name=case.name,
@@ -149,9 +151,9 @@ def measure(case: BenchCase, repeats: int, seed: int, patience: float) -> BenchR
     )
 
 
-def noise(operator: LinearMap, batch: int) -> Tensor:
-    """Gaussian perturbations, ``(batch, *in_shape)``, float64."""
-    return torch.randn(batch, *operator.in_shape, dtype=torch.float64)
+def noise(operator: LinearMap, batch: int, device: torch.device | str = "cpu") -> Tensor:
+    """Gaussian perturbations, ``(batch, *in_shape)``, float64, the same on every device."""
+    return torch.randn(batch, *operator.in_shape, dtype=torch.float64).to(device)
 
 
 def residual(operator: LinearMap, p: Tensor, x: Tensor) -> float:
@@ -168,33 +170,43 @@ def turns(operator: LinearMap, project: Project, x: Tensor, repeats: int, patien
     seconds: list[tuple[float, float]] = []
     started = time.perf_counter()
     while len(seconds) <= repeats and (not seconds or time.perf_counter() - started < patience):
-        bound = taken(lambda: operator.adjoint(operator.forward(x)))
-        seconds.append((taken(lambda: project(x)), bound))
+        bound = taken(lambda: operator.adjoint(operator.forward(x)), x.device)
+        seconds.append((taken(lambda: project(x), x.device), bound))
     counted = seconds[1:] or seconds
     own, bounds = zip(*counted, strict=True)
     ratio = statistics.median(mine / bound for mine, bound in counted)
     return Turns(statistics.median(own), statistics.median(bounds), ratio)
 
 
-def affordable(operator: LinearMap, project: Project, patience: float) -> int:
+def affordable(operator: LinearMap, project: Project, patience: float, device: torch.device | str = "cpu") -> int:
     """Number of perturbations per batch, up to ``BATCH``, by their memory and by the time that a few take."""
     batch = BATCH
     while batch > 1 and 8 * operator.in_dim * batch > BATCH_BYTES:
         batch //= 2
     probe = 1
-    spent = taken(lambda: project(noise(operator, 1)))
+    place = torch.device(device)
+    spent = taken(lambda: project(noise(operator, 1, place)), place)
     if 8 * spent < patience and batch > 8:
-        probe, spent = 8, taken(lambda: project(noise(operator, 8)))
+        probe, spent = 8, taken(lambda: project(noise(operator, 8, place)), place)
     while batch > 1 and spent / probe * batch > 2 * patience:
         batch //= 2
     return batch
 
 
-def taken(work: Callable[[], object]) -> float:
-    """Seconds that a function takes."""
+def taken(work: Callable[[], object], device: torch.device | None = None) -> float:
+    """Seconds that a function takes, until what it started on a device is done there."""
+    _done(device)
     started = time.perf_counter()
     work()
+    _done(device)
     return time.perf_counter() - started
+
+
+def _done(device: torch.device | None) -> None:
+    """Wait for a device, where its operations return before they are done."""
+    wait = None if device is None else getattr(getattr(torch, device.type, None), "synchronize", None)
+    if wait is not None:
+        wait()
 
 
 def _count(solver: object, name: str) -> int | None:

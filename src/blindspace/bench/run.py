@@ -47,6 +47,7 @@ def bench(
     seed: int = 0,
     baselines: Sequence[str] = BASELINES,
     patience: float = PATIENCE,
+    device: str = "cpu",
 ) -> Iterator[BenchRow | BaselineRow | Refused]:
     """Measure cases one after the other, float64, without the cache.
 
@@ -56,13 +57,15 @@ def bench(
         seed: Seed of weights and perturbations.
         baselines: Baselines to measure too.
         patience: Seconds that one kind of measurement, or LSMR in all, may take.
+        device: Where our projections are computed; baselines run on the CPU.
 
     Yields:
         A ``BenchRow``, or ``Refused``, for each case, followed by a ``BaselineRow`` for each baseline.
     """
     for case in cases:
         task = {"case": case.name, "side": case.side, "repeats": repeats, "seed": seed, "patience": patience}
-        found = _in_a_process(task)
+        ours = {**task, "device": device}
+        found = _in_a_process(ours)
         yield Refused(case.name, found["refused"]) if "refused" in found else BenchRow(**found)
         operator = case.operator(seed)
         for rival in baselines:
@@ -101,7 +104,7 @@ def _work(task: dict[str, Any]) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     try:
         if "rival" not in task:
-            return asdict(measure(case, *settings))
+            return asdict(measure(case, *settings, task["device"]))
         limit(MEMORY)
         return asdict(measure_baseline(case, task["rival"], *settings))
     except BlindspaceError as error:

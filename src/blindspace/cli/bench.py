@@ -29,8 +29,9 @@ from ..bench.run import PATIENCE, BaselineRow, BenchRow, Refused, select
 from ..bench.run import bench as measure
 from ..bench.tangents import tangents as measure_tangents
 from ..errors import ValueRangeError
+from ..maps.linear_map import as_device
 from ..networks.autoencoders import AUTOENCODERS
-from .options import JsonOption, SeedOption, writable_picture
+from .options import DeviceOption, JsonOption, SeedOption, writable_picture
 from .output import console, progress, write_json
 
 ATTACKED = ("mnist-mlp", "convnet@mnist")
@@ -83,11 +84,16 @@ def bench(
             "what --certificates measures.",
         ),
     ] = None,
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
     """The cost of a projection, as a ratio to one forward and one adjoint of the layer (LB), in float64."""
-    if before is not None and not (certificates or tangents or learning or protect or directions):
+    place = as_device(device)
+    other = tangents or learning or protect or directions or certificates
+    if place.type != "cpu" and (other or before is not None):
+        raise ValueRangeError("--device measures projections; give it without --before and other measurements")
+    if before is not None and not other:
         if cases:
             raise ValueRangeError("--before measures the stem at several sides and batches; give it without cases")
         _growth(before, _sides(sizes), picture, seed, json)
@@ -119,7 +125,7 @@ def bench(
     baselines = BASELINES if rivals else ()
     with progress("bench") as report:
         total = len(chosen) * (1 + len(baselines))
-        for index, row in enumerate(measure(chosen, repeats, seed, baselines, patience)):
+        for index, row in enumerate(measure(chosen, repeats, seed, baselines, patience, device)):
             match row:
                 case BenchRow():
                     rows.append(row)
@@ -147,7 +153,7 @@ def bench(
         "rivals": [asdict(row) for row in others],
         "refused": [asdict(no) for no in refused],
     }
-    write_json({**_machine(), **settings, **measured}, json)
+    write_json({**_machine(place), **settings, **measured}, json)
 
 
 def _growth(before: Path, sides: list[int] | None, picture: Path | None, seed: int, json: str | None) -> None:
@@ -326,9 +332,13 @@ def _attacks(rows: list[AttackRow]) -> Table:
     return table
 
 
-def _machine() -> dict[str, Any]:
+def _machine(device: torch.device | None = None) -> dict[str, Any]:
+    """What the figures were measured on and with; of a CUDA device its name too."""
     versions = {"torch": torch.__version__, "scipy": scipy.__version__}
-    return {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
+    found = {"machine": platform.machine(), "threads": torch.get_num_threads(), **versions}
+    if device is None or device.type == "cpu":
+        return found
+    return {**found, "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)}
 
 
 def _sides(sizes: str | None) -> list[int] | None:
