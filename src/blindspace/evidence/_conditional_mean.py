@@ -6,12 +6,14 @@ observations (Rasmussen and Williams, Gaussian processes for machine learning, 2
 preconditioned conjugate gradients inside the nullspace, which need its projector alone (Hestenes and Stiefel, 1952);
 within the pixel range by the alternating direction method of multipliers (ADMM; Boyd and others, Distributed
 optimization and statistical learning via the alternating direction method of multipliers, 2011), whose steps are of
-the same kind.
+the same kind. What is then missing of the visible component, some millionths, is made up for inside the range: by
+semismooth Newton steps, which need a few projections where few pixels are black or white (Qi and Sun, A nonsmooth
+version of Newton's method, Mathematical Programming 58, 1993), else after Douglas-Rachford splitting (Lions and
+Mercier, Splitting algorithms for the sum of two nonlinear operators, SIAM Journal on Numerical Analysis 16, 1979).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,10 +24,7 @@ from ..maps import Operator
 from ..networks.arguments import as_images, as_space
 from ..solvers.projectors.krylov import pcg
 from ..subspaces import Subspace, norms
-from ..subspaces.davis_yin import splitting
-from .prior import Prior, scaled
-
-Apply = Callable[[Tensor], Tensor]
+from .prior import Array, Prior, scaled
 
 CHUNK_BYTES = 32 << 20
 """Bytes of images processed at a time."""
@@ -41,22 +40,31 @@ UNREAD = 0.01
 """… unless more than this share of the pixels is not read at all."""
 
 STIFFNESS = 3.0
-"""Penalty of ADMM, in units of the prior's own stiffness at the conditional mean without bounds."""
+"""Penalty of ADMM, in units of the prior's own stiffness at the conditional mean without bounds …"""
+
+SETTLED, STIFFENING = 20, 1.1
+"""… and its growth per round after so many. The first rounds find the minimum, the later ones the range."""
 
 RELAXATION = 1.6
-"""Over-relaxation of ADMM (Boyd and others, section 3.4.3)."""
+"""Over-relaxation of ADMM (Boyd and others, section 3.4.3), and of Douglas-Rachford splitting."""
 
-ROUNDS = 30
-"""Maximum number of ADMM rounds; the splitting that follows ends inside the pixel range in any case."""
+ROUNDS = 40
+"""Maximum number of ADMM rounds; what follows ends inside the pixel range in any case."""
 
 AGREED = 1e-4
 """Distance of ADMM's two sides at which it ends, relative to the distance of the unbounded solution from the range."""
 
-INSIDE = 1e-13
-"""Relative distance ‖z − x‖ / ‖x‖ of the splitting's two sides at which it ends."""
+FORCING, CORRECTION = 3e-2, 12
+"""Residual of a Newton step, as a share of what it is to correct, and the iterations that it may take."""
 
-IMPOSSIBLE = 1e-3
-"""Relative distance ‖z − x‖ / ‖x‖ above which no image in the range has that visible component."""
+NEAR, SPLITTINGS = 1e-2, 75
+"""Share of what was missing at which the splitting gives way to Newton's method, and the iterations it may take."""
+
+GAIN = 4.0
+"""Factor by which a Newton step, or a splitting after the first one, has to reduce what is missing to be repeated."""
+
+INSIDE, IMPOSSIBLE = 1e-13, 1e-3
+"""Share of the visible component that may be missing in the range, and share above which no image there has it."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +91,8 @@ def canonical(space: Operator, images: Tensor, prior: Prior | None = None, *, in
         space: the invisible subspace, of images (1 or 3, H, W); a network or a map stands for its nullspace.
         images: ``(B, *space.shape)`` or one image; may leave [0, 1].
         prior: prior of natural images; ``Prior.of`` their shape if None.
-        inside: distance ‖z − x‖ / ‖x‖ of the image in the range from one with the visible component that ends the
-            search for it.
+        inside: share of the visible component that may be missing inside the range; where many pixels are black or
+            white the search for it ends earlier, and ``residual`` says what is missing.
 
     Raises:
         ShapeError: the images have another shape.
@@ -120,8 +128,8 @@ def conditional_mean(
         tolerance: bound on the gradient P Σ⁻¹ (x − μ), relative to its size at the visible component; in range also on
             the distance from there.
         iterations: maximum number of iterations of each solve.
-        inside: in range, distance ‖z − x‖ / ‖x‖ of the image in the range from one with the visible component that ends
-            the search for it.
+        inside: in range, the share of the visible component that may be missing; the search for it ends earlier where
+            it gains too little.
 
     Returns:
         Images of the shape given, float64.
@@ -147,7 +155,7 @@ def conditional_mean(
 
 
 class _Solver:
-    """Solves P (Σ⁻¹ + ρ) P d = b in the nullspace."""
+    """Minimises the energy in the nullspace."""
 
     def __init__(self, space: Subspace, prior: Prior, tolerance: float, iterations: int, inside: float) -> None:
         self.space, self.prior, self.inside = space, prior, inside
@@ -161,31 +169,30 @@ class _Solver:
         """The right-hand side −P Σ⁻¹ (x − μ) at the visible component x; the solution d solves P Σ⁻¹ P d = pull."""
         return -self.space.project(self.prior.precision(self.prior.centred(visible)))
 
-    def _products(self, rho: float = 0.0) -> tuple[Apply, Apply]:
-        """The products with P (Σ⁻¹ + ρ) and with its preconditioner, P (Σ⁻¹ + rise + ρ)⁻¹."""
-        softened = 1 / (self._precision + (self.rise + rho))
+    def _softened(self, rho: float = 0.0) -> Array:
+        """The factors of the preconditioner (Σ⁻¹ + rise + ρ)⁻¹."""
+        return 1 / (self._precision + (self.rise + rho))
+
+    def inverse(self, pull: Tensor) -> Tensor:
+        """The d in the nullspace with P Σ⁻¹ P d = pull, for a pull in the nullspace, ``(B, *shape)``."""
+        softened = self._softened()
 
         def apply(v: Tensor) -> Tensor:
-            return self.space.project(scaled(v, self._precision).add_(v, alpha=rho))
+            return self.space.project(scaled(v, self._precision))
 
         def precondition(v: Tensor) -> Tensor:
             return self.space.project(scaled(v, softened))
 
-        return apply, precondition
-
-    def inverse(self, b: Tensor) -> Tensor:
-        """The d in the nullspace with P Σ⁻¹ P d = b, for b in the nullspace, ``(B, *shape)``."""
-        apply, precondition = self._products()
-        d, residual = torch.zeros_like(b), b
-        enough = self.tolerance * _norm(b)
+        d, residual = torch.zeros_like(pull), pull
+        enough = self.tolerance * _norm(pull)
         left = self.iterations
         while left > 0 and bool((_norm(residual) > enough).any()):
-            size = _norm(residual).clamp(min=torch.finfo(b.dtype).tiny)
+            size = _norm(residual).clamp(min=torch.finfo(pull.dtype).tiny)
             stop = (enough / size / 2).clamp(min=FLOAT32_GAIN)
-            scaled = residual / _wide(size, residual)
-            step, used = pcg(apply, scaled.float(), precondition, stop.float(), left)
+            b = residual / _wide(size, residual)
+            step, used = pcg(apply, b.float(), precondition, stop.float(), left)
             d = d + self.space.project(step.double() * _wide(size, residual))
-            residual = b - apply(d)
+            residual = pull - apply(d)
             left -= max(used, 1)
             if bool((_norm(residual) > size / 2)[size > enough].all()):
                 break  # Only rounding errors are left.
@@ -203,26 +210,32 @@ class _Solver:
         return found.clamp(0, 1)
 
     def _confined(self, visible: Tensor, pull: Tensor, d: Tensor, outside: Tensor) -> Tensor:
-        """ADMM in float32, one preconditioned step of each solve per round, and then exactly into the range."""
-        tiny = torch.finfo(d.dtype).tiny
+        """ADMM in float32, one preconditioned step of each solve per round, and then exactly into the range.
+
+        ``stiff`` is Σ⁻¹ d, which is kept up to date, as is x = visible + d.
+        """
+        tiny = torch.finfo(torch.float32).tiny
         rho = STIFFNESS * float(_norm(self.prior.precision(d)).mean() / _norm(d).mean().clamp(min=tiny))
-        apply, precondition = self._products(rho)
         seen, towards, d, outside = (t.float() for t in (visible, pull, d, outside))
-        applied = apply(d)
-        x, u = seen + d, torch.zeros_like(d)
+        stiff, u, x = scaled(d, self._precision), torch.zeros_like(d), seen + d
         inside = x.clamp(0, 1)
-        for _ in range(ROUNDS):
-            between = torch.lerp(inside, x, RELAXATION)
-            inside = (between + u).clamp(0, 1)
-            u = u + between - inside
+        for number in range(ROUNDS):
+            u += torch.lerp(inside, x, RELAXATION)
+            inside = u.clamp(0, 1)
+            u -= inside
             if bool((_norm(x - inside) <= AGREED * outside).all()):
                 break
-            residual = towards + rho * self.space.project(inside - u) - applied
-            step = precondition(residual)
-            change = apply(step)
-            size = _wide((residual * step).flatten(1).sum(1) / (step * change).flatten(1).sum(1).clamp(min=tiny), step)
-            d, applied = d + size * step, applied + size * change
-            x = seen + d
+            if number >= SETTLED:
+                rho, u = rho * STIFFENING, u / STIFFENING
+            pushed = (inside - u).sub_(d).mul_(rho).sub_(stiff)
+            residual = self.space.project(pushed).add_(towards)
+            step = self.space.project(scaled(residual, self._softened(rho)))
+            change = scaled(step, self._precision)
+            curvature = _dot(step, change) + rho * _dot(step, step)
+            size = _wide(_dot(residual, step) / curvature.clamp(min=tiny), step)
+            d.addcmul_(size, step)
+            stiff.addcmul_(size, change)
+            torch.add(seen, d, out=x)
         return self.into_range(visible, inside.double())
 
     def into_range(self, visible: Tensor, images: Tensor) -> Tensor:
@@ -231,19 +244,76 @@ class _Solver:
         Raises:
             ValueRangeError: there are none.
         """
-
-        def confine(points: Tensor, which: Tensor) -> Tensor:
-            return (visible[which] + points).clamp(0, 1) - visible[which]
-
-        scale = _wide(_norm(visible), visible)
-        start = images.clamp(0, 1) - visible
-        end = splitting(start, self.space, confine, None, self.inside * scale, self.iterations)
-        if bool((end.gap > IMPOSSIBLE * scale).any()):
+        scale = _norm(visible)
+        found, missing = self._corrected(visible, images.clamp(0, 1))
+        left = torch.arange(len(visible), device=visible.device)
+        for done in range(0, self.iterations, SPLITTINGS):
+            left = left[_norm(missing[left]) > self.inside * scale[left]]
+            if not len(left):
+                break
+            before = _norm(missing[left])
+            tried, still = self._corrected(visible[left], self._split(found[left], missing[left]))
+            better = _norm(still) < before
+            found[left[better]], missing[left[better]] = tried[better], still[better]
+            if done:  # The first splitting may only have found which pixels are at the bounds.
+                left = left[_norm(still) <= before / GAIN]
+        if bool((_norm(missing) > IMPOSSIBLE * scale).any()):
             raise ValueRangeError(
                 "no image inside [0, 1] looks to the network like one of these, which leaves that range itself; "
                 "compute its conditional mean without the range"
             )
-        return visible + end.inside
+        return found
+
+    def _corrected(self, visible: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Semismooth Newton steps, until one gains too little.
+
+        Returns:
+            The best images met, inside [0, 1], and what is missing of their visible component.
+        """
+        best, lacking = images.clone(), torch.full_like(images, torch.inf)
+        going, x = torch.arange(len(images), device=images.device), images
+        while len(going):
+            missing = visible[going] - self.space.reject(x)
+            size, before = _norm(missing), _norm(lacking[going])
+            better = size < before
+            best[going[better]], lacking[going[better]] = x[better], missing[better]
+            on = (size <= before / GAIN) & (size > self.inside * _norm(visible[going]))
+            going, x, missing, size = going[on], x[on], missing[on], _wide(size[on], x)
+            if len(going):
+                x = (x + size * self._change(x, missing / size)).clamp(0, 1)
+        return best, lacking
+
+    def _change(self, x: Tensor, missing: Tensor) -> Tensor:
+        """The least change of the free pixels D that restores what is missing, roughly: D w with R D R w = missing."""
+        free = ((x > 0) & (x < 1)).float()
+
+        def apply(w: Tensor) -> Tensor:
+            return self.space.reject(free * w[0])[None]
+
+        # The images together are one system, whose matrix is block-diagonal.
+        stop = torch.full((1,), FORCING * len(x) ** 0.5, device=x.device)
+        w, _ = pcg(apply, missing.float()[None], None, stop, CORRECTION)
+        return (free * w[0]).double()
+
+    def _split(self, images: Tensor, missing: Tensor) -> Tensor:
+        """Douglas-Rachford splitting in float32 for the change of the images, in units of what is missing."""
+        size = _wide(_norm(missing), images)
+        low, high, towards = ((t / size).float() for t in (-images, 1 - images, missing))
+        change, going = torch.zeros_like(towards), torch.arange(len(images), device=images.device)
+        state, inside, work = (torch.zeros_like(towards) for _ in range(3))  # large, so they are used over and over
+        for step in range(SPLITTINGS):
+            torch.clamp(state, low, high, out=inside)
+            back = self.space.project(torch.sub(state, inside, alpha=2, out=work)).add_(inside).sub_(towards)
+            state.sub_(back, alpha=RELAXATION)
+            done = (_norm(back) <= NEAR) | (step == SPLITTINGS - 1)
+            if bool(done.any()):
+                change[going[done]] = inside[done]
+                going, state, inside, work, low, high, towards = (
+                    t[~done] for t in (going, state, inside, work, low, high, towards)
+                )
+                if not len(going):
+                    break
+        return (images + size * change.double()).clamp(0, 1)
 
 
 def _wide(scalars: Tensor, like: Tensor) -> Tensor:
@@ -253,3 +323,7 @@ def _wide(scalars: Tensor, like: Tensor) -> Tensor:
 def _norm(v: Tensor) -> Tensor:
     norms: Tensor = torch.linalg.vector_norm(v.flatten(1), dim=1)
     return norms
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).flatten(1).sum(1)
