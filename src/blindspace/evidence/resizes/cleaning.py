@@ -30,7 +30,7 @@ ACCURACY = 1e-2
 """Duality gap at which the nearest image is near enough: it is rounded to eight bits."""
 
 INSIDE = 1e-4
-"""Relative distance from the pixel range at which the conditional mean is near enough, for the same reason."""
+"""Share of what the network reads that the conditional mean may miss, for the same reason."""
 
 LEAST_WEIGHT = 1e-3
 """Weight of the pixels that are read most, where a cell has no others."""
