@@ -189,8 +189,9 @@ def test_products_through_the_symbol_and_by_strips_agree(name: str, transposed: 
     strips, symbol = BorderProducts(embedding), SymbolProducts(embedding)
     for dtype, limit in ((torch.float64, 1e-12), (torch.float32, 1e-4)):
         f = torch.randn(embedding.columns.unknowns, 2, dtype=dtype)
+        g = torch.randn(embedding.rows.unknowns, 2, dtype=dtype)
+        torch.testing.assert_close(symbol.spread(g, f), strips.spread(g, f), rtol=0, atol=10 * limit)
         field = torch.randn(2, embedding.rows.channels, *embedding.grid, dtype=dtype)
-        torch.testing.assert_close(symbol.spread(field, f), strips.spread(field, f), rtol=0, atol=10 * limit)
         v = embedding.transform(field)
         torch.testing.assert_close(symbol.collect(v, field), strips.collect(v, field), rtol=0, atol=limit)
 

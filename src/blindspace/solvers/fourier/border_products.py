@@ -25,16 +25,16 @@ class _Strip(NamedTuple):
     """Places beside the image along one axis, and what a kernel couples them with.
 
     Attributes:
-        unknowns: Which of the boundary places, int64 ``(k,)``.
-        at: Their flat places in the periodic image ``(k,)``.
-        outputs: For each axis the positions of the outputs involved.
-        inputs: For each axis the positions that these read, in the order in which a convolution does.
+        sides: Positions along each axis of the values that the product reads: a narrow part of the periodic image.
+        at: Flat places in it of the boundary places, int64 ``(k,)``; one place may occur twice.
+        unknowns: Which boundary places these are ``(k,)``.
+        targets: For each axis the positions in the periodic image of the rows that the product writes to.
     """
 
-    unknowns: Tensor
+    sides: list[int]
     at: Tensor
-    outputs: list[Tensor]
-    inputs: list[Tensor]
+    unknowns: Tensor
+    targets: list[Tensor]
 
 
 class BorderProducts:
@@ -63,11 +63,14 @@ class BorderProducts:
     def operations(self) -> float:
         """Real multiplications and additions of one product per image."""
         taps = 2 * self.conv.weight.numel()
-        return float(sum(taps * prod(len(some) for some in strip.outputs) for strip in self.strips))
+        outputs = [strip.sides if self.transposed else map(len, strip.targets) for strip in self.strips]
+        return float(sum(taps * prod(some) for some in outputs))
 
     def spread(self, g: Tensor, f: Tensor) -> Tensor:
-        """The transform of g + C_F f, of a field ``(B, channels, *grid)`` and boundary unknowns ``(places · C, B)``."""
-        return self.embedding.transform(g + self.rows.split(self.forward(f)))
+        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns."""
+        image = self.rows.join(self.rows.write_boundary(g))
+        self._add_product(image, f)
+        return self.embedding.transform(self.rows.split(image))
 
     def collect(self, v: Tensor, field: Tensor) -> Tensor:
         """C_Fᵀ v, boundary unknowns ``(places · C, B)``, by the field whose transform v is."""
@@ -75,29 +78,25 @@ class BorderProducts:
 
     def forward(self, f: Tensor) -> Tensor:
         """C_F f on the periodic image of the rows, ``(B, C, *sides)``, of boundary unknowns ``(places · C, B)``."""
+        image = f.new_zeros(f.shape[1], self.rows.shape[0], *self.sides[0])
+        self._add_product(image, f)
+        return image
+
+    def _add_product(self, image: Tensor, f: Tensor) -> None:
         channels, batch = self.columns.shape[0], f.shape[1]
         values = f.reshape(-1, channels, batch).permute(2, 1, 0)
-        result = f.new_zeros(batch, self.rows.shape[0], *self.sides[0])
         for strip in self.strips:
-            image = f.new_zeros(batch, channels, *self.sides[1])
-            image.flatten(2)[:, :, strip.at] = values[:, :, strip.unknowns]
-            _add_at(result, self._product(_take(image, self._sources(strip)), self.transposed), self._targets(strip))
-        return result
+            part = f.new_zeros(batch, channels, prod(strip.sides))
+            part[:, :, strip.at] = values[:, :, strip.unknowns]
+            _add_at(image, self._product(part.unflatten(2, strip.sides), self.transposed), strip.targets)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """C_Fᵀ y of a periodic image of the rows, as boundary unknowns ``(places · C, B)``."""
-        result = y.new_empty(len(y), self.columns.shape[0], len(self.columns.boundary))
+        result = y.new_zeros(len(self.columns.boundary), self.columns.shape[0], len(y))
         for strip in self.strips:
-            image = y.new_zeros(len(y), self.columns.shape[0], *self.sides[1])
-            _add_at(image, self._product(_take(y, self._targets(strip)), not self.transposed), self._sources(strip))
-            result[:, :, strip.unknowns] = image.flatten(2)[:, :, strip.at]
-        return result.permute(2, 1, 0).reshape(-1, len(y))
-
-    def _sources(self, strip: _Strip) -> list[Tensor]:
-        return strip.outputs if self.transposed else strip.inputs
-
-    def _targets(self, strip: _Strip) -> list[Tensor]:
-        return strip.inputs if self.transposed else strip.outputs
+            part = self._product(_take(y, strip.targets), not self.transposed).flatten(2)
+            result.index_add_(0, strip.unknowns, part[:, :, strip.at].permute(2, 1, 0))
+        return result.reshape(-1, len(y))
 
     def _product(self, x: Tensor, transposed: bool) -> Tensor:
         weight = self._weights.setdefault(x.dtype, self.conv.weight.to(x.dtype))
@@ -111,9 +110,8 @@ class BorderProducts:
 
     def _strip(self, axis: int, places: Tensor) -> _Strip:
         coordinates = [part[places] for part in self.columns.coordinates]
-        at = torch.zeros_like(places)
-        for part, side in zip(coordinates, self.sides[1], strict=True):
-            at = at * side + part
+        unknowns = torch.full(self.sides[1], -1)
+        unknowns[tuple(coordinates)] = places
         outputs, inputs = [], []
         for other, (m, s, d, k) in enumerate(
             zip(self.columns.grid, self.conv.stride, self.conv.dilation, self.conv.kernel, strict=True)
@@ -129,7 +127,10 @@ class BorderProducts:
                 run = _arc(touched)
             outputs.append(run)
             inputs.append((s * int(run[0]) + torch.arange(s * (len(run) - 1) + d * (k - 1) + 1)) % (s * m))
-        return _Strip(places, at, outputs, inputs)
+        sources, targets = (outputs, inputs) if self.transposed else (inputs, outputs)
+        read = unknowns[torch.meshgrid(*sources, indexing="ij")].flatten()
+        at = (read >= 0).nonzero().flatten()
+        return _Strip([len(some) for some in sources], at, read[at], targets)
 
 
 def _arc(touched: Tensor) -> Tensor:
@@ -146,17 +147,20 @@ def _arc(touched: Tensor) -> Tensor:
 
 def _take(x: Tensor, positions: list[Tensor]) -> Tensor:
     """The values ``(B, C, …)`` at a product of positions along the axes."""
-    for axis, some in enumerate(positions):
-        if len(some) != x.shape[2 + axis] or int(some[0]):
-            x = x.index_select(2 + axis, some)
+    for axis in _partial(x, positions):
+        x = x.index_select(2 + axis, positions[axis])
     return x
 
 
 def _add_at(result: Tensor, x: Tensor, positions: list[Tensor]) -> None:
     """Adds values at a product of positions along the axes, some of which may occur twice."""
-    for axis in reversed(range(1, len(positions))):
-        side = result.shape[2 + axis]
-        if x.shape[2 + axis] != side or int(positions[axis][0]):
-            folded = x.new_zeros(*x.shape[: 2 + axis], side, *x.shape[3 + axis :])
-            x = folded.index_add_(2 + axis, positions[axis], x)
-    result.index_add_(2, positions[0], x)
+    first, *others = _partial(result, positions) or [0]
+    for axis in reversed(others):
+        folded = x.new_zeros(*x.shape[: 2 + axis], result.shape[2 + axis], *x.shape[3 + axis :])
+        x = folded.index_add_(2 + axis, positions[axis], x)
+    result.index_add_(2 + first, positions[first], x)
+
+
+def _partial(image: Tensor, positions: list[Tensor]) -> list[int]:
+    """The axes along which consecutive positions are not just those of an image ``(B, C, …)``."""
+    return [axis for axis, some in enumerate(positions) if len(some) != image.shape[2 + axis] or int(some[0])]

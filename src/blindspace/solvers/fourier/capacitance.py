@@ -93,8 +93,7 @@ class CapacitanceSystem:
 
     def spread(self, e: Tensor) -> Tensor:
         """Zᵀg + C_F f in Fourier space, of e = [g; f], ``(z + f, B)``."""
-        embedding = self.embedding
-        return self.border.spread(embedding.rows.write_boundary(e[: self.z]), e[self.z :])
+        return self.border.spread(e[: self.z], e[self.z :])
 
     def collect(self, v: Tensor) -> Tensor:
         """[v_Z; C_Fᵀ v], ``(z + f, B)``, of v in Fourier space."""

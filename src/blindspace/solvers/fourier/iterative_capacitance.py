@@ -49,7 +49,7 @@ class IterativeCapacitance(CapacitanceSystem):
         *columns, corner = self.blocks(*(self.first_column(*side) for side in sides), (around, around))
         strips = [self.strip(*side, column) for side, column in zip(sides, columns, strict=True)]
         self.strips = [strip._replace(spectrum=torch.linalg.inv(strip.spectrum)) for strip in strips]
-        self.window_inverse = torch.linalg.inv(corner)
+        self.window_inverse = torch.linalg.inv(corner)[self.inner]
         self.limit, self.iterations, self.solved = limit, 0, True
 
     def to(self, dtype: torch.dtype) -> Self:
@@ -82,7 +82,8 @@ class IterativeCapacitance(CapacitanceSystem):
             unknowns = strip.unknowns.flatten()
             e[unknowns] = strip.in_fourier_space(partial(torch.bmm, strip.spectrum), r[unknowns])
         if len(self.window):
-            e[self.window[self.inner]] = (self.window_inverse @ r[self.window])[self.inner]
+            # Products take about half as long with columns that lie one after the other in memory.
+            e[self.window[self.inner]] = (r[self.window].mT.contiguous() @ self.window_inverse.mT).mT
         return e
 
     def solve(self, r: Tensor, tolerance: Tensor) -> Tensor:

@@ -32,9 +32,11 @@ class SymbolProducts:
         return transform_operations(embedding, q) + 8 * p * q * (positions / 2)
 
     def spread(self, g: Tensor, f: Tensor) -> Tensor:
-        """The transform of g + C_F f, of a field ``(B, channels, *grid)`` and boundary unknowns ``(places · C, B)``."""
+        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns."""
         image = self.embedding.transform(self.embedding.columns.write_boundary(f))
-        return self.embedding.transform(g) + multiply(self._in(image.dtype)[0], image)
+        return self.embedding.transform(self.embedding.rows.write_boundary(g)) + multiply(
+            self._in(image.dtype)[0], image
+        )
 
     def collect(self, v: Tensor, field: Tensor) -> Tensor:
         """C_Fᵀ v, boundary unknowns ``(places · C, B)``, of a transform; its field does not matter."""
