@@ -19,6 +19,7 @@ from blindspace.solvers.fourier.border_products import BorderProducts
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
 from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance, elimination
 from blindspace.solvers.fourier.iterative_capacitance import IterativeCapacitance
+from blindspace.solvers.fourier.pruned_transforms import PrunedTransforms
 from blindspace.solvers.fourier.solver import FourierSolver, Method
 from blindspace.solvers.fourier.symbol_products import SymbolProducts
 from blindspace.solvers.projectors.delegating import OnDemandSolver
@@ -193,7 +194,23 @@ def test_products_through_the_symbol_and_by_strips_agree(name: str, transposed: 
         torch.testing.assert_close(symbol.spread(g, f), strips.spread(g, f), rtol=0, atol=10 * limit)
         field = torch.randn(2, embedding.rows.channels, *embedding.grid, dtype=dtype)
         v = embedding.transform(field)
-        torch.testing.assert_close(symbol.collect(v, field), strips.collect(v, field), rtol=0, atol=limit)
+        torch.testing.assert_close(symbol.collect(v), strips.collect(v), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize(
+    ("grid", "counts"), [((9, 8), (2, 3)), ((6, 7), (0, 1)), ((5, 6, 4), (2, 1, 1)), ((4, 9), (4, 0))]
+)
+def test_pruned_transforms_are_whole_ones_where_they_matter(grid: tuple[int, ...], counts: tuple[int, ...]) -> None:
+    positions = [torch.arange(m - k // 2 - 1, m - k // 2 - 1 + k) % m for m, k in zip(grid, counts, strict=True)]
+    matters = torch.zeros(grid, dtype=torch.bool)
+    for axis, some in enumerate(positions):
+        matters.index_fill_(axis, some, True)
+    field = torch.randn(2, 3, *grid, dtype=torch.float64)
+    dims, pruned = tuple(range(2, 2 + len(grid))), PrunedTransforms(grid, positions)
+    whole = torch.fft.rfftn(field * matters, dim=dims).flatten(2)
+    torch.testing.assert_close(pruned.transform(field * matters), whole, rtol=0, atol=1e-12)
+    back = pruned.inverse_transform(torch.fft.rfftn(field, dim=dims).flatten(2))
+    torch.testing.assert_close(back, field * matters, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(("side", "whole"), [(16, True), (32, True), (224, False)])

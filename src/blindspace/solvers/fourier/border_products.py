@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...maps.linear_map import Adjoint
 from .circulant_embedding import CirculantEmbedding, convolution_of
+from .pruned_transforms import PrunedTransforms
 
 _CONV: list[Any] = [F.conv1d, F.conv2d, F.conv3d]
 _CONV_TRANSPOSE: list[Any] = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
@@ -25,12 +26,14 @@ class _Strip(NamedTuple):
     """Places beside the image along one axis, and what a kernel couples them with.
 
     Attributes:
+        axis: The axis.
         sides: Positions along each axis of the values that the product reads: a narrow part of the periodic image.
         at: Flat places in it of the boundary places, int64 ``(k,)``; one place may occur twice.
         unknowns: Which boundary places these are ``(k,)``.
         targets: For each axis the positions in the periodic image of the rows that the product writes to.
     """
 
+    axis: int
     sides: list[int]
     at: Tensor
     unknowns: Tensor
@@ -58,6 +61,7 @@ class BorderProducts:
             left = left & ~places
             if bool(places.any()):
                 self.strips.append(self._strip(axis, places.nonzero().flatten()))
+        self.transforms = self._transforms()
 
     @property
     def operations(self) -> float:
@@ -70,11 +74,22 @@ class BorderProducts:
         """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns."""
         image = self.rows.join(self.rows.write_boundary(g))
         self._add_product(image, f)
-        return self.embedding.transform(self.rows.split(image))
+        return self.transforms.transform(self.rows.split(image))
 
-    def collect(self, v: Tensor, field: Tensor) -> Tensor:
-        """C_Fᵀ v, boundary unknowns ``(places · C, B)``, by the field whose transform v is."""
-        return self.adjoint(self.rows.join(field))
+    def collect(self, v: Tensor) -> Tensor:
+        """[v_Z; C_Fᵀ v], all boundary unknowns ``(places · C, B)``, of a transform v."""
+        field = self.transforms.inverse_transform(v)
+        return torch.cat([self.rows.read_boundary(field), self.adjoint(self.rows.join(field))])
+
+    def _transforms(self) -> CirculantEmbedding | PrunedTransforms:
+        """The transforms of fields that are 0, or read, at the surplus rows and where the strips write to."""
+        positions = []
+        for axis, s in enumerate(self.rows.stride):
+            surplus = self.rows.coordinates[axis][self.rows.beside(axis)]
+            touched = [strip.targets[axis] for strip in self.strips if strip.axis == axis]
+            positions.append(torch.unique(torch.cat([surplus, *touched]) // s))
+        grid = self.embedding.grid
+        return PrunedTransforms(grid, positions) if PrunedTransforms.pays(grid, positions) else self.embedding
 
     def forward(self, f: Tensor) -> Tensor:
         """C_F f on the periodic image of the rows, ``(B, C, *sides)``, of boundary unknowns ``(places · C, B)``."""
@@ -130,7 +145,7 @@ class BorderProducts:
         sources, targets = (outputs, inputs) if self.transposed else (inputs, outputs)
         read = unknowns[torch.meshgrid(*sources, indexing="ij")].flatten()
         at = (read >= 0).nonzero().flatten()
-        return _Strip([len(some) for some in sources], at, read[at], targets)
+        return _Strip(axis, [len(some) for some in sources], at, read[at], targets)
 
 
 def _arc(touched: Tensor) -> Tensor:

@@ -97,9 +97,7 @@ class CapacitanceSystem:
 
     def collect(self, v: Tensor) -> Tensor:
         """[v_Z; C_Fᵀ v], ``(z + f, B)``, of v in Fourier space."""
-        embedding = self.embedding
-        field = embedding.inverse_transform(v)
-        return torch.cat([embedding.rows.read_boundary(field), self.border.collect(v, field)])
+        return self.border.collect(v)
 
     def apply(self, e: Tensor) -> Tensor:
         """M e, ``(z + f, B)``."""

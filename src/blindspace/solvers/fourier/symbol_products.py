@@ -38,10 +38,11 @@ class SymbolProducts:
             self._in(image.dtype)[0], image
         )
 
-    def collect(self, v: Tensor, field: Tensor) -> Tensor:
-        """C_Fᵀ v, boundary unknowns ``(places · C, B)``, of a transform; its field does not matter."""
-        image = self.embedding.inverse_transform(multiply(self._in(v.dtype)[1], v))
-        return self.embedding.columns.read_boundary(image)
+    def collect(self, v: Tensor) -> Tensor:
+        """[v_Z; C_Fᵀ v], all boundary unknowns ``(places · C, B)``, of a transform v."""
+        embedding = self.embedding
+        field, image = (embedding.inverse_transform(some) for some in (v, multiply(self._in(v.dtype)[1], v)))
+        return torch.cat([embedding.rows.read_boundary(field), embedding.columns.read_boundary(image)])
 
     def _in(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         if dtype not in self._symbols:
