@@ -14,7 +14,7 @@ from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
 from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_panels
-from blindspace.solvers.fourier import direct_capacitance
+from blindspace.solvers.fourier import direct_capacitance, pruned_transforms
 from blindspace.solvers.fourier.border_products import BorderProducts
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
 from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance, elimination
@@ -195,6 +195,26 @@ def test_products_through_the_symbol_and_by_strips_agree(name: str, transposed: 
         field = torch.randn(2, embedding.rows.channels, *embedding.grid, dtype=dtype)
         v = embedding.transform(field)
         torch.testing.assert_close(symbol.collect(v), strips.collect(v), rtol=0, atol=limit)
+
+
+@pytest.mark.parametrize("narrow", [0.0, float("inf")])
+@pytest.mark.parametrize("name", ["stem", "dilated, stride 3", "two strides", "3-D"])
+def test_products_beside_some_axes_are_parts_of_whole_ones(
+    name: str, narrow: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedding = CirculantEmbedding(layer(name))
+    whole = BorderProducts(embedding)
+    monkeypatch.setattr(pruned_transforms, "NARROW", narrow)
+    border, ends = BorderProducts(embedding), (embedding.rows, embedding.columns)
+    assert (border.pruned is None) is (narrow == 0)
+    *first, last = range(len(embedding.grid))
+    beside = [torch.stack([end.beside(axis) for axis in first]).any(0).repeat_interleave(end.shape[0]) for end in ends]
+    v = embedding.transform(torch.randn(2, embedding.rows.channels, *embedding.grid, dtype=torch.float64))
+    for axes, (g, f) in ((first, beside), ([last], [~some for some in beside])):
+        at_g, at_f = (torch.randn(len(some), 2, dtype=torch.float64) * some[:, None] for some in (g, f))
+        torch.testing.assert_close(border.spread(at_g, at_f, axes), whole.spread(at_g, at_f), rtol=0, atol=1e-12)
+        some = torch.cat([g, f])
+        torch.testing.assert_close(border.collect(v, axes)[some], whole.collect(v)[some], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

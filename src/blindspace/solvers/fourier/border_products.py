@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...maps.linear_map import Adjoint
 from .circulant_embedding import CirculantEmbedding, convolution_of
-from .pruned_transforms import PrunedTransforms
+from .pruned_transforms import Axes, PrunedTransforms
 
 _CONV: list[Any] = [F.conv1d, F.conv2d, F.conv3d]
 _CONV_TRANSPOSE: list[Any] = [F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d]
@@ -61,7 +61,7 @@ class BorderProducts:
             left = left & ~places
             if bool(places.any()):
                 self.strips.append(self._strip(axis, places.nonzero().flatten()))
-        self.transforms = self._transforms()
+        self.pruned = self._pruned()
 
     @property
     def operations(self) -> float:
@@ -70,26 +70,33 @@ class BorderProducts:
         outputs = [strip.sides if self.transposed else map(len, strip.targets) for strip in self.strips]
         return float(sum(taps * prod(some) for some in outputs))
 
-    def spread(self, g: Tensor, f: Tensor) -> Tensor:
-        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns."""
+    def spread(self, g: Tensor, f: Tensor, axes: Axes = None) -> Tensor:
+        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns.
+
+        Args:
+            g: The unknowns of the rows.
+            f: The unknowns of the columns.
+            axes: Axes beside which all unknowns lie that are not 0, before any other axis; None for all axes.
+        """
         image = self.rows.join(self.rows.write_boundary(g))
-        self._add_product(image, f)
-        return self.transforms.transform(self.rows.split(image))
+        self._add_product(image, f, axes)
+        field = self.rows.split(image)
+        return self.pruned.transform(field, axes) if self.pruned else self.embedding.transform(field)
 
-    def collect(self, v: Tensor) -> Tensor:
-        """[v_Z; C_Fᵀ v], all boundary unknowns ``(places · C, B)``, of a transform v."""
-        field = self.transforms.inverse_transform(v)
-        return torch.cat([self.rows.read_boundary(field), self.adjoint(self.rows.join(field))])
+    def collect(self, v: Tensor, axes: Axes = None) -> Tensor:
+        """[v_Z; C_Fᵀ v] of a transform v, ``(places · C, B)``; those unknowns alone that lie beside some axes first."""
+        field = self.pruned.inverse_transform(v, axes) if self.pruned else self.embedding.inverse_transform(v)
+        return torch.cat([self.rows.read_boundary(field), self.adjoint(self.rows.join(field), axes)])
 
-    def _transforms(self) -> CirculantEmbedding | PrunedTransforms:
-        """The transforms of fields that are 0, or read, at the surplus rows and where the strips write to."""
+    def _pruned(self) -> PrunedTransforms | None:
+        """The transforms of fields that matter at the surplus rows and where the strips write to, if these pay."""
         positions = []
         for axis, s in enumerate(self.rows.stride):
             surplus = self.rows.coordinates[axis][self.rows.beside(axis)]
             touched = [strip.targets[axis] for strip in self.strips if strip.axis == axis]
             positions.append(torch.unique(torch.cat([surplus, *touched]) // s))
         grid = self.embedding.grid
-        return PrunedTransforms(grid, positions) if PrunedTransforms.pays(grid, positions) else self.embedding
+        return PrunedTransforms(grid, positions) if PrunedTransforms.pays(grid, positions) else None
 
     def forward(self, f: Tensor) -> Tensor:
         """C_F f on the periodic image of the rows, ``(B, C, *sides)``, of boundary unknowns ``(places · C, B)``."""
@@ -97,18 +104,21 @@ class BorderProducts:
         self._add_product(image, f)
         return image
 
-    def _add_product(self, image: Tensor, f: Tensor) -> None:
+    def _strips(self, axes: Axes) -> list[_Strip]:
+        return [strip for strip in self.strips if axes is None or strip.axis in axes]
+
+    def _add_product(self, image: Tensor, f: Tensor, axes: Axes = None) -> None:
         channels, batch = self.columns.shape[0], f.shape[1]
         values = f.reshape(-1, channels, batch).permute(2, 1, 0)
-        for strip in self.strips:
+        for strip in self._strips(axes):
             part = f.new_zeros(batch, channels, prod(strip.sides))
             part[:, :, strip.at] = values[:, :, strip.unknowns]
             _add_at(image, self._product(part.unflatten(2, strip.sides), self.transposed), strip.targets)
 
-    def adjoint(self, y: Tensor) -> Tensor:
+    def adjoint(self, y: Tensor, axes: Axes = None) -> Tensor:
         """C_Fᵀ y of a periodic image of the rows, as boundary unknowns ``(places · C, B)``."""
         result = y.new_zeros(len(self.columns.boundary), self.columns.shape[0], len(y))
-        for strip in self.strips:
+        for strip in self._strips(axes):
             part = self._product(_take(y, strip.targets), not self.transposed).flatten(2)
             result.index_add_(0, strip.unknowns, part[:, :, strip.at].permute(2, 1, 0))
         return result.reshape(-1, len(y))

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from .border_products import BorderProducts
 from .circulant_embedding import CirculantEmbedding, GramInverse, unravel
+from .pruned_transforms import Axes
 from .symbol_products import SymbolProducts
 
 
@@ -91,17 +92,17 @@ class CapacitanceSystem:
         """M⁻¹ r, ``(z + f, B)``, up to residuals of norms ``(B,)``."""
         raise NotImplementedError
 
-    def spread(self, e: Tensor) -> Tensor:
-        """Zᵀg + C_F f in Fourier space, of e = [g; f], ``(z + f, B)``."""
-        return self.border.spread(e[: self.z], e[self.z :])
+    def spread(self, e: Tensor, axes: Axes = None) -> Tensor:
+        """Zᵀg + C_F f in Fourier space, of e = [g; f], ``(z + f, B)``; axes as in ``BorderProducts``."""
+        return self.border.spread(e[: self.z], e[self.z :], axes)
 
-    def collect(self, v: Tensor) -> Tensor:
-        """[v_Z; C_Fᵀ v], ``(z + f, B)``, of v in Fourier space."""
-        return self.border.collect(v)
+    def collect(self, v: Tensor, axes: Axes = None) -> Tensor:
+        """[v_Z; C_Fᵀ v], ``(z + f, B)``, of v in Fourier space; axes as in ``BorderProducts``."""
+        return self.border.collect(v, axes)
 
-    def apply(self, e: Tensor) -> Tensor:
-        """M e, ``(z + f, B)``."""
-        image = self.collect(self.inverse @ self.spread(e))
+    def apply(self, e: Tensor, beside: Axes = None, wanted: Axes = None) -> Tensor:
+        """M e, ``(z + f, B)``, if e lies beside some axes alone, where it is wanted beside others alone."""
+        image = self.collect(self.inverse @ self.spread(e, beside), wanted)
         image[self.z :] -= e[self.z :]
         return image
 

@@ -7,12 +7,15 @@ factor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import pi
 
 import torch
 from torch import Tensor
 
 NARROW = 1 / 8  # Share of the grid up to which strips are narrow enough
+
+Axes = Sequence[int] | None
 
 
 class PrunedTransforms:
@@ -25,7 +28,6 @@ class PrunedTransforms:
 
     def __init__(self, grid: tuple[int, ...], positions: list[Tensor]) -> None:
         self.grid, self.positions = grid, positions
-        self._strips = [(axis, some) for axis, some in enumerate(positions) if len(some)]
         self._half = (*grid[:-1], grid[-1] // 2 + 1)
         self._matrices: dict[torch.dtype, list[tuple[Tensor, Tensor]]] = {
             torch.complex128: [self._thin(axis) for axis in range(len(grid))]
@@ -36,24 +38,29 @@ class PrunedTransforms:
         """Whether whole transforms would take longer."""
         return len(grid) > 1 and sum(len(some) / m for some, m in zip(positions, grid, strict=True)) <= NARROW
 
-    def transform(self, field: Tensor) -> Tensor:
-        """The transform of a field ``(B, channels, *grid)`` that is 0 elsewhere, ``(B, channels, frequencies)``."""
+    def transform(self, field: Tensor, axes: Axes = None) -> Tensor:
+        """The transform of a field ``(B, channels, *grid)`` that is 0 elsewhere, ``(B, channels, frequencies)``.
+
+        Here and below ``axes`` are those whose positions matter; None for all.
+        """
         spectrum = torch.zeros(*field.shape[:2], *self._half, dtype=field.dtype.to_complex())
-        for axis, some in self._strips:
+        done: list[tuple[int, Tensor]] = []
+        for axis, some in self._strips(axes):
             part = field.index_select(2 + axis, some)
-            for before in range(axis):  # each value counts once
-                part.index_fill_(2 + before, self.positions[before], 0)
+            for before, others in done:  # each value counts once
+                part.index_fill_(2 + before, others, 0)
+            done.append((axis, some))
             last = axis == len(self.grid) - 1
-            others = [2 + a for a in range(len(self.grid)) if a != axis]
-            part = torch.fft.fftn(part, dim=others) if last else torch.fft.rfftn(part, dim=others)
+            dims = [2 + a for a in range(len(self.grid)) if a != axis]
+            part = torch.fft.fftn(part, dim=dims) if last else torch.fft.rfftn(part, dim=dims)
             spectrum += _along(self._in(part.dtype)[axis][0], part, 2 + axis)
         return spectrum.flatten(2)
 
-    def inverse_transform(self, spectrum: Tensor) -> Tensor:
+    def inverse_transform(self, spectrum: Tensor, axes: Axes = None) -> Tensor:
         """The field ``(B, channels, *grid)`` of a transform where it matters, and 0 elsewhere."""
         spectrum = spectrum.reshape(*spectrum.shape[:2], *self._half)
         field = torch.zeros(*spectrum.shape[:2], *self.grid, dtype=spectrum.dtype.to_real())
-        for axis, some in self._strips:
+        for axis, some in self._strips(axes):
             part = _along(self._in(spectrum.dtype)[axis][1], spectrum, 2 + axis)
             others = [a for a in range(len(self.grid)) if a != axis]
             dims = [2 + a for a in others]
@@ -63,6 +70,10 @@ class PrunedTransforms:
                 part = torch.fft.irfftn(part, s=[self.grid[a] for a in others], dim=dims)
             field.index_copy_(2 + axis, some, part)
         return field
+
+    def _strips(self, axes: Axes) -> list[tuple[int, Tensor]]:
+        chosen = range(len(self.grid)) if axes is None else axes
+        return [(axis, self.positions[axis]) for axis in chosen if len(self.positions[axis])]
 
     def _thin(self, axis: int) -> tuple[Tensor, Tensor]:
         """The transform along an axis, ``(frequencies, k)``, and its inverse, ``(k, frequencies)``."""

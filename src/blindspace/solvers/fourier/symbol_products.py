@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .circulant_embedding import CirculantEmbedding, multiply
+from .pruned_transforms import Axes
 
 
 class SymbolProducts:
@@ -31,14 +32,17 @@ class SymbolProducts:
         positions, (p, q) = prod(embedding.grid), (embedding.rows.channels, embedding.columns.channels)
         return transform_operations(embedding, q) + 8 * p * q * (positions / 2)
 
-    def spread(self, g: Tensor, f: Tensor) -> Tensor:
-        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns."""
+    def spread(self, g: Tensor, f: Tensor, axes: Axes = None) -> Tensor:
+        """The transform of Zᵀg + C_F f, of boundary unknowns ``(places · C, B)`` of the rows and of the columns.
+
+        The axes do not matter here.
+        """
         image = self.embedding.transform(self.embedding.columns.write_boundary(f))
         return self.embedding.transform(self.embedding.rows.write_boundary(g)) + multiply(
             self._in(image.dtype)[0], image
         )
 
-    def collect(self, v: Tensor) -> Tensor:
+    def collect(self, v: Tensor, axes: Axes = None) -> Tensor:
         """[v_Z; C_Fᵀ v], all boundary unknowns ``(places · C, B)``, of a transform v."""
         embedding = self.embedding
         field, image = (embedding.inverse_transform(some) for some in (v, multiply(self._in(v.dtype)[1], v)))
