@@ -277,6 +277,16 @@ def test_stop_ends_the_work(visit: Callable[..., Page], tmp_path: Path, monkeypa
         finally:
             ended.set()
 
+    def has_begun() -> bool:  # the button does nothing until the page knows that the last run has ended
+        press(page, "Make the change")
+        page.wait_for_timeout(200)
+        return begun.is_set()
+
+    def made() -> bool:
+        press(page, "Make the change")
+        page.wait_for_timeout(200)
+        return figure(page, "Changed").is_visible()
+
     page = visit()
     drop(page, picture(tmp_path, 0))
     figure(page, "What the network sees").wait_for()
@@ -286,16 +296,9 @@ def test_stop_ends_the_work(visit: Callable[..., Page], tmp_path: Path, monkeypa
         for _ in range(3):  # more often than there are workers: each is free again afterwards
             begun.clear()
             ended.clear()
-            press(page, "Make the change")
-            until(begun.is_set, page)
+            until(has_begun, page)
             press(page, "Stop")
             until(ended.is_set, page)
-
-    def made() -> bool:  # the button does nothing until the page knows that the last run has ended
-        press(page, "Make the change")
-        page.wait_for_timeout(200)
-        return figure(page, "Changed").is_visible()
-
     until(made, page)
 
 
