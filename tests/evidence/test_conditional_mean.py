@@ -199,6 +199,17 @@ def test_an_impossible_range_is_refused(spaces: dict[str, Subspace]) -> None:
 
 
 @pytest.mark.usefixtures("kept")
+def test_an_image_inside_the_range_is_never_refused(
+    spaces: dict[str, Subspace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no image is reached, the one that is known to be there stands for it."""
+    x = (torch.rand(3, *SHAPES["patches"], generator=torch.Generator().manual_seed(0)) > 0.5).double()
+    monkeypatch.setattr(_conditional_mean, "IMPOSSIBLE", -1.0)
+    assert torch.equal(conditional_mean(spaces["patches"], x, in_range=True), x)
+    with pytest.raises(ValueRangeError, match="looks to the network"):
+        conditional_mean(spaces["patches"], x + 0.01, in_range=True)
+
+
 def test_canonical_images(spaces: dict[str, Subspace]) -> None:
     space, x = spaces["stem"], images("stem")
     made = canonical(space, x)

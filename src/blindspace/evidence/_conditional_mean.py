@@ -154,9 +154,12 @@ def conditional_mean(
     found = []
     for part in x.split(some):
         visible = space.reject(part)
-        if in_range and bool(((part < 0) | (part > 1)).any()):
-            solver.into_range(visible, part)  # An image inside the range would show that there is one.
-        found.append(solver.within(visible) if in_range else visible + solver.inverse(solver.pull(visible)))
+        if not in_range:
+            found.append(visible + solver.inverse(solver.pull(visible)))
+            continue
+        leaves = bool(((part < 0) | (part > 1)).any())
+        known = solver.into_range(visible, part) if leaves else part  # an image inside shows itself that there is one
+        found.append(solver.within(visible, known))
     return (torch.cat(found) if found else x).reshape(images.shape)
 
 
@@ -204,19 +207,22 @@ class _Solver:
                 break  # Only rounding errors are left.
         return d
 
-    def within(self, visible: Tensor) -> Tensor:
-        """The most natural images inside [0, 1] with these visible components."""
+    def within(self, visible: Tensor, known: Tensor) -> Tensor:
+        """The most natural images inside [0, 1] with these visible components; known ones where none is reached."""
         pull = self.pull(visible)
         d = self.inverse(pull)
         found = visible + d
         outside = _norm(found - found.clamp(0, 1))
         those = (outside > 0).nonzero().flatten()
         if len(those):
-            found[those] = self._confined(visible[those], pull[those], d[those], outside[those])
+            confined = self._confined(visible[those], pull[those], d[those], outside[those])
+            near, missing = self._nearest(visible[those], confined)
+            reached = missing <= IMPOSSIBLE * _norm(visible[those])
+            found[those] = torch.where(_wide(reached, near), near, known[those])
         return found.clamp(0, 1)
 
     def _confined(self, visible: Tensor, pull: Tensor, d: Tensor, outside: Tensor) -> Tensor:
-        """ADMM in float32, one preconditioned step of each solve per round, and then exactly into the range.
+        """ADMM in float32, one preconditioned step of each solve per round: images inside the range, nearly.
 
         ``stiff`` is Σ⁻¹ d, which is kept up to date, as is x = visible + d.
         """
@@ -242,7 +248,7 @@ class _Solver:
             d.addcmul_(size, step)
             stiff.addcmul_(size, change)
             torch.add(seen, d, out=x)
-        return self.into_range(visible, inside.double())
+        return inside.double()
 
     def into_range(self, visible: Tensor, images: Tensor) -> Tensor:
         """Images inside [0, 1] with these visible components, close to the images given.
@@ -250,17 +256,20 @@ class _Solver:
         Raises:
             ValueRangeError: there are none.
         """
-        scale = _norm(visible)
-        found, missing = (self._filled if self.space.ambient_dim > LARGE else self._accelerated)(visible, images)
-        if bool((missing > IMPOSSIBLE * scale).any()):
+        found, missing = self._nearest(visible, images)
+        if bool((missing > IMPOSSIBLE * _norm(visible)).any()):
             raise ValueRangeError(
                 "no image inside [0, 1] looks to the network like one of these, which leaves that range itself; "
                 "compute its conditional mean without the range"
             )
         return found
 
+    def _nearest(self, visible: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images inside [0, 1], close to those given, and how much of the visible component of each is missing."""
+        return (self._filled if self.space.ambient_dim > LARGE else self._accelerated)(visible, images)
+
     def _accelerated(self, visible: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Accelerated Douglas-Rachford splitting: images inside the range, and how much of each is missing."""
+        """Accelerated Douglas-Rachford splitting. As ``_nearest``."""
 
         def confine(points: Tensor, which: Tensor) -> Tensor:
             return (visible[which] + points).clamp(0, 1) - visible[which]
@@ -270,7 +279,7 @@ class _Solver:
         return visible + end.inside, end.gap.flatten()
 
     def _filled(self, visible: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Newton's method and plain splitting in float32, in turns. As ``_accelerated``."""
+        """Newton's method and plain splitting in float32, in turns. As ``_nearest``."""
         scale = _norm(visible)
         found, missing = self._corrected(visible, images.clamp(0, 1))
         left = torch.arange(len(visible), device=visible.device)
