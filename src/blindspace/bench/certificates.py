@@ -31,28 +31,25 @@ AUDITS = (
 )
 """Networks that are audited with random weights, and whether their layers are measured too."""
 
-_STEM = """
+_LAYER = """
 import json, sys, time, torch
 import blindspace as bs
 torch.manual_seed(0)
 stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
 torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-bs.nullspace(stem, (3, 40, 40))
 layer = bs.from_module(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
+"""
+
+_STEM = f"""{_LAYER}
+bs.nullspace(stem, (3, 40, 40))
 start = time.process_time()
 space = bs.nullspace(layer)
 print(json.dumps([time.process_time() - start, space.certificate.to_dict()]))
 """
 
-_SMALLEST = """
-import json, sys, torch
+_SMALLEST = f"""{_LAYER}
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, eigsh
-import blindspace as bs
-torch.manual_seed(0)
-stem = torch.nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-torch.nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-layer = bs.from_module(stem, (3, int(sys.argv[1]), int(sys.argv[1])))
 def product(v):
     x = torch.from_numpy(np.ascontiguousarray(v)).reshape(1, *layer.in_shape)
     return layer.adjoint(layer.forward(x)).numpy().ravel()

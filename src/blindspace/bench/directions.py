@@ -6,9 +6,7 @@ All find right singular vectors of the Jacobian of the outputs, in float64, at t
 from __future__ import annotations
 
 import statistics
-import time
 import warnings
-from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from ..data import samples
 from ..extras import library
 from ..invariances import local
 from ..networks import BUILTIN, Network, load
+from .measure import timed
 
 EITHER = 8
 """Number of directions of either kind that ``local`` finds; the power method is asked for one."""
@@ -114,9 +113,9 @@ def directions(name: str, seed: int = 0, turns: int = 3, iterations: int = ITERA
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(seed)
             both()
-            first = _taken(ours)
+            first, _ = timed(ours)
             runs = (both, ours, lambda: theirs("power"), lambda: theirs("exact"))
-            times = [[_taken(run) for run in runs] for _ in range(turns)]
+            times = [[timed(run)[0] for run in runs] for _ in range(turns)]
     finally:
         torch.set_num_threads(threads)
     jacobian = torch.autograd.functional.jacobian(lambda v: outputs(v).flatten(), x).flatten(1)
@@ -155,9 +154,3 @@ def _checked(jacobian: Tensor, vectors: Tensor) -> tuple[float, float]:
     sizes, top = image.norm(dim=1), torch.linalg.matrix_norm(jacobian, 2)
     error = (image @ jacobian - sizes[:, None] ** 2 * vectors).norm(dim=1)
     return float(error.max() / top**2), float(sizes[len(sizes) // 2 :].max() / top)
-
-
-def _taken(work: Callable[[], None]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started

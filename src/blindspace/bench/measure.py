@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,8 @@ BATCH = 64
 
 BATCH_BYTES = 512 << 20
 """Bytes that the perturbations of one batch may take."""
+
+T = TypeVar("T")
 
 Project = Callable[[Tensor], Tensor]
 
@@ -200,6 +203,13 @@ def taken(work: Callable[[], object], device: torch.device | None = None) -> flo
     work()
     _done(device)
     return time.perf_counter() - started
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Processor time of some work in seconds, and its result."""
+    started = time.process_time()
+    found = work()
+    return time.process_time() - started, found
 
 
 def _done(device: torch.device | None) -> None:

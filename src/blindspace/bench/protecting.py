@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +19,7 @@ from ..networks.preprocessing_modules import Resize
 from ..perturbations import Recipe, largest
 from ..progress import Progress
 from ..subspaces import nullspace
-
-T = TypeVar("T")
+from .measure import timed
 
 NETWORK = "cifar-resnet"
 
@@ -72,7 +68,7 @@ def protecting(
         for number, (_, picture) in enumerate(islice(product(range(images // len(x) + 1), x.numpy()), images)):
             write_png(source / f"{number:06d}.png", picture)
         settings = Settings(NETWORK, Recipe("noise", size=0.1, seed=seed))
-        seconds, summary = _timed(lambda: protect(source, Path(folder) / "target", settings, workers=0))
+        seconds, summary = timed(lambda: protect(source, Path(folder) / "target", settings, workers=0))
     rows = [
         ProtectRow(
             "protect, noise, as PNG", images, seconds / images, float(summary.labels_changed or 0), "labels changed"
@@ -80,14 +76,14 @@ def protecting(
     ]
     tell(1, 3, f"largest perturbations of {most} images")
     generator = torch.Generator().manual_seed(seed)
-    seconds, found = _timed(lambda: largest(space, x[:most], generator))
+    seconds, found = timed(lambda: largest(space, x[:most], generator))
     rows.append(
         ProtectRow("largest perturbation", len(found.msc), seconds / len(found.msc), float(found.msc.mean()), "MSC")
     )
     tell(2, 3, "completing a photograph")
     picture = _photograph(seed)
     resized = nullspace(Resize((224, 224)), PHOTOGRAPH)
-    seconds, made = _timed(lambda: canonical(resized, picture))
+    seconds, made = timed(lambda: canonical(resized, picture))
     energy = float(NATURAL.energy(made.images)[0]) / picture.numel()
     rows.append(ProtectRow("completion before a resize", 1, seconds, energy, "energy per value"))
     return rows
@@ -98,10 +94,3 @@ def _photograph(seed: int) -> Tensor:
     drawn = NATURAL.sample(1, PHOTOGRAPH, torch.Generator().manual_seed(seed))
     fine = nn.functional.interpolate(drawn[..., ::8, ::8], size=PHOTOGRAPH[1:], mode="nearest")
     return (0.6 * drawn + 0.4 * fine).clamp(0, 1)
-
-
-def _timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Processor time of some work, and its result."""
-    started = time.process_time()
-    found = work()
-    return time.process_time() - started, found
