@@ -93,6 +93,18 @@ def inverse_factor(matrix: Tensor, positive: int) -> tuple[Tensor, list[Tensor]]
     return matrix, pivots
 
 
+def inverse_of(factor: Tensor, positive: int) -> Tensor:
+    """M⁻¹ = Gᴴ J G itself, ``(…, n, n)``, of G as ``inverse_factor`` returns it.
+
+    Args:
+        factor: G, ``(…, n, n)``.
+        positive: Rows of P.
+    """
+    signed = factor.mH.resolve_conj().contiguous()
+    signed[..., positive:] *= -1
+    return signed @ factor
+
+
 def _invert_lower(matrix: Tensor) -> None:
     """Inverts a lower triangular matrix in place, by halves."""
     size = matrix.shape[-1]

@@ -13,7 +13,7 @@ circulant along these others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
 from functools import cached_property
 from math import prod
@@ -29,11 +29,11 @@ from .symbol_products import SymbolProducts
 
 
 class Strip(NamedTuple):
-    """Boundary unknowns on which M is block circulant.
+    """Boundary unknowns on which M is block circulant, with M on them or another matrix of this kind.
 
     Attributes:
         unknowns: Indices into e, ``(cells, d)``: cells are the positions along the axes of the strip.
-        spectrum: M on the strip, one block per frequency of its axes, ``(frequencies, d, d)``, complex.
+        spectrum: The matrix, one block per frequency of the axes, ``(frequencies, d, d)``, complex.
         around: Positions along each axis of the strip.
         surplus: How many of the d unknowns of a cell are those of Z; they come first.
     """
@@ -43,13 +43,18 @@ class Strip(NamedTuple):
     around: tuple[int, ...]
     surplus: int
 
-    def in_fourier_space(self, apply: Callable[[Tensor], Tensor], e: Tensor) -> Tensor:
-        """What a function of transforms ``(frequencies, d, B)`` does to values of the unknowns, ``(cells · d, B)``."""
+    def to(self, dtype: torch.dtype) -> Strip:
+        """The same in another precision."""
+        return self._replace(spectrum=self.spectrum.to(dtype.to_complex()))
+
+    def __matmul__(self, e: Tensor) -> Tensor:
+        """The product of the matrix with values of the unknowns in their order, ``(cells · d, B)``."""
         values = e.reshape(*self.around, self.unknowns.shape[1], e.shape[1])
         axes = tuple(range(len(self.around)))
         transform = torch.fft.rfftn(values, dim=axes)
-        product = apply(transform.flatten(0, -3).contiguous()).reshape(transform.shape)
-        result: Tensor = torch.fft.irfftn(product, s=self.around, dim=axes)
+        # Products of rows with a matrix read it once; those of a matrix with few columns take several times as long.
+        product = transform.flatten(0, -3).mT.contiguous() @ self.spectrum.mT
+        result: Tensor = torch.fft.irfftn(product.mT.reshape(transform.shape), s=self.around, dim=axes)
         return result.reshape(e.shape)
 
 

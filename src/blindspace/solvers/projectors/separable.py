@@ -28,7 +28,8 @@ TAME = 4.0
 NEGLIGIBLE = 2.0**-58
 """Share of the largest entry below which entries of the inverse are dropped. Away from its diagonal the inverse of a
 well-conditioned band matrix decays exponentially (Demko, Moss & Smith 1984); entries this small are below rounding in
-float64, and without them the inverse is a band matrix, too, and quicker to apply."""
+float64, and without them the inverse is a band matrix, too, and quicker to apply. Far from the diagonal they are
+subnormal in float32, where each product with them takes many times as long."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,6 @@ def _axis(matrix: Tensor) -> Axis:
     if certificate.rank == out and certificate.condition <= TAME:
         matrix = matrix / power_of_two(float(matrix.abs().max()))  # so that tiny weights do not vanish in float32
         inverse = _gram_inverse(matrix)
-        inverse[inverse.abs() < NEGLIGIBLE * inverse.abs().max()] = 0
         # The rows are orthogonal, such as those of pooling without overlap.
         if bool((inverse == inverse.diagonal().diag()).all()):
             return Axis(certificate, matrix * inverse.diagonal().sqrt()[:, None], _eye(out))
@@ -141,10 +141,11 @@ def _eye(size: int) -> Tensor:
 
 
 def _gram_inverse(matrix: Tensor) -> Tensor:
-    """(M Mᵀ)⁻¹ by Cholesky."""
+    """(M Mᵀ)⁻¹ by Cholesky, without negligible entries."""
     scale = power_of_two(float(matrix.abs().max()))
     scaled = matrix / scale
     inverse: Tensor = torch.cholesky_inverse(torch.linalg.cholesky(scaled @ scaled.T))
+    inverse[inverse.abs() < NEGLIGIBLE * inverse.abs().max()] = 0
     return inverse / scale / scale
 
 
