@@ -1,6 +1,7 @@
 """The Fourier solver against the dense one, and on layers that no dense matrix could hold."""
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 import torch
@@ -13,9 +14,15 @@ from blindspace.maps import Convolution, LinearMap, from_module
 from blindspace.solvers import choose
 from blindspace.solvers._choose import first_to_serve
 from blindspace.solvers.dense_algebra.gmres import gmres
-from blindspace.solvers.dense_algebra.quasidefinite import QuasidefiniteInverse, inverse_factor, lower_panels
+from blindspace.solvers.dense_algebra.quasidefinite import (
+    QuasidefiniteInverse,
+    inverse_factor,
+    inverse_of,
+    lower_panels,
+)
 from blindspace.solvers.fourier import direct_capacitance, pruned_transforms
 from blindspace.solvers.fourier.border_products import BorderProducts
+from blindspace.solvers.fourier.capacitance import Strip
 from blindspace.solvers.fourier.circulant_embedding import CirculantEmbedding, multiply
 from blindspace.solvers.fourier.direct_capacitance import DirectCapacitance, elimination
 from blindspace.solvers.fourier.iterative_capacitance import IterativeCapacitance
@@ -265,8 +272,26 @@ def test_quasidefinite_matrices_are_inverted(size: int, positive: int, batch: in
     factor, _ = inverse_factor(matrix.clone(), positive)
     found = QuasidefiniteInverse(size, positive, lower_panels(factor)) @ b
     torch.testing.assert_close(found, torch.linalg.solve(matrix, b), rtol=0, atol=1e-10)
+    torch.testing.assert_close(inverse_of(factor, positive) @ b, found, rtol=0, atol=1e-10)
     with pytest.raises(UnsupportedLayerError, match="full row rank"):
         inverse_factor(-matrix, positive)
+
+
+@pytest.mark.parametrize("around", [(1,), (5,), (6,), (3, 4)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_products_with_a_strip_are_those_with_its_block_circulant_matrix(around: tuple[int, ...], batch: int) -> None:
+    d, cells = 2, list(product(*map(range, around)))
+    generator = torch.Generator().manual_seed(0)
+    blocks = torch.randn(*around, d, d, generator=generator, dtype=torch.float64)
+    spectrum = torch.fft.rfftn(blocks, dim=tuple(range(len(around)))).reshape(-1, d, d)
+    strip = Strip(torch.arange(len(cells) * d).reshape(-1, d), spectrum, around, d)
+    rows = [
+        torch.cat([blocks[tuple((i - j) % m for i, j, m in zip(a, b, around, strict=True))] for b in cells], 1)
+        for a in cells
+    ]
+    e = torch.randn(len(cells) * d, batch, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(strip @ e, torch.cat(rows) @ e, rtol=0, atol=1e-13)
+    torch.testing.assert_close(strip.to(torch.float32) @ e.float(), (torch.cat(rows) @ e).float(), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["stem", "3-D"])

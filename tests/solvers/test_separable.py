@@ -309,3 +309,19 @@ def test_gradients_pass_through_and_inputs_stay(operator: Kronecker) -> None:
     (gradient,) = torch.autograd.grad((solver.project(x) * y).sum(), x)
     assert float((gradient - solver.project(y)).abs().max()) <= 1e-14
     assert torch.equal(x.detach(), kept)
+
+
+@pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-13), (torch.float32, 1e-5)])
+def test_inverses_of_long_axes_are_banded(dtype: torch.dtype, atol: float) -> None:
+    """What decays below rounding is left out; in float32 it would be subnormal, and products several times as slow."""
+    matrix = torch.zeros(120, 242, dtype=torch.float64)
+    for row in range(120):
+        matrix[row, 2 * row : 2 * row + 4] = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    solver = SeparableSolver(Kronecker([matrix, matrix[:50, :102]], (2, 242, 102)))
+    b = noise(2, 2, 120, 50).to(dtype)
+    first, second = (torch.linalg.inv(m @ m.mT) for m in (matrix, matrix[:50, :102]))
+    torch.testing.assert_close(solver.rough_gram_inverse(b), (first @ b.double() @ second).to(dtype), rtol=0, atol=atol)
+    for inverse in solver._inverse.matrices:
+        entries = inverse.float().abs()
+        assert not bool(((entries > 0) & (entries < torch.finfo(torch.float32).tiny)).any())
+        assert bool((inverse == 0).any())
