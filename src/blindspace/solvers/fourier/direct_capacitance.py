@@ -30,7 +30,7 @@ VERSION = 5  # Version of the factors on disk, increased whenever they change
 ROUNDING = 100.0  # Factor by which each pivot of the capacitance matrix must exceed ε cond(K)
 PROOF = "Cholesky of the capacitance matrix in Fourier space"  # What proves full row rank
 COLUMNS = 1024  # Columns of a symmetric product computed at a time
-SLOWER = 2.5  # Time of an operation of transforms and small matrices over that of a dense product, at the least
+SLOWER = 2.75  # Time of an operation of transforms and small matrices over that of a dense product, at the least
 SOLUTIONS = 1000  # Solutions over which the set-up is spread where the cheaper form is chosen
 
 
