@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from functools import partial
 from typing import Any
 
@@ -130,6 +131,8 @@ OF_IMAGES: dict[str, Verb] = {
     "leakage": lambda x: bs.leakage(NETWORK, x, x, with_perceptual=False),
     "inspect": lambda x: bs.inspect(SPACE, x, MANY),
     "inspect_resize": lambda x: bs.inspect_resize(x, "torch nearest 4x4").scores,
+    "clean_resize": lambda x: bs.clean_resize(first(x), "torch nearest", (4, 4)).image[None],
+    "clean_resize for the network": lambda x: bs.clean_resize(first(x), "torch nearest", (4, 4), "network").image[None],
     "exposure": lambda x: bs.exposure("resize 4x4 nearest torch", twice(x), ["torch nearest"]).own.score,
     "blind_energy": lambda x: bs.blind_energy(NETWORK, x).raw,
     "identify": lambda x: bs.identify(NETWORK, [NETWORK], x),
@@ -194,9 +197,22 @@ def batch(x: Any) -> Any:
     return x[None] if count(x) == 1 else x
 
 
+def first(x: Any) -> Any:
+    """The first image of a batch; everything else as it is."""
+    nested = getattr(x, "is_nested", False)
+    several = isinstance(x, list | tuple) or (isinstance(x, Tensor | np.ndarray) and not nested and x.ndim == 4)
+    return x[0] if several and len(x) else x
+
+
 def twice(x: Any) -> Any:
     """One image as a list of two; everything else as it is."""
     return [x, x] if count(x) == 1 else x
+
+
+def parts(found: Any) -> list[Any]:
+    """What a result consists of, tensors and other values."""
+    held = tuple(vars(found).values()) if is_dataclass(found) else found
+    return [part for each in held for part in parts(each)] if isinstance(held, list | tuple) else [found]
 
 
 def refused(call: Callable[[], Any], what: str) -> None:
@@ -235,6 +251,14 @@ def test_images_in_clear_forms_are_read(name: str) -> None:
         assert float((found.double().reshape(rows.shape) - rows.double()).abs().max()) <= tolerance * max(
             1.0, float(rows.double().abs().max())
         ), form
+
+
+@pytest.mark.parametrize("name", [*OF_IMAGES, *OF_BATCHES])
+def test_the_order_in_memory_does_not_change_a_bit(name: str) -> None:
+    verb = {**OF_IMAGES, **OF_BATCHES}[name]
+    expected, found = verb(X), verb(X.contiguous(memory_format=torch.channels_last))
+    for one, other in zip(parts(found), parts(expected), strict=True):
+        assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
 @pytest.mark.parametrize("name", [*OF_IMAGES, *OF_BATCHES])

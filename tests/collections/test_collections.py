@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -172,6 +173,17 @@ def test_a_result_depends_on_name_and_content_alone(tmp_path: Path, kind: str) -
     # step earlier or later; the noise is the same.
     apart = {name: float(np.abs(one[name].astype(float) - five[name].astype(float)).max()) for name in one}
     assert max(apart.values()) <= 8
+
+
+def test_a_shard_of_a_folder_has_few_files_and_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("blindspace.collections.folders.PORTION", 10)
+    names = []
+    for number, size in enumerate((1, 1, 1, 1, 5, 5, 1, 30, 1, 9)):
+        names.append(f"{number}.png")
+        (tmp_path / names[-1]).write_bytes(b"x" * size)
+    shards = [shard.inputs for shard in Folders(3).plan(tmp_path, names, ".png")]
+    assert [len(inputs) for inputs in shards] == [3, 2, 2, 1, 2]  # 3 files, 6 bytes, 6 bytes, one of 30, 10 bytes
+    assert [name for inputs in shards for name in inputs] == names
 
 
 def test_the_seed_and_the_name_choose_the_noise(tmp_path: Path) -> None:
@@ -398,13 +410,10 @@ def test_names_are_unique_or_refused(names: list[str]) -> None:
 
 
 def _planned(names: list[str]) -> list[tuple[str, ...]]:
-    kind = Folders(3)
-    root = Path("/nowhere")
-    original, made = "blindspace.collections.folders.Shard.of", []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(original, lambda _root, _kind, _inputs, outputs: made.append(tuple(outputs)))
-        list(kind.plan(root, names, ".png"))
-    return made
+    with TemporaryDirectory() as folder:
+        for name in names:
+            (Path(folder) / name).touch()
+        return [shard.outputs for shard in Folders(3).plan(Path(folder), names, ".png")]
 
 
 # --- what is left after a run that was broken off ------------------------------------------------------------------

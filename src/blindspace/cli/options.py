@@ -176,7 +176,9 @@ PicturesOption = Annotated[
         "which if not given.",
     ),
 ]
-PerShardOption = Annotated[int, typer.Option(help="Take this number of files of a folder in one unit of work.", min=1)]
+PerShardOption = Annotated[
+    int, typer.Option(help="Take at most this number of files of a folder, and 8 MiB, in one unit of work.", min=1)
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(

@@ -74,7 +74,7 @@ def protect(
         str, typer.Option("--format", help="Write the new pictures as png, png16, tiff, npz or safetensors.")
     ] = "png",
     pictures: PicturesOption = "",
-    per_shard: PerShardOption = 64,
+    per_shard: PerShardOption = Settings.per_shard,
     workers: WorkersOption = None,
     engine: EngineOption = Engine.local,
     address: AddressOption = None,

@@ -16,7 +16,7 @@ class Folders:
     """Pictures in folders.
 
     Args:
-        per_shard: Number of pictures per shard.
+        per_shard: Largest number of pictures per shard; a shard ends before where its files would exceed ``PORTION``.
     """
 
     holds = Holds.PICTURE
@@ -28,29 +28,29 @@ class Folders:
     def plan(self, root: Path, names: Sequence[str], suffix: str) -> Iterator[Shard]:
         """Shards of neighbours in the order of names; if two names differ in the suffix only, both keep it."""
         stems = Counter(with_suffix(readable(name), suffix) for name in names)
-        for first in range(0, len(names), self.per_shard):
-            inputs = names[first : first + self.per_shard]
+        for inputs in self._neighbours(root, names):
             told = [readable(name) for name in inputs]
             plain = [with_suffix(name, suffix) for name in told]
             outputs = [new if stems[new] == 1 else name + suffix for name, new in zip(told, plain, strict=True)]
             yield Shard.of(root, "folder", inputs, outputs)
 
-    def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
-        """The files as they are."""
-        pictures: list[Picture] = []
+    def _neighbours(self, root: Path, names: Sequence[str]) -> Iterator[list[str]]:
+        """The names in groups that are large for small files, which are cheapest together, and short work for large."""
+        group: list[str] = []
         size = 0
-        for name in shard.inputs:
-            try:
-                content = (root / name).read_bytes()
-            except OSError as error:
-                pictures.append(Picture(readable(name), None, f"cannot be read: {error.strerror or error}"))
-            else:
-                pictures.append(Picture(readable(name), content))
-                size += len(content)
-            if size >= PORTION:
-                yield Portion(tuple(pictures))
-                pictures, size = [], 0
-        yield Portion(tuple(pictures))
+        for name in names:
+            more = (root / name).stat().st_size
+            if group and (len(group) == self.per_shard or size + more > PORTION):
+                yield group
+                group, size = [], 0
+            group.append(name)
+            size += more
+        if group:
+            yield group
+
+    def read(self, root: Path, shard: Shard) -> Iterator[Portion]:
+        """The files as they are, together: that they fit into memory was seen to when the shards were planned."""
+        yield Portion(tuple(_picture(root, name) for name in shard.inputs))
 
     @contextmanager
     def writer(self, target: Path, shard: Shard, suffix: str) -> Iterator[_Files]:
@@ -60,6 +60,13 @@ class Folders:
     def contents(self, path: Path) -> Iterator[tuple[str, bytes]]:
         """The file itself."""
         yield "", path.read_bytes()
+
+
+def _picture(root: Path, name: str) -> Picture:
+    try:
+        return Picture(readable(name), (root / name).read_bytes())
+    except OSError as error:
+        return Picture(readable(name), None, f"cannot be read: {error.strerror or error}")
 
 
 class _Files:

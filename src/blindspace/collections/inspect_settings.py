@@ -30,7 +30,7 @@ class InspectSettings:
         clean: Whether new pictures are written, without what may be hidden in them, as PNG of eight bits.
         keep: What photographs keep when they are cleaned: what the ``network`` reads, or what ``people`` see.
         pictures: Columns and endings of members that hold pictures, as for ``kinds``.
-        per_shard: Number of files of a folder per shard.
+        per_shard: Largest number of files of a folder per shard.
 
     Raises:
         ValueRangeError: Resizers and a network are given, or neither, or a number is out of range.

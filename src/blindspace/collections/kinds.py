@@ -17,8 +17,8 @@ from .source import Kind, Shard
 from .tables import Tables
 from .unserved import Unserved
 
-PER_SHARD = 64
-"""Number of files of a folder per shard."""
+PER_SHARD = 256
+"""Largest number of files of a folder per shard."""
 
 
 def kinds(pictures: Sequence[str] = (), per_shard: int = PER_SHARD) -> dict[str, Kind]:
@@ -27,7 +27,7 @@ def kinds(pictures: Sequence[str] = (), per_shard: int = PER_SHARD) -> dict[str,
     Args:
         pictures: Columns of tables and endings of archives' members that hold pictures; determined from all data if
             empty.
-        per_shard: Number of files of a folder per shard.
+        per_shard: Largest number of files of a folder per shard.
     """
     return {
         "folder": Folders(per_shard),

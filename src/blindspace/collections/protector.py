@@ -23,6 +23,7 @@ from ..perturbations.registry import Recipe, kind_named, kinds
 from ..subspaces import Subspace
 from ..subspaces._mask_argument import mask_hash
 from .decoding import BATCH_BYTES, Pixels, windows
+from .kinds import PER_SHARD
 from .new_files import LEVELS, new_files
 from .source import Picture
 from .treatment import Handle, Outcome, digest
@@ -47,7 +48,7 @@ class Settings:
         preprocess: Preprocessing in front of the network.
         random_weights: Whether the network is an architecture with random weights.
         pictures: Columns and endings of members that hold pictures, as for ``kinds``.
-        per_shard: Number of files of a folder per shard.
+        per_shard: Largest number of files of a folder per shard.
         salt: Salt of the key's derivation, in hexadecimal; it is not secret.
         choices: What is asked for of the network's inputs, outputs, labels and session, as arguments of
             ``networks.load``; files that hold inputs by their paths.
@@ -67,7 +68,7 @@ class Settings:
     preprocess: str | None = None
     random_weights: bool = False
     pictures: tuple[str, ...] = ()
-    per_shard: int = 64
+    per_shard: int = PER_SHARD
     salt: str = ""
     choices: dict[str, Any] = field(default_factory=dict)
     device: str = "cpu"

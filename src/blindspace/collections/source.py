@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from ..data.recognition import Holds
 
 PORTION = 8 << 20
-"""Bytes of files that are read at once; a single larger file is read whole."""
+"""Bytes of files that are read at once, and most of a folder's shard; a single larger file is read whole."""
 
 
 @dataclass(frozen=True)

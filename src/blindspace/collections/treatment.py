@@ -45,7 +45,7 @@ class Common(Protocol):
 
     @property
     def per_shard(self) -> int:
-        """Number of files of a folder per shard."""
+        """Largest number of files of a folder per shard."""
 
 
 class Treatment(Protocol):

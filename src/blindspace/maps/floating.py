@@ -23,7 +23,8 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
         wanted: Its shape in the message.
 
     Returns:
-        A tensor itself, with its gradient. An array shares its memory where that is possible.
+        A tensor itself, with its gradient, if it is contiguous; else a contiguous copy, as another order in memory is
+        another order of sums, whose rounding long searches amplify. An array shares its memory where that is possible.
 
     Raises:
         ShapeError: It is something else, such as bytes.
@@ -32,7 +33,7 @@ def as_floating(given: object, what: str, wanted: str = "(B, *shape)") -> Tensor
     usable = isinstance(found, Tensor) and found.dtype in DTYPES and found.layout == torch.strided
     if not isinstance(found, Tensor) or not usable or found.is_nested or found.is_meta:
         raise ShapeError(f"the {what} must be a floating-point tensor {wanted}, got {_described(given, found)}")
-    return found
+    return found.contiguous()
 
 
 def within(x: Tensor, low: float, high: float) -> bool:
