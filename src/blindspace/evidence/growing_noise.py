@@ -140,6 +140,8 @@ def growing_noise(
 ) -> GrowingNoise:
     """Perturb images at growing size with harmless noise, Gaussian noise and shuffled harmless noise.
 
+    The work is done on the device of the network.
+
     Args:
         network: the network.
         space: the space of harmless perturbations of the network, not {0}.
@@ -150,7 +152,8 @@ def growing_noise(
     Raises:
         ValueRangeError: the space is {0}.
     """
-    x, truth = inputs.values, inputs.truth
+    x = inputs.values.to(network.device)
+    truth = None if inputs.truth is None else inputs.truth.to(x.device)
     labels, outputs = network.answers(x).labels, _finest(network, x)
     scored = network.labelling.classes > 0
     best = network.class_scores(outputs).topk(2, 1).values if scored else None
@@ -197,11 +200,11 @@ def _choose(count: int, truth: Tensor | None, right: Tensor | None) -> list[int]
 
 def _noises(space: Subspace, x: Tensor, size: float, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Harmless perturbations, Gaussian noise of the same L2 norms, and the perturbations with their pixels shuffled."""
-    harmless = harmless_noise(space, len(x), size, generator=generator)
-    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype)
+    harmless = harmless_noise(space, len(x), size, generator=generator).to(x.device)
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
     gaussian = noise / norms(noise, "l2") * norms(harmless, "l2")
     flat = harmless.flatten(2) if harmless.ndim > 2 else harmless[:, None]
-    order = torch.rand(len(x), 1, flat.shape[2], generator=generator).argsort(2).expand_as(flat)
+    order = torch.rand(len(x), 1, flat.shape[2], generator=generator).argsort(2).to(x.device).expand_as(flat)
     return harmless, gaussian, flat.gather(2, order).view_as(x)
 
 

@@ -68,7 +68,7 @@ def perceptual(images: Tensor, others: Tensor, *, chunk_bytes: int = CHUNK_BYTES
             "a perceptual distance needs two batches of images (B, 1 or 3, H, W) of one shape, got "
             f"{tuple(images.shape)} and {tuple(others.shape)}"
         )
-    weights = _weights()
+    weights = _weights(images.device)
     height, width = _enlarged(*images.shape[2:])
     some = max(chunk_bytes // (2 * 4 * 64 * height * width), 1)
     parts = zip(images.split(some), others.split(some), strict=True)
@@ -93,14 +93,14 @@ def distance_to(images: Tensor) -> Callable[[Tensor], Tensor]:
         raise ShapeError(
             f"the differentiable perceptual distance needs sides of at least {LEAST_SIDE}, got {tuple(images.shape)}"
         )
-    weights = _weights()
+    weights = _weights(images.device)
     shape = (-1, 3, -1, -1)
     with torch.no_grad():
         known = [_directions(features) for features in _features(weights, images.float().expand(shape))]
 
     def distance(others: Tensor) -> Tensor:
         found = [_directions(features) for features in _features(weights, others.float().expand(shape))]
-        total = torch.zeros(len(others))
+        total = torch.zeros(len(others), device=others.device)
         for index, (a, b) in enumerate(zip(known, found, strict=True)):
             total = total + F.conv2d((a - b).square(), weights[f"lin{index}.model.1.weight"]).mean((1, 2, 3))
         return total
@@ -120,11 +120,11 @@ def _enlarged(height: int, width: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
-    pairs = torch.cat([images, others]).float().cpu()
+    pairs = torch.cat([images, others]).float()
     size = _enlarged(*pairs.shape[2:])
     if size != pairs.shape[2:]:
         pairs = F.interpolate(pairs, size, mode="bilinear", align_corners=False)
-    total = torch.zeros(len(images), dtype=torch.float64)
+    total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
     for index, features in enumerate(_features(weights, pairs.expand(-1, 3, -1, -1))):
         total += stage_distance(weights, index, features)
     return total
@@ -158,7 +158,7 @@ def _features(weights: dict[str, Tensor], pixels: Tensor) -> list[Tensor]:
 
 def blur_pool(x: Tensor) -> Tensor:
     """Every second value of ``(B, C, H, W)`` after a binomial blur; known as BlurPool (Zhang, ICML 2019)."""
-    line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype)
+    line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     blur = torch.outer(line, line).expand(x.shape[1], 1, 3, 3)
     return F.conv2d(F.pad(x, (2, 2, 2, 2), mode="reflect"), blur, stride=2, groups=x.shape[1])
 
@@ -170,11 +170,13 @@ def load_weights() -> None:
         MissingExtraError: stlpips-pytorch is not installed.
         FileError: its weights are missing or damaged.
     """
-    _weights()
+    _weights(torch.device("cpu"))
 
 
 @cache
-def _weights() -> dict[str, Tensor]:
+def _weights(device: torch.device) -> dict[str, Tensor]:
+    if device.type != "cpu":
+        return {name: weight.to(device) for name, weight in _weights(torch.device("cpu")).items()}
     needed = [f"net.{name}.{part}" for name in STAGES for part in ("weight", "bias")]
     return read_weights(WEIGHTS, (*needed, *(f"lin{i}.model.1.weight" for i in range(len(STAGES)))))
 

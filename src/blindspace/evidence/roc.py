@@ -66,7 +66,7 @@ def roc(clean: Tensor, marked: Tensor) -> Roc:
     for scores in (clean, marked):
         above = len(scores) - torch.searchsorted(scores.sort().values, thresholds)
         shares.append((0.0, *(above.flip(0).double() / len(scores)).tolist()))
-    wins = scipy.stats.mannwhitneyu(marked.numpy(), clean.numpy()).statistic
+    wins = scipy.stats.mannwhitneyu(marked.cpu().numpy(), clean.cpu().numpy()).statistic
     auc = float(wins) / (len(clean) * len(marked))
     low, high = interval(auc, len(clean), len(marked))
     return Roc(shares[0], shares[1], auc, low, high, len(clean), len(marked))

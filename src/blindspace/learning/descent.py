@@ -41,7 +41,7 @@ class Descended:
 
 
 def descent(start: TwoLayer, x: Tensor, y: Tensor, steps: int = 3000, progress: Progress | None = None) -> Descended:
-    """Train W by gradient descent on log mean exp(−y f(x)), on all samples at once.
+    """Train W by gradient descent on log mean exp(−y f(x)), on all samples at once and on their device.
 
     The step is the inverse of a bound on the curvature, so that the loss falls; it starts at the scale of the weights.
 
@@ -57,6 +57,7 @@ def descent(start: TwoLayer, x: Tensor, y: Tensor, steps: int = 3000, progress: 
         ValueRangeError: A label is neither −1 nor 1, a sample is not finite, all are 0, or ``steps`` is below 1.
     """
     steps, (x, y) = integer(steps, "the number of steps", 1), labelled(x, y)
+    start = start.to(x.device)
     if x.shape[1] != start.weights.shape[1]:
         raise ShapeError(f"the network reads {start.weights.shape[1]} values per sample, got {x.shape[1]}")
     # W changes within the span of the samples only: r coordinates instead of d.
@@ -68,7 +69,7 @@ def descent(start: TwoLayer, x: Tensor, y: Tensor, steps: int = 3000, progress: 
     weights = start.weights @ basis.T
     outside = start.weights - weights @ basis
     total = torch.zeros_like(y)
-    along = torch.ones(inputs.shape[1], dtype=torch.float64) * s[kept]
+    along = s[kept]
     step, most = 0.0, 1.0
     for index in range(steps):
         hidden = inputs @ weights.T

@@ -65,6 +65,6 @@ def geometric(
 
 def largest(q: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:
     """The ``count`` coordinates of a vector ``(d,)`` that are largest in size, as bool; ties are broken at random."""
-    order = torch.randperm(len(q), generator=generator)
+    order = torch.randperm(len(q), generator=generator).to(q.device)
     chosen = order[q[order].abs().argsort(descending=True, stable=True)[:count]]
-    return torch.zeros(len(q), dtype=torch.bool).index_fill_(0, chosen, True)
+    return torch.zeros(len(q), dtype=torch.bool, device=q.device).index_fill_(0, chosen, True)

@@ -84,7 +84,7 @@ def max_margin(x: Tensor, y: Tensor, slope: float) -> MaxMargin:
     slope, (x, y) = slope_of(slope), labelled(x, y)
     q = gram(x, y, slope)
     factor, singular = torch.linalg.cholesky_ex(q)
-    one = torch.ones(len(x), 1, dtype=torch.float64)
+    one = x.new_ones(len(x), 1)
     multipliers = torch.cholesky_solve(one, factor)[:, 0] if not int(singular) else -one[:, 0]
     method = "linear solve"
     if float(multipliers.min()) <= 0 or _violation(q, multipliers) > TOLERANCE:
@@ -142,7 +142,7 @@ def _pivoted(q: Tensor, multipliers: Tensor) -> Tensor | None:
         factor, singular = torch.linalg.cholesky_ex(part)
         if int(singular) or not len(some):
             return None
-        one = torch.ones(len(some), 1, dtype=torch.float64)
+        one = q.new_ones(len(some), 1)
         found = torch.cholesky_solve(one, factor)
         found += torch.cholesky_solve(one - part @ found, factor)  # what the first solve left to rounding
         multipliers = torch.zeros_like(multipliers).index_put_((some,), found[:, 0])
@@ -162,11 +162,11 @@ def _non_negative(q: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(q / max(scale, 1e-300))
     kept = values > values[-1] * 1e-13
     root = (vectors[:, kept] * values[kept].sqrt()).T
-    rows = np.concatenate([root.numpy(), np.ones((1, count))])
+    rows = np.concatenate([root.cpu().numpy(), np.ones((1, count))])
     target = np.zeros(len(rows))
     target[-1] = 1
     try:
-        found = torch.from_numpy(nnls(rows, target, maxiter=30 * count)[0])
+        found = torch.from_numpy(nnls(rows, target, maxiter=30 * count)[0]).to(q.device)
     except RuntimeError:  # the iteration has no end where the distance is 0 but for rounding
         raise _not_separable(q) from None
     distance = 1 - float(found.sum())
@@ -175,7 +175,7 @@ def _non_negative(q: Tensor) -> Tensor:
     some = found > 0
     multipliers = found / distance / scale
     # Its own normal equations are more accurate than the iteration that found the samples with positive multipliers.
-    refined = torch.linalg.lstsq(q[some][:, some], torch.ones(int(some.sum()), 1, dtype=torch.float64)).solution[:, 0]
+    refined = torch.linalg.lstsq(q[some][:, some], q.new_ones(int(some.sum()), 1)).solution[:, 0]
     if float(refined.min()) > 0:
         better = torch.zeros_like(multipliers)
         better[some] = refined

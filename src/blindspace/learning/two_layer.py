@@ -62,6 +62,10 @@ class TwoLayer:
         gaussian = torch.randn(shape, generator=generator, dtype=torch.float64)
         return cls.of(real(scale, "the scale") * gaussian, slope)
 
+    def to(self, device: torch.device | str) -> TwoLayer:
+        """The network on a device."""
+        return TwoLayer(self.weights.to(device), self.readout.to(device), self.slope)
+
     def __call__(self, x: Tensor) -> Tensor:
         """The outputs ``(B,)`` for inputs ``(B, *shape)``; positive for class 1, negative for class 0 or −1."""
         hidden = x.flatten(1).to(self.weights.dtype) @ self.weights.T

@@ -10,7 +10,7 @@ start was. Φ is the kernel of the derivatives of the activation, which is known
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import Self
 
@@ -71,6 +71,10 @@ class WideNetwork:
 
         weight, bias, readout = normal(m, d) / d**0.5, normal(m), normal(m) / m**0.5
         return cls(weight.to(dtype), bias.to(dtype), readout.to(dtype), _slope(slope))
+
+    def to(self, device: torch.device | str) -> Self:
+        """The network on a device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in ("weight", "bias", "readout")})
 
     def __call__(self, x: Tensor) -> Tensor:
         """Outputs for samples ``(B, d)``, ``(B,)``; their sign is the predicted class."""

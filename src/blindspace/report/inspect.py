@@ -117,7 +117,7 @@ def _histogram(axes: Axes, found: Sequence[Detection], threshold: float) -> None
     """One line of dots per kind: clean images in grey, marked ones in the colours of their curves."""
     colours = iter(_COLOURS)
     for down, kind in enumerate(found):
-        scores = kind.scores.numpy()
+        scores = kind.scores.cpu().numpy()
         spread = np.random.default_rng(0).uniform(-0.28, 0.28, len(scores))
         colour = next(colours) if kind.marked else _CLEAN
         axes.plot(scores, spread - down, ".", color=colour, markersize=2.5, alpha=0.6)
@@ -141,6 +141,6 @@ def _row(figure: Figure, title: str, images: Tensor, bottom: float, height: floa
     width = (0.98 - 0.27) / len(images)
     for index, image in enumerate(images):
         axes = figure.add_axes((0.27 + index * width, bottom, width * 0.96, height))
-        pixels = image.permute(1, 2, 0).numpy()
+        pixels = image.permute(1, 2, 0).cpu().numpy()
         axes.imshow(pixels if pixels.shape[2] == 3 else pixels[..., 0], cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()

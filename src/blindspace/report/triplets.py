@@ -86,7 +86,7 @@ def _drawn(images: Tensor, perturbations: Mapping[str, Tensor], labels: Mapping[
         left, bottom = _GAP + across * cell[0], size[1] - _HEAD - down * cell[1] - scale * height
         axes = figure.add_axes((left / size[0], bottom / size[1], scale * width / size[0], scale * height / size[1]))
         shown = picture.detach().double().clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0)
-        axes.imshow(shown.numpy(), interpolation="nearest")
+        axes.imshow(shown.cpu().numpy(), interpolation="nearest")
         axes.set_axis_off()
         if down == 0:
             axes.set_title(title, size=9, color=_INK, pad=6)

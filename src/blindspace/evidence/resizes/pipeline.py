@@ -13,6 +13,7 @@ from ...maps import LinearMap, from_module
 from ...maps.resizing.registry import resizer
 from ...networks import Network
 from ...networks.arguments import as_network
+from ...networks.devices import on_device
 from ...networks.preprocessing_modules import ChannelsLast, FlipChannels, Multiply, Normalise, Resize
 from ...networks.sources.preprocessing import parse
 
@@ -105,7 +106,7 @@ class Pipeline:
         """The label of each photograph ``(C, H, W)``, ``(B,)``; None without a network that has labels."""
         if self.network is None or self.source is None:
             return None
-        whole = nn.Sequential(*self.steps, self.network).eval()
+        whole = on_device(nn.Sequential(*self.steps, self.network).eval(), self.source.device, self.name)
         found = []
         with torch.no_grad():
             for photograph in photographs:

@@ -178,7 +178,7 @@ class _Group:
 def _by_seed(groups: Sequence[Values]) -> list[list[NDArray[np.float64]]]:
     """For each seed the values of each group, ``(draws, N)``."""
     lists = [[group] if isinstance(group, Tensor) else list(group) for group in groups]
-    parts = [[np.atleast_2d(x.detach().double().numpy()) for x in seeds] for seeds in zip(*lists, strict=True)]
+    parts = [[np.atleast_2d(x.detach().cpu().double().numpy()) for x in seeds] for seeds in zip(*lists, strict=True)]
     for part in parts:
         if len({values.shape[1] for values in part}) != 1 or not part[0].size:
             raise ValueError(f"paired values of different or of no images: {[values.shape for values in part]}")
