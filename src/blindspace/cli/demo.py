@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from .options import JsonOption, SeedOption, writable_folder
+from .options import DeviceOption, JsonOption, SeedOption, writable_folder
 from .output import console, progress, write_json
 
 
@@ -16,6 +16,7 @@ def demo(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Write the page to this folder.", callback=writable_folder)
     ] = Path("demo"),
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
@@ -24,7 +25,7 @@ def demo(
     from ..report.demo import demo as write_page
 
     with progress("demo") as report:
-        result = write_page(out, seed, report)
+        result = write_page(out, seed, report, device=device)
     screen = console(json)
     screen.print(f"{escape(result.answer)}.")
     screen.print(f"Open [bold]{escape(str(result.page))}[/bold] in a browser. Then try:")

@@ -55,6 +55,19 @@ def writable_file(path: Path | None) -> Path | None:
     return path
 
 
+def known_device(name: str) -> str:
+    """Refuse a device that is not there before the work begins; a callback of options.
+
+    Raises:
+        BlindspaceError: Torch finds no such device.
+    """
+    if name != "cpu":  # which is always there, and needs no torch to be known
+        from ..maps.linear_map import as_device
+
+        as_device(name)
+    return name
+
+
 def writable_picture(path: Path | None) -> Path | None:
     """Refuse a picture that cannot be drawn or written before the work begins; a callback of options.
 
@@ -193,7 +206,13 @@ AddressOption = Annotated[
     ),
 ]
 DeviceOption = Annotated[
-    str, typer.Option("--device", metavar="DEVICE", help="Do the work on this device of torch, such as cpu or cuda.")
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Do the work on this device of torch, such as cpu or cuda.",
+        callback=known_device,
+    ),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", help="Draw everything random from this seed.", min=0, max=LARGEST_SEED)

@@ -9,7 +9,7 @@ import typer
 
 from ..networks import AUTOENCODERS, BUILTIN, PAPER, SMALL
 from ..networks import train as run_training
-from .options import LARGEST_SEED, JsonOption, writable_folder
+from .options import LARGEST_SEED, DeviceOption, JsonOption, writable_folder
 from .output import console, progress, write_json
 
 _NAMES = (
@@ -38,7 +38,7 @@ def train(
             help="Draw everything random from this seed; that of the recipe if not given.", min=0, max=LARGEST_SEED
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="Train on this device, such as cpu or cuda.")] = "cpu",
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
 ) -> None:
     """Train a network or an autoencoder; interrupted, it resumes at the last finished epoch."""

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from ..data.datasets import load as load_dataset
 from ..data.imageset import ImageSet
 from ..data.principal_components import PrincipalComponents
-from ..errors import ShapeError, ValueRangeError, first_line
+from ..errors import ShapeError, ValueRangeError
 from ..files import home, sha256, unwritable, writing
+from ..maps.linear_map import as_device
 from ..progress import Progress
 from .autoencoders import Autoencoder
 from .builtin import Builtin, Recipe
@@ -89,7 +90,7 @@ def train(
     recipe: Recipe | None = None,
     epochs: int | None = None,
     seed: int | None = None,
-    device: str = "cpu",
+    device: torch.device | str = "cpu",
     train_set: ImageSet | None = None,
     test_set: ImageSet | None = None,
     adversary: Adversary | None = None,
@@ -118,8 +119,9 @@ def train(
 
     Raises:
         UnknownNameError: There is no such network.
-        ValueRangeError: There is less than one epoch, or no such device, or an adversary for an autoencoder.
+        ValueRangeError: There is less than one epoch, or an adversary for an autoencoder.
         FileError: The data set is missing, ``out`` cannot be written, or its checkpoint is damaged.
+        BlindspaceError: There is no such device.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -129,7 +131,7 @@ def train(
         >>> 0 <= card.test_accuracy <= 1
         True
     """
-    network = trainable(name)
+    network, place = trainable(name), as_device(device)
     recipe = recipe or network.recipe
     recipe = replace(
         recipe, epochs=recipe.epochs if epochs is None else epochs, seed=recipe.seed if seed is None else seed
@@ -148,19 +150,14 @@ def train(
 
     torch.manual_seed(recipe.seed)
     module = network.build()
-    try:
-        module.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    except (RuntimeError, AssertionError) as error:
-        raise ValueRangeError(
-            f"cannot train on {device!r} ({first_line(error)}); give cpu, or cuda if there is one"
-        ) from error
+    module.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images, labels = train_set.tensor(), train_set.targets()
 
     def loss(chosen: Tensor, generator: torch.Generator) -> Tensor:
-        x = augment(images[chosen], recipe, generator).to(device, memory_format=torch.channels_last)
+        x = augment(images[chosen], recipe, generator).to(place, memory_format=torch.channels_last)
         if network.task == "reconstruction":
             return F.mse_loss(module(x), x)
-        y = labels[chosen].to(device)
+        y = labels[chosen].to(place)
         if adversary is not None:
             x = adversary(module, x, y, generator)
         return F.cross_entropy(module(x), y, label_smoothing=recipe.label_smoothing)

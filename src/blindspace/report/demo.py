@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from ..data import ImageSet
 from ..evidence import audit
 from ..networks import load
@@ -30,6 +32,7 @@ def demo(
     *,
     images: ImageSet | None = None,
     thorough: bool = True,
+    device: torch.device | str | None = None,
 ) -> Report:
     """Audit ``cifar-resnet`` on real images and write its report, as ``write_report`` does.
 
@@ -39,8 +42,10 @@ def demo(
         progress: called before each step; the total is 100.
         images: labelled images; the 200 embedded CIFAR-10 images if None.
         thorough: whether the layers and the spectrum are shown too, which takes half a minute.
+        device: device of torch on which the images are; the CPU if None.
 
     Raises:
+        BlindspaceError: there is no such device.
         FileError: the folder cannot be written to.
         MissingExtraError: jinja2 or matplotlib is not installed.
 
@@ -51,6 +56,6 @@ def demo(
         >>> report.page.name, report.audit.space.dim
         ('index.html', 512)
     """
-    network = load(MODEL)
+    network = load(MODEL, device=device)
     found = None if thorough else audit(network, layers=False, seed=seed)
     return write_report(network, out, found=found, images=images, seed=seed, options=MODEL, progress=progress)
