@@ -134,7 +134,7 @@ def test_the_rule_refuses_steps_that_cost_too_much_confidence() -> None:
 def test_pairs_differ_in_both_classes() -> None:
     images = samples("mnist")
     network = bs.load("mnist-mlp")
-    found = list(pairs_of(network, images))
+    found = list(pairs_of(for_preset("smoke", 0), network, images))
     said = network.outputs(images.tensor()).argmax(1)
     assert len(found) > 2
     for first, second in found:
@@ -169,7 +169,7 @@ def test_photographs_are_read_through_the_preprocessing() -> None:
     some, network = images_of(s, case), network_of(s, case, 0)
     assert some.images.shape == (4, 3, case.side, case.side)
     assert network.input_shape == (3, case.side, case.side)
-    assert next(iter(pairs_of(network, some))) == (0, 1)
+    assert next(iter(pairs_of(s, network, some))) == (0, 1)
     assert torch.allclose(
         network.outputs(some.tensor(), torch.float64),
         bs.load(case.kind).outputs(bs.networks.Resize(32)(some.tensor().double()), torch.float64),

@@ -9,6 +9,7 @@ import torch
 
 from blindspace.data import samples
 from blindspace.experiments.common.classifiers import classifier, recipe_of
+from blindspace.experiments.parts import Preset, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -17,16 +18,18 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def weights(*args: object, **kwargs: object) -> torch.Tensor:
-    network = classifier(*args, **kwargs)  # type: ignore[arg-type]
+def weights(
+    kind: str, dataset: str, seed: int, preset: Preset, adversarial: bool = False, untrained: bool = False
+) -> torch.Tensor:
+    network = classifier(kind, dataset, seed, Settings(preset), adversarial, untrained=untrained)
     return torch.cat([p.detach().flatten() for p in network.module.parameters()])
 
 
 def test_trained_once(cache: Path) -> None:
     seen: list[str] = []
-    first = classifier("mlp", "mnist", 3, "smoke", progress=lambda done, total, what: seen.append(what))
+    first = classifier("mlp", "mnist", 3, Settings("smoke"), progress=lambda done, total, what: seen.append(what))
     assert seen[0].startswith("training mlp@mnist, epoch 1 of")
-    again = classifier("mlp", "mnist", 3, "smoke", progress=lambda *_: pytest.fail("trained again"))
+    again = classifier("mlp", "mnist", 3, Settings("smoke"), progress=lambda *_: pytest.fail("trained again"))
     assert first.card == again.card
     assert first.card["test_accuracy"] > 0.8
     assert torch.equal(first.labels(samples("mnist").tensor()), again.labels(samples("mnist").tensor()))
@@ -36,7 +39,7 @@ def test_seeds_and_adversary_make_other_networks() -> None:
     plain, other, robust = (
         weights("mlp", "mnist", 0, "smoke"),
         weights("mlp", "mnist", 1, "smoke"),
-        weights("mlp", "mnist", 0, "smoke", True),
+        weights("mlp", "mnist", 0, "smoke", adversarial=True),
     )
     assert not torch.equal(plain, other)
     assert not torch.equal(plain, robust)
@@ -58,10 +61,10 @@ def test_recipes() -> None:
 
 
 def test_shuffled_labels_are_learnt_by_heart(cache: Path) -> None:
-    network = classifier("mlp", "mnist", 0, "smoke", shuffled=True)
+    network = classifier("mlp", "mnist", 0, Settings("smoke"), shuffled=True)
     digits = samples("mnist")
     assert network.card["dataset"] == "mnist, shuffled labels"
     assert float((network.labels(digits.tensor()) == digits.targets()).double().mean()) < 0.3
     assert network.card["recipe"]["epochs"] == 100
     assert len(list((cache / "networks").iterdir())) == 1
-    assert classifier("mlp", "mnist", 0, "smoke").card["test_accuracy"] > 0.8
+    assert classifier("mlp", "mnist", 0, Settings("smoke")).card["test_accuracy"] > 0.8

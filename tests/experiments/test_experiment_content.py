@@ -14,7 +14,7 @@ from blindspace.experiments.dmm_content.found import found
 from blindspace.experiments.dmm_content.measure import parts
 from blindspace.experiments.dmm_content.report import claims, draw, rows, verdicts
 from blindspace.experiments.dmm_content.settings import CONTROLS, OBSERVERS, OFF, ON, PLAIN, SPACES, for_preset, groups
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 
 S = replace(for_preset("cpu", 0), victims=(("mnist", "mlp"), ("mnist", "convnet")), seeds=2, count=60, sizes=(3.0,))
@@ -88,7 +88,10 @@ def test_part_measures_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     s = replace(for_preset("smoke", 0), count=8)
     (part,) = parts(s)
     kept = part.run(lambda *_: None)
-    victim, other = classifier("mlp", "mnist", 0, "smoke"), classifier("convnet", "mnist", 1, "smoke")
+    victim, other = (
+        classifier("mlp", "mnist", 0, Settings("smoke")),
+        classifier("convnet", "mnist", 1, Settings("smoke")),
+    )
     some = samples("mnist").take(kept.arrays["index"])
     x, y = some.tensor()[:5], some.targets()[:5]
     for space in (ON, OFF):

@@ -30,7 +30,7 @@ from blindspace.experiments.dmm_depth.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 
 S = replace(for_preset("cpu", 0), pairs=(("mnist", "mlp"), ("mnist", "convnet")), seeds=3)
@@ -142,14 +142,14 @@ def test_part_measures_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (part,) = parts(s)
     kept = part.run(lambda *_: None)
     networks = {
-        STANDARD: classifier("mlp", "mnist", 0, "smoke", same_budget=True),
-        ADVERSARIAL: classifier("mlp", "mnist", 0, "smoke", adversarial=True),
+        STANDARD: classifier("mlp", "mnist", 0, Settings("smoke"), same_budget=True),
+        ADVERSARIAL: classifier("mlp", "mnist", 0, Settings("smoke"), adversarial=True),
     }
     some = samples("mnist").take(slice(6))
     x, y = some.tensor(), some.targets()
     right = torch.stack([network.labels(x) == y for network in networks.values()]).all(0)
     x, y = x[right], y[right]
-    tangent = autoencoder("mnist", "smoke").tangent(x)
+    tangent = autoencoder("mnist", Settings("smoke")).tangent(x)
     bases = tangent.basis().flatten(2)
     for way, network in networks.items():
         gradient = slopes(network, x, y).flatten(1)

@@ -26,7 +26,7 @@ from blindspace.experiments.dmm_ilyas.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 
 S = replace(for_preset("cpu", 0), makers=(("mnist", "mlp"), ("mnist", "convnet")))
@@ -49,7 +49,7 @@ def made(accuracies: dict[str, float], norm: float = 0.5) -> Parts:
 def test_parts_have_equal_norms_and_lie_where_they_should() -> None:
     s = for_preset("smoke", 0)
     case = groups(s)[0][0]
-    manifold = autoencoder("mnist", "smoke")
+    manifold = autoencoder("mnist", Settings("smoke"))
     x = samples("mnist").tensor()[:9]
     d = torch.randn(x.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     added, share = _parts_of(s, case, d, x, manifold)

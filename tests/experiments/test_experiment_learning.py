@@ -38,10 +38,10 @@ def test_recipes_share_no_seed_with_first_networks() -> None:
 
 def test_kept_figures(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
-    x, y = labelled_images("mnist", "smoke", 60, "train")
-    test = labelled_images("mnist", "smoke", 50)
+    x, y = labelled_images("mnist", Settings("smoke"), 60, "train")
+    test = labelled_images("mnist", Settings("smoke"), 50)
     targets = random_targets(y, 10, torch.Generator().manual_seed(0))
-    maker = classifier("mlp", "mnist", 0, "smoke")
+    maker = classifier("mlp", "mnist", 0, Settings("smoke"))
     made = mislabel(maker, x, targets, "l2", 2.0, 3)
     of = kept_set(made)
     assert of["success"] == pytest.approx(float((maker.labels(made.images) == targets).double().mean()))

@@ -31,7 +31,7 @@ from blindspace.experiments.lfp_harmless.settings import (
     cases,
     for_preset,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 from blindspace.networks import harmless
 
@@ -61,7 +61,7 @@ def made(accuracies: dict[str, float], step: float = 1e-30, of: tuple[str, ...] 
 
 
 def test_first_networks_read_some_dimensions_of_every_patch() -> None:
-    network = blind_network("mnist", 4, 0, "smoke")
+    network = blind_network("mnist", 4, 0, Settings("smoke"))
     space = harmless(network)
     assert space.dim == 49 * 12
     digits = samples("mnist")
@@ -77,7 +77,7 @@ def test_first_networks_read_some_dimensions_of_every_patch() -> None:
 
 def test_what_is_added_has_equal_norms_and_lies_where_it_should() -> None:
     s, case = for_preset("smoke", 0), BlindCase("mnist", 4, 0)
-    network = blind_network("mnist", 4, 0, "smoke")
+    network = blind_network("mnist", 4, 0, Settings("smoke"))
     space = harmless(network)
     x = samples("mnist").tensor()[:12]
     targets = torch.arange(12) % 4

@@ -24,7 +24,7 @@ from blindspace.experiments.lfp_leak.settings import (
     groups,
     name,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 from blindspace.learning.controls import CONTROLS, FLIPPED, SAME_TARGET
 
@@ -43,7 +43,7 @@ def worst(features: RobustFeatures, length: float, x: torch.Tensor, y: torch.Ten
 
 
 def test_features_withstand_their_radius() -> None:
-    x, y = labelled_images("mnist", "smoke")
+    x, y = labelled_images("mnist", Settings("smoke"))
     features = fit(x, y, 1.0)
     torch.testing.assert_close(features.weight.norm(dim=0), torch.ones(10))
     margins = features.margins(x, y)
@@ -60,7 +60,7 @@ def test_features_withstand_their_radius() -> None:
 
 
 def test_features_minimise_the_worst_case() -> None:
-    x, y = labelled_images("mnist", "smoke")
+    x, y = labelled_images("mnist", Settings("smoke"))
     features, other = fit(x, y, 1.0, 200), fit(x, y, 0.25, 200)
     scales = torch.linspace(0.05, 20, 200).tolist()
     for each in (1, 4):
@@ -74,7 +74,7 @@ def test_features_minimise_the_worst_case() -> None:
 
 def test_a_linear_model_learns_robust_features() -> None:
     case = groups(SMOKE)[0][0]
-    x, y = labelled_images("mnist", "smoke")
+    x, y = labelled_images("mnist", Settings("smoke"))
     learner = _Learner(SMOKE, case, fit(x, y, 1.0), (x, y))
     learnt = learner(ROBUST, x, y)
     assert learnt["test"][-1] > 0.6

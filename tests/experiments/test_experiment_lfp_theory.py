@@ -12,7 +12,7 @@ from blindspace.experiments.lfp_theory.found import expected
 from blindspace.experiments.lfp_theory.measure import parts
 from blindspace.experiments.lfp_theory.report import claims, draw, rows, verdicts
 from blindspace.experiments.lfp_theory.settings import KINDS, NAMED, Case, for_preset
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 
 S = replace(
@@ -115,16 +115,16 @@ def test_expected_agreement_is_that_of_random_directions() -> None:
 
 def test_samples_of_each_kind() -> None:
     draw = torch.Generator().manual_seed(0)
-    found = binary(ORTHOGONAL, 5, 12, 30, draw, "smoke")
+    found = binary(ORTHOGONAL, 5, 12, 30, draw, Settings("smoke"))
     products = found.x @ found.x.T
     torch.testing.assert_close(products, products.diagonal().diag())
     assert 1 <= float(products.diagonal().min()) <= float(products.diagonal().max()) <= 4
     assert (
-        binary(UNIFORM, 5, 12, 30, draw, "smoke").x.abs().max()
+        binary(UNIFORM, 5, 12, 30, draw, Settings("smoke")).x.abs().max()
         <= 1
-        < binary(GAUSSIAN, 5, 12, 30, draw, "smoke").x.abs().max()
+        < binary(GAUSSIAN, 5, 12, 30, draw, Settings("smoke")).x.abs().max()
     )
-    digits = binary(MNIST.format(1, 2), 8, 0, 20, draw, "smoke")
+    digits = binary(MNIST.format(1, 2), 8, 0, 20, draw, Settings("smoke"))
     assert digits.x.shape == (8, 784)
     assert digits.y.tolist() == [1.0] * 4 + [-1.0] * 4
     torch.testing.assert_close(digits.x.mean(0), torch.zeros(784).double(), atol=0.35, rtol=0)

@@ -22,7 +22,7 @@ from blindspace.experiments.lfp_wallace.settings import (
     for_preset,
     groups,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 
 S, SMOKE = for_preset("cpu", 0), for_preset("smoke", 0)
@@ -65,12 +65,12 @@ def test_images_of_another_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
     case = groups(SMOKE)[1][0]
     x = _foreign(SMOKE, case)
-    colour = labelled_images("cifar10", "smoke", 100)[0]
+    colour = labelled_images("cifar10", Settings("smoke"), 100)[0]
     assert x.shape == (100, 1, 28, 28)
     torch.testing.assert_close(x[3, 0, 0, 5], colour[3, :, 2, 7].mean())
     first = _first(SMOKE, case, lambda *_: None)
     images, labels = _labelled(SMOKE, case, first, NORMALISED, x, None)
-    digits = labelled_images("mnist", "smoke")[0]
+    digits = labelled_images("mnist", Settings("smoke"))[0]
     assert float(images.mean()) == pytest.approx(float(digits.mean()), abs=1e-4)
     assert float(images.std()) == pytest.approx(float(digits.std()), abs=1e-4)
     torch.testing.assert_close(like(images, x), x, atol=1e-4, rtol=0)

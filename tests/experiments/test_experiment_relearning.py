@@ -26,7 +26,7 @@ from blindspace.experiments.common.relearning.settings import (
     at_scale,
     for_preset,
 )
-from blindspace.experiments.parts import Kept, Parts
+from blindspace.experiments.parts import Kept, Parts, Settings
 from blindspace.experiments.verdicts import checked
 from blindspace.learning.controls import FLIPPED, NONE, PERMUTED, SAME_TARGET
 from blindspace.learning.rules import ATTACKS
@@ -80,7 +80,7 @@ def test_every_set_has_an_attack_and_a_published_accuracy() -> None:
 def test_sets(made_of: Perturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BLINDSPACE_HOME", str(tmp_path))
     s = for_preset("mnist", "smoke", 0)
-    maker = classifier(s.kind, s.dataset, 0, "smoke", untrained=True)
+    maker = classifier(s.kind, s.dataset, 0, Settings("smoke"), untrained=True)
     x, of = perturbed(s, s.cases[0], made_of, maker, 30, lambda *_: None)
     torch.testing.assert_close(of.images, x + of.perturbation)
     assert of.attack == made_of.attack

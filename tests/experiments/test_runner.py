@@ -7,6 +7,7 @@ import json
 import math
 import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import signal
@@ -30,7 +31,7 @@ from blindspace.experiments import crew
 from blindspace.experiments.common.models import images, trained, training, where
 from blindspace.experiments.common.pictures import Line, gallery, new_figure, plain, plot, save, signed
 from blindspace.experiments.experiment import PICTURES, Claim, Experiment, Result, Row
-from blindspace.experiments.keeping import sources
+from blindspace.experiments.keeping import folder_of, sources
 from blindspace.experiments.parts import Kept, Part, Parts, Preset, Settings, seed_of
 from blindspace.experiments.registry import NAMES, chosen, declared, experiment
 from blindspace.experiments.results import markdown, read, write_page
@@ -162,13 +163,34 @@ def test_resumed_behind_the_last_finished_part(tmp_path: Path, stop: str, error:
 
 
 @pytest.mark.parametrize(
-    ("changed", "ran"), [({}, 0), ({"seed": 1}, 3), ({"fresh": True}, 3), ({"preset": "cpu"}, 3)], ids=str
+    ("changed", "ran"),
+    [({}, 0), ({"seed": 1}, 3), ({"fresh": True}, 3), ({"preset": "cpu"}, 3), ({"device": "meta"}, 3)],
+    ids=str,
 )
 def test_what_is_kept_is_of_the_same_settings(tmp_path: Path, changed: dict[str, Any], ran: int) -> None:
     run(Tried().experiment, "smoke", tmp_path)
     again = Tried()
     run(again.experiment, **{"preset": "smoke", "out": tmp_path, **changed})
     assert len(again.ran) == ran
+
+
+def test_a_run_on_another_device_begins_anew_and_throws_nothing_away(tmp_path: Path) -> None:
+    stopped = Tried(stop="blue")
+    with pytest.raises(KeyboardInterrupt):
+        run(stopped.experiment, "smoke", tmp_path)
+    elsewhere, again = Tried(), Tried()
+    found = run(elsewhere.experiment, "smoke", tmp_path, device="meta")
+    assert (elsewhere.ran, found.settings["device"]) == (["red", "green", "blue"], "meta")
+    assert json.loads((tmp_path / "dice" / "result.json").read_text())["settings"]["device"] == "meta"
+    assert "device meta" in (tmp_path / "dice" / "table.md").read_text()
+    found = run(again.experiment, "smoke", tmp_path)
+    assert (again.ran, found.settings["device"]) == (["blue"], "cpu")
+
+
+def test_networks_of_another_device_are_trained_there() -> None:
+    recipe = training("mlp5", "smoke")
+    assert where("mlp5", "smoke", recipe, device="cpu") == where("mlp5", "smoke", recipe)
+    assert where("mlp5", "smoke", recipe, device="cuda:0") != where("mlp5", "smoke", recipe)
 
 
 def test_the_key_is_made_of_what_the_work_imports(tmp_path: Path) -> None:
@@ -278,6 +300,30 @@ def test_a_worker_with_other_versions_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BlindspaceError, match="would compute formula with other versions of this package"):
         job.worker().do(crew.OnePart("formula", "by-hand", "formula-of-another"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_device_reaches_the_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs: list[crew.PartsJob] = []
+
+    def look(job: crew.PartsJob, todo: Sequence[crew.OnePart], tell: object, **_: object) -> None:
+        jobs.append(job)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(crew, "work", look)
+    with pytest.raises(KeyboardInterrupt):
+        bs.reproduce("formula", out=tmp_path, workers=1, device="meta")
+    made = pickle.loads(pickle.dumps(jobs[0])).worker()
+    folder, parts = made._plan("formula")
+    assert folder == folder_of(experiment("formula"), experiment("formula").settings_on("meta", "smoke", 0)).name
+    assert len(parts) == 7
+    with pytest.raises(BlindspaceError, match="there is no device 'nowhere'"):
+        replace(jobs[0], device="nowhere").worker()
+
+
+def test_a_device_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(BlindspaceError, match="there is no device 'nowhere'"):
+        bs.reproduce("formula", out=tmp_path / "out", device="nowhere")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_engine_that_does_not_exist(tmp_path: Path) -> None:
@@ -485,9 +531,9 @@ def test_names_at_the_ends_of_lines_stand_apart() -> None:
 
 
 def test_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = trained("mlp5", "smoke")
+    first = trained("mlp5", Settings("smoke"))
     monkeypatch.setattr("blindspace.experiments.common.models.train", None)
-    again = trained("mlp5", "smoke")
+    again = trained("mlp5", Settings("smoke"))
     assert first.card == again.card
     assert first.name == "mlp5"
     x = images("mnist", "smoke", 3).tensor()
@@ -502,4 +548,4 @@ def test_presets_train_apart() -> None:
     with pytest.raises(UnknownNameError):
         training("resnet34", "cpu")
     with pytest.raises(FileError, match="by hand"):
-        trained("mlp5@svhn", "cpu")
+        trained("mlp5@svhn", Settings("cpu"))

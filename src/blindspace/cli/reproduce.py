@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..experiments.registry import NAMES, chosen
-from .options import AddressOption, Engine, EngineOption, JsonOption, SeedOption, writable_folder
+from .options import AddressOption, DeviceOption, Engine, EngineOption, JsonOption, SeedOption, writable_folder
 from .output import console, progress, write_json
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def reproduce(
     ] = None,
     engine: EngineOption = Engine.local,
     address: AddressOption = None,
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
     seed: SeedOption = 0,
 ) -> None:
@@ -61,7 +62,7 @@ def reproduce(
     screen = console(json)
     results = []
     experiments = chosen(names)
-    for result in runs(experiments, preset.value, out, seed, progress, fresh, workers, engine.value, address):
+    for result in runs(experiments, preset.value, out, seed, progress, fresh, workers, engine.value, address, device):
         results.append(result)
         screen.print(_summary(result), soft_wrap=True)
     page = write_page(out)

@@ -19,6 +19,7 @@ from typing import Any
 from ..errors import BlindspaceError
 from ..files import home
 from ..jobs import Done, work
+from ..maps.linear_map import as_device
 from ..progress import Progress
 from .experiment import Experiment
 from .keeping import FOLDER, folder_name, folder_of, keep, part_file
@@ -68,12 +69,14 @@ class PartsJob:
         preset: smoke, cpu or paper.
         seed: Seed of all randomness.
         environment: Values of ``VARIABLES``, as far as they are set.
+        device: Device of torch that the work is done on.
     """
 
     target: Path
     preset: Preset
     seed: int
     environment: dict[str, str]
+    device: str = "cpu"
 
     def shard(self, fields: dict[str, Any]) -> OnePart:
         """A shard of its fields."""
@@ -89,12 +92,17 @@ class PartsJob:
 
 
 class PartsWorker:
-    """Computes parts, one after the other."""
+    """Computes parts, one after the other.
+
+    Raises:
+        BlindspaceError: The device of the job is not there.
+    """
 
     def __init__(self, job: PartsJob) -> None:
         self.job = job
         self._planned: dict[str, tuple[str, dict[str, Part]]] = {}
         os.environ.update(job.environment)
+        as_device(job.device)
 
     def do(self, shard: OnePart) -> Done:
         """Compute a part, unless it is finished.
@@ -119,7 +127,7 @@ class PartsWorker:
         """Where an experiment's parts are kept, and its parts by name."""
         if name not in self._planned:
             experiment = experiment_named(name)
-            settings = experiment.settings(self.job.preset, self.job.seed)
+            settings = experiment.settings_on(self.job.device, self.job.preset, self.job.seed)
             parts = {part.name: part for part in experiment.parts(settings)}
             self._planned[name] = folder_name(experiment, settings), parts
         return self._planned[name]
@@ -133,6 +141,7 @@ def compute(
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
+    device: str = "cpu",
     progress: Progress | None = None,
 ) -> None:
     """Compute the parts of experiments that are not kept yet; to be called within ``one_thread``.
@@ -145,18 +154,20 @@ def compute(
         workers: Number of processes of one thread each; one per core if None.
         engine: One of ``jobs.ENGINES``.
         address: Address of a Ray cluster; if None, one is started on this machine.
+        device: Device of torch that the work is done on, which every worker must have.
         progress: Called with the number of finished parts after each of them.
 
     Raises:
         FileError: A data set is missing, or the cache folder cannot be written.
         MissingExtraError: A library is not installed.
-        BlindspaceError: No cluster answers, or a worker has other versions.
+        BlindspaceError: No cluster answers, or a worker has other versions or no such device.
     """
     environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    job = PartsJob(home().absolute() / FOLDER, preset, seed, {**environment, "BLINDSPACE_HOME": str(home().absolute())})
+    environment["BLINDSPACE_HOME"] = str(home().absolute())
+    job = PartsJob(home().absolute() / FOLDER, preset, seed, environment, device)
     shards: list[OnePart] = []
     for experiment in experiments:
-        settings = experiment.settings(preset, seed)
+        settings = experiment.settings_on(device, preset, seed)
         folder = folder_of(experiment, settings)
         if fresh:
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ finished parts, and how to draw them. Keeping, resuming, tables and the page of 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from html import escape
 from math import isinf
 from pathlib import Path
@@ -161,6 +161,10 @@ class Experiment(Generic[S]):
     draw: Callable[[S, Parts, Path], None]
     extras: tuple[str, ...] = ("plot",)
     verdicts: Callable[[S, Parts], Sequence[Verdict]] = lambda settings, parts: ()
+
+    def settings_on(self, device: str, preset: Preset, seed: int) -> S:
+        """The settings of a preset and a seed, for work on a device."""
+        return replace(self.settings(preset, seed), device=device)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,14 @@ class Settings:
     Attributes:
         preset: smoke, cpu or paper.
         seed: Seed of all randomness.
+        device: Device of torch on which networks, images and subspaces are; random numbers are drawn on the CPU on
+            every device. It is a setting because devices round differently: what one has finished is never mixed with
+            what another computes.
     """
 
     preset: Preset
     seed: int = 0
+    device: str = field(default="cpu", kw_only=True)
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain values for JSON."""

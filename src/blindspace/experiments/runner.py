@@ -23,6 +23,7 @@ import torch
 from ..errors import MissingExtraError
 from ..files import unwritable, writing
 from ..jobs import check_engine, one_thread
+from ..maps.linear_map import as_device
 from ..progress import Progress
 from .crew import compute
 from .experiment import PICTURES, Experiment, Result, S
@@ -57,6 +58,7 @@ def reproduce(
     workers: int | None = None,
     engine: str = "local",
     address: str | None = None,
+    device: str = "cpu",
 ) -> list[Result]:
     """Reproduce tables and figures of the papers: what the command ``blindspace reproduce`` does.
 
@@ -73,6 +75,8 @@ def reproduce(
         engine: Either ``local`` or ``ray``. On Ray, all nodes must see the cache folder under the same path, and have
             the same libraries.
         address: Address of a Ray cluster; if None, one is started on this machine.
+        device: Device of torch that networks, images and subspaces are on, such as cpu or cuda. It is one of the
+            settings: finished parts of another device are kept, and not used.
 
     Returns:
         One result per experiment; rows, claims and the names of the pictures in ``out``.
@@ -82,7 +86,8 @@ def reproduce(
         ValueRangeError: The number of workers is negative.
         FileError: ``out`` cannot be written, or a data set is missing.
         MissingExtraError: A library is not installed.
-        BlindspaceError: No Ray cluster answers, or a worker has other versions of the libraries.
+        BlindspaceError: There is no such device, no Ray cluster answers, or a worker has other versions of the
+            libraries.
 
     Examples:
         >>> import torch, blindspace as bs
@@ -91,9 +96,8 @@ def reproduce(
         ('fig1', True)
     """
     experiments = chosen([names] if isinstance(names, str) else names)
-    results = list(
-        runs(experiments, preset, Path(out), seed, lambda _: nullcontext(progress), fresh, workers, engine, address)
-    )
+    shown = lambda _: nullcontext(progress)  # noqa: E731
+    results = list(runs(experiments, preset, Path(out), seed, shown, fresh, workers, engine, address, device))
     write_page(Path(out))
     return results
 
@@ -108,6 +112,7 @@ def runs(
     workers: int | None,
     engine: str,
     address: str | None,
+    device: str,
 ) -> Iterator[Result]:
     """As ``reproduce``, one result after the other; ``progress`` makes a callback for each experiment by its name.
 
@@ -115,17 +120,18 @@ def runs(
         BlindspaceError: As ``reproduce``.
     """
     check_engine(engine, workers)
+    device = str(as_device(device))
     for experiment in experiments:
         _check(experiment)
     with ExitStack() as stack:
         if workers or engine != "local":
             stack.enter_context(one_thread())
             with progress("parts") as report:
-                compute(experiments, preset, seed, fresh, workers, engine, address, report)
+                compute(experiments, preset, seed, fresh, workers, engine, address, device, report)
             fresh = False
         for experiment in experiments:
             with progress(experiment.name) as report:
-                result = run(experiment, preset, out, seed, report, fresh)
+                result = run(experiment, preset, out, seed, report, fresh, device)
             yield result
 
 
@@ -136,6 +142,7 @@ def run(
     seed: int = 0,
     progress: Progress | None = None,
     fresh: bool = False,
+    device: str = "cpu",
 ) -> Result:
     """Run an experiment, or what is left of it, and write ``result.json``, ``table.md`` and its pictures.
 
@@ -146,6 +153,7 @@ def run(
         seed: Seed of all randomness.
         progress: Called with the share of the work that is done.
         fresh: Whether finished parts of earlier runs are computed again.
+        device: Device of torch that the work is done on.
 
     Raises:
         FileError: ``out`` cannot be written, or a data set is missing.
@@ -157,7 +165,7 @@ def run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
-    settings = experiment.settings(preset, seed)
+    settings = experiment.settings_on(device, preset, seed)
     kept = folder_of(experiment, settings)
     if fresh:
         shutil.rmtree(kept, ignore_errors=True)

@@ -38,7 +38,7 @@ def _attacked(s: Blackbox, name: str, attack: str, kind: str, progress: Progress
     factor = sqrt(prod(found.network.input_shape) / VALUES)
     run = partial(
         simba if attack == "simba" else nes,
-        found.network.module,
+        found.network.differentiable(found.network.dtype, x.device),
         x,
         y,
         s.size * factor,

@@ -56,7 +56,7 @@ def part_name(case: Case, seed: int, pair: int) -> str:
 def network_of(s: Blindspots, case: Case, seed: int) -> Network:
     """The network of a case with that seed."""
     if case.kind in SMALL:
-        found = classifier(case.kind, PHOTOGRAPHED if case.side else case.dataset, seed, s.preset)
+        found = classifier(case.kind, PHOTOGRAPHED if case.side else case.dataset, seed, s)
     else:
         found = resnet20_of_others() if case.kind == RESNET20 else load(case.kind)
     if case.side:
@@ -70,9 +70,9 @@ def images_of(s: Blindspots, case: Case) -> ImageSet:
     return photographs(case.side) if case.side else images(case.dataset, s.preset, 4 * case.pairs + 16)
 
 
-def pairs_of(network: Network, of: ImageSet) -> Iterator[tuple[int, int]]:
+def pairs_of(s: Blindspots, network: Network, of: ImageSet) -> Iterator[tuple[int, int]]:
     """Neighbours in a data set that differ in their labels and in what the network takes them for, each image once."""
-    said = network.outputs(of.tensor()).flatten(1).argmax(1)
+    said = network.outputs(of.tensor().to(s.device)).flatten(1).argmax(1)
     for first in range(0, len(of) - 1, 2):
         if of.labels[first] != of.labels[first + 1] and said[first] != said[first + 1]:
             yield first, first + 1
@@ -82,8 +82,8 @@ def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress
     """Both rules on one pair, and the controls."""
     network = network_of(s, case, seed)
     some = images_of(s, case)
-    source, other = list(pairs_of(network, some))[pair]
-    pictures = some.tensor().double()
+    source, other = list(pairs_of(s, network, some))[pair]
+    pictures = some.tensor().to(s.device).double()
     x, target = pictures[source], pictures[other]
     label = f"{case.name}, seed {seed}, pair {pair}"
     ours = level_set(
@@ -95,12 +95,14 @@ def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress
         progress=lambda done, of, what: progress(done, of, f"{label}, {what}"),
     )
     rule = traverse(s, network, x, target, s.generator(case.name, seed, pair))
+    end = ours.end.to(s.device)  # a path lies in a file
     front = harmless(network, check=False)
     beside = (target - x - front.project((target - x)[None])[0]).square().mean().sqrt()
-    line = x + torch.linspace(0, 1, STRAIGHT + 1, dtype=x.dtype).view(-1, *[1] * x.ndim) * (ours.end - x)
+    shares = torch.linspace(0, 1, STRAIGHT + 1, dtype=x.dtype).to(s.device)
+    line = x + shares.view(-1, *[1] * x.ndim) * (end - x)
     outputs = network.outputs(line, torch.float64).flatten(1)
     straight = (outputs - outputs[0]).abs().max() / outputs[0].abs().max()
-    ends = torch.stack([x, ours.end, rule.points[-1]])
+    ends = torch.stack([x, end, rule.points[-1]])
     goals = target.expand_as(ends)
     looks = similarity(ends, goals, with_perceptual=False)
     values: dict[str, Any] = {
@@ -124,9 +126,9 @@ def _measure(s: Blindspots, case: Case, seed: int, pair: int, progress: Progress
         "rmse": _named((ends - goals).square().flatten(1).mean(1).sqrt()),
         "ssim": _named(looks.ssim),
     }
-    shown = torch.cat([x[None], ours.at(SHOWN), ours.end[None], target[None], rule.points[-1:]])
+    shown = torch.cat([x[None], ours.at(SHOWN).to(s.device), end[None], target[None], rule.points[-1:]])
     values["said"] = _said(network, shown)
-    frames = ours.at(FRAMES)
+    frames = ours.at(FRAMES).to(s.device)
     values["frames said"] = _said(network, frames)
     return Kept(values, {"shown": shown.float(), "frames": frames.float()})
 

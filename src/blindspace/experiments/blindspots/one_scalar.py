@@ -65,7 +65,7 @@ def traverse(s: Blindspots, network: Network, x: Tensor, target: Tensor, generat
     label = outputs.argmax(1)
     points, found, kept = [x], [outputs[0]], 0
     least = float(outputs.softmax(1)[0, label]) - s.allowed
-    here = (x + s.noise * (2 * torch.rand(x.shape, generator=generator, dtype=x.dtype) - 1)).clamp(0, 1)
+    here = (x + s.noise * (2 * torch.rand(x.shape, generator=generator, dtype=x.dtype).to(x) - 1)).clamp(0, 1)
     push = torch.zeros_like(x)
     for _ in range(s.scalar_steps):
         gradient = _gradient(network, here, label)
@@ -89,5 +89,5 @@ def _gradient(network: Network, x: Tensor, label: Tensor) -> Tensor:
     """Gradient of the cross-entropy, ``shape``."""
     with torch.enable_grad():
         z = x[None].detach().requires_grad_(True)
-        loss = F.cross_entropy(network.double(z).flatten(1), label)
+        loss = F.cross_entropy(network.run(z, torch.float64).flatten(1), label)
         return torch.autograd.grad(loss, z)[0][0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..parts import Preset
+from ..parts import Preset, Settings
 from .models import images
 
 ORTHOGONAL, UNIFORM, GAUSSIAN = "orthogonal", "uniform", "Gaussian"
@@ -33,8 +33,8 @@ class Binary:
     z: Tensor
 
 
-def binary(kind: str, count: int, dim: int, points: int, draw: torch.Generator, preset: Preset) -> Binary:
-    """Draw samples of a kind.
+def binary(kind: str, count: int, dim: int, points: int, draw: torch.Generator, s: Settings) -> Binary:
+    """Draw samples of a kind, on the device of the settings.
 
     Args:
         kind: ``ORTHOGONAL``, ``UNIFORM``, ``GAUSSIAN``, or ``MNIST`` with two digits.
@@ -42,34 +42,36 @@ def binary(kind: str, count: int, dim: int, points: int, draw: torch.Generator, 
         dim: Number of values of each; MNIST has its own.
         points: Number of points; of MNIST at most the test images of both digits.
         draw: Source of all randomness.
-        preset: smoke takes the embedded images of MNIST.
+        s: Settings, for their preset, of which smoke takes the embedded images of MNIST, and their device.
     """
     if kind.startswith("MNIST"):
         first, second = (int(word) for word in kind.split() if word.isdigit())
-        train, test = (_digits(first, second, preset, split) for split in ("train", "test"))
+        train, test = (_digits(first, second, s.preset, split) for split in ("train", "test"))
         halves = [(train[1] == sign).nonzero()[:, 0] for sign in (1, -1)]
         some = torch.cat([of[torch.randperm(len(of), generator=draw)[: count // 2]] for of in halves])
         mean = train[0].mean(0)
         order = torch.randperm(len(test[0]), generator=draw)[:points]
-        return Binary(train[0][some] - mean, train[1][some], test[0][order] - mean)
-    x, z = (noise(kind, number, dim, draw) for number in (count, points))
+        found = train[0][some] - mean, train[1][some], test[0][order] - mean
+        return Binary(*(each.to(s.device) for each in found))
+    x, z = (noise(kind, number, dim, draw, s.device) for number in (count, points))
     if kind == ORTHOGONAL:
-        x = torch.linalg.qr(x.T).Q.T * (1 + torch.rand(count, 1, generator=draw, dtype=torch.float64))
-    return Binary(x, signs(count, draw), z)
+        sizes = 1 + torch.rand(count, 1, generator=draw, dtype=torch.float64)
+        x = torch.linalg.qr(x.T).Q.T * sizes.to(s.device)
+    return Binary(x, signs(count, draw, s.device), z)
 
 
-def noise(kind: str, count: int, dim: int, draw: torch.Generator) -> Tensor:
+def noise(kind: str, count: int, dim: int, draw: torch.Generator, device: str = "cpu") -> Tensor:
     """Uniform values from −1 to 1, or standard normal ones for another kind, float64 ``(count, dim)``."""
     if kind == UNIFORM:
-        return 2 * torch.rand(count, dim, generator=draw, dtype=torch.float64) - 1
-    return torch.randn(count, dim, generator=draw, dtype=torch.float64)
+        return (2 * torch.rand(count, dim, generator=draw, dtype=torch.float64) - 1).to(device)
+    return torch.randn(count, dim, generator=draw, dtype=torch.float64).to(device)
 
 
-def signs(count: int, draw: torch.Generator) -> Tensor:
+def signs(count: int, draw: torch.Generator, device: str = "cpu") -> Tensor:
     """Random labels −1 and 1, float64 ``(count,)``; the first two differ, so that both occur."""
     found = 1 - 2 * torch.randint(0, 2, (count,), generator=draw).double()
     found[:2] = torch.tensor([1.0, -1.0])[:count]
-    return found
+    return found.to(device)
 
 
 def _digits(first: int, second: int, preset: Preset, split: str) -> tuple[Tensor, Tensor]:

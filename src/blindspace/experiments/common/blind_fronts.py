@@ -14,7 +14,7 @@ from ...networks import Network, load
 from ...networks.preprocessing_modules import Normalise
 from ...networks.small_networks import small_recipe
 from ...progress import Progress
-from ..parts import Preset
+from ..parts import Settings
 from .learning import CLASSES, labelled_images
 
 SIDE = 4
@@ -40,23 +40,23 @@ def _module(dataset: str, kernels: int) -> nn.Sequential:
     )
 
 
-def blind_network(dataset: str, kernels: int, seed: int, preset: Preset, progress: Progress | None = None) -> Network:
+def blind_network(dataset: str, kernels: int, seed: int, s: Settings, progress: Progress | None = None) -> Network:
     """A trained network of grey images that reads ``kernels`` of the 16 dimensions of every 4×4 patch.
 
     Args:
         dataset: mnist or fashion-mnist; smoke has no images of the second.
         kernels: Number of kernels, at most 16.
         seed: Seed of initial weights and order of samples.
-        preset: smoke trains on the embedded images.
+        s: Settings, for their preset and device; smoke trains on the embedded images.
         progress: Called after every step of training.
     """
     recipe = replace(small_recipe("convnet", dataset), seed=seed, epochs=3)
-    if preset == "smoke":
+    if s.preset == "smoke":
         recipe = replace(recipe, epochs=10, batch_size=20)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
         module = _module(dataset, kernels)
-    images, labels = labelled_images(dataset, preset, IMAGES, "train")
+    images, labels = labelled_images(dataset, s, IMAGES, "train")
     made = learn(module, images, labels, recipe, progress=progress).network
     return replace(made, name=f"{kernels} of 16 kernels@{dataset}")
 

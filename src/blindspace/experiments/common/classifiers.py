@@ -11,7 +11,7 @@ from ...networks import SMALL, Network, Recipe, load
 from ...networks.small_networks import small_recipe
 from ...networks.trainable import trainable
 from ...progress import Progress
-from ..parts import Preset
+from ..parts import Preset, Settings
 from .models import trained
 
 RADII = {"mnist": 1.5, "fashion-mnist": 1.5, "cifar10": 0.5}
@@ -44,7 +44,7 @@ def classifier(
     kind: str,
     dataset: str,
     seed: int,
-    preset: Preset,
+    s: Settings,
     adversarial: bool = False,
     *,
     same_budget: bool = False,
@@ -58,7 +58,7 @@ def classifier(
         kind: One of ``KINDS``.
         dataset: mnist, fashion-mnist or cifar10; smoke has no images of fashion-mnist.
         seed: Seed of initial weights and order of samples; another seed gives an independent network.
-        preset: smoke, cpu or paper.
+        s: Settings, for their preset and device.
         adversarial: Whether it is trained by L2-PGD (Madry et al. 2018) with the radius of ``RADII``.
         same_budget: Whether a network without an adversary is trained on as many images for as many epochs as one with
             an adversary is, to be compared with it.
@@ -78,8 +78,8 @@ def classifier(
             torch.manual_seed(seed)
             return load(network.build(), network.input_shape, name=f"{name}, untrained")
     if shuffled:
-        recipe = replace(recipe_of(kind, dataset, seed, preset), images=1000, epochs=100, batch_size=32, flip=False)
-        return trained(name, preset, progress, recipe, shuffled=True)
+        recipe = replace(recipe_of(kind, dataset, seed, s.preset), images=1000, epochs=100, batch_size=32, flip=False)
+        return trained(name, s, progress, recipe, shuffled=True)
     adversary = PGDAdversary(RADII[dataset], steps=3) if adversarial else None
-    recipe = recipe_of(kind, dataset, seed, preset, adversarial or same_budget)
-    return trained(name, preset, progress, recipe, adversary)
+    recipe = recipe_of(kind, dataset, seed, s.preset, adversarial or same_budget)
+    return trained(name, s, progress, recipe, adversary)

@@ -73,12 +73,12 @@ def random_frequencies(shape: Shape, dim: int, generator: torch.Generator) -> Su
     kept[torch.randperm(n, generator=generator)[:dim]] = True
 
     def onto(v: Tensor) -> Tensor:
-        mixed = (v.flatten(1) * signs.to(v.dtype))[:, order].numpy()
+        mixed = (v.cpu().flatten(1) * signs.to(v.dtype))[:, order].numpy()
         found = torch.from_numpy(np.asarray(scipy.fft.dct(mixed, norm="ortho")))
         again = scipy.fft.idct(torch.where(kept, found, 0.0).numpy(), norm="ortho")
         back = torch.empty_like(found)
         back[:, order] = torch.from_numpy(np.asarray(again))
-        return (back * signs.to(v.dtype)).view_as(v)
+        return (back * signs.to(v.dtype)).view_as(v).to(v.device)
 
     return Known(shape, dim, onto)
 

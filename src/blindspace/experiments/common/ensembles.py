@@ -100,6 +100,7 @@ def ensemble(
     init: Init = "default",
     bias: bool = True,
     dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
 ) -> Ensemble:
     """Networks with initial weights, each drawn from its own seed, whatever the other seeds are.
 
@@ -109,12 +110,13 @@ def ensemble(
         init: Distribution of the initial weights.
         bias: Whether layers have biases.
         dtype: Floating-point type.
+        device: Device of the networks; their weights are drawn on the CPU.
     """
     drawn = [_layers(torch.Generator().manual_seed(seed_of(seed, "ensemble")), widths, init) for seed in seeds]
     layers = range(len(widths) - 1)
     return Ensemble(
-        [torch.stack([of[layer][0] for of in drawn]).to(dtype) for layer in layers],
-        [torch.stack([of[layer][1] for of in drawn]).to(dtype) if bias else None for layer in layers],
+        [torch.stack([of[layer][0] for of in drawn]).to(device, dtype) for layer in layers],
+        [torch.stack([of[layer][1] for of in drawn]).to(device, dtype) if bias else None for layer in layers],
     )
 
 

@@ -87,9 +87,10 @@ def feature_pgd(
     Returns:
         The perturbation ``(B, *shape)``.
     """
-    noise = torch.randn(features.shape, generator=generator, dtype=features.dtype)
+    noise = torch.randn(features.shape, generator=generator, dtype=features.dtype).to(features.device)
+    module = network.differentiable(features.dtype, features.device)
     delta = random_start * noise * eps / (8 / 255)
     for _ in range(steps):
-        gradient = ascent(network.module, features + delta, labels, targeted=False)
+        gradient = ascent(module, features + delta, labels, targeted=False)
         delta = torch.minimum(torch.maximum(delta + eps / 8 * gradient.sign(), -eps), eps)
     return delta

@@ -11,19 +11,19 @@ from ...manifolds import Manifold, manifold
 from ...networks.autoencoders import AUTOENCODERS, Autoencoder
 from ...networks.trained_autoencoders import load_autoencoder
 from ...progress import Progress
-from ..parts import Preset
+from ..parts import Preset, Settings
 from .models import images, trained
 
 NAMES = {network.recipe.dataset: name for name, network in AUTOENCODERS.items()}
 """The autoencoder of each data set."""
 
 
-def autoencoder(dataset: str, preset: Preset, progress: Progress | None = None) -> Manifold:
+def autoencoder(dataset: str, s: Settings, progress: Progress | None = None) -> Manifold:
     """The autoencoder of a data set: as it is shipped, or else trained as the preset says, or taken from the cache.
 
     Args:
         dataset: mnist, fashion-mnist or cifar10.
-        preset: smoke trains for an instant on the embedded images.
+        s: Settings; the preset smoke trains for an instant on the embedded images.
         progress: Called after every step of training.
     """
     name = NAMES[dataset]
@@ -33,8 +33,8 @@ def autoencoder(dataset: str, preset: Preset, progress: Progress | None = None) 
         encoder, decoder = shipped.encoder, shipped.decoder
     except FileError:
         recipe = AUTOENCODERS[name].recipe
-        recipe = replace(recipe, epochs=2, batch_size=20) if preset == "smoke" else recipe
-        module = trained(name, preset, progress, recipe).module
+        recipe = replace(recipe, epochs=2, batch_size=20) if s.preset == "smoke" else recipe
+        module = trained(name, s, progress, recipe).module
         assert isinstance(module, Autoencoder)
         encoder, decoder = module.encoder, module.decoder
     return manifold(encoder, decoder, shape)

@@ -12,19 +12,18 @@ from ...learning.perturbed import Mislabelled
 from ...learning.training import Labelled, Learnt
 from ...networks import Recipe
 from ...networks.small_networks import small_recipe
-from ..parts import Preset, Settings, seed_of
-from .models import images
+from ..parts import Settings, seed_of
+from .models import images, tensors
 
 CLASSES = 10
 """Number of classes of every data set here."""
 
 
 def labelled_images(
-    dataset: str, preset: Preset, count: int | None = None, split: Literal["train", "test"] = "test"
+    dataset: str, s: Settings, count: int | None = None, split: Literal["train", "test"] = "test"
 ) -> Labelled:
-    """The first images of a data set (see ``models.images``), float32 ``(N, C, H, W)`` in [0, 1], and their labels."""
-    found = images(dataset, preset, count, split)
-    return found.tensor(), found.targets()
+    """The first images of a data set (see ``models.images``), float32 ``(N, C, H, W)``, and labels, on the device."""
+    return tensors(images(dataset, s.preset, count, split), s)
 
 
 def student_recipe(s: Settings, kind: str, dataset: str, epochs: int, batch: int, *what: object) -> Recipe:

@@ -19,7 +19,7 @@ from ...networks import BUILTIN, Adversary, Network, Recipe, load, train
 from ...networks.paper_networks import paper_recipe
 from ...networks.trainable import trainable
 from ...progress import Progress
-from ..parts import Preset, seed_of
+from ..parts import Preset, Settings, seed_of
 
 NAMED = {"resnet18": "ResNet-18", "resnet50": "ResNet-50", "efficientnet": "EfficientNet", "vgg16": "VGG-16"}
 """The paper's names of its convolutional networks."""
@@ -67,9 +67,14 @@ def images(
     return found.take(slice(count))
 
 
-def model_under_test(name: str, preset: Preset, progress: Progress | None = None) -> Network:
-    """A shipped network as it is (see ``load``), or one of the paper's as the preset trains it (see ``trained``)."""
-    return load(name) if name in BUILTIN else trained(name, preset, progress)
+def tensors(chosen: ImageSet, s: Settings, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
+    """Images ``(N, C, H, W)`` of a floating dtype in [0, 1], and labels, int64 ``(N,)``, on the settings' device."""
+    return chosen.tensor(dtype).to(s.device), chosen.targets().to(s.device)
+
+
+def model_under_test(name: str, s: Settings, progress: Progress | None = None) -> Network:
+    """A shipped network as it is (see ``load``), or one of the paper's, trained (see ``trained``)."""
+    return load(name) if name in BUILTIN else trained(name, s, progress)
 
 
 def examples(classes: Tensor, eligible: Tensor, count: int) -> list[int]:
@@ -95,17 +100,17 @@ def of_others(name: str) -> Path | None:
 
 def trained(
     name: str,
-    preset: Preset,
+    s: Settings,
     progress: Progress | None = None,
     recipe: Recipe | None = None,
     adversary: Adversary | None = None,
     shuffled: bool = False,
 ) -> Network:
-    """A network, trained as the preset says, or taken from the cache.
+    """A network, trained as the preset says and on the device of the settings, or taken from the cache.
 
     Args:
         name: Name of the network, one that ``networks.trainable.trainable`` knows.
-        preset: smoke, cpu or paper.
+        s: Settings, for their preset and device.
         progress: Called after every step of training.
         recipe: Training recipe; the preset's of one of the paper's networks if None.
         adversary: What perturbs the images of every training step; none if None.
@@ -116,18 +121,18 @@ def trained(
         MissingExtraError: timm is not installed.
         FileError: The data set is missing, or the cache is damaged.
     """
-    recipe = recipe or training(name, preset)
-    folder = where(name, preset, recipe, adversary, shuffled)
+    recipe = recipe or training(name, s.preset)
+    folder = where(name, s.preset, recipe, adversary, shuffled, s.device)
     weights = folder / f"{name}.safetensors"
     if not (weights.is_file() and weights.with_suffix(".json").is_file()):
-        chosen = images(recipe.dataset, preset, recipe.images, split="train")
+        chosen = images(recipe.dataset, s.preset, recipe.images, split="train")
         train(
             name,
             folder,
             recipe=recipe,
-            device="cuda" if torch.cuda.is_available() else "cpu",
+            device=s.device,
             train_set=_shuffled(chosen, recipe.seed) if shuffled else chosen,
-            test_set=images(recipe.dataset, preset),
+            test_set=images(recipe.dataset, s.preset),
             adversary=adversary,
             progress=progress and (lambda done, total, what: progress(done, total, f"training {name}, {what}")),
         )
@@ -141,13 +146,20 @@ def _shuffled(images: ImageSet, seed: int) -> ImageSet:
 
 
 def where(
-    name: str, preset: Preset, recipe: Recipe, adversary: Adversary | None = None, shuffled: bool = False
+    name: str,
+    preset: Preset,
+    recipe: Recipe,
+    adversary: Adversary | None = None,
+    shuffled: bool = False,
+    device: str = "cpu",
 ) -> Path:
-    """The cache folder of a trained network; it depends on all settings of the training."""
+    """The cache folder of a trained network; it depends on all settings of the training, and on its device."""
     stated = {**recipe.to_dict(), "embedded": preset == "smoke"}
     if adversary is not None:
         stated["adversary"] = adversary.to_dict()
     if shuffled:
         stated["labels"] = "shuffled"
+    if device != "cpu":
+        stated["device"] = device
     settings = json.dumps(stated, sort_keys=True)
     return home() / "networks" / f"{name}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"

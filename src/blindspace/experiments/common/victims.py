@@ -15,7 +15,7 @@ from ...networks import BUILTIN, Network, Resize, harmless, load
 from ...subspaces import Spanned, Subspace
 from ..parts import Settings
 from .confinement import behind, everything, kept_by, outside, permuted, random_frequencies
-from .models import images, of_others, trained
+from .models import images, of_others, tensors, trained
 from .networks_of_others import VIT, vit_of_others
 
 ROBUST = VIT
@@ -85,7 +85,7 @@ def victim(name: str, s: Settings, count: int) -> Victim:
 def _network(base: str, s: Settings) -> Network:
     if base in BUILTIN:
         return load(base)
-    return vit_of_others() if base == ROBUST else trained(base, s.preset)
+    return vit_of_others() if base == ROBUST else trained(base, s)
 
 
 def _seen(network: Network) -> Subspace:
@@ -100,7 +100,7 @@ def _correctly_classified(network: Network, s: Settings, count: int) -> tuple[Te
     """The first correctly classified images, enlarged (bicubic, to eight bits) if the network takes larger ones."""
     dataset = "mnist" if network.input_shape[0] == 1 else "cifar10"
     found = images(dataset, s.preset, None if s.preset == "smoke" else 4 * count)
-    x, y = found.tensor(), found.targets()
+    x, y = tensors(found, s)
     if x.shape[1:] != network.input_shape:
         enlarged = Resize(network.input_shape[1:], "bicubic", antialias=False)(x)
         x = (enlarged.clamp(0, 1) * 255).round() / 255
@@ -144,7 +144,7 @@ def slopes(found: Victim, batch: int = 50) -> Tensor | None:
     made = []
     for x, y in zip(found.images.split(batch), found.labels.split(batch), strict=True):
         at = x.clone().requires_grad_()
-        scores = found.network.module(at)
+        scores = found.network.run(at, at.dtype)
         other = scores.scatter(1, y[:, None], -torch.inf).amax(1)
         made.append(torch.autograd.grad((scores.gather(1, y[:, None])[:, 0] - other).sum(), at)[0])
     return torch.cat(made)

@@ -21,7 +21,7 @@ from ..common.classifier_cases import Case
 from ..common.classifier_names import DATASETS
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, about
 from .settings import AUTOENCODER, LOW, PCA, RANDOM, SCORES, DmmCompress, groups, other
 
@@ -41,7 +41,7 @@ def parts(s: DmmCompress) -> list[Part]:
 @lru_cache(maxsize=1)
 def _compressions(s: DmmCompress, dataset: str) -> tuple[Manifold, PrincipalComponents, dict[str, Compress]]:
     """The manifold of a data set, its principal components, and each way of compression."""
-    manifold, found = autoencoder(dataset, s.preset), components(dataset, s.preset)
+    manifold, found = autoencoder(dataset, s), components(dataset, s.preset)
     spaces: dict[str, Subspace] = {
         PCA: first_components(found, manifold.dim),
         LOW: low_frequency(manifold.shape, manifold.dim),
@@ -62,21 +62,21 @@ def scores(s: DmmCompress, dataset: str, x: Tensor) -> dict[str, Tensor]:
         off = torch.cat([
             manifold.tangent(some).reject(rest) for some, rest in zip(x.split(64), left.split(64), strict=True)
         ])  # fmt: skip
-        values = (left, off, x.double() - ways[PCA](x.double()), x.double() - found.mean)
+        values = (left, off, x.double() - ways[PCA](x.double()), x.double() - found.mean.to(x.device))
         return {name: norms(value, "l2").flatten() for name, value in zip(SCORES, values, strict=True)}
 
 
 def _images(s: DmmCompress, dataset: str, progress: Progress) -> Kept:
     """Errors of each compression on training and test images, and the scores of images that are no test images."""
     manifold, found, ways = _compressions(s, dataset)
-    test = images(dataset, s.preset, s.read).tensor()
-    train = images(dataset, s.preset, s.read, split="train").tensor()
+    test = images(dataset, s.preset, s.read).tensor().to(s.device)
+    train = images(dataset, s.preset, s.read, split="train").tensor().to(s.device)
     values: dict[str, float | int] = {"k": manifold.dim, "n": manifold.ambient_dim}
     with torch.no_grad():
         for name, compress in ways.items():
             for split, x in (("test", test), ("train", train)):
                 values[f"{name}/{split}"] = float((compress(x) - x).double().square().mean())
-        values["variance"] = float((test.double() - found.mean).square().mean())
+        values["variance"] = float((test.double() - found.mean.to(s.device)).square().mean())
     draw = s.generator(dataset, "noise")
     count = s.scored[dataset == "cifar10"]
     few = test[:count]
@@ -93,7 +93,7 @@ def _images(s: DmmCompress, dataset: str, progress: Progress) -> Kept:
 def _others(s: DmmCompress, dataset: str, count: int) -> Tensor:
     """Images of another data set in the shape of this one."""
     channels, height, width = _compressions(s, dataset)[0].shape
-    x = images(other(s, dataset), s.preset, count).tensor()
+    x = images(other(s, dataset), s.preset, count).tensor().to(s.device)
     x = x.mean(1, keepdim=True) if x.shape[1] > channels else x.expand(-1, channels, -1, -1)
     resized: Tensor = Resize((height, width), "bilinear", antialias=True)(x)
     return resized.clamp(0, 1)
@@ -102,9 +102,9 @@ def _others(s: DmmCompress, dataset: str, count: int) -> Tensor:
 def _network(s: DmmCompress, case: Case, progress: Progress) -> Kept:
     """Accuracy before and after compression, smallest perturbations of both, and the scores of perturbed images."""
     manifold, _, ways = _compressions(s, case.dataset)
-    network = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
+    network = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
     chosen = images(case.dataset, s.preset, s.read)
-    every, labels = chosen.tensor(), chosen.targets()
+    every, labels = tensors(chosen, s)
     with torch.no_grad():
         accuracy = {name: (network.labels(compress(every)) == labels).double() for name, compress in ways.items()}
     right = network.labels(every) == labels
@@ -136,7 +136,7 @@ def _network(s: DmmCompress, case: Case, progress: Progress) -> Kept:
         for way, compress in ways.items():
             with torch.no_grad():
                 arrays[f"recovered/{name}/{way}"] = (network.labels(compress(x[there] + d)) == y[there]).double()
-        noise = torch.randn(d.shape, generator=s.generator(case.part, name))
+        noise = torch.randn(d.shape, generator=s.generator(case.part, name)).to(d)
         noise = noise * norms(d, "l2") / norms(noise, "l2")
         for kind, value in ((name, d), (f"noise like {name}", noise)):
             if len(value):

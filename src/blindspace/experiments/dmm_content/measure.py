@@ -16,7 +16,7 @@ from ...subspaces import Subspace, norms
 from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, about
 from .settings import CONTROLS, OFF, ON, PLAIN, ContentSettings, groups, observers_of
 
@@ -31,13 +31,13 @@ def parts(s: ContentSettings) -> list[Part]:
 
 def _measure(s: ContentSettings, case: Case, progress: Progress) -> Kept:
     """Attack a network, and ask the observers about images that all of them classify correctly."""
-    victim = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
+    victim = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
     observers = {
-        name: classifier(kind, case.dataset, seed, s.preset, adversarial, progress=progress)
+        name: classifier(kind, case.dataset, seed, s, adversarial, progress=progress)
         for name, (kind, seed, adversarial) in observers_of(case).items()
     }
     chosen = images(case.dataset, s.preset, s.count)
-    x, y = chosen.tensor(), chosen.targets()
+    x, y = tensors(chosen, s)
     right = torch.stack([network.labels(x) == y for network in (victim, *observers.values())]).all(0)
     index = right.nonzero()[:, 0]
     x, y = x[index], y[index]
@@ -63,7 +63,7 @@ def _measure(s: ContentSettings, case: Case, progress: Progress) -> Kept:
 
 def _spaces(s: ContentSettings, case: Case, x: Tensor) -> Iterator[tuple[str, Subspace | None]]:
     """What perturbations are confined to; ``RANDOM`` comes several times."""
-    manifold = autoencoder(case.dataset, s.preset)
+    manifold = autoencoder(case.dataset, s)
     tangent = manifold.tangent(x)
     yield PLAIN, None
     yield ON, tangent

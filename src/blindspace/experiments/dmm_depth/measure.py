@@ -16,7 +16,7 @@ from ..common.classifier_cases import Case
 from ..common.classifiers import RADII, classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, about
 from .settings import RANDOM, SPACES, TANGENT, WAYS, DepthSettings, groups
 
@@ -28,14 +28,14 @@ def parts(s: DepthSettings) -> list[Part]:
 
 def _measure(s: DepthSettings, case: Case, progress: Progress) -> Kept:
     """Both networks of a pair, on the images that both classify correctly."""
-    standard = classifier(case.kind, case.dataset, case.seed, s.preset, same_budget=True, progress=progress)
-    robust = classifier(case.kind, case.dataset, case.seed, s.preset, adversarial=True, progress=progress)
+    standard = classifier(case.kind, case.dataset, case.seed, s, same_budget=True, progress=progress)
+    robust = classifier(case.kind, case.dataset, case.seed, s, adversarial=True, progress=progress)
     pair = dict(zip(WAYS, (standard, robust), strict=True))
     chosen = images(case.dataset, s.preset, s.count)
-    x, y = chosen.tensor(), chosen.targets()
+    x, y = tensors(chosen, s)
     right = (standard.labels(x) == y) & (robust.labels(x) == y)
     x, y = x[right], y[right]
-    manifold = autoencoder(case.dataset, s.preset, progress)
+    manifold = autoencoder(case.dataset, s, progress)
     spaces = _spaces(s, case, manifold, x)
     arrays: dict[str, Tensor] = {}
     values: dict[str, object] = {
@@ -95,10 +95,11 @@ def _pgd(s: DepthSettings, case: Case, network: Network, x: Tensor, y: Tensor, t
 def _accuracies(s: DepthSettings, case: Case, network: Network) -> dict[str, float]:
     """Shares of images that are classified correctly: of the test split, of training images, and under attack."""
     chosen, seen = images(case.dataset, s.preset, s.count), images(case.dataset, s.preset, s.seen, split="train")
-    x, y, eps = chosen.tensor(), chosen.targets(), RADII[case.dataset]
+    (x, y), eps = tensors(chosen, s), RADII[case.dataset]
+    known, classes = tensors(seen, s)
     attacked = pgd(network, x, y, eps, 20, norm="l2", generator=s.generator(case.part, "robust"))
     return {
         "test": float(network.card["test_accuracy"]),
-        "training": float((network.labels(seen.tensor()) == seen.targets()).double().mean()),
+        "training": float((network.labels(known) == classes).double().mean()),
         "attacked": 1 - float(attacked.success.double().mean()),
     }

@@ -15,7 +15,7 @@ from ...manifolds import Generated, Manifold, generate, manifold
 from ...networks.autoencoders import Autoencoder, perceptron_autoencoder
 from ...networks.small_networks import convnet_for
 from ...progress import Progress
-from ..common.models import images
+from ..common.models import images, tensors
 from .settings import SAMPLED, SHAPE, SIDE, ExactSettings
 
 
@@ -100,7 +100,7 @@ def classifier(x: Tensor, y: Tensor, how: Training, eps: float = 0.0) -> nn.Modu
     """A convolutional network, trained on images or, with ``eps`` above 0, on an L2 adversary's (Madry et al. 2018)."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(int(torch.randint(2**31, (), generator=how.generator)))
-        module = convnet_for(SHAPE, 10)
+        module = convnet_for(SHAPE, 10).to(x.device)
     adversary = PGDAdversary(eps, steps=3)
 
     def loss(batch: Tensor) -> Tensor:
@@ -148,12 +148,12 @@ def digits(s: ExactSettings, source: str, progress: Progress) -> Digits:
 
 
 def _writer(s: ExactSettings, progress: Progress) -> Writer:
-    found, tests = images("mnist", s.preset, s.digits, split="train"), images("mnist", s.preset)
-    real, given = padded(found.tensor()), padded(tests.tensor())
-    labels = found.targets()
+    real, labels = tensors(images("mnist", s.preset, s.digits, split="train"), s)
+    given, truth = tensors(images("mnist", s.preset), s)
+    real, given = padded(real), padded(given)
     how = Training(s.epochs, s.batch, s.generator("labeller"), progress, "the labeller")
     labeller = classifier(real, labels, how)
-    accuracy = float((read(labeller, given) == tests.targets()).double().mean())
+    accuracy = float((read(labeller, given) == truth).double().mean())
     encoder, written = _decoder(s, real, progress)
     return Writer(encoder, written, labeller, accuracy, real, given)
 
@@ -172,7 +172,7 @@ def _make(s: ExactSettings, source: str, by: Writer, progress: Progress) -> Digi
         test,
         read(by.labeller, test.images),
         _learned(s, train.images, progress),
-        PrincipalComponents.of(train.images[:10_000]),
+        PrincipalComponents.of(train.images[:10_000].cpu()),
         by.accuracy,
     )
 
@@ -181,7 +181,7 @@ def _make(s: ExactSettings, source: str, by: Writer, progress: Progress) -> Digi
 def _latents(encoder: nn.Module, x: Tensor, generator: torch.Generator) -> Tensor:
     """Latent variables that the encoder draws for images."""
     mean, logvar = torch.cat([encoder(some) for some in x.split(1000)]).chunk(2, dim=-1)
-    found: Tensor = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=generator)
+    found: Tensor = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=generator).to(mean)
     return found
 
 
@@ -206,12 +206,12 @@ def _perceptron(latent: int, generator: torch.Generator) -> Autoencoder:
 def _decoder(s: ExactSettings, x: Tensor, progress: Progress) -> tuple[nn.Module, Manifold]:
     """A variational autoencoder (Kingma & Welling 2014) of real digits: its encoder, and its decoder's range."""
     draw = s.generator("decoder")
-    encoder = _perceptron(2 * s.latent, draw).encoder
-    decoder = nn.Sequential(_perceptron(s.latent, draw).decoder, nn.Sigmoid())
+    encoder = _perceptron(2 * s.latent, draw).encoder.to(s.device)
+    decoder = nn.Sequential(_perceptron(s.latent, draw).decoder, nn.Sigmoid()).to(s.device)
 
     def loss(batch: Tensor) -> Tensor:
         mean, logvar = encoder(x[batch]).chunk(2, dim=-1)
-        z = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=draw)
+        z = mean + (logvar / 2).exp() * torch.randn(mean.shape, generator=draw).to(mean)
         likelihood = F.binary_cross_entropy(decoder(z), x[batch], reduction="sum")
         divergence = (mean.square() + logvar.exp() - logvar - 1).sum() / 2
         bound: Tensor = (likelihood + divergence) / len(batch)
@@ -225,7 +225,7 @@ def _decoder(s: ExactSettings, x: Tensor, progress: Progress) -> tuple[nn.Module
 def _learned(s: ExactSettings, x: Tensor, progress: Progress) -> Manifold:
     """An autoencoder of the generated images, of equal dimension."""
     draw = s.generator("learned")
-    halves = _perceptron(s.latent, draw)
+    halves = _perceptron(s.latent, draw).to(s.device)
 
     def loss(batch: Tensor) -> Tensor:
         return F.mse_loss(halves(x[batch]), x[batch])

@@ -40,7 +40,7 @@ def _digits(s: ExactSettings, source: str, progress: Progress) -> Kept:
         "condition": float(tangents.condition.median()),
         "least rank": int(tangents.ranks.min()),
         "learned error": float(made.learned.reconstruction_error(made.test.images).mean()),
-        "PCA error": made.components.error(made.test.images, s.latent),
+        "PCA error": made.components.error(made.test.images.cpu(), s.latent),
     }
     return Kept(values, {"images": made.test.images[:SHOWN], "labels": made.test_labels[:SHOWN]})
 
@@ -55,7 +55,10 @@ def _pair(s: ExactSettings, source: str, seed: int, progress: Progress) -> Kept:
         how = Training(epochs, s.batch, s.generator("network", seed), progress, f"a {way} network")
         module = classifier(x, y, how, eps)
         pair[way] = load(module, SHAPE, name=f"ConvNet on generated digits, {way}")
-    labels = {way: read(network.module, made.test.images) for way, network in pair.items()}
+    labels = {
+        way: read(network.differentiable(torch.float32, made.test.images.device), made.test.images)
+        for way, network in pair.items()
+    }
     right = torch.stack([found == made.test_labels for found in labels.values()]).all(0).nonzero()[:, 0]
     spaces = _spaces(s, seed, made, right)
     arrays: dict[str, Tensor] = {}
@@ -111,7 +114,7 @@ def _logit_slopes(network: Network, x: Tensor, y: Tensor) -> Tensor:
     """Gradients of the label's logit, float64."""
 
     def alone(images: Tensor) -> Tensor:
-        logit = network.double(images).gather(1, y[:, None])
+        logit = network.run(images, torch.float64).gather(1, y[:, None])
         return torch.cat([logit, torch.zeros_like(logit)], 1)
 
     # The gradient of the cross-entropy of (logit, 0) is a multiple of that of the logit.

@@ -48,18 +48,16 @@ def _network(s: DmmHarmless, case: Case, progress: Progress) -> Network:
             assert path is not None
             return load(path)
     adversarial, untrained = case.how == "adversarial", case.how == "untrained"
-    return classifier(
-        case.source, case.dataset, case.seed, s.preset, adversarial, untrained=untrained, progress=progress
-    )
+    return classifier(case.source, case.dataset, case.seed, s, adversarial, untrained=untrained, progress=progress)
 
 
 @lru_cache(maxsize=1)
 def _places(s: DmmHarmless, dataset: str) -> tuple[Tensor, Tensor, Tensor, TangentSpaces]:
     """Test images, their labels, their projections on the manifold, and their tangent spaces."""
     chosen = images(dataset, s.preset, int(s.of(dataset, s.images)))
-    x, manifold = chosen.tensor(), autoencoder(dataset, s.preset)
+    x, manifold = chosen.tensor().to(s.device), autoencoder(dataset, s)
     with torch.no_grad():
-        return x, chosen.targets(), manifold.project(x), manifold.tangent(x)
+        return x, chosen.targets().to(s.device), manifold.project(x), manifold.tangent(x)
 
 
 def overlap(space: Subspace, of: Subspace) -> tuple[Tensor, Tensor]:

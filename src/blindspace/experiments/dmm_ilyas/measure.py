@@ -20,7 +20,7 @@ from ..common.classifier_cases import Case
 from ..common.classifiers import classifier
 from ..common.gradients import slopes
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..common.perturbation_parts import CHUNK, parts_at_equal_norm
 from ..parts import Kept, Part, about, seed_of
 from .settings import (
@@ -69,11 +69,11 @@ class Perturbed:
 def _measure(s: IlyasSettings, case: Case, progress: Progress) -> Kept:
     """N1, its adversarial examples, and every student."""
     name = f"{case.kind}@{case.dataset}"
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    manifold = autoencoder(case.dataset, s.preset, progress)
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    manifold = autoencoder(case.dataset, s, progress)
     made = _perturbed(s, case, maker, manifold, progress)
     test = images(case.dataset, s.preset, s.tests)
-    x, y = test.tensor(), test.targets()
+    x, y = tensors(test, s)
     recipe = replace(
         small_recipe(case.kind, case.dataset),
         epochs=s.epochs,
@@ -109,8 +109,8 @@ def _right(network: Network, x: Tensor, y: Tensor) -> int:
 def _perturbed(s: IlyasSettings, case: Case, maker: Network, manifold: Manifold, progress: Progress) -> Perturbed:
     """Targeted adversarial examples of training images, and every part of their perturbations at equal norm."""
     chosen, draw = images(case.dataset, s.preset, s.images, split="train"), s.generator(case.part, "targets")
-    x, y = chosen.tensor(), chosen.targets()
-    targets = (y + torch.randint(1, 10, y.shape, generator=draw)) % 10
+    x, y = tensors(chosen, s)
+    targets = (y + torch.randint(1, 10, y.shape, generator=draw).to(y.device)) % 10
     attacked, hits = [], []
     for start in range(0, len(x), CHUNK):
         progress(start, len(x), f"{case.part}, attacks")

@@ -22,7 +22,7 @@ from torch.nn.functional import cross_entropy, softplus
 from ...progress import Progress
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, descend, ensemble
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, seed_of
 from .settings import CASES, RANGES, DmmInit, Optimiser, Range, Where, case_name
 
@@ -66,24 +66,29 @@ class Surgery:
         return {"moved": change.abs().amax((1, 2)), "moved off": self.off(change).abs().amax((1, 2))}
 
 
-def subspace(where: Where, n: int, dim: int, generator: torch.Generator) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+def subspace(
+    where: Where, n: int, dim: int, generator: torch.Generator, device: str = "cpu"
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """An orthonormal basis ``(n, dim)`` of a random subspace, and the projection onto its orthogonal complement."""
     if where == "pixels":
         chosen = torch.randperm(n, generator=generator)[:dim]
         outside = torch.ones(n, dtype=torch.float64).index_fill_(0, chosen, 0.0)
-        return torch.eye(n, dtype=torch.float64)[:, chosen], lambda v: v * outside.to(v.dtype)
-    basis = torch.linalg.qr(torch.randn(n, dim, generator=generator, dtype=torch.float64))[0]
+        return torch.eye(n, dtype=torch.float64)[:, chosen].to(device), lambda v: v * outside.to(v)
+    basis = torch.linalg.qr(torch.randn(n, dim, generator=generator, dtype=torch.float64))[0].to(device)
     return basis, lambda v: v - (v @ basis) @ basis.mT
 
 
 def _subspace(s: DmmInit, where: Where, optimiser: Optimiser, readout: bool, progress: Progress) -> Kept:
     n, m = s.dim, s.width
     generator = s.generator("subspace")
-    basis, off = subspace(where, n, s.manifold, generator)
-    codes = torch.randn(s.points, s.manifold, generator=generator, dtype=torch.float64)
+    basis, off = subspace(where, n, s.manifold, generator, s.device)
+    codes = torch.randn(s.points, s.manifold, generator=generator, dtype=torch.float64).to(s.device)
     x = codes @ basis.mT * sqrt(n / s.manifold)  # so that ‖x‖ is about √n, as that of an image with unit variance
-    sides = torch.where(torch.rand(s.points, generator=generator, dtype=torch.float64) < 0.5, 1.0, -1.0)
-    drawn = ensemble([seed_of(s.seed, seed) for seed in range(s.seeds)], (n, m, 1), "gaussian", bias=False)
+    uniform = torch.rand(s.points, generator=generator, dtype=torch.float64).to(s.device)
+    sides = torch.where(uniform < 0.5, 1.0, -1.0)
+    drawn = ensemble(
+        [seed_of(s.seed, seed) for seed in range(s.seeds)], (n, m, 1), "gaussian", bias=False, device=s.device
+    )
     drawn.weights[1] = drawn.weights[1].sign() / sqrt(m)
     surgery = Surgery.of(drawn, s.scales, off)
     networks = surgery.networks.trained()
@@ -134,11 +139,12 @@ def _mnist(s: DmmInit, unit: Range, progress: Progress) -> Kept:
         return pixels if unit == "[0, 1]" else 2 * pixels - 1
 
     train, test = (images("mnist", s.preset, split=split) for split in ("train", "test"))
-    pixels, classes = train.tensor().flatten(1), train.targets()
+    pixels, classes = tensors(train, s)
+    pixels = pixels.flatten(1)
     constant = (pixels == pixels[0]).all(0)
     n, m = pixels.shape[1], s.mnist_width
     seeds = [seed_of(s.seed, "mnist", seed) for seed in range(s.mnist_seeds)]
-    drawn = ensemble(seeds, (n, m, 10), "default", dtype=torch.float32)
+    drawn = ensemble(seeds, (n, m, 10), "default", dtype=torch.float32, device=s.device)
     surgery = Surgery.of(drawn, s.scales, lambda v: v * constant.to(v.dtype))
     networks = surgery.networks.trained()
     steps = torch.optim.SGD(networks.parameters, s.rates[2])
@@ -150,7 +156,8 @@ def _mnist(s: DmmInit, unit: Range, progress: Progress) -> Kept:
         labels = classes[batch].expand(len(out), -1)
         descend(steps, cross_entropy(out.mT, labels, reduction="none").mean(1))
     networks.trained(False)
-    x, y = prepared(test.tensor().flatten(1)), test.targets()
+    x, y = tensors(test, s)
+    x = prepared(x.flatten(1))
     accuracy = torch.stack([(networks(part).argmax(-1) == of).double().sum(1) for part, of in _batches(x, y)])
     exact = networks.copy(torch.float64)
     x, y = x[: s.mnist_images].double(), y[: s.mnist_images]

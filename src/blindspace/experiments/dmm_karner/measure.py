@@ -19,7 +19,7 @@ from ...subspaces import Subspace, norms
 from ...subspaces.box import share_outside
 from ..common.classifiers import classifier
 from ..common.image_manifolds import autoencoder, components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, about
 from .settings import PCA, RANDOM, SCALE, TANGENT, WAYS, Karner, Way, part_name
 
@@ -59,8 +59,8 @@ def walk(network: Network, x: Tensor, y: Tensor, space: Subspace | None, way: Wa
         iterations: Largest number of iterations.
     """
     eps, step = way.eps / SCALE, way.step / SCALE
-    shift, taken = torch.zeros_like(x), torch.full((len(x),), inf, dtype=torch.float64)
-    active = torch.arange(len(x))
+    shift, taken = torch.zeros_like(x), torch.full((len(x),), inf, dtype=torch.float64, device=x.device)
+    active = torch.arange(len(x), device=x.device)
     here = space
     for count in range(1, iterations + 1):
         if not len(active):
@@ -83,15 +83,15 @@ def walk(network: Network, x: Tensor, y: Tensor, space: Subspace | None, way: Wa
 
 
 def _spaces(s: Karner, x: Tensor, seed: int) -> Iterator[tuple[str, Subspace]]:
-    yield TANGENT, autoencoder("mnist", s.preset).tangent(x)
+    yield TANGENT, autoencoder("mnist", s).tangent(x)
     yield from controls_for(Compared(DIM, components("mnist", s.preset)), s.generator(seed), (PCA, RANDOM), 1)
 
 
 def _measure(s: Karner, seed: int, progress: Progress) -> Kept:
     """Path lengths, norms and smallest norms of one network, in the reproduction's units."""
-    network = classifier("mlp", "mnist", seed, s.preset, progress=progress)
+    network = classifier("mlp", "mnist", seed, s, progress=progress)
     chosen = images("mnist", s.preset, s.count)
-    x, y = chosen.tensor(), chosen.targets()
+    x, y = tensors(chosen, s)
     right = network.labels(x) == y
     x, y = x[right], y[right]
     smallest = partial(minimal_norm, network, x, y, boxed=False)

@@ -72,11 +72,13 @@ class Places:
 def places(s: OnOffSettings, dataset: str) -> Places:
     """The test images of a data set and the subspaces that all its networks share."""
     chosen = images(dataset, s.preset, s.count(dataset))
-    x, k = chosen.tensor(), min(dim(dataset), 8 if s.preset == "smoke" else dim(dataset))
-    reference = images(dataset, s.preset, 10_000 if dataset == "cifar10" else 20_000, split="train").tensor()
+    x, k = chosen.tensor().to(s.device), min(dim(dataset), 8 if s.preset == "smoke" else dim(dataset))
+    reference = (
+        images(dataset, s.preset, 10_000 if dataset == "cifar10" else 20_000, split="train").tensor().to(s.device)
+    )
     local = LocalPCA(reference, k, s.neighbours[dataset == "cifar10"])
-    tangent = autoencoder(dataset, s.preset).tangent(x)
-    return Places(x, chosen.targets(), k, components(dataset, s.preset), tangent, local.tangent(x))
+    tangent = autoencoder(dataset, s).tangent(x)
+    return Places(x, chosen.targets().to(s.device), k, components(dataset, s.preset), tangent, local.tangent(x))
 
 
 def confinements(s: OnOffSettings, case: Case, at: Places, index: Tensor) -> Iterator[tuple[str, Subspace]]:
@@ -97,9 +99,7 @@ def _network(s: OnOffSettings, case: Case, progress: Progress, untrained: bool =
         return resnet20_of_others()
     if case.training and not untrained:
         return _trained_otherwise(s, case, progress)
-    return classifier(
-        case.kind, case.dataset, case.seed, s.preset, case.adversarial, untrained=untrained, progress=progress
-    )
+    return classifier(case.kind, case.dataset, case.seed, s, case.adversarial, untrained=untrained, progress=progress)
 
 
 def _trained_otherwise(s: OnOffSettings, case: Case, progress: Progress) -> Network:
@@ -109,7 +109,7 @@ def _trained_otherwise(s: OnOffSettings, case: Case, progress: Progress) -> Netw
         recipe = replace(recipe, images=None, epochs=s.longer)
     if TRANSLATED in case.training:
         recipe = replace(recipe, crop_padding=4)
-    return trained(f"{case.kind}@{case.dataset}", s.preset, progress, recipe)
+    return trained(f"{case.kind}@{case.dataset}", s, progress, recipe)
 
 
 def _slopes(network: Network, x: Tensor, y: Tensor) -> Tensor:

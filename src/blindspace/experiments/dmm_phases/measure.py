@@ -12,7 +12,7 @@ from ...data import PrincipalComponents
 from ...manifolds import PCA, manifold
 from ...progress import Progress
 from ..common.ensembles import Ensemble, descend, ensemble
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, seed_of
 from .settings import TOYS, DmmPhases, Run
 from .toys import toy_part
@@ -43,8 +43,8 @@ def toy_name(toy: str, scale: float) -> str:
 def _images(s: DmmPhases, dataset: str, run: Run, progress: Progress) -> Kept:
     """Fractions ‖P g‖/‖g‖ of cross-entropy gradients, ``(T, S, N)`` per subspace, and accuracies ``(T, S)``."""
     train, test = (images(dataset, s.preset, split=split) for split in ("train", "test"))
-    pixels, classes = train.tensor().flatten(1), train.targets()
-    points, truth = test.tensor()[: s.images], test.targets()[: s.images]
+    (pixels, classes), (tests, answers) = tensors(train, s), tensors(test, s)
+    pixels, points, truth = pixels.flatten(1), tests[: s.images], answers[: s.images]
     constant = (pixels == pixels[0]).all(0)
     project = _projections(s, dataset, train.tensor(), points)
     mean = 0.5 if run.centred else 0.0
@@ -53,7 +53,7 @@ def _images(s: DmmPhases, dataset: str, run: Run, progress: Progress) -> Kept:
         return (x - mean) / (1 - mean)
 
     seeds = [seed_of(s.seed, dataset, seed) for seed in range(s.image_seeds)]
-    networks = ensemble(seeds, (pixels.shape[1], *s.widths, 10), "default", dtype=torch.float32)
+    networks = ensemble(seeds, (pixels.shape[1], *s.widths, 10), "default", dtype=torch.float32, device=s.device)
     networks.weights[0] = networks.weights[0] / run.divisor
     parameters = networks.trained().parameters
     adam = run.optimiser == "Adam"
@@ -65,7 +65,7 @@ def _images(s: DmmPhases, dataset: str, run: Run, progress: Progress) -> Kept:
             progress(step, s.snapshots[-1], "training")
             exact = networks.copy(torch.float64)
             gradient = _gradients(exact, read(points.double()).flatten(1), truth)
-            found["accuracy"].append(_accuracy(networks, read(test.tensor().flatten(1)), test.targets()))
+            found["accuracy"].append(_accuracy(networks, read(tests.flatten(1)), answers))
             for name, basis in project.items():
                 found.setdefault(name, []).append(_fraction(gradient, basis))
             if constant.any():
@@ -91,7 +91,7 @@ def _projections(s: DmmPhases, dataset: str, train: Tensor, points: Tensor) -> d
     return {
         "autoencoder": autoencoder.tangent(points).basis().flatten(2),
         "PCA": pca.tangent(points).basis()[:1].flatten(2),
-        "random": torch.linalg.qr(draws)[0].mT[:, None],
+        "random": torch.linalg.qr(draws)[0].mT[:, None].to(s.device),
     }
 
 

@@ -37,8 +37,10 @@ class Measured:
     def of(self, networks: Ensemble) -> dict[str, Tensor]:
         """``QUANTITIES`` of each network, ``(S,)``."""
         exact = networks.copy(torch.float64)
-        x, sides = self.toy.data()
-        on, off = self.toy.directions()
+        device = exact.weights[0].device
+        (x, sides), (on, off) = (
+            [each.to(device) for each in pair] for pair in (self.toy.data(), self.toy.directions())
+        )
         gradient = exact.gradients(x, lambda out: sides * out[..., 0])
         outward = (gradient @ off[0])[..., None] * off[0]
         lengths = [torch.linalg.vector_norm(part, dim=-1) for part in (gradient - outward, outward)]
@@ -82,9 +84,9 @@ def toy_part(s: DmmPhases, toy: Toy, scale: float, progress: Progress) -> Kept:
         published training stops; ``when`` ``(2, S)`` has the steps of the latter two, ``NEVER`` if that never was; and
         ``weights 0``, ``biases 0``, … ``(T, S, …)`` the networks.
     """
-    x, sides = toy.data()
+    x, sides = (each.to(s.device) for each in toy.data())
     seeds = [seed_of(s.seed, toy.name, seed) for seed in range(s.seeds)]
-    drawn = ensemble(seeds, (toy.ambient, toy.width, 1), toy.init)
+    drawn = ensemble(seeds, (toy.ambient, toy.width, 1), toy.init, device=s.device)
     drawn.weights = [weight / toy.divisor for weight in drawn.weights]
     dtype = torch.float32 if toy is CHESS else torch.float64  # the diagonal is cheap
     networks = operated(drawn, x, scale).copy(dtype).trained()
@@ -93,7 +95,7 @@ def toy_part(s: DmmPhases, toy: Toy, scale: float, progress: Progress) -> Kept:
     last = s.toy_steps[0] if toy.dim == 1 else s.toy_steps[1]
     measured, marks = Measured(toy, s.samples), times(last)
     states = [networks.copy(), networks.copy()]
-    when = torch.full((2, s.seeds), NEVER)
+    when = torch.full((2, s.seeds), NEVER, device=s.device)
     found: list[dict[str, Tensor]] = []
     kept: list[Ensemble] = []
     for step in range(last + 1):

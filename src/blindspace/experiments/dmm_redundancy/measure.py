@@ -17,7 +17,7 @@ from ...progress import Progress
 from ...subspaces import Subspace
 from ..common.boundaries import distance_along
 from ..common.ensembles import Ensemble, ensemble
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, Preset, seed_of
 from .settings import INITS, DmmRedundancy, Init, Kind, kinds, toy_part
 
@@ -37,11 +37,13 @@ def _toy(s: DmmRedundancy, init: Init, n: int, progress: Progress) -> Kept:
     """Two-layer networks without biases, with a fixed readout ±1/√m, trained on isometrically embedded codes."""
     k, m = s.manifold, s.width
     draw = s.generator("codes")
-    codes = torch.randn(s.points, k, generator=draw, dtype=torch.float64)
-    sides = torch.randint(0, 2, (s.points,), generator=draw, dtype=torch.float64) * 2 - 1
-    frame = torch.linalg.qr(torch.randn(n, k, generator=s.generator("isometry", n), dtype=torch.float64)).Q
+    codes = torch.randn(s.points, k, generator=draw, dtype=torch.float64).to(s.device)
+    sides = torch.randint(0, 2, (s.points,), generator=draw, dtype=torch.float64).to(s.device) * 2 - 1
+    frame = torch.linalg.qr(torch.randn(n, k, generator=s.generator("isometry", n), dtype=torch.float64)).Q.to(s.device)
     x = codes @ frame.T
-    networks = ensemble([seed_of(s.seed, seed) for seed in range(s.seeds)], (n, m, 1), "gaussian", bias=False)
+    networks = ensemble(
+        [seed_of(s.seed, seed) for seed in range(s.seeds)], (n, m, 1), "gaussian", bias=False, device=s.device
+    )
     if init == "per weight":
         networks.weights[0] = networks.weights[0] * sqrt(n / k)
     networks.weights[1] = networks.weights[1].sign() / sqrt(m)
@@ -76,7 +78,7 @@ def _train_to_margin(
 ) -> tuple[Tensor, Tensor]:
     """Descent on the first layer until every margin of a network is 1; the steps, and which networks fell short."""
     first = networks.weights[0]
-    steps = torch.zeros(len(first))
+    steps = torch.zeros(len(first), device=first.device)
     for step in range(s.steps):
         progress(step, s.steps, "training")
         first.requires_grad_()
@@ -96,12 +98,13 @@ def _mnist(s: DmmRedundancy, kind: Kind, progress: Progress) -> Kept:
     train, test = (images("mnist", s.preset, split=split) for split in ("train", "test"))
     components = _components(s.preset)
     reads = _reads(kind, components)
-    networks = _trained(s, kind, reads(train.tensor()), train.targets(), progress)
+    x, y = tensors(train, s)
+    networks = _trained(s, kind, reads(x), y, progress)
     accuracy = [
-        (networks(reads(x)).argmax(-1) == y).double().sum(1)
-        for x, y in zip(test.tensor().split(1000), test.targets().split(1000), strict=True)
+        (networks(reads(some)).argmax(-1) == of).double().sum(1)
+        for some, of in zip(*(each.split(1000) for each in tensors(test, s)), strict=True)
     ]
-    x, y = test.take(slice(s.images)).tensor(torch.float64), test.targets()[: s.images]
+    x, y = tensors(test.take(slice(s.images)), s, torch.float64)
     spaces: dict[str, Subspace | None] = {"plain": None}
     for k in s.components if kind.reads == "pixels" else [kind.components] * kind.sees_all:
         first = first_components(components, k)
@@ -138,7 +141,7 @@ def _reads(kind: Kind, components: PrincipalComponents) -> Callable[[Tensor], Te
 def _trained(s: DmmRedundancy, kind: Kind, inputs: Tensor, classes: Tensor, progress: Progress) -> Ensemble:
     """Perceptrons with two hidden layers, one per seed, trained on the same batches by Adam."""
     seeds = [seed_of(s.seed, "mnist", seed) for seed in range(s.networks)]
-    networks = ensemble(seeds, (inputs.shape[1], WIDTH, WIDTH, 10), dtype=torch.float32)
+    networks = ensemble(seeds, (inputs.shape[1], WIDTH, WIDTH, 10), dtype=torch.float32, device=s.device)
     parameters = [parameter.requires_grad_() for parameter in networks.parameters]
     optimiser, draw = torch.optim.Adam(parameters, RATE), s.generator("batches")
     epochs = s.epochs * (s.longer if kind.reads == "long" else 1)

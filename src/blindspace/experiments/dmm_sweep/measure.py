@@ -14,7 +14,7 @@ from ...manifolds import Compared, controls_for
 from ...progress import Progress
 from ..common.classifiers import classifier
 from ..common.image_manifolds import components
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part, about
 from .settings import FAMILIES, Sweep, part_name
 
@@ -25,9 +25,9 @@ def parts(s: Sweep) -> list[Part]:
 
 
 def _measure(s: Sweep, kind: str, dataset: str, progress: Progress) -> Kept:
-    network = classifier(kind, dataset, s.seed, s.preset, progress=progress)
+    network = classifier(kind, dataset, s.seed, s, progress=progress)
     chosen = images(dataset, s.preset, s.counts[dataset == "cifar10"])
-    x, y = chosen.tensor(), chosen.targets()
+    x, y = tensors(chosen, s)
     right = network.labels(x) == y
     x, y = x[right], y[right]
     slopes = ascent(scored(network, torch.float64), x.double(), y, targeted=False)

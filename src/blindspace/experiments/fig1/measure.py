@@ -11,7 +11,7 @@ from ...progress import Progress
 from ...subspaces import norms
 from ..common.largest_harmless import largest_harmless
 from ..common.magnitudes import next_up
-from ..common.models import examples, images, model_under_test
+from ..common.models import examples, images, model_under_test, tensors
 from ..parts import Kept, Part, about
 from .settings import BEYOND, DTYPES, INSIDE, NOISE, Fig1
 
@@ -20,7 +20,7 @@ def parts(s: Fig1) -> list[Part]:
     """Everything in one part."""
 
     def gallery(progress: Progress) -> Kept:
-        return measure(s, model_under_test(s.network, s.preset, progress), progress)
+        return measure(s, model_under_test(s.network, s, progress), progress)
 
     return [Part("gallery", gallery)]
 
@@ -28,7 +28,7 @@ def parts(s: Fig1) -> list[Part]:
 def measure(s: Fig1, network: Network, progress: Progress) -> Kept:
     """Hide images with the largest harmless perturbations of a network, and evaluate the network on them."""
     chosen = images("cifar10", s.preset, s.count)
-    x, truth = chosen.tensor(torch.float64), chosen.targets()
+    x, truth = tensors(chosen, s, torch.float64)
     x = x[examples(truth, network.labels(x) == truth, s.shown)]
     space = harmless(network)
     found = largest_harmless(s, space, x, progress, s.iterations)

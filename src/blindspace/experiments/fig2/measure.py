@@ -37,7 +37,9 @@ def _measure(s: Fig2, point: Point, progress: Progress) -> Kept:
         layer = next(module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
         shape = SHAPES[point.dataset] if isinstance(layer, nn.Conv2d) else (prod(SHAPES[point.dataset]),)
         before, start = measured(layer, shape, point.part), layer.weight.detach().clone()
-        loss = train_steps(network, _images(point.dataset, s.preset, s.samples), point.steps, s.batch, progress)
+        loss = train_steps(
+            network, _images(point.dataset, s.preset, s.samples), point.steps, s.batch, progress, s.device
+        )
     after = measured(layer, shape, point.part)
     moved = float((layer.weight.detach() - start).norm() / start.norm())
     values = {"before": before, "after": after, "moved": moved, "loss": loss}
@@ -74,7 +76,9 @@ CLIP = 1.0
 """Largest norm of the gradients of all parameters together."""
 
 
-def train_steps(network: nn.Module, chosen: ImageSet, steps: int, batch: int, progress: Progress) -> float:
+def train_steps(
+    network: nn.Module, chosen: ImageSet, steps: int, batch: int, progress: Progress, device: str = "cpu"
+) -> float:
     """Train a network in place for a number of steps with the paper's optimiser and one cycle of its learning rate.
 
     Gradients are clipped to norm ``CLIP``: networks without batch normalisation do not survive such a short warm-up.
@@ -85,12 +89,12 @@ def train_steps(network: nn.Module, chosen: ImageSet, steps: int, batch: int, pr
         steps: Number of steps.
         batch: Images per step.
         progress: Called after every step.
+        device: Device of the training.
 
     Returns:
         The last loss. All randomness is torch's global one, which the caller seeds.
     """
     recipe = paper_recipe(chosen.name, 1, batch)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     network.train().to(device)
     optimiser = torch.optim.SGD(
         network.parameters(), recipe.learning_rate, recipe.momentum, weight_decay=recipe.weight_decay, nesterov=True

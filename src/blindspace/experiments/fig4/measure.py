@@ -16,7 +16,7 @@ from ...progress import Progress
 from ...subspaces import Subspace, norms
 from ..common.features import cut
 from ..common.magnitudes import next_up
-from ..common.models import images, model_under_test
+from ..common.models import images, model_under_test, tensors
 from ..parts import Kept, Part, about
 from .settings import FIRST, LAST, WHOLE, Contour
 
@@ -40,14 +40,21 @@ def parts(s: Contour) -> list[Part]:
 def _attacked(s: Contour, network: Network) -> tuple[Tensor, Tensor]:
     """Images and the perturbations of PGD, float64."""
     chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(), chosen.targets()
-    found = pgd(network.module, x, y, steps=s.steps, step_size=1 / 255, generator=s.generator("attack"))
+    x, y = tensors(chosen, s)
+    found = pgd(
+        network.differentiable(network.dtype, x.device),
+        x,
+        y,
+        steps=s.steps,
+        step_size=1 / 255,
+        generator=s.generator("attack"),
+    )
     return x.double(), found.perturbation.double()
 
 
 def _last(s: Contour, progress: Progress) -> Kept:
     """The last linear layer, under the attack's changes of the features it takes."""
-    network = model_under_test(s.network, s.preset, progress)
+    network = model_under_test(s.network, s, progress)
     x, delta = _attacked(s, network)
     halves = cut(network, layers(network)[-1].name)
     before, after = (halves.head.outputs(images, torch.float64) for images in (x, x + delta))
@@ -62,7 +69,7 @@ def _last(s: Contour, progress: Progress) -> Kept:
 
 def _first(s: Contour, progress: Progress) -> Kept:
     """The first layer, and the network's outputs, under the attack's perturbations."""
-    network = model_under_test(s.network, s.preset, progress)
+    network = model_under_test(s.network, s, progress)
     x, delta = _attacked(s, network)
     layer, space = front(network), harmless(network)
     pairs = [(image[None], change[None]) for image, change in zip(x, delta, strict=True)]
@@ -84,7 +91,8 @@ def _level(
 
 
 def _lengths(s: Contour) -> tuple[Tensor, Tensor]:
-    return torch.tensor(s.orthogonal, dtype=torch.float64), torch.tensor(s.parallel, dtype=torch.float64)
+    alpha, beta = (torch.tensor(each, dtype=torch.float64, device=s.device) for each in (s.orthogonal, s.parallel))
+    return alpha, beta
 
 
 def _own(s: Contour, network: Network, space: Subspace, layer: LinearMap, pairs: list[Pair]) -> dict[str, Tensor]:
@@ -179,7 +187,8 @@ def examined(
             if index == 0 and name in MAPPED:
                 kept[f"{name} thumbnails"] = grid
         if index == 0:
-            axes = [size * EDGE * torch.linspace(float(v.min()), float(v.max()), fine, dtype=v.dtype) for v in lengths]
+            evenly = [torch.linspace(float(v.min()), float(v.max()), fine, dtype=v.dtype).to(v) for v in lengths]
+            axes = [size * EDGE * v for v in evenly]
             chosen = {name: other for name, other in others.items() if name in MAPPED}
             for name, grid in grids(space, layer, change, chosen, axes[0], axes[1]).items():
                 kept[f"{name} map"] = _read(read, base, grid).norm(dim=2)

@@ -16,7 +16,7 @@ from ...progress import Progress
 from ...subspaces import Subspace, norms, nullspace
 from ..common.features import cut, feature_pgd
 from ..common.magnitudes import Readings, labels_of, read, ulp
-from ..common.models import images, trained
+from ..common.models import images, tensors, trained
 from ..parts import Kept, Part, about
 from .settings import EPSILON, SUFFIX, Case, Fig5a, cases
 
@@ -53,13 +53,15 @@ class ModelUnderTest:
         own = z.to(self.reader.dtype)
         if self.head is None:
             size = torch.full_like(norms(z, "linf"), EPSILON)
-            return pgd(self.reader.module, own, y, EPSILON, steps, generator=draw).perturbation.double(), size
+            return pgd(
+                self.reader.differentiable(own.dtype, own.device), own, y, EPSILON, steps, generator=draw
+            ).perturbation.double(), size
         size = EPSILON * norms(z, "linf")
         return feature_pgd(self.reader, own, y, size.to(own.dtype), steps, generator=draw).double(), size
 
 
 def _model_under_test(s: Fig5a, case: Case, progress: Progress) -> ModelUnderTest:
-    network = trained(case.architecture + SUFFIX[case.place], s.preset, progress)
+    network = trained(case.architecture + SUFFIX[case.place], s, progress)
     if case.place == "images":
         return ModelUnderTest(network, None, network, harmless(network), layers(network)[0].harmless_for_network)
     block, layer = SKIPPED[case.architecture]
@@ -74,7 +76,7 @@ def _measure(s: Fig5a, case: Case, progress: Progress) -> Kept:
     """All measurements of one line."""
     model = _model_under_test(s, case, progress)
     chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(torch.float64), chosen.targets()
+    x, y = tensors(chosen, s, torch.float64)
     draw = s.generator(case.part)
     found, a = Readings(), model.space.annihilator()
     for start in range(0, len(x), s.batch):
@@ -115,7 +117,7 @@ def _read(
     found: Readings,
 ) -> None:
     """One batch: the harmless perturbation in both precisions, the rounding floors and the controls."""
-    sign = torch.randint(0, 2, z.shape, generator=draw, dtype=torch.float64) * 2 - 1
+    sign = torch.randint(0, 2, z.shape, generator=draw, dtype=torch.float64).to(z) * 2 - 1
     own = reader.outputs(z)
     found.keep("clean/own", labels_of(own))
     for kind, value in {"harmless/own": delta, **controls}.items():

@@ -16,7 +16,7 @@ from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import norms
 from ..common.magnitudes import Readings, labels_of, read, ulp
-from ..common.models import images, trained
+from ..common.models import images, tensors, trained
 from ..parts import Kept, Part, about
 from .settings import EPSILON, EQUAL, GAUSSIAN, IN_FLOAT64, LEAST, MOST, RANDOM, RIM, SHUFFLED, SIGMA, UNIT, Fig5b
 
@@ -25,7 +25,7 @@ def parts(s: Fig5b) -> list[Part]:
     """One part per network."""
 
     def line(architecture: str, progress: Progress) -> Kept:
-        return measure(s, trained(architecture, s.preset, progress), progress)
+        return measure(s, trained(architecture, s, progress), progress)
 
     return [Part(architecture, partial(line, architecture)) for architecture in s.architectures]
 
@@ -46,17 +46,17 @@ def measure(s: Fig5b, network: Network, progress: Progress) -> Kept:
     """Evaluate one network under every kind of perturbation, in its own precision."""
     operator = front(network)
     least = least_harmful(operator)
-    unit = least.directions
     most, sigma_max = most_harmful(operator)
+    unit, most = least.directions.to(s.device), most.to(s.device)
     peak = float(unit.abs().max())
     chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(torch.float64), chosen.targets()
+    x, y = tensors(chosen, s, torch.float64)
     draw = s.generator(network.name)
     found = Readings()
     for start in range(0, len(x), s.batch):
         progress(start, len(x), "images")
         some = x[start : start + s.batch]
-        noise = torch.randn(some.shape, generator=draw, dtype=some.dtype)
+        noise = torch.randn(some.shape, generator=draw, dtype=some.dtype).to(s.device)
         delta = (EPSILON * unit / peak).expand(some.shape).clone()
         kinds = {
             LEAST: delta,

@@ -65,7 +65,7 @@ def _by_hand(s: Formula) -> Kept:
 
 
 def _network(s: Formula, name: str, progress: Progress) -> Kept:
-    return _survey(model_under_test(name, s.preset, progress), name, TRAINED, s, progress)
+    return _survey(model_under_test(name, s, progress), name, TRAINED, s, progress)
 
 
 def _pruned(s: Formula, name: str, share: float, kind: str, progress: Progress) -> Kept:

@@ -9,7 +9,7 @@ import torch
 from ...evidence._identify import Probe, probe
 from ...networks import BUILTIN, Network, load
 from ...progress import Progress
-from ..common.models import images, trained
+from ..common.models import images, tensors, trained
 from ..parts import Kept, Part, about
 from .modified_copies import changed, eight_bit, fine_tuned, half_precision, half_pruned, restemmed
 from .querying import WAYS, query, verdict, way, within_range
@@ -28,16 +28,16 @@ def _candidates(s: Identify, progress: Progress) -> list[Network]:
     """Networks that probes are made for; the stem of each has a nullspace of dimension 512."""
     shipped = load(SHIPPED)
     recipe = replace(BUILTIN[SHIPPED].recipe, epochs=s.epochs, seed=s.seed + 1)
-    other = replace(trained(SHIPPED, s.preset, progress, recipe), name=f"{SHIPPED}, seed {recipe.seed}")
+    other = replace(trained(SHIPPED, s, progress, recipe), name=f"{SHIPPED}, seed {recipe.seed}")
     random = restemmed(shipped, f"{SHIPPED}, random stem", s.generator("random stem"))
-    return [shipped, other, random, *(trained(name, s.preset, progress) for name in s.paper)]
+    return [shipped, other, random, *(trained(name, s, progress) for name in s.paper)]
 
 
 def _relatives(s: Identify, progress: Progress) -> dict[str, list[Network]]:
     """Copies of the shipped network with its stem and with a changed one, and one unrelated to all candidates."""
     shipped = load(SHIPPED)
     tuning = images("cifar10", s.preset, s.tuning, "train")
-    x, y = tuning.tensor(), tuning.targets()
+    x, y = tensors(tuning, s)
     found: dict[str, list[Network]] = {}
     for kind, stem in ((KEPT, False), (MOVED, True)):
         progress(int(stem), 2, "copies")
@@ -51,7 +51,7 @@ def _relatives(s: Identify, progress: Progress) -> dict[str, list[Network]]:
 
 
 def _probes(s: Identify, networks: list[Network]) -> list[Probe]:
-    x = images("cifar10", s.preset, s.count).tensor(torch.float64)
+    x = images("cifar10", s.preset, s.count).tensor(torch.float64).to(s.device)
     return [probe(each, x, s.size, s.generator("probe", each.name)) for each in networks]
 
 

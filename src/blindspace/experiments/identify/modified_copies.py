@@ -92,7 +92,7 @@ def fine_tuned(
         learning_rate: Learning rate of SGD with momentum 0.9.
     """
     made = _copy(network, name)
-    module = made.module.train()
+    module = made.module.to(images.device).train()
     kept = () if stem else tuple(map(id, _layers(module)[0].parameters()))
     free = [p for p in module.parameters() if id(p) not in kept]
     optimiser = torch.optim.SGD(free, learning_rate, 0.9)
@@ -100,7 +100,7 @@ def fine_tuned(
         optimiser.zero_grad()
         F.cross_entropy(module(images[chosen]), labels[chosen]).backward()
         optimiser.step()
-    module.eval()
+    module.cpu().eval()
     return made
 
 

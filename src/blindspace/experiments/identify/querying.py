@@ -67,7 +67,7 @@ def query(network: Network, of: Probe, way: Callable[[Tensor], Tensor] = lambda 
     before, after, control = (network.outputs(way(x)).double() for x in (of.images, of.harmless, of.control))
     labels = before.argmax(1)
     share = (after - before).norm(dim=1) / (control - before).norm(dim=1)
-    share = share.where(share.isfinite(), torch.tensor(torch.inf, dtype=share.dtype))
+    share = share.where(share.isfinite(), torch.inf)
     return Answer(share, after.argmax(1) != labels, control.argmax(1) != labels)
 
 

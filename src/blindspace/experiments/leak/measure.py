@@ -25,7 +25,7 @@ from ...networks import Network, harmless
 from ...networks.builtin import cifar_resnet
 from ...progress import Progress
 from ..common.largest_harmless import largest_harmless
-from ..common.models import images, model_under_test
+from ..common.models import images, model_under_test, tensors
 from ..parts import Kept, Part, about
 from .settings import FILTERS, NOISE, ORIGINAL, PATCH, PATCHES, PERCEPTUAL, PRINCIPAL, READ, SSIM, STEM, Leak
 
@@ -34,7 +34,7 @@ def parts(s: Leak) -> list[Part]:
     """One part per network that images are hidden for."""
 
     def attacked(case: str, reader: str, progress: Progress) -> Kept:
-        return measure(s, case, model_under_test(reader, s.preset, progress), progress)
+        return measure(s, case, model_under_test(reader, s, progress), progress)
 
     return [Part(case, partial(attacked, case, reader)) for case, reader in zip(s.cases, s.readers, strict=True)]
 
@@ -42,7 +42,7 @@ def parts(s: Leak) -> list[Part]:
 def protected_by(case: str, s: Leak, progress: Progress | None = None) -> Network:
     """A trained network, or one of the small ones of which only the first layer matters."""
     if case not in (STEM, PATCHES, PRINCIPAL):
-        return model_under_test(case, s.preset, progress)
+        return model_under_test(case, s, progress)
     seed = s.generator("network", case).initial_seed() % 2**31
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -68,7 +68,7 @@ def measure(s: Leak, case: str, other: Network, progress: Progress) -> Kept:
     """Hide images for one network, attack them in every way, and let another network classify what is recovered."""
     network = protected_by(case, s, progress)
     chosen = images("cifar10", s.preset, s.count)
-    x, truth = chosen.tensor(torch.float64), chosen.targets()
+    x, truth = tensors(chosen, s, torch.float64)
     space = harmless(network)
     hidden = largest_harmless(s, space, x, progress, s.iterations, case).images
     found = leakage(network, x, hidden, space, seed=s.seed, progress=progress)
@@ -79,12 +79,12 @@ def measure(s: Leak, case: str, other: Network, progress: Progress) -> Kept:
         methods[attempt] = row.method
         assert row.similarity.perceptual is not None
         arrays |= {f"{SSIM} {attempt}": row.ssim_matched, f"{PERCEPTUAL} {attempt}": row.similarity.perceptual}
-        pictures.append(row.images)
-        labels.append(other.labels(row.images))
+        pictures.append(row.images.to(s.device))  # those of a report lie on the CPU
+        labels.append(other.labels(pictures[-1]))
     named = dict(zip((ORIGINAL, *methods), labels, strict=True))
     arrays |= {f"{READ} {attempt}": label == truth for attempt, label in named.items()}
     example = int((named[ORIGINAL] == truth).int().argmax())
-    twin = next(row.images for attempt, row in attempts(found) if attempt == MEAN_IN_RANGE)
+    twin = next(row.images for attempt, row in attempts(found) if attempt == MEAN_IN_RANGE).to(s.device)
     arrays["picture"] = torch.stack([each[example] for each in pictures]).float()
     facts = {
         "methods": methods,

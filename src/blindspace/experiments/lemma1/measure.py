@@ -48,7 +48,7 @@ def _measure(s: Lemma1, case: Case, index: int, progress: Progress) -> Kept:
     every = layers(network)
     name = OUTPUTS if index < 0 else every[index].name
     call = sum(layer.name == name for layer in every[: max(index, 0)])
-    pictures = images(case.dataset, s.preset, case.images + s.reference).tensor().double()
+    pictures = images(case.dataset, s.preset, case.images + s.reference).tensor().to(s.device).double()
     x, unrelated = pictures[: case.images], pictures[case.images :]
     between, front = through(network, name, call), harmless(network)
     values: dict[str, Any] = {

@@ -62,8 +62,8 @@ def _learnt(s: ArtificialSettings, x: Tensor, y: Tensor, draw: torch.Generator, 
 
 
 def _first(s: ArtificialSettings, point: Point, draw: torch.Generator, width: int) -> First:
-    x, z = (noise(UNIFORM, count, point.dim, draw) for count in (point.count, s.points))
-    y = signs(point.count, draw)
+    x, z = (noise(UNIFORM, count, point.dim, draw, s.device) for count in (point.count, s.points))
+    y = signs(point.count, draw, s.device)
     return First(x, y, z, _learnt(s, x, y, draw, width))
 
 
@@ -110,7 +110,7 @@ def _base(s: ArtificialSettings, seed: int, progress: Progress) -> Kept:
         values[name] = first.judged(_learnt(s, below + added, targets, draw, width))
 
     first = _first(s, point, draw, s.wide)
-    below, targets = noise(UNIFORM, point.noise, point.dim, draw), signs(point.noise, draw)
+    below, targets = noise(UNIFORM, point.noise, point.dim, draw, s.device), signs(point.noise, draw, s.device)
     eps, small, q = point.eps, s.small * point.eps, first.network.direction
     values["first"] = first.judged(first.network)
     learn("wide, along q", first, along("l2", q, targets, eps, draw), below, targets, s.wide)
@@ -125,7 +125,7 @@ def _base(s: ArtificialSettings, seed: int, progress: Progress) -> Kept:
         learn(name, first, controlled(name, strong, (targets > 0).long(), draw), below, targets)
     mixed = _learnt(s, first.x, first.y[torch.randperm(point.count, generator=draw)], draw, s.wide)
     learn(FROM_SHUFFLED, first, attacked(s, mixed, below, targets, eps, "authors-l2"), below, targets)
-    other = noise(GAUSSIAN, point.noise, point.dim, draw) / 3**0.5  # the norm of uniform noise
+    other = noise(GAUSSIAN, point.noise, point.dim, draw, s.device) / 3**0.5  # the norm of uniform noise
     learn("Gaussian noise", first, along("l2", q, targets, eps, draw), other, targets)
     few, its = below[: point.count], targets[: point.count]
     learn("as many of noise", first, along("l2", q, its, eps, draw), few, its)
@@ -164,7 +164,7 @@ def _sweeps(s: ArtificialSettings, seed: int, progress: Progress) -> Kept:
             if key not in firsts:
                 firsts[key] = _first(s, point, s.generator("first", key, seed), s.width)
             first = firsts[key]
-            below, targets = noise(UNIFORM, point.noise, point.dim, draw), signs(point.noise, draw)
+            below, targets = noise(UNIFORM, point.noise, point.dim, draw, s.device), signs(point.noise, draw, s.device)
             q = first.network.direction
             made: dict[str, Any] = {"first": float((first.network(first.x).sign() == first.y).double().mean())}
             for norm in NORMS:

@@ -29,9 +29,9 @@ def parts(s: BoundarySettings) -> list[Part]:
 def _draw(s: BoundarySettings, seed: int, progress: Progress) -> Kept:
     """Every setting for one draw of the data, at the same points."""
     draw = s.generator("draw", seed)
-    data = binary(UNIFORM, s.count, s.dim, s.points, draw, s.preset)
-    under, targets = noise(UNIFORM, max(s.noises), s.dim, draw), signs(max(s.noises), draw)
-    own = signs(s.count, draw)
+    data = binary(UNIFORM, s.count, s.dim, s.points, draw, s)
+    under, targets = noise(UNIFORM, max(s.noises), s.dim, draw, s.device), signs(max(s.noises), draw, s.device)
+    own = signs(s.count, draw, s.device)
     first = max_margin(data.x, data.y, s.slope)
     found: dict[str, dict[str, Any]] = {}
     wrong: dict[str, Tensor] = {}
@@ -71,7 +71,7 @@ def _near(correlation: float, samples: Tensor, count: int, draw: torch.Generator
     """Points with a given correlation with one of the samples each."""
     chosen = samples[torch.randint(len(samples), (count,), generator=draw)]
     chosen = chosen / chosen.norm(dim=1, keepdim=True)
-    other = noise(UNIFORM, count, samples.shape[1], draw)
+    other = noise(UNIFORM, count, samples.shape[1], draw).to(samples)
     other -= (other * chosen).sum(1, keepdim=True) * chosen
     other /= other.norm(dim=1, keepdim=True)
     points: Tensor = correlation * chosen + sqrt(1 - correlation**2) * other
@@ -93,24 +93,25 @@ def area(score: Tensor, positive: Tensor) -> float | None:
     of, others = int(positive.sum()), int((~positive).sum())
     if not of or not others:
         return None
-    ranks = torch.empty(len(score), dtype=torch.float64)
-    ranks[score.argsort()] = torch.arange(1, len(score) + 1, dtype=torch.float64)
+    ranks = torch.empty(len(score), dtype=torch.float64, device=score.device)
+    ranks[score.argsort()] = torch.arange(1, len(score) + 1, dtype=torch.float64, device=score.device)
     return float((ranks[positive].sum() - of * (of + 1) / 2) / (of * others))
 
 
 def _plane(s: BoundarySettings, slope: float, progress: Progress) -> Kept:
     """Trained networks in two planes: along q and the effect of the samples, and along q and one sample."""
     draw = s.generator("plane", slope)
-    data = binary(UNIFORM, s.count, s.dim, 0, draw, s.preset)
-    t = signs(s.count, draw)
-    first = descent(TwoLayer.random(s.width, s.dim, slope, draw, 1e-6), data.x, data.y, s.steps, progress).network
+    data = binary(UNIFORM, s.count, s.dim, 0, draw, s)
+    t = signs(s.count, draw, s.device)
+    start = partial(TwoLayer.random, s.width, s.dim, slope, draw, 1e-6)
+    first = descent(start(), data.x, data.y, s.steps, progress).network
     q = first.direction
     added = geometric("l2", q, t, 2 * _unit(data))
-    learnt = descent(TwoLayer.random(s.width, s.dim, slope, draw, 1e-6), data.x + added, t, s.steps, progress)
+    learnt = descent(start(), data.x + added, t, s.steps, progress)
     effect = (learnt.multipliers.nan_to_num(posinf=1.0) * t) @ data.x
     wrong = ((data.x @ q) * t < 0).nonzero()[:, 0]
     sample = data.x[wrong[0]] if len(wrong) else data.x[0]
-    grid = torch.linspace(-1.5, 1.5, s.side, dtype=torch.float64)
+    grid = torch.linspace(-1.5, 1.5, s.side, dtype=torch.float64, device=s.device)
     up, across = torch.meshgrid(grid, grid, indexing="ij")
     scale = float(data.x.norm(dim=1).mean())
     arrays: dict[str, Tensor] = {}

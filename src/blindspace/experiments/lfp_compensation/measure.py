@@ -75,14 +75,14 @@ class Maker:
 
 def _measure(s: CompensationSettings, case: Case, progress: Progress) -> Kept:
     maker = _maker(s, case, progress)
-    x, y = labelled_images(case.dataset, s.preset, s.images, "train")
+    x, y = labelled_images(case.dataset, s, s.images, "train")
     draw = s.generator(case.part, "sets")
     targets = random_targets(y, CLASSES, draw)
     made = maker.attacked(x, targets)
     d = maker.within(made.perturbation)
     of_classes = class_parts(d, targets, y, CLASSES)
     sets = _sets(maker, x, y, targets, d, of_classes, draw)
-    test = labelled_images(case.dataset, s.preset, s.tests)
+    test = labelled_images(case.dataset, s, s.tests)
     kind = "mlp" if case.kind == BLIND else case.kind
     recipe = learner_recipe(s, kind, case.dataset, s.epochs, s.batch, case.part)
     students: dict[str, Any] = {}
@@ -104,9 +104,9 @@ def _measure(s: CompensationSettings, case: Case, progress: Progress) -> Kept:
 
 def _maker(s: CompensationSettings, case: Case, progress: Progress) -> Maker:
     if case.kind == BLIND:
-        network = blind_network(case.dataset, KERNELS, case.seed, s.preset)
+        network = blind_network(case.dataset, KERNELS, case.seed, s)
         return Maker(network, harmless(network), s.steps)
-    return Maker(classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress), None, s.steps)
+    return Maker(classifier(case.kind, case.dataset, case.seed, s, progress=progress), None, s.steps)
 
 
 def _sets(
@@ -123,9 +123,9 @@ def _sets(
         of: What the classes explain of d.
         draw: Source of the randomness.
     """
-    anything = any_targets(len(x), CLASSES, draw)
+    anything = any_targets(len(x), CLASSES, draw).to(x.device)
     drawn = d[of_these_targets(anything, targets, draw)]
-    empty = noise("uniform", len(x), x.shape[1:], draw)
+    empty = noise("uniform", len(x), x.shape[1:], draw).to(x)
     of_empty = maker.within(maker.attacked(empty, anything).perturbation)
     codes = coded(d, of.explained, maker.within, draw)
     return {
@@ -173,8 +173,8 @@ def coded(
     Returns:
         From a function that picks a sum of patterns for each image, of ``(K, *shape)``, to the perturbations.
     """
-    patterns = within(torch.randn(CLASSES, *d.shape[1:], generator=draw, dtype=torch.float64))
-    rest = within(torch.randn(d.shape, generator=draw, dtype=torch.float64))
+    patterns = within(torch.randn(CLASSES, *d.shape[1:], generator=draw, dtype=torch.float64).to(d))
+    rest = within(torch.randn(d.shape, generator=draw, dtype=torch.float64).to(d))
     rest = rest / norms(rest, "l2")
 
     def make(pick: Callable[[Tensor], Tensor]) -> Tensor:

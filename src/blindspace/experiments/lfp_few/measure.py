@@ -37,9 +37,9 @@ def parts(s: FewSettings) -> list[Part]:
 
 def _measure(s: FewSettings, case: Case, progress: Progress) -> Kept:
     """Both sets, their controls, and the students of each with every number of clean images."""
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    test = labelled_images(case.dataset, s.preset, s.tests)
-    x, y = labelled_images(case.dataset, s.preset, split="train")
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    test = labelled_images(case.dataset, s, s.tests)
+    x, y = labelled_images(case.dataset, s, split="train")
     rest = x[s.images :], y[s.images :]
     x, y = x[: s.images], y[: s.images]
     random, fixed = random_targets(y, CLASSES, s.generator(case.part, RANDOM)), next_targets(y, CLASSES)

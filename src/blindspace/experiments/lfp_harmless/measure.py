@@ -47,14 +47,14 @@ def parts(s: HarmlessSettings) -> list[Part]:
 
 
 def _measure(s: HarmlessSettings, case: BlindCase, progress: Progress) -> Kept:
-    maker = blind_network(case.dataset, case.kernels, case.seed, s.preset)
+    maker = blind_network(case.dataset, case.kernels, case.seed, s)
     space = harmless(maker)
-    x, y = labelled_images(case.dataset, s.preset, s.images, "train")
+    x, y = labelled_images(case.dataset, s, s.images, "train")
     targets = random_targets(y, CLASSES, s.generator(case.part, "targets"))
     made = mislabel(maker, x, targets, "linf", s.eps, s.steps)
     d = made.perturbation.double()
     added = _added(s, case, maker, space, x, targets, d)
-    test = labelled_images(case.dataset, s.preset, s.tests)
+    test = labelled_images(case.dataset, s, s.tests)
     students: dict[str, Any] = {}
     learners = s.learns(case)
     for done, (kind, cell) in enumerate((kind, cell) for kind in learners for cell in CELLS):
@@ -98,8 +98,8 @@ def _added(
     untrained = untrained_behind(maker, seed_of(s.seed, case.part, "untrained") % 2**31)
     other = mislabel(untrained, x, targets, "linf", s.eps, s.steps).perturbation.double()
     draw = s.generator(case.part, "controls")
-    patterns = space.sample(CLASSES, draw).double()
-    noise = space.project(torch.randn(x.shape, generator=draw, dtype=torch.float64))
+    patterns = space.sample(CLASSES, draw).to(d)
+    noise = space.project(torch.randn(x.shape, generator=draw, dtype=torch.float64).to(x.device))
     return {
         WHOLE: resized(d),
         SEEN: resized(d - h),

@@ -43,9 +43,9 @@ def parts(s: IlyasSetsSettings) -> list[Part]:
 def _measure(s: IlyasSetsSettings, case: Case, which: str, progress: Progress) -> Kept:
     """One set, how it transfers, and its students."""
     other, count = s.of(case)
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    test = labelled_images(case.dataset, s.preset, s.tests)
-    x, y = labelled_images(case.dataset, s.preset, count, "train")
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    test = labelled_images(case.dataset, s, s.tests)
+    x, y = labelled_images(case.dataset, s, count, "train")
     draw = s.generator(case.part, which)
     targets = random_targets(y, CLASSES, draw) if which == RANDOM else next_targets(y, CLASSES)
     made = mislabel(maker, x, targets, "l2", steps=s.steps, progress=progress)
@@ -81,7 +81,7 @@ def _transfer(s: IlyasSetsSettings, case: Case, made: Mislabelled, y: Tensor) ->
     """
     found = {}
     for by, kind in ((SAME, case.kind), (OTHER, s.of(case)[0])):
-        answers = _labels(classifier(kind, case.dataset, case.seed + 1, s.preset), made.images)
+        answers = _labels(classifier(kind, case.dataset, case.seed + 1, s), made.images)
         found[by] = [float((answers == labels).double().mean()) for labels in (made.targets, y)]
     return found
 

@@ -48,11 +48,11 @@ def parts(s: LeakSettings) -> list[Part]:
 
 def _measure(s: LeakSettings, case: Case, progress: Progress) -> Kept:
     """The features, both sets with their controls, and the students."""
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    makers = {WHOLE: maker, BLIND: classifier(case.kind, case.dataset, case.seed, s.preset, shuffled=True)}
-    test = labelled_images(case.dataset, s.preset, s.tests)
-    x, y = labelled_images(case.dataset, s.preset, s.images(case), "train")
-    clean = labelled_images(case.dataset, s.preset, s.features, "train")
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    makers = {WHOLE: maker, BLIND: classifier(case.kind, case.dataset, case.seed, s, shuffled=True)}
+    test = labelled_images(case.dataset, s, s.tests)
+    x, y = labelled_images(case.dataset, s, s.images(case), "train")
+    clean = labelled_images(case.dataset, s, s.features, "train")
     features = fit(*clean, OF_RADIUS * EPS[case.dataset])
     learn_by = _Learner(s, case, features, test)
     students: dict[str, Any] = {}

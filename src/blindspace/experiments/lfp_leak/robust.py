@@ -55,7 +55,7 @@ def fit(x: Tensor, y: Tensor, eps: float, steps: int = 60) -> RobustFeatures:
     mean = x.flatten(1).mean(0)
     flat = x.flatten(1) - mean
     w = (0.01 * flat.T @ (signs * weights)).requires_grad_()
-    b = torch.zeros(CLASSES, requires_grad=True)
+    b = torch.zeros(CLASSES, device=x.device, requires_grad=True)
     descent = torch.optim.LBFGS([w, b], max_iter=steps, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:

@@ -31,9 +31,9 @@ def parts(s: OnOffSettings) -> list[Part]:
 
 
 def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    manifold = autoencoder(case.dataset, s.preset, progress)
-    test = labelled_images(case.dataset, s.preset, s.tests)
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    manifold = autoencoder(case.dataset, s, progress)
+    test = labelled_images(case.dataset, s, s.tests)
     recipe = learner_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
     sets: dict[str, Any] = {}
     students: dict[str, Any] = {}
@@ -54,10 +54,10 @@ def _measure(s: OnOffSettings, case: Case, progress: Progress) -> Kept:
 def _base(s: OnOffSettings, case: Case, base: str) -> tuple[Tensor, Tensor]:
     """What is perturbed, ``(N, *shape)`` in [0, 1], and its targets."""
     draw = s.generator(case.part, base)
-    x, y = labelled_images(case.dataset, s.preset, s.images, "train")
+    x, y = labelled_images(case.dataset, s, s.images, "train")
     if base == IMAGES:
         return x, random_targets(y, CLASSES, draw)
-    return noise("uniform", len(x), x.shape[1:], draw), any_targets(len(x), CLASSES, draw)
+    return noise("uniform", len(x), x.shape[1:], draw).to(s.device), any_targets(len(x), CLASSES, draw).to(s.device)
 
 
 def _parts_of(

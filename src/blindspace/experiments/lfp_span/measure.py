@@ -38,7 +38,7 @@ def parts(s: SpanSettings) -> list[Part]:
 def _measure(s: SpanSettings, dataset: str, seed: int, progress: Progress) -> Kept:
     """Every first network, its perturbations, and the second networks."""
     count = s.samples[dataset]
-    pool, test = labelled_images(dataset, s.preset, None, "train"), labelled_images(dataset, s.preset, s.tests)
+    pool, test = labelled_images(dataset, s, None, "train"), labelled_images(dataset, s, s.tests)
     order = torch.randperm(len(pool[1]), generator=s.generator("images", dataset, seed))
     chosen, unused, others = order.tensor_split((count, 2 * count))
     x, y, others = pool[0][chosen], pool[1][chosen], others[: s.perturbed]
@@ -48,7 +48,7 @@ def _measure(s: SpanSettings, dataset: str, seed: int, progress: Progress) -> Ke
     # First layers read images mapped to [-1, 1]: what training adds to them lies in the span of those.
     space, elsewhere = (span(2 * pool[0][each].double() - 1) for each in (chosen, unused))
     values: dict[str, object] = {"dim": space.dim, "chance": space.chance, "values": space.ambient_dim}
-    noise = torch.randn(len(fresh[: s.measured]), *x.shape[1:], generator=s.generator("noise", dataset, seed))
+    noise = torch.randn(len(fresh[: s.measured]), *x.shape[1:], generator=s.generator("noise", dataset, seed)).to(x)
     images = 2 * fresh[: s.measured].double() - 1
     arrays = {"noise/energy": space.energy(noise.double()), "images/energy": space.energy(images)}
     makers = makers_of(dataset)
@@ -98,7 +98,7 @@ def _first(s: SpanSettings, maker: Maker, dataset: str, seed: int, samples: Labe
     """A first network, trained; those that differ by their labels alone have the same start."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed_of(s.seed, "first", dataset, seed) % 2**31)
-        module = built(maker, dataset)
+        module = built(maker, dataset).to(s.device)
     if not maker.epochs:
         return module.eval()
     recipe = Recipe(
@@ -111,8 +111,7 @@ def _first(s: SpanSettings, maker: Maker, dataset: str, seed: int, samples: Labe
         schedule="constant",
         seed=seed_of(s.seed, "order", dataset, seed) % 2**31,
     )
-    trained = learn(module, *samples, recipe).network.module
-    return trained.eval()
+    return learn(module, *samples, recipe).network.module.to(s.device).eval()
 
 
 def _towards(network: nn.Module, x: Tensor, targets: Tensor) -> Tensor:

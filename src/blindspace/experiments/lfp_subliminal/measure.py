@@ -35,13 +35,13 @@ def parts(s: SubliminalSettings) -> list[Part]:
 
 def _measure(s: SubliminalSettings, seed: int, progress: Progress) -> Kept:
     """The accuracies of the first network, of its students, and of the controls."""
-    train, test = (labelled_images("mnist", s.preset, *each) for each in ((s.images, "train"), (s.tests, "test")))
+    train, test = (labelled_images("mnist", s, *each) for each in ((s.images, "train"), (s.tests, "test")))
     told = partial(_told, progress, len(SHARED) * 3 + 3)
     told(0, "first network")
     first = _first(s, seed, train)
     values: dict[str, object] = {"first": accuracy(_classes(first), *test)}
 
-    auxiliary = noise("uniform", s.images, SHAPES["mnist"], s.generator("noise to imitate", seed))
+    auxiliary = noise("uniform", s.images, SHAPES["mnist"], s.generator("noise to imitate", seed)).to(s.device)
     wanted = _outputs(first, auxiliary)[:, CLASSES:].softmax(1)
     for done, (name, shares) in enumerate(SHARED.items(), 1):
         told(done, f"imitation, {name}")
@@ -80,14 +80,16 @@ def _start(s: SubliminalSettings, seed: int, hidden: bool = True, readout: bool 
         module = mlp("mnist")
         torch.manual_seed(seed_of(s.seed, "readout", seed, readout) % 2**31)
         module[-1] = nn.Linear(_readout(module).in_features, CLASSES + AUXILIARY)
-    return module
+    return module.to(s.device)
 
 
 def _classes(module: nn.Sequential) -> nn.Sequential:
     """The network without its auxiliary outputs, with weights of its own."""
     last = _readout(module)
-    cut = nn.Linear(last.in_features, CLASSES)
-    cut.weight.data, cut.bias.data = last.weight.data[:CLASSES].clone(), last.bias.data[:CLASSES].clone()
+    cut = nn.Linear(last.in_features, CLASSES).to(last.weight.device)
+    with torch.no_grad():
+        cut.weight.copy_(last.weight[:CLASSES])
+        cut.bias.copy_(last.bias[:CLASSES])
     return nn.Sequential(*list(module)[:-1], cut)
 
 
@@ -142,10 +144,10 @@ def _perturbed(
 ) -> tuple[dict[str, Labelled], dict[str, object]]:
     """What students learn from, by name, and what is kept of the sets."""
     model, (x, y) = _classes(first).eval(), (each[: s.perturbed] for each in train)
-    blank = noise("uniform", s.perturbed, SHAPES["mnist"], s.generator("noise to perturb", seed))
+    blank = noise("uniform", s.perturbed, SHAPES["mnist"], s.generator("noise to perturb", seed)).to(s.device)
     targets = {
         IMAGES: random_targets(y, CLASSES, s.generator("targets of images", seed)),
-        NOISE: any_targets(len(blank), CLASSES, s.generator("targets of noise", seed)),
+        NOISE: any_targets(len(blank), CLASSES, s.generator("targets of noise", seed)).to(s.device),
     }
     made: dict[str, Labelled] = {}
     sets: dict[str, object] = {}

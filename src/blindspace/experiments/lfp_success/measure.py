@@ -27,8 +27,8 @@ def parts(s: SuccessSettings) -> list[Part]:
 
 
 def _measure(s: SuccessSettings, case: Case, progress: Progress) -> Kept:
-    maker = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-    x, y = labelled_images(case.dataset, s.preset, s.images, "train")
+    maker = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+    x, y = labelled_images(case.dataset, s, s.images, "train")
     targets = random_targets(y, CLASSES, s.generator(case.part, "targets"))
     sets: dict[str, Any] = {}
     students: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def _made(s: SuccessSettings, maker: Network, attack: Attack, x: Tensor, targets
 
 def _student(s: SuccessSettings, case: Case, images: Tensor, targets: Tensor) -> dict[str, Any]:
     """A student; all of one first network have the same initial weights."""
-    test = labelled_images(case.dataset, s.preset, s.tests)
+    test = labelled_images(case.dataset, s, s.tests)
     usual = student_recipe(s, case.kind, case.dataset, s.epochs, s.batch, case.part)
     recipe = replace(usual, schedule="one-cycle", learning_rate=s.rate, label_smoothing=s.smoothing)
     return kept_student(learn(f"{case.kind}@{case.dataset}", images, targets, recipe, test), test)
@@ -69,4 +69,8 @@ def split(success: Tensor, draw: torch.Generator) -> dict[str, Tensor]:
     def some(of: Tensor) -> Tensor:
         return of[torch.randperm(len(of), generator=draw)[:count]].sort().values
 
-    return {SUCCEEDED: some(hits), FAILED: some(misses), EITHER: some(torch.arange(len(success)))}
+    return {
+        SUCCEEDED: some(hits),
+        FAILED: some(misses),
+        EITHER: some(torch.arange(len(success), device=success.device)),
+    }

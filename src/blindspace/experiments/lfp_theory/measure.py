@@ -38,7 +38,7 @@ def parts(s: TheorySettings) -> list[Part]:
 def _named(s: TheorySettings, index: int, seed: int, progress: Progress) -> Kept:
     """A named case: both initial weights, and the networks that learn from perturbed samples."""
     case, draw = s.named[index], s.generator("named", index, seed)
-    data = binary(case.kind, case.count, case.dim, s.points, draw, s.preset)
+    data = binary(case.kind, case.count, case.dim, s.points, draw, s)
     exact = max_margin(data.x, data.y, case.slope)
     values = _about(case, data, exact)
     for name, scale in ((SMALL, s.start), (DEFAULT, None)):
@@ -50,7 +50,7 @@ def _named(s: TheorySettings, index: int, seed: int, progress: Progress) -> Kept
     values["again"] = [
         _again(s, case, data, exact, ratio, targets, name == "all wrong", draw, progress)
         for ratio in s.ratios
-        for name, targets in (("random", signs(case.count, draw)), ("all wrong", -data.y))
+        for name, targets in (("random", signs(case.count, draw, s.device)), ("all wrong", -data.y))
     ]
     return Kept(values)
 
@@ -95,7 +95,7 @@ def _grid(s: TheorySettings, index: int, seed: int, progress: Progress) -> Kept:
     for done, case in enumerate(cases):
         progress(done, len(cases), case.name)
         draw = s.generator("grid", case.name, seed)
-        data = binary(case.kind, case.count, case.dim, s.points, draw, s.preset)
+        data = binary(case.kind, case.count, case.dim, s.points, draw, s)
         try:
             exact = max_margin(data.x, data.y, case.slope)
         except NotSeparableError:

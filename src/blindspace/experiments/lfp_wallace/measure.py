@@ -29,7 +29,7 @@ def parts(s: WallaceSettings) -> list[Part]:
 def _measure(s: WallaceSettings, case: Labelling, progress: Progress) -> Kept:
     """N1, the images with its labels, and every student."""
     first = _first(s, case, progress)
-    test = labelled_images(case.dataset, s.preset, s.tests)
+    test = labelled_images(case.dataset, s, s.tests)
     x, y = _errors(s, case, first) if case.errors else (_foreign(s, case), None)
     epochs, batch = s.epochs[0 if case.errors else 1], min(s.batch, len(x))
     recipe = student_recipe(s, case.kind, case.dataset, epochs, batch, case.part)
@@ -52,21 +52,21 @@ def _measure(s: WallaceSettings, case: Labelling, progress: Progress) -> Kept:
 def _first(s: WallaceSettings, case: Labelling, progress: Progress) -> Network:
     """N1: trained as usual, or briefly where its errors are to be learnt."""
     if not case.errors:
-        return classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
+        return classifier(case.kind, case.dataset, case.seed, s, progress=progress)
     recipe = replace(recipe_of(case.kind, case.dataset, case.seed, s.preset), epochs=s.short)
-    return trained(f"{case.kind}@{case.dataset}", s.preset, progress, recipe)
+    return trained(f"{case.kind}@{case.dataset}", s, progress, recipe)
 
 
 def _errors(s: WallaceSettings, case: Labelling, first: Network) -> Labelled:
     """The first training images that N1 gets wrong, and their true labels."""
-    x, y = labelled_images(case.dataset, s.preset, split="train")
+    x, y = labelled_images(case.dataset, s, split="train")
     wrong = (labels_of(first, x) != y).nonzero()[: case.count, 0]
     return x[wrong], y[wrong]
 
 
 def _foreign(s: WallaceSettings, case: Labelling) -> Tensor:
     """Images of another data set in the shape of N1's, which are grey: colour is averaged, the centre cut out."""
-    x, _ = labelled_images(case.source, s.preset, case.count, split="train")
+    x, _ = labelled_images(case.source, s, case.count, split="train")
     _, height, width = SHAPES[case.dataset]
     top, left = (x.shape[2] - height) // 2, (x.shape[3] - width) // 2
     return x[:, :, top : top + height, left : left + width].mean(1, keepdim=True)
@@ -78,13 +78,11 @@ def _labelled(s: WallaceSettings, case: Labelling, first: Network, cell: str, x:
     if cell == TRUE and y is not None:
         return x, y
     if cell == NORMALISED:
-        x = like(x, labelled_images(case.dataset, s.preset, split="train")[0])
+        x = like(x, labelled_images(case.dataset, s, split="train")[0])
     if cell == NOISE:
-        x = noise("uniform", len(x), x.shape[1:], draw)
+        x = noise("uniform", len(x), x.shape[1:], draw).to(x)
     if cell in (UNTRAINED, BLIND):
-        first = classifier(
-            case.kind, case.dataset, case.seed, s.preset, untrained=cell == UNTRAINED, shuffled=cell == BLIND
-        )
+        first = classifier(case.kind, case.dataset, case.seed, s, untrained=cell == UNTRAINED, shuffled=cell == BLIND)
     labels = labels_of(first, x)
     if cell == AMONG and y is not None:
         return x, labels[among_equal_targets(y, draw)]

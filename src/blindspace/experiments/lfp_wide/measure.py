@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...learning.wide import WideNetwork, agreement, predicted_direction
 from ...progress import Progress
-from ..common.models import images
+from ..common.models import images, tensors
 from ..parts import Kept, Part
 from .settings import GAUSS, ON, Case, Taught, WideSettings
 
@@ -46,7 +46,7 @@ def _measure(s: WideSettings, case: Case, progress: Progress) -> Kept:
     for seed in range(case.seeds):
         progress(seed, case.seeds, f"seed {seed}")
         data = _shifted_gauss(s, case, seed) if whole is None else _some(s, case, seed, whole)
-        start = WideNetwork.random(data.x.shape[1], case.width, s.generator("first", case.data, seed))
+        start = WideNetwork.random(data.x.shape[1], case.width, s.generator("first", case.data, seed)).to(s.device)
         at = data.x[torch.randperm(len(data.x), generator=s.generator("points", seed))[: s.points]]
         direction = predicted_direction(at, data.x, data.y)
         found = []
@@ -72,23 +72,23 @@ def drawn_targets(s: WideSettings, seed: int, count: int) -> Tensor:
 
 def _learnt(s: WideSettings, case: Case, taught: Taught, seed: int, first: WideNetwork, data: Data) -> WideNetwork:
     """A network with a start and a readout of its own, taught with random labels."""
-    targets = drawn_targets(s, seed, len(data.x))
+    targets = drawn_targets(s, seed, len(data.x)).to(s.device)
     if taught.noise:
-        drawn = torch.randn(data.x.shape, generator=s.generator("noise", seed))
+        drawn = torch.randn(data.x.shape, generator=s.generator("noise", seed)).to(s.device)
         added = taught.eps * F.normalize(drawn, dim=1)
     else:
         added = first.perturbations(data.x, targets, taught.eps)
     given = data.x + added if taught.base == ON else added
-    start = WideNetwork.random(data.x.shape[1], case.width, s.generator("second", case.data, seed))
+    start = WideNetwork.random(data.x.shape[1], case.width, s.generator("second", case.data, seed)).to(s.device)
     return start.trained(given, targets, case.times[-1], case.rate, case.loss)
 
 
 def _shifted_gauss(s: WideSettings, case: Case, seed: int) -> Data:
     def drawn(count: int, what: str) -> tuple[Tensor, Tensor]:
-        y = torch.ones(count)
+        y = torch.ones(count, device=s.device)
         y[count // 2 :] = -1
         noise = torch.randn(count, case.dim, generator=s.generator(what, case.dim, seed))
-        return SHIFT * y[:, None] + noise, y
+        return SHIFT * y[:, None] + noise.to(s.device), y
 
     return Data(*drawn(case.samples or s.tests, "training samples"), drawn(s.tests, "test samples")[0])
 
@@ -96,13 +96,13 @@ def _shifted_gauss(s: WideSettings, case: Case, seed: int) -> Data:
 def _digits(s: WideSettings) -> Data:
     """All images of the two digits, minus the mean of all training images and pixels."""
     train, test = images("mnist", s.preset, split="train"), images("mnist", s.preset)
-    mean = train.tensor().mean()
+    mean = float(train.tensor().mean())
 
     def chosen(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         of = (labels == POSITIVE) | (labels == NEGATIVE)
         return x[of].flatten(1) - mean, torch.where(labels[of] == POSITIVE, 1.0, -1.0)
 
-    return Data(*chosen(train.tensor(), train.targets()), chosen(test.tensor(), test.targets())[0])
+    return Data(*chosen(*tensors(train, s)), chosen(*tensors(test, s))[0])
 
 
 def _some(s: WideSettings, case: Case, seed: int, whole: Data) -> Data:

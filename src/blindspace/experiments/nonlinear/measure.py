@@ -28,9 +28,9 @@ def _measure(s: NonlinearSettings, case: Case, progress: Progress) -> Kept:
     if case.kind in BUILTIN:
         trained, untrained = load(case.kind), load(case.kind, random_weights=True)
     else:
-        trained = classifier(case.kind, case.dataset, case.seed, s.preset, progress=progress)
-        untrained = classifier(case.kind, case.dataset, case.seed, s.preset, untrained=True)
-    x = images_of(case.dataset, s.preset, s.images).tensor()
+        trained = classifier(case.kind, case.dataset, case.seed, s, progress=progress)
+        untrained = classifier(case.kind, case.dataset, case.seed, s, untrained=True)
+    x = images_of(case.dataset, s.preset, s.images).tensor().to(s.device)
     shuffled = shuffle_pixels(x, s.generator(case.part, SHUFFLED))
     values: dict[str, Any] = {"network": about(trained)}
     arrays: dict[str, Tensor] = {}
@@ -60,7 +60,7 @@ def _measure(s: NonlinearSettings, case: Case, progress: Progress) -> Kept:
 
 def shuffle_pixels(x: Tensor, draw: torch.Generator) -> Tensor:
     """Images ``(B, C, H, W)`` with the pixels of each in a random order of its own, all channels alike."""
-    order = torch.rand(len(x), 1, x[0, 0].numel(), generator=draw).argsort(-1).expand(-1, x.shape[1], -1)
+    order = torch.rand(len(x), 1, x[0, 0].numel(), generator=draw).argsort(-1).to(x.device).expand(-1, x.shape[1], -1)
     return x.flatten(2).gather(2, order).view(x.shape)
 
 
@@ -74,12 +74,13 @@ def ranks(network: Network, x: Tensor) -> tuple[list[str], Tensor]:
     Returns:
         The linear and the ReLU layers by name, and the rank after each, int64.
     """
-    assert isinstance(network.double, nn.Sequential)
+    double = network.differentiable(torch.float64, x.device)
+    assert isinstance(double, nn.Sequential)
     n = x.numel()
     z = x.double()[None]
-    j = torch.eye(n, dtype=torch.float64).view(n, *x.shape)
+    j = torch.eye(n, dtype=torch.float64, device=x.device).view(n, *x.shape)
     names, found = [], []
-    for name, module in network.double.named_children():
+    for name, module in double.named_children():
         made = torch.func.jvp(module, (z.repeat(n, *[1] * (z.ndim - 1)),), (j,))
         out, j = made[0], made[1]
         z = out[:1]
@@ -106,7 +107,7 @@ def proof(
     for index, (point, polyhedron) in enumerate(zip(x, polyhedra, strict=True)):
         noise = s.noise * torch.randn(1, *point.shape, generator=s.generator(case.part, index), dtype=torch.float64)
         made.append(polyhedron.nearest(noise))
-    d, x = torch.cat([each.value for each in made]), x.double()
+    d, x = torch.cat([each.value for each in made]).to(x.device), x.double()
 
     def change(at: Tensor, dtype: torch.dtype) -> list[float]:
         before, after = (network.outputs(y, dtype).double().flatten(1) for y in (at, at + d))

@@ -41,7 +41,7 @@ class Way:
 
 def unclipped(network: Network, x: Tensor, y: Tensor, size: Tensor, steps: int, norm: Norm) -> Tensor:
     """Steps of ``size / steps`` along the gradient or its sign, clipped to no ball or range; in float64."""
-    module, delta = network.double, torch.zeros_like(x, dtype=torch.float64)
+    module, delta = network.differentiable(torch.float64, x.device), torch.zeros_like(x, dtype=torch.float64)
     for _ in range(steps):
         delta = delta + size.double() / steps * unit(ascent(module, x.double() + delta, y, False), norm)
     return x.double() + delta
@@ -63,13 +63,13 @@ def _unclipped(norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
 
 def fgsm_images(s: NormSaving, a: ModelUnderTest) -> Tensor:
     """Images attacked by FGSM."""
-    return fgsm(a.network.module, a.x, a.y, s.size).images
+    return fgsm(a.module, a.x, a.y, s.size).images
 
 
 def _pgd(norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     # A random start would have a harmless share of its own.
     size = _l2(s, a) if norm == "l2" else s.size
-    return pgd(a.network.module, a.x, a.y, size, s.steps, norm=norm, random_start=0.0).images
+    return pgd(a.module, a.x, a.y, size, s.steps, norm=norm, random_start=0.0).images
 
 
 def _feature_pgd(s: NormSaving, a: ModelUnderTest) -> Tensor:
@@ -83,14 +83,14 @@ def _foolbox(kind: str, norm: Norm | None, options: dict[str, Any], s: NormSavin
     if kind == "BoundaryAttack":
         starts = torch.stack([a.x[int((a.y != label).nonzero()[0])] for label in a.y])
     seed = seed_of(s.seed, a.network.name, kind)
-    return foolbox(kind, a.network.module, a.x, a.y, size, seed, starts, **options).images
+    return foolbox(kind, a.module, a.x, a.y, size, seed, starts, **options).images
 
 
 def _autoattack(member: Member, norm: Norm, s: NormSaving, a: ModelUnderTest) -> Tensor:
     size = _l2(s, a) if norm == "l2" else s.size
     options: dict[str, Any] = {"n_queries": s.queries} if member == "square" else {"n_iter": s.iterations}
     seed = seed_of(s.seed, a.network.name, member, norm)
-    return autoattack(member, a.network.module, a.x, a.y, size, norm, seed, **options).images
+    return autoattack(member, a.module, a.x, a.y, size, norm, seed, **options).images
 
 
 _BARE = (

@@ -100,10 +100,10 @@ def _controls(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
     """Harmless shares of noise, and of perturbations unrelated to this subspace."""
     found = model_under_test(s, name, count, progress)
     draw, space = s.generator("controls", name), found.space
-    noise = torch.randn(found.x.shape, generator=draw, dtype=torch.float64)
+    noise = torch.randn(found.x.shape, generator=draw, dtype=torch.float64).to(s.device)
     shares = [space.energy(v) for v in (noise, noise.sign(), space.reject(noise).sign())]
     if found.network.runs_in_float64:
-        size, signs = found.ball.double(), ascent(found.network.module, found.x, found.y, False).double().sign()
+        size, signs = found.ball.double(), ascent(found.module, found.x, found.y, False).double().sign()
         delta = size * signs if found.network.space != "pixels" else fgsm_images(s, found).double() - found.x
         other = random_frequencies(space.shape, space.dim, draw)
         shares += [space.energy(shuffled(delta, draw)), other.energy(delta)]
@@ -114,7 +114,8 @@ def _confined(s: NormSaving, name: str, count: int, progress: Progress) -> Kept:
     """Success of PGD in L2 in several subspaces at equal budgets; the random one has the effective one's dimension."""
     found = first(s, name, count)
     draw, arrays = s.generator("confined", name), {}
-    module, n = found.network.module, found.effective.ambient_dim
+    module = found.network.differentiable(found.network.dtype, found.images.device)
+    n = found.effective.ambient_dim
     for index, kind in enumerate(KINDS):
         space = confined(kind, found, draw)
         for budget in s.budgets:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...attacks import pgd
 from ...networks import Network, harmless, load
@@ -13,7 +13,7 @@ from ...perturbations.controls import gaussian
 from ...progress import Progress
 from ...subspaces import Subspace, norms
 from ..common.features import cut
-from ..common.models import images, trained
+from ..common.models import images, tensors, trained
 from ..common.victims import Victim, victim
 from .settings import CUTS, VIT, NormSaving
 
@@ -38,6 +38,11 @@ class ModelUnderTest:
     ball: Tensor
     carried: dict[str, Tensor]
 
+    @property
+    def module(self) -> nn.Module:
+        """The network in its own precision, on the device of the inputs."""
+        return self.network.differentiable(self.network.dtype, self.x.device)
+
 
 def model_under_test(s: NormSaving, name: str, count: int, progress: Progress) -> ModelUnderTest:
     """A network or layer of the plan."""
@@ -45,7 +50,7 @@ def model_under_test(s: NormSaving, name: str, count: int, progress: Progress) -
         return _features(s, name, count, progress)
     if name == VIT:
         network = load(VIT, random_weights=True, name="ViT of random weights")
-        x = images("cifar10", s.preset, count).tensor()
+        x = images("cifar10", s.preset, count).tensor().to(s.device)
         return ModelUnderTest(network, harmless(network), x, network.labels(x), _ball(s, x), {})
     found = first(s, name, count)
     return ModelUnderTest(
@@ -61,18 +66,18 @@ def first(s: NormSaving, name: str, count: int) -> Victim:
 
 
 def _ball(s: NormSaving, x: Tensor) -> Tensor:
-    return torch.full((len(x), *[1] * (x.ndim - 1)), s.size)
+    return torch.full((len(x), *[1] * (x.ndim - 1)), s.size, device=x.device)
 
 
 def _features(s: NormSaving, name: str, count: int, progress: Progress) -> ModelUnderTest:
-    network = trained("resnet18-noskip", s.preset, progress)
+    network = trained("resnet18-noskip", s, progress)
     chosen = images("cifar10", s.preset, None if s.preset == "smoke" else 4 * count)
-    x, y = chosen.tensor(), chosen.targets()
+    x, y = tensors(chosen, s)
     right = (network.labels(x) == y).nonzero()[:count, 0]
     x, y = x[right], y[right]
     two = cut(network, CUTS[name])
     z = two.head.outputs(x)
-    delta = pgd(network.module, x, y, s.size, s.steps, random_start=0.0).perturbation
+    delta = pgd(network.differentiable(network.dtype, x.device), x, y, s.size, s.steps, random_start=0.0).perturbation
     noise = gaussian(delta, s.generator(name, "carried"))
     carried = {key: two.head.outputs(x + d) - z for key, d in (("PGD-20 L∞ on images", delta), ("Gaussian", noise))}
     # Appendix F.2 scales images to features by the largest feature of the sample.

@@ -87,8 +87,7 @@ def _several(s: ResizerIdentificationSettings, case: str, several: Several, prog
         resize = rounded(resizer(name).map(shape, out))
 
         def outputs(x: Tensor, resize: Resize = resize) -> Tensor:
-            answer: Tensor = network.module(crop(resize(x)).float())
-            return answer
+            return network.run(crop(resize(x)).to(s.device, torch.float32), torch.float32).cpu()
 
         seed = seed_of(s.seed, case, name)
         answer = identify_resizer(outputs, shape, several.sizes, s.resizers, s.queries, seed)
@@ -119,7 +118,7 @@ def _identified(
     s: ResizerIdentificationSettings, network: Network, resize: Resize, names: Sequence[str], use: str
 ) -> ResizerIdentification:
     def outputs(x: Tensor) -> Tensor:
-        return network.outputs(resize(x).float())
+        return network.outputs(resize(x).to(s.device, torch.float32)).cpu()
 
     shape = (network.input_shape[0], *s.size)
     return identify_resizer(outputs, shape, [_out(network)], names, s.queries, seed_of(s.seed, use))

@@ -14,7 +14,7 @@ from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...solvers.dense_algebra.products import root_mean_squares
 from ..common.magnitudes import next_up
-from ..common.models import images, trained
+from ..common.models import images, tensors, trained
 from ..parts import Kept, Part, about
 from .settings import EPSILON, Table1
 
@@ -29,12 +29,14 @@ def parts(s: Table1) -> list[Part]:
 
 def _harmless(s: Table1, progress: Progress) -> Kept:
     """All rows but the least harmful one, on the network with a stem of ten kernels."""
-    network = trained(f"{s.architecture}-ten", s.preset, progress)
+    network = trained(f"{s.architecture}-ten", s, progress)
     space = harmless(network)
     draw = s.generator("harmless")
 
     def perturb(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        attacked = pgd(network.module, x.float(), y, EPSILON, s.steps, 1 / 255, generator=draw)
+        attacked = pgd(
+            network.differentiable(network.dtype, x.device), x.float(), y, EPSILON, s.steps, 1 / 255, generator=draw
+        )
         adversarial = attacked.perturbation.double()
         found = space.project(adversarial)
         made = {
@@ -43,7 +45,7 @@ def _harmless(s: Table1, progress: Progress) -> Kept:
             "shuffled": shuffled(found, draw),
             "random subspace": in_random_subspace(found, space.dim, draw),
         }
-        noise = torch.randn(x.shape, generator=draw, dtype=x.dtype)
+        noise = torch.randn(x.shape, generator=draw, dtype=x.dtype).to(s.device)
         return {"Gaussian": noise, **{kind: rescale(delta, 1.0) for kind, delta in made.items()}}
 
     kept = _measure(s, network, perturb, progress)
@@ -53,13 +55,13 @@ def _harmless(s: Table1, progress: Progress) -> Kept:
 
 def _least_harmful(s: Table1, progress: Progress) -> Kept:
     """The least harmful direction of a network without a harmless subspace, and Gaussian noise beside it."""
-    network = trained(s.architecture, s.preset, progress)
+    network = trained(s.architecture, s, progress)
     least = least_harmful(front(network))
     draw = s.generator("least")
 
     def perturb(x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        direction = least.directions[:1].expand(x.shape)
-        noise = torch.randn(x.shape, generator=draw, dtype=x.dtype)
+        direction = least.directions[:1].to(s.device).expand(x.shape)
+        noise = torch.randn(x.shape, generator=draw, dtype=x.dtype).to(s.device)
         return {
             "least harmful": direction,
             "Gaussian, unmodified network": noise,
@@ -78,7 +80,7 @@ def _measure(
 ) -> Kept:
     """RMSE of the outputs in float64, by kind, each ``(magnitudes, images)``."""
     chosen = images("cifar10", s.preset, s.count)
-    x, y = chosen.tensor(torch.float64), chosen.targets()
+    x, y = tensors(chosen, s, torch.float64)
     found: dict[str, list[Tensor]] = {}
     for start in range(0, len(x), s.batch):
         progress(start, len(x), "outputs")

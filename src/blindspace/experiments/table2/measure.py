@@ -17,7 +17,7 @@ from ...perturbations.controls import gaussian, in_random_subspace, shuffled
 from ...progress import Progress
 from ...subspaces import Subspace
 from ..common.largest_harmless import largest_harmless
-from ..common.models import images, model_under_test
+from ..common.models import images, model_under_test, tensors
 from ..parts import Kept, Part, about
 from .most_unlike import most_unlike
 from .second_distance import second_perceptual
@@ -44,7 +44,7 @@ def parts(s: Table2) -> list[Part]:
     """One part per network."""
 
     def table(name: str, progress: Progress) -> Kept:
-        return measure(s, model_under_test(name, s.preset, progress), progress)
+        return measure(s, model_under_test(name, s, progress), progress)
 
     return [Part(name, partial(table, name)) for name in s.networks]
 
@@ -52,7 +52,7 @@ def parts(s: Table2) -> list[Part]:
 def measure(s: Table2, network: Network, progress: Progress) -> Kept:
     """Distances of every kind of changed image from the original, and what a network makes of it."""
     chosen = images("cifar10", s.preset, s.count)
-    x, truth = chosen.tensor(torch.float64), chosen.targets()
+    x, truth = tensors(chosen, s, torch.float64)
     space = harmless(network)
     made = made_of(s, network.name, space, x, progress)
     arrays = {f"{SSIM} {kind}": _ssim(x, y) for kind, y in made.items()}
@@ -89,7 +89,7 @@ def made_of(s: Table2, name: str, space: Subspace, x: Tensor, progress: Progress
     found = {LARGEST: far, UNLIKE: most_unlike(space, x, far, s.steps, progress)}
     files = {f"{kind}, {FILE}": round_to_levels(space, x, y, progress=progress) for kind, y in found.items() if s.files}
     draw = s.generator("noise", name)
-    noise = SIGMA * torch.randn(x.shape, generator=draw, dtype=x.dtype)
+    noise = SIGMA * torch.randn(x.shape, generator=draw, dtype=x.dtype).to(s.device)
     delta = far - x
     changed = {
         NOISE: (x + noise).clamp(0, 1),

@@ -46,7 +46,7 @@ def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
             f"pairs must have one shape with sides of at least {LEAST_SIDE}, got {tuple(images.shape)} and "
             f"{tuple(others.shape)}"
         )
-    weights = _weights()
+    weights = {name: weight.to(images.device) for name, weight in _weights().items()}
     parts = zip(images.split(AT_ONCE), others.split(AT_ONCE), strict=True)
     return torch.cat([_distance(weights, *part) for part in parts])
 
@@ -55,7 +55,7 @@ def second_perceptual(images: Tensor, others: Tensor) -> Tensor:
 def _distance(weights: dict[str, Tensor], images: Tensor, others: Tensor) -> Tensor:
     pairs = torch.cat([images, others]).float().expand(-1, 3, -1, -1)
     x = normalised(weights, pairs)
-    total = torch.zeros(len(images), dtype=torch.float64)
+    total = torch.zeros(len(images), dtype=torch.float64, device=images.device)
     for index, stage in enumerate(STAGES):
         x = blur_pool(F.max_pool2d(x, 2, 1)) if index else x
         for number in stage:

@@ -15,7 +15,7 @@ from ....perturbations.controls import gaussian, in_random_subspace, shuffled
 from ....progress import Progress
 from ...parts import Kept, Part, Preset, Settings, about
 from ..magnitudes import next_up
-from ..models import examples, images, model_under_test
+from ..models import examples, images, model_under_test, tensors
 
 Base = Literal["natural", "adversarial", "gaussian"]
 
@@ -72,17 +72,18 @@ def gallery_parts(s: Gallery) -> list[Part]:
 
 
 def _sweep(s: Gallery, progress: Progress) -> Kept:
-    network = model_under_test(s.network, s.preset, progress)
+    network = model_under_test(s.network, s, progress)
     chosen = images("cifar10", s.preset, s.count)
-    natural, truth = chosen.tensor(torch.float64), chosen.targets()
+    natural, truth = tensors(chosen, s, torch.float64)
     bases = {"natural": natural}
     if s.base != "natural":
         draw = s.generator("base")
-        noise = (s.noise * torch.randn(natural.shape, generator=draw, dtype=torch.float64)).clamp(-EPSILON, EPSILON)
+        noise = torch.randn(natural.shape, generator=draw, dtype=torch.float64).to(s.device)
+        noise = (s.noise * noise).clamp(-EPSILON, EPSILON)
         bases |= {"gaussian": (natural + noise).clamp(0, 1), "adversarial": _attacked(s, network, natural, truth)}
     base = bases[s.base]
     draw, space = s.generator("perturbation"), harmless(network)
-    unit = harmless_noise(space, len(base), LEVEL, generator=draw)
+    unit = harmless_noise(space, len(base), LEVEL, generator=draw).to(s.device)
     kinds = {
         HARMLESS: unit,
         "shuffled": shuffled(unit, draw),
@@ -99,9 +100,8 @@ def _sweep(s: Gallery, progress: Progress) -> Kept:
 def _attacked(s: Gallery, network: Network, x: Tensor, y: Tensor) -> Tensor:
     draw = s.generator("attack")
     some = zip(x.float().split(s.batch), y.split(s.batch), strict=True)
-    return torch.cat(
-        [pgd(network.module, a, b, EPSILON, s.steps, LEVEL, generator=draw).images for a, b in some]
-    ).double()
+    module = network.differentiable(network.dtype, x.device)
+    return torch.cat([pgd(module, a, b, EPSILON, s.steps, LEVEL, generator=draw).images for a, b in some]).double()
 
 
 def sweep(

@@ -60,10 +60,10 @@ def perturbed(
 ) -> tuple[Tensor, Mislabelled]:
     """The images before, and the set: of the first training images, or of uniform noise."""
     draw = s.generator(case.part, made.targets, count)
-    x, y = labelled_images(s.dataset, s.preset, count, "train")
+    x, y = labelled_images(s.dataset, s, count, "train")
     if made.targets == "noise":
-        x = noise("uniform", len(y), x.shape[1:], draw)
-        targets = any_targets(len(y), CLASSES, draw)
+        x = noise("uniform", len(y), x.shape[1:], draw).to(s.device)
+        targets = any_targets(len(y), CLASSES, draw).to(s.device)
     elif made.targets == "R":
         targets = random_targets(y, CLASSES, draw)
     else:
@@ -75,14 +75,14 @@ def perturbed(
 def _student(
     s: RelearningSettings, case: Case, cell: str, images: Tensor, targets: Tensor, epochs: int, progress: Progress
 ) -> dict[str, Any]:
-    test = labelled_images(s.dataset, s.preset, s.tests)
+    test = labelled_images(s.dataset, s, s.tests)
     learnt = learn(f"{s.kind}@{s.dataset}", images, targets, recipe(s, case, cell, epochs), test, progress)
     return kept_student(learnt, test)
 
 
 def _clean(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
     """Students of clean images: with their true labels, and with the next class as label."""
-    x, y = labelled_images(s.dataset, s.preset, s.images, "train")
+    x, y = labelled_images(s.dataset, s, s.images, "train")
     students = {
         STANDARD: _student(s, case, STANDARD, x, y, s.epochs, progress),
         D_NONE: _student(s, case, D_NONE, x, next_targets(y, CLASSES), s.epochs, progress),
@@ -92,7 +92,7 @@ def _clean(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _set(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """One set and its student; beside R-L2 those of the controls, whose initial weights and order are the same."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s, progress=progress)
     x, found = perturbed(s, case, made, maker, s.images, progress)
     students = {made.name: _student(s, case, made.name, found.images, found.targets, s.epochs, progress)}
     for cell, control in (CONTROL_CELLS if made == R_L2 else {}).items():
@@ -103,7 +103,7 @@ def _set(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress)
 
 def _of_shuffled(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
     """The seventh control: perturbations of a network that was trained on shuffled labels."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, shuffled=True, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s, shuffled=True, progress=progress)
     _, found = perturbed(s, case, R_L2, maker, s.images, progress)
     student = _student(s, case, R_L2.name, found.images, found.targets, s.epochs, progress)
     return Kept({"students": {OF_SHUFFLED: student}, "sets": {OF_SHUFFLED: kept_set(found)}})
@@ -111,7 +111,7 @@ def _of_shuffled(s: RelearningSettings, case: Case, progress: Progress) -> Kept:
 
 def _full(s: RelearningSettings, case: Case, made: Perturbed, progress: Progress) -> Kept:
     """A set of many images."""
-    maker = classifier(s.kind, s.dataset, case.seed, s.preset, progress=progress)
+    maker = classifier(s.kind, s.dataset, case.seed, s, progress=progress)
     _, found = perturbed(s, case, made, maker, s.full, progress)
     cell = at_scale(made, s)
     student = _student(s, case, cell, found.images, found.targets, s.full_epochs, progress)
