@@ -13,7 +13,7 @@ from ..errors import ValueRangeError
 from ..networks import Named
 from ..web import app as start
 from ..web._app import LOCAL
-from .options import JsonOption, read_shape, split_weights
+from .options import DeviceOption, JsonOption, read_shape, split_weights
 from .output import console, progress, write_json
 
 
@@ -55,12 +55,13 @@ def app(
         typer.Option(help="Serve at this port; the first free one from 7860 if not given.", min=1, max=65535),
     ] = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    device: DeviceOption = "cpu",
     json: JsonOption = None,
 ) -> None:
     """A web page on which people see, change, compare, inspect and split images; it runs until Ctrl-C."""
     given = named(models or [], preprocess or [], input_shape or [], random_weights)
     with progress("loading networks") as report:
-        made = start(given, host=host, port=port, open_browser=open_browser, progress=report)
+        made = start(given, host=host, port=port, open_browser=open_browser, device=device, progress=report)
     signal.signal(signal.SIGTERM, lambda *_: made.close())
     console(json).print(f"The app is served at {escape(made.url)}; Ctrl-C ends it.", soft_wrap=True)
     write_json({**made.to_dict(), "host": host}, json)

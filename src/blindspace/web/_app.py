@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from ..errors import BlindspaceError, integer, shown
 from ..extras import library
+from ..maps.linear_map import as_device
 from ..networks import Named, Network
 from ..progress import Progress
 from .hosting import host as hosted_networks
@@ -60,6 +63,7 @@ def app(
     host: str = LOCAL,
     port: int | None = None,
     open_browser: bool = False,
+    device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> App:
     """Serve the web app in the background: the command ``app`` as a function.
@@ -70,6 +74,8 @@ def app(
         host: Address to serve at; by default nobody but this machine reaches it. Whoever reaches it may use it.
         port: Port; the first free one from 7860 on if None.
         open_browser: Whether to open the page in a browser.
+        device: Device of torch that networks and images lie on, such as cpu or cuda; that of each network if None,
+            which is the CPU unless it was loaded with another.
         progress: Called before each network is loaded.
 
     Returns:
@@ -78,7 +84,8 @@ def app(
     Raises:
         MissingExtraError: Gradio is not installed.
         ShapeError: A network does not read pictures.
-        BlindspaceError: A network cannot be loaded or followed, or no server can be started there.
+        BlindspaceError: There is no such device, a network cannot be loaded or followed, or no server can be started
+            there.
 
     Examples:
         >>> import blindspace as bs
@@ -87,6 +94,7 @@ def app(
         'http://127.0.0.1:...'
         >>> served.close()
     """
+    place = None if device is None else as_device(device)
     # Gradio reads these while it is imported: it reports its use otherwise, and asks for newer versions of itself.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
@@ -102,7 +110,7 @@ def app(
     given = [Named(each) if isinstance(each, str) else each for each in models]
     if wrong := [each for each in given if not isinstance(each, Named | Network)]:
         raise BlindspaceError(f"a model must be a name, a file or a network, got {shown(wrong[0])}")
-    networks = hosted_networks(given, progress)
+    networks = hosted_networks(given, place, progress)
     folder = private_folder()
     try:
         page = build(networks)

@@ -20,7 +20,7 @@ from .hosting import Hosted
 from .saving import pair
 from .session import Change, Session, Upload
 from .showing import enlarged, figures, files, image, sentences
-from .uploads import ENDINGS, pixels_of, taken
+from .uploads import ENDINGS, taken
 from .verdict import told
 
 KINDS = {
@@ -98,7 +98,7 @@ def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[s
             options = {"kind": "decoy", "text": said or ""}
         elif KINDS[which] == "picture":
             wanted = given(picture, "the picture that people shall see")
-            options = {"kind": "decoy", "target": pixels_of(wanted, hosted.network.input_shape)[0][0]}
+            options = {"kind": "decoy", "target": hosted.pixels(wanted)[0][0]}
         mask = _box(corners) if corners and corners.strip() else _painted(painted, x)
         report(0, 1, "harmless change")
         made = perturb(
@@ -157,7 +157,7 @@ def tab(shared: Shared) -> tuple[gr.ImageEditor, Callable[[Session, str], dict[s
 
     def under(session: Session, network: str) -> dict[str, Any] | None:
         _, x, _ = shared.image(session, network)
-        background = (enlarged(x)[0].permute(1, 2, 0).numpy() * 255).round().astype("uint8")
+        background = (enlarged(x)[0].permute(1, 2, 0).cpu().numpy() * 255).round().astype("uint8")
         return {"background": background, "layers": [], "composite": None}
 
     return canvas, under

@@ -13,7 +13,6 @@ from ..errors import ValueRangeError, seed_of
 from .handling import handler
 from .hosting import Hosted
 from .session import Session, Upload
-from .uploads import pixels_of
 
 WORKERS = 2
 """Number of users whose work is done at the same time; others wait in a queue."""
@@ -53,8 +52,7 @@ class Shared:
     def image(self, session: Session, name: object) -> tuple[Hosted, Tensor, str]:
         """The network, the user's image as it reads it, and what was done to it."""
         hosted = self.chosen(name)
-        x, done = pixels_of(given(session.upload, "an image at the top of the page"), hosted.network.input_shape)
-        return hosted, x, done
+        return hosted, *hosted.pixels(given(session.upload, "an image at the top of the page"))
 
 
 def given(upload: Upload | None, what: str) -> Upload:

@@ -10,7 +10,7 @@ from .common import AT_ONCE, PRIVATE, Shared, buttons, given, runs
 from .handling import handler
 from .session import Session
 from .showing import difference, figures, image, sentences
-from .uploads import ENDINGS, pixels_of, taken
+from .uploads import ENDINGS, taken
 from .verdict import told
 
 EMPTY = sentences(["Drop an image above and a second one here, and press “Compare”."])
@@ -33,7 +33,7 @@ def tab(shared: Shared) -> None:
     def compare(session: Session, network: str, seed: float | None, progress: gr.Progress = gr.Progress()) -> str:
         session.reporting(progress)(0, 1, "comparing")
         hosted, x, done = shared.image(session, network)
-        other, done_too = pixels_of(given(session.other, "a second image"), hosted.network.input_shape, False)
+        other, done_too = hosted.pixels(given(session.other, "a second image"), False)
         first, second = hosted.answers(x)[0], hosted.answers(other)[0]
         delta = other - x
         split = hosted.space.split(delta)

@@ -17,6 +17,8 @@ from ..manifolds import Manifold, manifold
 from ..networks import AUTOENCODERS, BUILTIN, Named, Network, harmless, load
 from ..progress import Progress
 from ..subspaces import Subspace
+from .session import Upload
+from .uploads import pixels_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Hosted:
         """The name that users see."""
         return self.network.name
 
+    def pixels(self, upload: Upload, pixel_range: bool = True) -> tuple[Tensor, str]:
+        """An upload as ``pixels_of`` reads it, on the device of the network."""
+        x, done = pixels_of(upload, self.network.input_shape, pixel_range)
+        return x.to(self.network.device), done
+
     def answers(self, images: Tensor) -> list[Answer]:
         """What the network says of images ``(B, C, H, W)``, in its own precision."""
         found = self.network.answers(images)
@@ -84,17 +91,20 @@ class Hosted:
             progress(0, 1, "another user's reference")
         try:
             if self._reference is None:
-                self._reference = Reference.fit(self.space, clean, progress=progress)
+                self._reference = Reference.fit(self.space, clean.to(self.network.device), progress=progress)
             return self._reference
         finally:
             self._learning.release()
 
 
-def host(given: Sequence[Named | Network], progress: Progress | None = None) -> dict[str, Hosted]:
+def host(
+    given: Sequence[Named | Network], device: torch.device | None = None, progress: Progress | None = None
+) -> dict[str, Hosted]:
     """The built-in networks, and those that are given, by the names that users see.
 
     Args:
         given: Networks; of files and folders users see the name alone.
+        device: Device that all networks are on; that of each if None.
         progress: Called before each network.
 
     Raises:
@@ -107,7 +117,7 @@ def host(given: Sequence[Named | Network], progress: Progress | None = None) -> 
     for index, each in enumerate(offered):
         if progress is not None:
             progress(index, len(offered), each.model if isinstance(each, Named) else each.name)
-        network = each if isinstance(each, Network) else _loaded(each)
+        network = load(each if isinstance(each, Network) else _loaded(each), device=device)
         if network.name in found:
             if network.name in BUILTIN:
                 continue
@@ -117,7 +127,9 @@ def host(given: Sequence[Named | Network], progress: Progress | None = None) -> 
             raise ShapeError(f"the app shows pictures (1 or 3, height, width), and {network.name} reads {shape}")
         space = harmless(network)
         ready = Hosted(network, space, _surface(network))
-        ready.answers(torch.zeros(1, *shape, dtype=torch.float64))  # whatever is computed once is computed now
+        ready.answers(
+            torch.zeros(1, *shape, dtype=torch.float64, device=network.device)
+        )  # whatever is computed once is computed now
         found[network.name] = ready
     return found
 

@@ -13,7 +13,6 @@ from .hosting import Hosted
 from .saving import pair
 from .session import Session
 from .showing import difference, figures, files, image, sentences
-from .uploads import pixels_of
 
 UPLOADED, CHANGED = "The image above", "What the tab Change made of it"
 
@@ -82,9 +81,7 @@ def _chosen(shared: Shared, session: Session, network: str, whose: str) -> tuple
     """The network and the image to inspect, which may leave [0, 1]."""
     if whose != CHANGED:
         hosted = shared.chosen(network)
-        return hosted, pixels_of(
-            given(session.upload, "an image at the top of the page"), hosted.network.input_shape, False
-        )[0]
+        return hosted, hosted.pixels(given(session.upload, "an image at the top of the page"), False)[0]
     if session.change is None:
         raise ValueRangeError("make a change in the tab Change first")
     return shared.chosen(session.change.network), session.change.shown

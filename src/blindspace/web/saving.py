@@ -27,7 +27,7 @@ def npz(x: Tensor, settings: Mapping[str, Any]) -> bytes:
     words = {key: value if isinstance(value, str) else json.dumps(value) for key, value in settings.items()}
     with tempfile.TemporaryDirectory(prefix="blindspace-") as folder:
         file = Path(folder) / "images.npz"
-        write_images(file, x.numpy(), metadata={**words, "names": json.dumps(["image"])})
+        write_images(file, x.cpu().numpy(), metadata={**words, "names": json.dumps(["image"])})
         return file.read_bytes()
 
 
@@ -58,11 +58,11 @@ def pair(
     which = network.name if network.name in BUILTIN else f"…, for {network.name},"
     lines = [f"blindspace verify original.npz {name}.npz --model {which} compares the exact files."]
     if bool(((original * 255).round() / 255 == original).all()):
-        files.append(("original.png", encode(original[0].numpy(), "png"), "The same, exact in eight bits."))
+        files.append(("original.png", encode(original[0].cpu().numpy(), "png"), "The same, exact in eight bits."))
     if float(changed.min()) < 0 or float(changed.max()) > 1:
         return files, [*lines, "Some values are outside [0, 1], so that no PNG can hold them."]
     rounded = round_to_levels(space, original, changed, progress=progress)
-    files.append((f"{name}.png", encode(rounded[0].numpy(), "png"), "Rounded to eight bits per value."))
+    files.append((f"{name}.png", encode(rounded[0].cpu().numpy(), "png"), "Rounded to eight bits per value."))
     found = verify(network, original, rounded)
     lines.append(
         f"Rounding to eight bits leaves the harmless subspace: the outputs of {name}.png differ from those of the "
