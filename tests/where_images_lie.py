@@ -19,6 +19,9 @@ import blindspace as bs
 import second_device
 from blindspace.cli.main import run
 from blindspace.data import write_png
+from blindspace.experiments.keeping import folder_of, read_part
+from blindspace.experiments.registry import experiment
+from blindspace.experiments.runner import run as reproduce
 from cases import CASES, Case
 from makers import MAKERS, SHAPE, pictures
 from measurements import MEASUREMENTS
@@ -117,6 +120,31 @@ COMMANDS = (
 )
 
 
+EXPERIMENTS = ("dmm-ilyas", "fig4", "lfp-boundary", "lfp-few", "lfp-onoff", "lfp-success")
+"""Experiments of a few seconds: attacks, subspaces, tangent spaces, training, exact solutions."""
+
+PRODUCTS = ("aten.addmm.default", "aten.convolution.default", "aten.mm.default", "aten.bmm.default")
+"""What networks and subspaces consist of."""
+
+
+def of_experiment(name: str, exact: bool) -> Callable[[Tensor], Any]:
+    """What the parts of an experiment keep, or the shapes of it on a device that rounds in a way of its own."""
+
+    def compute(x: Tensor) -> Any:
+        made, place, before = experiment(name), str(x.device), second_device.ran.copy()
+        reproduced = reproduce(made, "smoke", Path("results"), device=place, fresh=True)
+        assert reproduced.settings["device"] == place
+        if place.startswith(second_device.NAME):
+            assert any(str(op) in PRODUCTS for op in second_device.ran - before), "nothing ran on the device"
+        files = sorted(folder_of(made, made.settings_on(place, "smoke", 0)).iterdir())
+        kept = {file.stem: read_part(file)[0] for file in files}
+        if not exact:
+            return {part: {key: list(array.shape) for key, array in each.arrays.items()} for part, each in kept.items()}
+        return {part: [each.values | {"network": None}, each.arrays] for part, each in kept.items()}
+
+    return compute
+
+
 def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], Any]]:
     """The functions of a registry, by name."""
     if name == "maps":
@@ -130,6 +158,13 @@ def registry(name: str, device: torch.device) -> dict[str, Callable[[Tensor], An
         for number, image in enumerate(bs.data.samples("mnist").tensor()[100:125]):
             write_png(Path(f"usual/{number}.png"), image.numpy())
         return {words: of_command(words) for words in COMMANDS}
+    exact = device.type == second_device.NAME
+    if name == "experiments":
+        return {each: of_experiment(each, exact) for each in EXPERIMENTS}
+    if name == "tabs":
+        import app_tabs  # which needs Gradio
+
+        return {"tabs": app_tabs.of_tabs(exact)}
     every: dict[str, Callable[[Tensor], Any]] = {**MAKERS} if name == "makers" else MEASUREMENTS
     left = ON_CUDA_ALONE * (device.type == second_device.NAME)
     return {key: function for key, function in every.items() if key not in AGAIN and not key.startswith(left)}
@@ -149,7 +184,7 @@ def main(names: str, device: torch.device) -> dict[str, Any]:
                 wrong[key] = [f"on {place}: {type(error).__name__}: {str(error)[:200]}"]
                 break
         else:
-            must = None if key.split()[0] in (*OF_A_SPACE, *FILES) or name in ("maps", "commands") else device
+            must = None if key.split()[0] in (*OF_A_SPACE, *FILES) or name not in ("makers", "measurements") else device
             here, there = results
             found = list(same(here, there, "", must))
             wrong.update({key: found} if found else {})
