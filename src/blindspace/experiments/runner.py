@@ -96,7 +96,10 @@ def reproduce(
         ('fig1', True)
     """
     experiments = chosen([names] if isinstance(names, str) else names)
-    shown = lambda _: nullcontext(progress)  # noqa: E731
+
+    def shown(_: str) -> AbstractContextManager[Progress | None]:
+        return nullcontext(progress)
+
     results = list(runs(experiments, preset, Path(out), seed, shown, fresh, workers, engine, address, device))
     write_page(Path(out))
     return results
