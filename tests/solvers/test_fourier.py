@@ -277,6 +277,20 @@ def test_quasidefinite_matrices_are_inverted(size: int, positive: int, batch: in
         inverse_factor(-matrix, positive)
 
 
+@pytest.mark.parametrize("name", ["stem", "square", "3-D"])
+@pytest.mark.parametrize("inner", [torch.float64, torch.float32])
+def test_projections_in_float32_are_those_in_float64_rounded(name: str, inner: torch.dtype) -> None:
+    """Refinement ends earlier, where nothing of it would be left after rounding."""
+    operator = layer(name)
+    solver, x = FourierSolver(operator, inner=inner), noise(operator).float()
+    exact = solver.project(x.double())
+    in_double = solver.passes
+    found = solver.project(x)
+    assert solver.passes <= in_double
+    error = (found.double() - exact).flatten(1).norm(dim=1) / x.double().flatten(1).norm(dim=1)
+    assert float(error.max()) <= torch.finfo(torch.float32).eps / 2
+
+
 @pytest.mark.parametrize("around", [(1,), (5,), (6,), (3, 4)])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_products_with_a_strip_are_those_with_its_block_circulant_matrix(around: tuple[int, ...], batch: int) -> None:

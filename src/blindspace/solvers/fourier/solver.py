@@ -41,7 +41,10 @@ LANCZOS = "Lanczos on the inverse of A Aᵀ, in Fourier space"
 """Method by which the smallest σ is found if nothing proves the rank."""
 
 PASSES = 6  # Largest number of refinement steps
-ENOUGH = float(np.finfo(np.float64).eps)  # ‖A p‖ / (‖A‖ ‖x‖) at which refinement stops
+ENOUGH = float(np.finfo(np.float64).eps)  # ‖A p‖ / (‖A‖ ‖x‖) at which refinement stops …
+UNSEEN = 0.1
+"""… and for x in float32 the share of its rounding error by which what is left of the residual may move p: by at most
+cond(A) times as much."""
 
 AMPLIFIED = 1e3
 """Factor by which a residual of the capacitance system may grow in the whole; the system is solved that much closer."""
@@ -269,12 +272,15 @@ class FourierSolver(Solver):
     def _project(self, x: Tensor) -> Tensor:
         # In float64 on the CPU whatever x is.
         batch = max(self._chunk // (8 * self.operator.in_dim), 1)
-        parts = [self._refined(part) for part in x.to("cpu", torch.float64).split(batch)]
+        enough = ENOUGH
+        if x.dtype != torch.float64:
+            enough = max(UNSEEN * torch.finfo(x.dtype).eps / self.certificate.condition, ENOUGH)
+        parts = [self._refined(part, enough) for part in x.to("cpu", torch.float64).split(batch)]
         return torch.cat(parts).to(x.device, x.dtype)
 
-    def _refined(self, x: Tensor) -> Tensor:
-        """x ← x − Aᵀ(A Aᵀ)⁻¹ A x until ‖A x‖ is, or by its last fall must be, at the rounding error."""
-        enough = ENOUGH * self.norm_bound * x.flatten(1).norm(dim=1)
+    def _refined(self, x: Tensor, wanted: float) -> Tensor:
+        """x ← x − Aᵀ(A Aᵀ)⁻¹ A x until ‖A x‖ is, or by its last fall must be, at a wanted share of ‖A‖ ‖x‖."""
+        enough = wanted * self.norm_bound * x.flatten(1).norm(dim=1)
         before = torch.full_like(enough, float("inf"))
         self.passes = 0
         for _ in range(PASSES):
