@@ -114,7 +114,7 @@ ART: dict[str, tuple[Any, float, str]] = {
         1e9,
         "l2",
     ),
-    "DeepFool": (lambda e: evasion.DeepFool(e, max_iter=10, **QUIET), 1e9, "l2"),
+    "DeepFool": (lambda e: evasion.DeepFool(e, max_iter=10, epsilon=0.02, **QUIET), 1e9, "l2"),
 }
 
 
