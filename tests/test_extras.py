@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -154,3 +156,46 @@ def test_the_check_and_the_import_say_the_same(monkeypatch: pytest.MonkeyPatch) 
             each("no_such.part", "plot", "a page")
     require("torch.nn", "plot")
     assert library("torch.nn", "plot") is torch.nn
+
+
+def test_libraries_are_imported_without_the_compiler_which_works_afterwards() -> None:
+    _run("""
+        library("timm", "timm")
+        assert not [name for name in sys.modules if name.startswith("torch._dynamo")]
+        from timm.models.naflexvit import NaFlexRopeIterator
+        supported = sys.modules["torchvision.ops.roi_align"].is_compile_supported
+        found = supported("cpu")
+        import torch._dynamo.utils
+        assert found == torch._dynamo.utils.is_compile_supported("cpu")
+        assert not supported("meta")
+        iterator = NaFlexRopeIterator.__new__(NaFlexRopeIterator)
+        iterator._depth_idx = iterator.depth = 0
+        assert list(iterator) == []  # by a method that is not to be compiled
+    """)
+
+
+def test_what_else_libraries_ask_of_the_compiler_they_find() -> None:
+    _run("""
+        with _compiler_postponed():
+            from torch._dynamo.utils import counters, is_compile_supported
+            assert sys.modules["torch._dynamo.utils"].counters is counters
+            disabled = torch.compiler.disable(recursive=False)(lambda x: x + 1)
+        import torch._dynamo
+        assert torch._dynamo.utils.counters is counters
+        assert is_compile_supported("cpu") == torch._dynamo.utils.is_compile_supported("cpu")
+        assert disabled(1) == 2
+    """)
+
+
+def _run(code: str) -> None:
+    """Run code in a process of its own, at whose end torch's compiler has to work."""
+    before = """
+        import sys, torch
+        from blindspace.extras import _compiler_postponed, library
+        disable = torch.compiler.disable
+    """
+    after = """
+        assert torch.compiler.disable is disable
+        assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
+    """
+    subprocess.run([sys.executable, "-c", "\n".join(map(dedent, (before, code, after)))], check=True)

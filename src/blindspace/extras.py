@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
 
 import torch
+from torch import _compile
 
 from .errors import MissingExtraError, first_line
 
 _IMPORT_TORCHVISION = ("timm", "torchmetrics", "torchvision", "transformers")
 """Libraries that import torchvision if it is installed."""
+
+_COMPILER = "torch._dynamo"
+_UTILITIES = f"{_COMPILER}.utils"
 
 _held: list[torch.library.Library] = []
 """Operators declared for torchvision; they exist as long as the library object does."""
@@ -41,9 +48,11 @@ def library(name: str, extra: str, what: str = "this") -> Any:
     """
     require(name, extra, what)
     try:
-        if name in _IMPORT_TORCHVISION:
+        if name not in _IMPORT_TORCHVISION:
+            return import_module(name)
+        with _compiler_postponed():
             _mend_torchvision()
-        return import_module(name)
+            return import_module(name)
     except (ImportError, RuntimeError) as error:
         raise MissingExtraError(
             f"{name} is installed but cannot be imported ({first_line(error)}): pip install 'blindspace[{extra}]'"
@@ -70,3 +79,46 @@ def _mend_torchvision() -> None:
             declared.define(operator + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _held.append(declared)
         import_module("torchvision")
+
+
+@contextmanager
+def _compiler_postponed() -> Iterator[None]:
+    """A context in which libraries are imported without torch's compiler, which takes longer than all else they import.
+
+    torchvision and timm import it for two functions, one that their operators call and one that marks functions which
+    are not to be compiled. Made here, both import the compiler when they are called.
+    """
+    if _COMPILER in sys.modules:
+        yield
+        return
+    utilities, disable = _Postponed(_UTILITIES), torch.compiler.disable
+
+    def postponed(fn: Any = None, recursive: bool = True, **reason: Any) -> Any:
+        return _compile._disable_dynamo(fn, recursive)  # what torch marks its own functions with
+
+    sys.modules[_UTILITIES], torch.compiler.disable = utilities, postponed
+    try:
+        yield
+    finally:
+        torch.compiler.disable = disable
+        utilities.leave()
+
+
+class _Postponed(ModuleType):
+    """Stands for the utilities of torch's compiler until one of them is needed."""
+
+    def leave(self) -> None:
+        """Let the next import find the utilities themselves."""
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+
+    def is_compile_supported(self, device: Any) -> Any:
+        """Whether torch can compile for a device."""
+        self.leave()
+        return import_module(self.__name__).is_compile_supported(device)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what imports ask of every module
+            raise AttributeError(name)
+        self.leave()
+        return getattr(import_module(self.__name__), name)

@@ -384,3 +384,13 @@ def test_wrong_parameters_and_shapes_are_refused(
 ) -> None:
     with pytest.raises(error, match=named):
         make()
+
+
+@pytest.mark.parametrize("size", [1e-70, 1e-30, 1.0, 1e30, 1e70])
+def test_norm_of_a_large_map_of_any_size(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Single precision serves where squares stay far inside its range, and double precision elsewhere."""
+    monkeypatch.setattr("blindspace.maps.linear_map.LARGE", 20)
+    matrix = torch.randn(30, 50, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * size
+    for each in (matrix, matrix.T):
+        assert Dense(each).norm() == pytest.approx(float(torch.linalg.matrix_norm(each, 2)), rel=1e-3)
+    assert Dense(torch.zeros(30, 50)).norm() == 0

@@ -236,3 +236,25 @@ def test_what_a_network_keeps_is_an_ordinary_tensor_after_the_recording() -> Non
 def test_a_space_of_one_dimension_among_many_is_no_contradiction() -> None:
     net = Network("softmax", nn.Sequential(nn.Flatten(), nn.Softmax(1)), (3, 8, 8))
     assert bs.harmless(net).dim == 1
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_what_draws_no_random_numbers_in_its_own_precision_is_not_asked_again(
+    draws: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeds: list[tuple[torch.dtype, int]] = []
+    outputs = claim._outputs
+
+    def watched(network: Network, x: Tensor, dtype: torch.dtype, seed: int = claim.SEED) -> Tensor:
+        seeds.append((dtype, seed))
+        return outputs(network, x, dtype, seed)
+
+    class Noisy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + torch.rand_like(x) * draws
+
+    layer = nn.Conv2d(3, 2, 2, 2)
+    monkeypatch.setattr(claim, "_outputs", watched)
+    measure_claim(bs.load(nn.Sequential(layer, Noisy()), (3, 8, 8)), bs.nullspace(layer, (3, 8, 8)))
+    asked = [dtype for dtype, seed in seeds if seed != claim.SEED]
+    assert asked == [torch.float32, *[torch.float64] * draws]

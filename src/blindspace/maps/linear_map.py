@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from math import prod, sqrt
 from operator import index
@@ -28,6 +29,7 @@ DENSE_LIMIT = 2 << 30
 """Default limit, in bytes, of the matrices that ``to_dense`` and ``to_scipy`` make."""
 
 LARGE, STEPS = 20_000, 1000  # Size from which a norm is known to three digits, and the products that it may take
+SQUARES = 1e-20, 1e20  # Squares of a norm that single precision finds, with room for what is smaller and what is larger
 FEW = 64  # Number of inputs up to which the matrix of a composition is found column by column
 
 
@@ -239,14 +241,23 @@ class LinearMap(ABC):
         return sqrt(scipy.sparse.linalg.eigsh(gram, k=1, return_eigenvectors=False, **options)[0])
 
     def _norm_of_large(self, tall: LinearMap) -> float:
-        """The norm of a map with at least as many outputs as inputs, whose σ may lie close to one another."""
+        """The norm of a map with at least as many outputs as inputs, whose σ may lie close to one another.
+
+        In single precision, unless squares come near the ends of its range.
+        """
         start = torch.from_numpy(np.random.default_rng(0).standard_normal(tall.in_dim)).to(self.device)
 
         def product(v: Tensor) -> Tensor:
             return tall._adjoint(tall._forward(v.reshape(1, *tall.in_shape))).flatten()
 
-        # The error of an eigenvalue is the square of its vector's.
-        return sqrt(max(extreme_ritz(product, start, STEPS, lambda value, rest: rest <= 1e-3 * value)[0], 0.0))
+        def largest(v: Tensor) -> float:
+            # The error of an eigenvalue is the square of its vector's.
+            return extreme_ritz(product, v, STEPS, lambda value, rest: rest <= 1e-3 * value)[0]
+
+        with suppress(ValueError):  # what overflows is not finite
+            if SQUARES[0] < (square := largest(start.float())) < SQUARES[1]:
+                return sqrt(square)
+        return sqrt(max(largest(start), 0.0))
 
     def _refuse_above(self, limit: int | None) -> None:
         if limit is not None:

@@ -71,11 +71,11 @@ def measure(found: Iterable[Layer], thorough: bool = False, quick: int = QUICK) 
     Args:
         found: The layers.
         thorough: Whether large layers with as many outputs as inputs are measured too; each may take minutes.
-        quick: Number of inputs up to which every layer is measured.
+        quick: Number of inputs up to which every layer is measured, and from which some certificates need no projector.
     """
     for layer in found:
         operator = layer.operator
-        found_quickly = certify_quickly(operator) if operator.in_dim > quick else None
+        found_quickly = certify_quickly(operator) if operator.in_dim >= quick else None
         if found_quickly is not None:
             yield LayerReport(layer, *found_quickly)
             continue

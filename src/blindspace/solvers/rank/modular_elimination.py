@@ -93,10 +93,7 @@ def exact_rank(
             found[prime] = _rank(product, prime, panel, work, memory)
     rank = max(found.values())
     agreeing = tuple(prime for prime in found if found[prime] == rank)
-    # A minor of a product is a sum over choices of columns (Cauchy & Binet), of which k columns leave 2ᵏ at most.
-    bits = sum(_minor_bits(factor) for factor in sparse) + sum(factor.shape[0] for factor in sparse[:-1])
-    share = min(bits / log2(LOWEST) / PRIMES_BETWEEN, 1.0)  # of all primes, those that can divide a minor
-    chance = 0.0 if rank == full else min(comb(len(found), len(agreeing)) * share ** len(agreeing), 1.0)
+    chance = 0.0 if rank == full else min(comb(len(found), len(agreeing)) * _share(sparse) ** len(agreeing), 1.0)
     return ModularRank(rank, rank == full, agreeing, chance)
 
 
@@ -343,6 +340,13 @@ def _reduced(x: Array, prime: int) -> Array:
     quotient *= prime
     x -= quotient
     return x
+
+
+def _share(factors: list[scipy.sparse.csr_array]) -> float:
+    """A bound on the share of all primes between ``LOWEST`` and ``HIGHEST`` that divide a minor of a product."""
+    # A minor of a product is a sum over choices of columns (Cauchy & Binet), of which k columns leave 2ᵏ at most.
+    bits = sum(_minor_bits(factor) for factor in factors) + sum(factor.shape[0] for factor in factors[:-1])
+    return float(min(bits / log2(LOWEST) / PRIMES_BETWEEN, 1.0))
 
 
 def _minor_bits(matrix: scipy.sparse.csr_array) -> float:
