@@ -187,6 +187,29 @@ def test_what_else_libraries_ask_of_the_compiler_they_find() -> None:
     """)
 
 
+def test_an_audit_imports_neither_the_compiler_nor_symbolic_algebra() -> None:
+    """Normalisation, values added to a token each, and layers over so many tokens that torch is not run on them."""
+    _run("""
+        import blindspace as bs
+        from torch import nn
+
+        class Tokens(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.at, self.layer = nn.Parameter(torch.rand(1, 1, 64)), nn.Linear(64, 2)
+
+            def forward(self, x):
+                return self.layer(x.reshape(1, -1, 64) + self.at).relu()
+
+        from blindspace.networks.preprocessing_modules import Normalise
+        pixels = nn.Sequential(Normalise((0.5, 0.5, 0.5), (0.2, 0.2, 0.2)), nn.Conv2d(3, 8, 4, 4), nn.ReLU())
+        assert bs.audit(pixels, (3, 8, 8)).space.dim == 160
+        assert len(bs.networks.layers(bs.load(Tokens(), (17000, 64)))) == 1
+        loaded = [name for name in ("torch._dynamo", "sympy", "torch.distributed.tensor") if name in sys.modules]
+        assert not loaded, loaded
+    """)
+
+
 def _run(code: str) -> None:
     """Run code in a process of its own, at whose end torch's compiler has to work."""
     before = """

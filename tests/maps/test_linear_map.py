@@ -386,7 +386,7 @@ def test_wrong_parameters_and_shapes_are_refused(
         make()
 
 
-@pytest.mark.parametrize("size", [1e-70, 1e-30, 1.0, 1e30, 1e70])
+@pytest.mark.parametrize("size", [1e-70, 1e-30, 1e-21, 1.0, 1e19, 1e30, 1e70])
 def test_norm_of_a_large_map_of_any_size(size: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Single precision serves where squares stay far inside its range, and double precision elsewhere."""
     monkeypatch.setattr("blindspace.maps.linear_map.LARGE", 20)

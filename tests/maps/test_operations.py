@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import blindspace as bs
 from blindspace.errors import ShapeError, UnknownNameError
 from blindspace.maps import LinearMap, from_module, operations
+from blindspace.maps.linear_map import broadcast
 from blindspace.networks import Network
 from blindspace.testing import check_map
 from followed import Code, Function
@@ -370,3 +371,10 @@ def test_onnx_nodes_give_the_same_map_as_the_code(case: Written) -> None:
     found = front_map(recording.graph)
     assert found.out_shape == front.out_shape
     torch.testing.assert_close(found.to_dense(), front.to_dense(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("shapes", [((),), ((3, 1), (2,)), ((2, 1, 4), (3, 1), ()), ((0, 2), (1, 1))], ids=str)
+def test_shapes_broadcast_as_in_torch(shapes: tuple[tuple[int, ...], ...]) -> None:
+    assert broadcast(*shapes) == tuple(torch.broadcast_shapes(*shapes))
+    with pytest.raises(RuntimeError):
+        broadcast((2, 3), (4, 3))

@@ -339,6 +339,18 @@ def check_fit(outer: LinearMap, inner: LinearMap) -> None:
         raise ShapeError(f"cannot apply {outer} to the output of {inner}: the shapes differ")
 
 
+def broadcast(*shapes: Shape) -> Shape:
+    """``torch.broadcast_shapes``, whose first use would import a second's worth of symbolic algebra.
+
+    Raises:
+        RuntimeError: The shapes do not broadcast, as torch has it.
+    """
+    try:
+        return tuple(np.broadcast_shapes(*map(tuple, shapes)))
+    except ValueError as error:
+        raise RuntimeError(str(error)) from error
+
+
 def as_shape(given: Sequence[int]) -> Shape:
     """A shape as a tuple of integers.
 

@@ -117,6 +117,8 @@ def _torch_out_shape(module: nn.Module, shape: Shape, small: int = 2**20) -> Sha
     which have no values: their first use imports all of ``torch._dynamo``, which takes longer than a small audit. One
     that applies a map of this package, such as a resize of Pillow's, needs values at any size.
     """
+    if type(module) is nn.Linear and len(shape) > 1:  # one token shows what it writes for all
+        return (*shape[:-1], *_torch_out_shape(module, shape[-1:]))
     held = dict([*module.named_parameters(), *module.named_buffers()])
     first = next((value for value in held.values() if value.is_floating_point()), torch.empty(0))
     dtype = first.dtype

@@ -29,7 +29,7 @@ from .dense import Dense
 from .diagonal import Diagonal
 from .jacobian import Jacobian
 from .kronecker import Kronecker
-from .linear_map import DENSE_LIMIT, LinearMap, Shape
+from .linear_map import DENSE_LIMIT, LinearMap, Shape, broadcast
 from .moves import Gather, Identity, Rearrange, gather
 from .padding import Padding
 from .pooling import adaptive_matrix, window_matrix
@@ -174,7 +174,7 @@ def multiply(in_shape: Shape, factor: Tensor | float) -> LinearMap:
     """Element-wise product with a constant, with broadcasting."""
     weight = factor.detach().double() if isinstance(factor, Tensor) else torch.tensor(factor, dtype=torch.float64)
     try:
-        whole = tuple(torch.broadcast_shapes(in_shape, weight.shape))
+        whole = broadcast(in_shape, weight.shape)
     except RuntimeError as error:
         raise ShapeError(f"arrays {tuple(in_shape)} and {tuple(weight.shape)} do not broadcast") from error
     return compose(expand(in_shape, whole), Diagonal(weight, whole))
@@ -261,7 +261,7 @@ def _batched_matmul(in_shape: Shape, matrix: Tensor, left: bool) -> LinearMap:
     x = tuple(in_shape) if not vector else (*in_shape, 1) if left else (1, *in_shape)
     rows, columns = x[-2:]
     try:
-        batch = tuple(torch.broadcast_shapes(x[:-2], matrix.shape[:-2]))
+        batch = broadcast(x[:-2], matrix.shape[:-2])
     except RuntimeError as error:
         raise ShapeError(f"matrices {tuple(matrix.shape)} cannot be multiplied with an input {in_shape}") from error
     read, free = (rows, columns) if left else (columns, rows)

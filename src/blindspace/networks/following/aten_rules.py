@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ...maps import Identity, LinearMap, Shape, operations
+from ...maps.linear_map import broadcast
 from ...maps.modules import Rules
 from ..affine_graph import value_shape
 from .aten_affine import VIEWS
@@ -87,7 +88,7 @@ def _negated(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> Line
 
 def _scaled(tensor: Tensor, in_shape: Shape, weight: Tensor) -> LinearMap:
     """A tensor times a constant one, with broadcasting."""
-    whole = torch.broadcast_shapes(tensor.shape, weight.shape)
+    whole = broadcast(tensor.shape, weight.shape)
     if weight.ndim == len(whole) > 1 and whole[0] == 1:
         weight = weight[0]  # the batch
     return operations.multiply(in_shape, weight)
@@ -95,7 +96,7 @@ def _scaled(tensor: Tensor, in_shape: Shape, weight: Tensor) -> LinearMap:
 
 def _whole(*terms: object) -> Shape:
     """Shape of the value that tensors broadcast to."""
-    return value_shape(tuple(torch.broadcast_shapes(*(term.shape for term in terms if isinstance(term, Tensor)))))
+    return value_shape(broadcast(*(term.shape for term in terms if isinstance(term, Tensor))))
 
 
 # --- products and sums -------------------------------------------------------------------------------------
@@ -111,7 +112,7 @@ FACTORS = {
 def _matrix_product(call: Call, argument: str, tensor: Tensor, in_shape: Shape) -> LinearMap | None:
     left, right = (call.given[name] for name in FACTORS[call.name])
     if argument not in FACTORS[call.name]:  # what the product is added to
-        out = tuple(torch.broadcast_shapes(tensor.shape, (*left.shape[:-1], *right.shape[left.ndim - 1 :])))
+        out = broadcast(tensor.shape, (*left.shape[:-1], *right.shape[left.ndim - 1 :]))
         return operations.summand(in_shape, value_shape(out), float(call.given["beta"]))
     turned = argument == FACTORS[call.name][1]
     other = left if turned else right

@@ -281,7 +281,8 @@ class Recorder(TorchDispatchMode):
                 self._is_found(called, value, tensor)
             one = tensor.shape[0] == 1 and value.shape == tuple(tensor.shape[1:])
             if is_own_rule(module) and value.affine and one:
-                called.whole = value, from_module(module, value.shape)
+                with _disable_current_modes():  # the map of constants is one itself, and holds nothing watched
+                    called.whole = value, from_module(module, value.shape)
         self._calls.append(called)
         self.last = called.name
 
