@@ -51,7 +51,7 @@ def library(name: str, extra: str, what: str = "this") -> Any:
         if name not in _IMPORT_TORCHVISION:
             return import_module(name)
         with _compiler_postponed():
-            _mend_torchvision()
+            mend_torchvision()
             return import_module(name)
     except (ImportError, RuntimeError) as error:
         raise MissingExtraError(
@@ -59,7 +59,7 @@ def library(name: str, extra: str, what: str = "this") -> Any:
         ) from error
 
 
-def _mend_torchvision() -> None:
+def mend_torchvision() -> None:
     """Make a CUDA build of torchvision importable beside a CPU build of torch.
 
     Its compiled operators cannot be loaded then, and its import fails at two of them. With these two declared,

@@ -34,6 +34,19 @@ def test_the_iteration_ends_where_the_krylov_space_does() -> None:
     assert torch.equal(v.abs(), torch.full((4,), 0.5))
 
 
+@pytest.mark.parametrize(("least", "products"), [(1, 5), (12, 15), (50, 20)])
+def test_no_fewer_products_than_are_asked_for(least: int, products: int) -> None:
+    scale, taken = torch.arange(1.0, 41.0), 0
+
+    def product(v: torch.Tensor) -> torch.Tensor:
+        nonlocal taken
+        taken += 1
+        return scale * v
+
+    extreme_ritz(product, torch.ones(40), 20, lambda value, rest: True, least=least)
+    assert taken == products
+
+
 def test_the_norm_of_a_large_map_has_three_digits() -> None:
     """A convolution of one tap, whose norm is that of its kernels."""
     weight = torch.randn(7, 5, 1, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

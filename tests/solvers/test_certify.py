@@ -107,6 +107,20 @@ def test_lu_certifies_no_rank_that_rounding_could_make(
         assert lu_certificate.certificate(wide if shape[0] <= shape[1] else wide.T) is None
 
 
+def test_lu_bounds_the_smallest_singular_value_of_any_spectrum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lu_certificate, "LEAST", 8)
+    steps = torch.arange(60, dtype=torch.float64)
+    for sigma in (1 + steps, 2.0 ** (-steps / 3), (1 + steps) ** -3.0, torch.ones(60), 1 + (steps > 0), 1 - steps / 61):
+        for seed in range(5):
+            generator = torch.Generator().manual_seed(seed)
+            left, right = (torch.linalg.qr(torch.randn(60, 60, generator=generator).double()).Q for _ in range(2))
+            found = lu_certificate.certificate(left @ (sigma[:, None] * right))
+            assert found is not None
+            assert found.sigma_above is not None
+            smallest = float(sigma.min())
+            assert 0.4 * smallest <= found.sigma_above <= smallest
+
+
 def test_the_bound_on_the_rounding_of_lu_holds() -> None:
     for seed in range(10):
         generator = torch.Generator().manual_seed(seed)

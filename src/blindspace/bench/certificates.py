@@ -61,8 +61,8 @@ print(json.dumps(float(found[0]) ** 0.5))
 
 _ONCE = """
 import sys, torch
-from blindspace.extras import _mend_torchvision
-_mend_torchvision()
+from blindspace.extras import mend_torchvision
+mend_torchvision()
 import timm
 network = timm.create_model(sys.argv[1]).eval()
 with torch.inference_mode():

@@ -24,6 +24,7 @@ def extreme_ritz(
     settled: Callable[[float, float], bool],
     smallest: bool = False,
     basis: Tensor | None = None,
+    least: int = 1,
 ) -> tuple[float, Tensor | None]:
     """The largest Ritz value, or the smallest, and its vector.
 
@@ -34,6 +35,7 @@ def extreme_ritz(
         settled: Whether a Ritz value and the norm of its residual end the iteration.
         smallest: Whether the smallest one is wanted.
         basis: Room for the basis, ``(steps, n)``, with which the vector is found; None where only the value is wanted.
+        least: Least number of products, unless the iteration is exhausted before.
 
     Returns:
         The Ritz value, and its vector ``(n,)`` of about unit length in the dtype of ``start``; None without a basis.
@@ -48,7 +50,7 @@ def extreme_ritz(
         w = w - diagonal[step] * v
         beside[step] = size = float(w.norm())
         last = step + 1 == steps or size == 0
-        if last or step % EVERY == EVERY - 1:
+        if last or (step + 1 >= least and step % EVERY == EVERY - 1):
             place = 0 if smallest else step
             values, vectors = scipy.linalg.eigh_tridiagonal(
                 diagonal[: step + 1], beside[:step], select="i", select_range=(place, place)

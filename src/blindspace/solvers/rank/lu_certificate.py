@@ -3,8 +3,11 @@
 Columns S of A, as many as A has rows, give A Aᵀ ≽ S Sᵀ, so σ_min(A) ≥ σ_min(S). Gaussian elimination with partial
 pivoting computes S + E = P L U with |E| ≤ γ |L| |U|, whatever the order of its sums (Higham, Accuracy and Stability of
 Numerical Algorithms, theorem 9.3): a bound on ‖E‖ that is computed for this matrix. σ_min(P L U) is found by the
-Lanczos method on its inverse. For a square A this takes half the operations of a Gram matrix and its Cholesky factor,
-and less than a third where A has twice as many columns as rows; and it does not square the condition.
+Lanczos method on its inverse, from a random vector, in at least ``LEAST_STEPS`` steps. That the σ at which it ends is
+more than 1/SAFE times too large has a probability of at most 1.65 √m exp(−√(1 − SAFE²) (2k − 1)) after k steps,
+whatever the spectrum (Kuczyński & Woźniakowski 1992, theorem 3.2): 10⁻⁹ for 4096 rows. For a square A all this takes
+half the operations of a Gram matrix and its Cholesky factor, and less than a third where A has twice as many columns
+as rows; and it does not square the condition.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from ..dense_algebra.products import power_of_two
 from .certificate import MARGIN, Certificate
 
 LEAST = 2000  # Rows from which this is worth the looser bound on σ
-STEPS = 200  # Steps of the Lanczos method
+STEPS = 200  # Steps of the Lanczos method, at most
+LEAST_STEPS = 15  # Its least number of steps where a lower bound follows from it
 SETTLED = 0.003  # Residual at which it ends, as a share of the eigenvalue, whose error is about the square
 
 SAFE = 0.5
@@ -69,7 +73,7 @@ def _smallest(square: Tensor) -> float:
         solved: Tensor = torch.linalg.lu_solve(factors, pivots, b[:, None], adjoint=adjoint)
         return solved[:, 0]
 
-    sigma = sqrt(1 / _largest(lambda v: solve(solve(v, True), False), square))
+    sigma = sqrt(1 / _largest(lambda v: solve(solve(v, True), False), square, LEAST_STEPS))
     return max(SAFE * sigma - _rounding(factors), 0.0)
 
 
@@ -84,7 +88,7 @@ def _rounding(factors: Tensor) -> float:
     return size * unit / (1 - size * unit) * float((rows.max() * columns.max()).sqrt())
 
 
-def _largest(product: Callable[[Tensor], Tensor], like: Tensor) -> float:
+def _largest(product: Callable[[Tensor], Tensor], like: Tensor, least: int = 1) -> float:
     """The largest eigenvalue of a positive definite matrix with as many rows as a given one has, by its products."""
     start = torch.from_numpy(np.random.default_rng(0).standard_normal(len(like))).to(like)
-    return extreme_ritz(product, start, STEPS, lambda value, rest: rest <= SETTLED * value)[0]
+    return extreme_ritz(product, start, STEPS, lambda value, rest: rest <= SETTLED * value, least=least)[0]
