@@ -39,6 +39,12 @@ def test_every_command_that_computes_takes_a_device(command: str, capsys: pytest
     assert ("there is no device 'nowhere'" in error) is (command not in COMPUTES_NOTHING)
 
 
+@pytest.mark.parametrize("command", ["app", "audit", "reproduce"])
+def test_a_device_without_values_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "--device", "meta"]) == 2
+    assert "tensors on the device 'meta' have no values" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -59,12 +59,13 @@ def known_device(name: str) -> str:
     """Refuse a device that is not there before the work begins; a callback of options.
 
     Raises:
-        BlindspaceError: Torch finds no such device.
+        BlindspaceError: Torch finds no such device, or tensors have no values there.
     """
     if name != "cpu":  # which is always there, and needs no torch to be known
         from ..maps.linear_map import as_device
 
-        as_device(name)
+        if as_device(name).type == "meta":
+            raise ValueRangeError("tensors on the device 'meta' have no values; give another one, such as 'cpu'")
     return name
 
 
